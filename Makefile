@@ -1,0 +1,57 @@
+# make demo   a first look: makes a small devkit, converts it, reads it back
+# make test   the whole test suite, MXNet as the oracle, with NumPy 1.26 and 2.x
+# make lint   ruff and mypy
+# Each makes the virtual environments that it needs, in this folder.
+
+PYTHON ?= python3
+# where mxnet 1.9.1 and numpy 1.26.4 have wheels; without it the MXNet comparison is left out
+MXNET ?= $(shell $(PYTHON) -c 'import platform as p, sys; print(int(p.system() == "Linux" and p.machine() == "x86_64" and sys.version_info < (3, 13)))')
+
+PIP = -m pip install --quiet --disable-pip-version-check
+ORACLE = .venv-mxnet/bin/python
+PYTEST = -m pytest $(ARGS)
+
+.PHONY: demo test test-numpy2 test-numpy1 lint clean
+
+demo: .venv/installed
+	.venv/bin/recpack demo recpack-demo --overwrite
+
+test: test-numpy2 test-numpy1
+
+# as users have it
+test-numpy2: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
+	$(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python $(PYTEST) --cov --cov-report=
+
+# the oldest NumPy supported, beside MXNet in one environment
+ifeq ($(MXNET),1)
+test-numpy1: .venv-mxnet/installed
+	RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE) $(ORACLE) $(PYTEST)
+else
+test-numpy1:
+	@echo "the comparison with MXNet needs Linux on x86-64 and Python 3.11 or 3.12: left out"
+endif
+
+lint: .venv-test/installed
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+	.venv-test/bin/python -m coverage combine --quiet
+	.venv-test/bin/python -m coverage report
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) --editable .
+	touch $@
+
+.venv-test/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/python $(PIP) --editable '.[test,lint]'
+	touch $@
+
+.venv-mxnet/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-mxnet
+	.venv-mxnet/bin/python $(PIP) mxnet==1.9.1 numpy==1.26.4 opencv-python-headless==4.11.0.86 --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-test .venv-mxnet recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,5 @@
+import sys
+
+from recpack.cli import main
+
+sys.exit(main())

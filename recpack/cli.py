@@ -1,0 +1,421 @@
+"""The command line: parse → options → call → exit code.
+
+Exit codes: 0 done · 1 the data or the destination is at fault · 2 usage · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from recpack import __version__
+from recpack.errors import ConfigError, DataError, RecpackError
+
+if TYPE_CHECKING:
+    from recpack.config import Options
+    from recpack.conversion import Result
+    from recpack.manifest import Manifest
+
+Command = Callable[[argparse.Namespace], object]
+"""Runs a command; what it returns is printed as JSON with ``--json``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be text
+    args = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        outcome = args.run(args)
+        if args.json:
+            print(json.dumps(outcome, ensure_ascii=False))
+        sys.stdout.flush()
+        return 0
+    except KeyboardInterrupt:
+        return _failed(args, "interrupted; nothing is left that looks finished", 130)
+    except ConfigError as error:
+        return _failed(args, str(error), 2)
+    except DataError as error:
+        problems = [problem.as_dict() for problem in error.problems]
+        return _failed(args, str(error), 1, problems)
+    except RecpackError as error:
+        return _failed(args, str(error), 1)
+    except BrokenPipeError:
+        # whoever read our output has gone; Python must not complain again when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    del signum, frame
+    raise KeyboardInterrupt
+
+
+def _failed(
+    args: argparse.Namespace, message: str, code: int, problems: Sequence[object] = ()
+) -> int:
+    print(f"recpack {args.command}: {message}", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"error": message, "problems": list(problems)}, ensure_ascii=False))
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="recpack",
+        description="Pascal VOC data sets to MXNet RecordIO: fast, exact, validated.",
+    )
+    parser.add_argument("--version", action="version", version=f"recpack {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Command, help: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        sub.set_defaults(run=run)
+        sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        sub.add_argument(
+            "--json", action="store_true", help="print one JSON object on standard output"
+        )
+        return sub
+
+    convert = command(
+        "convert", _convert, "convert a devkit into .rec, .idx, .lst and manifest",
+        "recpack convert VOCdevkit out/train.rec --year 2007,2012 --set trainval",
+    )  # fmt: skip
+    convert.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
+    convert.add_argument("output", metavar="OUT.rec", help="file to write")
+    rows = command(
+        "list", _list, "write only the rows of a devkit",
+        "recpack list VOCdevkit train.lst --year 2007 --precision 4 --no-shuffle",
+    )  # fmt: skip
+    rows.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
+    rows.add_argument("output", metavar="OUT.lst", help="file to write")
+    pack = command(
+        "pack", _pack, "pack an existing .lst and its image root, as im2rec does",
+        "recpack pack train.lst VOCdevkit train.rec",
+    )  # fmt: skip
+    pack.add_argument("list", metavar="LIST", help=".lst file")
+    pack.add_argument("root", metavar="ROOT", help="folder that the list's paths are relative to")
+    pack.add_argument("output", metavar="OUT.rec", help="file to write")
+    inspect = command(
+        "inspect", _inspect, "show what is in a .rec",
+        "recpack inspect train.rec --record 0",
+    )  # fmt: skip
+    inspect.add_argument("rec", metavar="REC", help=".rec file")
+    inspect.add_argument("--record", type=int, metavar="N", help="show the record at position N")
+    demo = command(
+        "demo", _demo, "make a small devkit, convert it, read it back",
+        "recpack demo recpack-demo",
+    )  # fmt: skip
+    demo.add_argument(
+        "folder", nargs="?", default="recpack-demo", metavar="DIR", help="default: %(default)s"
+    )
+    demo.add_argument("--overwrite", action="store_true", help="replace what DIR holds of a demo")
+
+    for sub in (convert, rows):
+        _source_options(sub)
+        _label_options(sub)
+        _policy_options(sub)
+    _policy_options(pack, only_errors=True)
+    pack.add_argument(
+        "--classes",
+        metavar="C",
+        help="names for the manifest: voc, a file, or a,b,c (default: ids)",
+    )
+    for sub in (convert, pack):
+        _image_options(sub)
+    rows.add_argument("--center-crop", action="store_true", help="as convert --center-crop")
+    for sub in (convert, rows, pack):
+        _run_options(sub)
+    for sub in (convert, rows):
+        sub.add_argument("--dry-run", action="store_true", help="scan and judge, write nothing")
+    return parser
+
+
+def _source_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to read")
+    group.add_argument("--year", metavar="Y,…", help="years, in this order (default: all found)")
+    group.add_argument(
+        "--set", metavar="S,…",
+        help="image sets, one for all years or one each (default: trainval)",
+    )  # fmt: skip
+    group.add_argument("--images", metavar="DIR", help="image folder of any other layout")
+    group.add_argument("--annotations", metavar="DIR", help="annotation folder of that layout")
+
+
+def _label_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("labels and order")
+    group.add_argument(
+        "--classes", default="voc", metavar="C",
+        help="voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: %(default)s)",
+    )  # fmt: skip
+    order = group.add_mutually_exclusive_group()
+    order.add_argument(
+        "--shuffle", type=int, default=0, metavar="SEED", help="shuffle (default: seed 0)"
+    )
+    order.add_argument(
+        "--no-shuffle", dest="shuffle", action="store_const", const=None,
+        help="keep the devkit's order",
+    )  # fmt: skip
+    group.add_argument(
+        "--precision", type=int, metavar="N",
+        help="decimals of a label; 4 is the AWS tool's (default: full float32)",
+    )  # fmt: skip
+    group.add_argument(
+        "--one-based", action="store_true", help="subtract 1 from xmin and ymin first"
+    )
+    group.add_argument(
+        "--difficult", choices=("keep", "drop", "column"), default="keep",
+        help="difficult objects: keep, drop, or keep with a sixth column (default: keep)",
+    )  # fmt: skip
+
+
+def _policy_options(parser: argparse.ArgumentParser, *, only_errors: bool = False) -> None:
+    group = parser.add_argument_group("bad data")
+    if not only_errors:
+        group.add_argument(
+            "--box-policy", choices=("repair", "drop", "error"), default="repair",
+            help="inverted boxes and those that reach out of the image (default: repair)",
+        )  # fmt: skip
+        group.add_argument(
+            "--negatives", choices=("drop", "keep", "error"), default="drop",
+            help="images without objects (default: drop, and count)",
+        )  # fmt: skip
+        group.add_argument(
+            "--unknown-class", choices=("error", "skip"), default="error",
+            help="objects of other classes (default: error)",
+        )  # fmt: skip
+        group.add_argument(
+            "--size-mismatch", choices=("error", "rescale"), default="error",
+            help="boxes that fit only <size>, not the image (default: error)",
+        )  # fmt: skip
+        group.add_argument("--strict", action="store_true", help="warnings count as errors")
+    group.add_argument(
+        "--on-error", choices=("fail", "skip"), default="fail",
+        help="skip packs the rest and lists what was left out (default: fail)",
+    )  # fmt: skip
+
+
+def _image_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("images (JPEG and PNG pass through untouched by default)")
+    group.add_argument(
+        "--resize", type=int, default=0, metavar="N", help="pixels of the shorter side"
+    )
+    group.add_argument(
+        "--quality", type=int, metavar="Q",
+        help="of changed images: JPEG 1 to 100 (95), PNG compression 0 to 9 (3)",
+    )  # fmt: skip
+    group.add_argument(
+        "--encoding", choices=("jpg", "png"), default="jpg", help="of changed images"
+    )
+    group.add_argument("--reencode", action="store_true", help="decode and encode every image")
+    group.add_argument("--center-crop", action="store_true", help="crop to the centred square")
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the run")
+    group.add_argument("--jobs", type=int, metavar="N", help="workers (default: all cores)")
+    group.add_argument("--backend", metavar="NAME", help="joblib backend (default: loky)")
+    group.add_argument(
+        "--segment-size", default="16MiB", metavar="SIZE",
+        help="bytes that a worker packs at a time (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from recpack.config import Options
+
+    known = {field.name for field in fields(Options) if field.init}
+    return Options(**{name: value for name, value in vars(args).items() if name in known})
+
+
+def _convert(args: argparse.Namespace) -> object:
+    from recpack.conversion import convert
+    from recpack.terminal import progress_bar
+
+    chosen = _options(args)
+    settings = {field.name: getattr(chosen, field.name) for field in fields(chosen) if field.init}
+    with progress_bar(args.quiet) as progress:
+        result = convert(args.devkit, args.output, **settings, progress=progress)
+    return _converted(args, result)
+
+
+def _list(args: argparse.Namespace) -> object:
+    from recpack.conversion import write_list
+    from recpack.terminal import progress_bar
+
+    with progress_bar(args.quiet) as progress:
+        result = write_list(args.devkit, args.output, _options(args), progress)
+    return _converted(args, result)
+
+
+def _pack(args: argparse.Namespace) -> object:
+    from recpack.conversion import pack
+    from recpack.terminal import progress_bar
+
+    with progress_bar(args.quiet) as progress:
+        result = pack(args.list, args.root, args.output, _options(args), progress)
+    return _converted(args, result)
+
+
+def _converted(args: argparse.Namespace, result: Result) -> object:
+    if not (args.quiet or args.json):
+        from recpack.terminal import print_table
+
+        done = "would write" if getattr(args, "dry_run", False) else "wrote"
+        print_table([(done, args.output), *_manifest_rows(result.manifest)])
+        for problem in result.problems[:20]:
+            print(problem, file=sys.stderr)
+        if len(result.problems) > 20:
+            print(f"… and {len(result.problems) - 20:,} more problems", file=sys.stderr)
+    return {
+        "output": args.output,
+        "manifest": json.loads(result.manifest.to_json()),
+        "problems": [problem.as_dict() for problem in result.problems],
+    }
+
+
+def _manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    rows = [("samples", f"{manifest.num_samples:,}")]
+    if manifest.rec["bytes"] is not None:
+        rows.append(("bytes", f"{manifest.rec['bytes']:,}"))
+    present = {name: count for name, count in manifest.objects.items() if count}
+    counts = ", ".join(f"{name} {count:,}" for name, count in list(present.items())[:20])
+    rows += [
+        ("classes", f"{len(manifest.classes)}"),
+        ("objects", f"{sum(present.values()):,} ({counts})" if present else "0"),
+        ("label width", f"{manifest.label_width}"),
+    ]
+    for action, codes in manifest.problems.items():
+        rows.append((action, ", ".join(f"{count:,} {code}" for code, count in codes.items())))
+    return rows
+
+
+def _inspect(args: argparse.Namespace) -> object:
+    if args.record is not None:
+        return _inspect_record(args)
+    from recpack.inspection import Spread, inspect_rec
+    from recpack.terminal import print_table, progress_bar
+
+    with progress_bar(args.quiet or args.json) as progress:
+        found = inspect_rec(args.rec, progress)
+
+    def spread(values: Spread) -> str:
+        return f"{values.low:,g} to {values.high:,g}, median {values.median:,g}"
+
+    if not (args.quiet or args.json):
+        rows = [
+            ("file", found.name),
+            ("bytes", f"{found.bytes:,}"),
+            ("records", f"{found.records:,}"),
+            ("label width", spread(found.label_widths)),
+            ("objects a record", spread(found.objects)),
+            ("image bytes", spread(found.image_bytes)),
+            ("image width", spread(found.image_widths)),
+            ("image height", spread(found.image_heights)),
+            ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in found.kinds.items())),
+            ("classes", ", ".join(f"{name} {n:,}" for name, n in found.classes.items()) or "none"),
+        ]
+        if found.scalar_labels:
+            rows.append(("scalar labels", f"{found.scalar_labels:,}"))
+        manifest = found.manifest
+        rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
+        print_table(rows)
+    return found.as_dict()
+
+
+def _inspect_record(args: argparse.Namespace) -> object:
+    from recpack.inspection import class_name, image_header, manifest_beside
+    from recpack.reader import RecordReader
+    from recpack.recordio import detection_widths
+
+    with RecordReader(args.rec) as records:
+        try:
+            record = records[args.record]
+        except IndexError:
+            raise DataError(
+                f"{args.rec}: no record {args.record}; there are {len(records):,}, from 0"
+            ) from None
+    manifest = manifest_beside(args.rec)
+    header = image_header(record)
+    boxes = record.boxes.tolist() if detection_widths(record.label) else []
+    outcome = {
+        "id": record.id,
+        "offset": record.offset,
+        "label": record.label.tolist(),
+        "boxes": [
+            {"class": class_name(int(box[0]), manifest), "box": box[1:5], "extra": box[5:]}
+            for box in boxes
+        ],
+        "image": {"bytes": len(record.image_bytes)} | (header._asdict() if header else {}),
+    }
+    if not (args.quiet or args.json):
+        from recpack.terminal import print_table
+
+        what = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
+        rows = [
+            ("id", str(record.id)),
+            ("offset", f"{record.offset:,}"),
+            ("image", f"{len(record.image_bytes):,} bytes, {what}"),
+        ]
+        if not boxes:
+            rows.append(("label", " ".join(f"{value:g}" for value in record.label.tolist())))
+        for box in boxes:
+            values = " ".join(f"{value:.4f}" for value in box[1:])
+            rows.append((class_name(int(box[0]), manifest), values))
+        print_table(rows)
+    return outcome
+
+
+def _demo(args: argparse.Namespace) -> object:
+    from recpack.conversion import convert
+    from recpack.demo import CLASSES, make_devkit
+    from recpack.reader import RecordReader
+    from recpack.terminal import print_table, progress_bar
+
+    folder = Path(args.folder)
+    if folder.exists() and any(folder.iterdir()) and not args.overwrite:
+        raise DataError(f"{folder} is not empty; choose another DIR, or use --overwrite")
+    devkit, output = folder / "VOCdevkit", folder / "train.rec"
+    with progress_bar(args.quiet) as progress:
+        make_devkit(devkit, progress=progress)
+        result = convert(
+            devkit, output, classes=CLASSES, overwrite=args.overwrite, progress=progress
+        )
+    with RecordReader(output) as records:
+        objects = sum(len(record.boxes) for record in records)
+    expected = sum(result.manifest.objects.values())
+    if objects != expected:
+        raise DataError(f"{output}: read back {objects} objects, packed {expected}")
+    if not (args.quiet or args.json):
+        print_table(
+            [("devkit", os.fspath(devkit)), ("wrote", os.fspath(output)),
+             *_manifest_rows(result.manifest), ("read back", f"{objects:,} objects, all there")]
+        )  # fmt: skip
+        print(
+            "\nThe same for your own data:\n"
+            "  recpack convert VOCdevkit train.rec --year 2007 --classes voc\n"
+            "  recpack inspect train.rec"
+        )
+    return {
+        "devkit": os.fspath(devkit),
+        "output": os.fspath(output),
+        "manifest": json.loads(result.manifest.to_json()),
+    }

@@ -1,0 +1,163 @@
+"""The options of every command, validated once, all faults in one error."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from recpack.errors import ConfigError
+from recpack.sample import ClassMap, class_map
+
+_UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
+          "kb": 10**3, "mb": 10**6, "gb": 10**9}  # fmt: skip
+
+MIN_SEGMENT = 64 << 10
+MAX_SEGMENT = 1 << 30
+
+
+def parse_size(text: str | int) -> int:
+    """``16MiB``, ``16 MB``, ``1048576`` → bytes; ValueError for anything else."""
+    match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", str(text))
+    if match is None or match[2].lower() not in _UNITS:
+        raise ValueError(f"{text!r} is no size; write bytes or a unit, like 16MiB")
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a changed image is written, and how large: im2rec's options of the same names.
+
+    ``resize``: pixels of the shorter side, 0 keeps the size · ``quality``: 1-100 for JPEG (95
+    when None), 0-9 compression for PNG (3 when None) · ``encoding``: ``jpg`` or ``png`` ·
+    ``center_crop``: cut the longer side to a centred square first.
+    """
+
+    resize: int = 0
+    quality: int | None = None
+    encoding: str = "jpg"
+    center_crop: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What shapes the output and the run. Each field is the command line's option of that name.
+
+    ``year``, ``set`` take ``2007,2012`` or a sequence. ``classes`` takes ``voc``, ``auto``, a
+    file, ``a,b,c``, a sequence of names or a mapping name → id; None is ``voc`` for a devkit, and
+    the ids themselves for a list. ``shuffle`` is a seed, or None
+    (or False) for the order of the devkit. ``jobs`` None means all cores. ``segment_size`` takes
+    bytes or ``16MiB``. Raises ConfigError listing everything that is wrong.
+    """
+
+    year: str | Sequence[str] | None = None
+    set: str | Sequence[str] | None = None
+    images: str | os.PathLike[str] | None = None
+    annotations: str | os.PathLike[str] | None = None
+    classes: str | Sequence[str] | Mapping[str, int] | None = None
+    shuffle: int | None = 0
+    precision: int | None = None
+    one_based: bool = False
+    difficult: str = "keep"
+    box_policy: str = "repair"
+    negatives: str = "drop"
+    unknown_class: str = "error"
+    size_mismatch: str = "error"
+    on_error: str = "fail"
+    strict: bool = False
+    resize: int = 0
+    quality: int | None = None
+    encoding: str = "jpg"
+    reencode: bool = False
+    center_crop: bool = False
+    jobs: int | None = None
+    backend: str | None = None
+    segment_size: int | str = 16 << 20
+    overwrite: bool = False
+    dry_run: bool = False
+
+    class_map: ClassMap | None = field(init=False, repr=False)
+    """The classes named; None when they are learnt from the data."""
+
+    def __post_init__(self) -> None:
+        wrong: list[str] = []
+
+        def demand(holds: bool, text: str) -> None:
+            if not holds:
+                wrong.append(text)
+
+        def choose(name: str, *choices: str) -> None:
+            value = getattr(self, name)
+            demand(value in choices, f"{name}: {value!r} is none of {', '.join(choices)}")
+
+        choose("difficult", "keep", "drop", "column")
+        choose("box_policy", "repair", "drop", "error")
+        choose("negatives", "drop", "keep", "error")
+        choose("unknown_class", "error", "skip")
+        choose("size_mismatch", "error", "rescale")
+        choose("on_error", "fail", "skip")
+        choose("encoding", "jpg", "png")
+        demand(
+            self.precision is None or 1 <= self.precision <= 6,
+            f"precision: {self.precision} decimals; 1 to 6, or none for full float32 precision",
+        )
+        demand(self.resize >= 0, f"resize: {self.resize} pixels; 0 keeps the size")
+        if self.quality is not None:
+            low, high = (1, 100) if self.encoding == "jpg" else (0, 9)
+            demand(
+                low <= self.quality <= high,
+                f"quality: {self.quality}; {self.encoding} takes {low} to {high}",
+            )
+        demand(self.jobs is None or self.jobs >= 1, f"jobs: {self.jobs}; 1 or more")
+        if isinstance(self.shuffle, bool):
+            object.__setattr__(self, "shuffle", 0 if self.shuffle else None)
+        demand(
+            self.shuffle is None or 0 <= self.shuffle < 1 << 32,
+            f"shuffle: seed {self.shuffle}; 0 to {(1 << 32) - 1}",
+        )
+        demand(
+            (self.images is None) == (self.annotations is None),
+            "images and annotations: give both folders or neither",
+        )
+        demand(
+            self.images is None or self.year is None,
+            "year: the folders given with images and annotations have no years",
+        )
+        try:
+            size = parse_size(self.segment_size)
+            object.__setattr__(self, "segment_size", size)
+            demand(
+                MIN_SEGMENT <= size <= MAX_SEGMENT,
+                f"segment_size: {size:,} bytes; {MIN_SEGMENT >> 10} KiB to {MAX_SEGMENT >> 30} GiB",
+            )
+        except ValueError as error:
+            wrong.append(f"segment_size: {error}")
+        try:
+            object.__setattr__(self, "class_map", class_map(self.classes or "voc"))
+        except ConfigError as error:
+            wrong.append(str(error))
+        if wrong:
+            raise ConfigError("\n".join(wrong))
+
+    @property
+    def image_encoding(self) -> Encoding:
+        """How changed images are written."""
+        return Encoding(self.resize, self.quality, self.encoding, self.center_crop)
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether every image is decoded and encoded anew."""
+        return bool(self.reencode or self.resize or self.center_crop)
+
+    @property
+    def segment_bytes(self) -> int:
+        """``segment_size`` in bytes."""
+        return int(self.segment_size)
+
+    def shaping(self) -> dict[str, object]:
+        """The options that shape the bytes, for the manifest."""
+        names = ("shuffle", "precision", "one_based", "difficult", "box_policy", "negatives",
+                 "unknown_class", "size_mismatch", "on_error", "strict", "resize", "quality",
+                 "encoding", "reencode", "center_crop")  # fmt: skip
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,131 @@
+"""What is in a ``.rec``: counts, label shape, classes, image kinds and sizes; no MXNet needed."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recpack.errors import ImageError
+from recpack.image import ImageHeader, read_header
+from recpack.manifest import Manifest
+from recpack.progress import Progress
+from recpack.reader import RecordReader
+from recpack.recordio import Record, detection_widths
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Smallest, median and largest of a quantity."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A ``.rec`` described from its own bytes.
+
+    ``label_widths`` spreads the floats of the label vectors, ``objects`` the objects a record,
+    ``image_bytes``, ``image_widths`` and ``image_heights`` (pixels) the images. ``classes``
+    counts objects by class name, or by id without a manifest; ``scalar_labels`` counts records
+    with a single label. ``kinds`` counts images by kind (``jpeg``, ``png``, …, ``unreadable``).
+    """
+
+    name: str
+    bytes: int
+    records: int
+    objects_total: int
+    scalar_labels: int
+    label_widths: Spread
+    objects: Spread
+    image_bytes: Spread
+    image_widths: Spread
+    image_heights: Spread
+    kinds: dict[str, int]
+    classes: dict[str, int]
+    manifest: Manifest | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def image_header(record: Record) -> ImageHeader | None:
+    """The header of a record's image; None when it is of no known kind."""
+    data = record.image_bytes
+    try:
+        return read_header(lambda offset, length: data[offset : offset + length], len(data))
+    except ImageError:
+        return None
+
+
+def manifest_beside(path: str | os.PathLike[str]) -> Manifest | None:
+    """The manifest that stands beside a ``.rec``, if any."""
+    beside = Path(path).with_suffix(".json")
+    return Manifest.read(beside) if beside.is_file() else None
+
+
+def class_name(id_: int, manifest: Manifest | None) -> str:
+    """A class's name by the manifest, else its id."""
+    if manifest is not None and 0 <= id_ < len(manifest.classes):
+        return manifest.classes[id_]
+    return str(id_)
+
+
+def inspect_rec(
+    path: str | os.PathLike[str], progress: Callable[[Progress], None] | None = None
+) -> Inspection:
+    """Walk a ``.rec`` once. Raises RecordError, with the byte offset, where it is broken."""
+    widths: list[int] = []
+    objects: list[int] = []
+    sizes: list[int] = []
+    pixels: list[tuple[int, int]] = []
+    kinds: Counter[str] = Counter()
+    ids: Counter[int] = Counter()
+    scalar = 0
+    manifest = manifest_beside(path)
+    with RecordReader(path) as records:
+        for record in records:
+            widths.append(len(record.label))
+            sizes.append(len(record.image_bytes))
+            header = image_header(record)
+            kinds[header.kind if header else "unreadable"] += 1
+            if header:
+                pixels.append((header.width, header.height))
+            if detection_widths(record.label):
+                found = record.boxes[record.boxes[:, 0] >= 0][:, 0].astype(int).tolist()
+                ids.update(found)
+                objects.append(len(found))
+            else:
+                scalar += 1
+            if progress is not None and len(widths) % 1024 == 0:
+                progress(Progress("read", record.offset, records.size, record.offset))
+        size = records.size
+    table = np.array(pixels or [(0, 0)])
+    return Inspection(
+        name=Path(path).name,
+        bytes=size,
+        records=len(widths),
+        objects_total=sum(ids.values()),
+        scalar_labels=scalar,
+        label_widths=_spread(widths),
+        objects=_spread(objects),
+        image_bytes=_spread(sizes),
+        image_widths=_spread(table[:, 0].tolist()),
+        image_heights=_spread(table[:, 1].tolist()),
+        kinds=dict(sorted(kinds.items())),
+        classes={class_name(id_, manifest): count for id_, count in sorted(ids.items())},
+        manifest=manifest,
+    )
+
+
+def _spread(values: list[int]) -> Spread:
+    if not values:
+        return Spread(0, 0, 0)
+    return Spread(min(values), float(np.median(values)), max(values))

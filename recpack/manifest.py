@@ -1,0 +1,118 @@
+"""The data set's identity card: a small JSON file, published last, that proves success.
+
+It holds what a training job must be told (``num_samples``, ``classes``, ``label_width``) and what
+proves that the ``.rec`` is the one described. Nothing in it depends on the clock, the machine or
+the number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from recpack import __version__
+from recpack.config import Options
+from recpack.errors import ConfigError, DataError
+from recpack.problems import Problem, counted
+from recpack.sample import Samples, label_shape
+
+FORMAT_VERSION = 1
+
+
+class RecFile(TypedDict):
+    """A ``.rec``'s name, bytes and CRC-32 (8 hexadecimal digits); None where it is not packed."""
+
+    name: str | None
+    bytes: int | None
+    crc32: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Version 1 of the manifest; field names are those of the JSON.
+
+    ``rec``: see ``RecFile`` · ``classes`` in the
+    order of their ids · ``label_width``: floats of the longest label vector · ``objects``: how
+    many each class has · ``problems``: counts by what was done, then by problem code ·
+    ``options``: those that shaped the bytes · ``list_crc32`` of the ``.lst`` text, None when
+    there is no list.
+    """
+
+    rec: RecFile
+    num_samples: int
+    classes: tuple[str, ...]
+    label_width: int
+    header_width: int
+    object_width: int
+    objects: Mapping[str, int]
+    problems: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    list_crc32: str | None = None
+    recpack_version: str
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The text of the file → manifest; ValueError when it is none or of another version."""
+        values = json.loads(text)
+        if not isinstance(values, dict) or "format_version" not in values:
+            raise ValueError("this is no recpack manifest")
+        if values["format_version"] != FORMAT_VERSION:
+            raise ValueError(
+                f"manifest version {values['format_version']}; this recpack reads "
+                f"{FORMAT_VERSION}: install the recpack that wrote it, or pack anew"
+            )
+        try:
+            return cls(**values | {"classes": tuple(values["classes"])})
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"the manifest's fields are not those of version 1: {error}") from None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Manifest:
+        """Read a manifest file; DataError naming it when that fails."""
+        try:
+            return cls.from_json(Path(path).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: {error}") from error
+
+
+def describe(
+    samples: Samples,
+    classes: Sequence[str],
+    problems: Iterable[Problem],
+    options: Options | None,
+    rec: RecFile,
+    list_crc32: int | None = None,
+) -> Manifest:
+    """The manifest of these samples. Without ``classes`` they are named by their ids; ConfigError
+    when a label's class id is beyond the ``classes`` given."""
+    shape = label_shape(samples)
+    highest = len(shape.objects) - 1
+    names = tuple(classes) or tuple(str(id_) for id_ in range(highest + 1))
+    if highest >= len(names):
+        raise ConfigError(
+            f"classes: {len(names)} are named, but the list has class id {highest}; "
+            "name one for each id from 0"
+        )
+    counts = shape.objects.tolist() + [0] * (len(names) - len(shape.objects))
+    return Manifest(
+        rec=rec,
+        num_samples=len(samples),
+        classes=names,
+        label_width=shape.label_width,
+        header_width=shape.header_width,
+        object_width=shape.object_width,
+        objects=dict(zip(names, counts, strict=True)),
+        problems=counted(problems),
+        options=options.shaping() if options else {},
+        list_crc32=None if list_crc32 is None else f"{list_crc32:08x}",
+        recpack_version=__version__,
+    )

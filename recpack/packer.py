@@ -1,0 +1,116 @@
+"""The worker's heavy half: one segment's images → records → the sink."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from isal import isal_zlib
+
+from recpack.config import Encoding
+from recpack.errors import ImageError, RecordError
+from recpack.image import reencode
+from recpack.plan import Segment
+from recpack.recordio import RecordBuffer
+from recpack.sample import Sample, Treatment
+from recpack.sinks.base import SegmentWriter
+
+
+class Failure(NamedTuple):
+    """An image that could not be packed: its sample's index, and why."""
+
+    sample: int
+    path: str
+    code: str
+    value: str
+
+
+@dataclass(frozen=True, eq=False)
+class PackedSegment:
+    """What a worker returns: never image bytes.
+
+    ``lengths``: uint32 (n,), bytes of each framed record · ``crc32`` of all of them. With
+    ``failures`` the segment is incomplete, and the output must not be published.
+    """
+
+    lengths: npt.NDArray[np.uint32]
+    crc32: int
+    failures: list[Failure]
+
+
+_local = threading.local()
+
+
+def pack_segment(
+    segment: Segment, encoding: Encoding, reencode_all: bool, writer: SegmentWriter
+) -> PackedSegment:
+    """Read the segment's images, build its records in place, give them to the sink.
+
+    Memory: one buffer a worker, as large as its largest segment, kept from one to the next.
+    """
+    try:
+        buffer: RecordBuffer = _local.buffer
+        buffer.clear()
+    except AttributeError:
+        buffer = _local.buffer = RecordBuffer(segment.capacity)
+    lengths = np.zeros(len(segment.samples), np.uint32)
+    failures: list[Failure] = []
+    try:
+        root = os.open(segment.samples.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for row, sample in enumerate(segment.samples):
+                try:
+                    if reencode_all or sample.treatment is not Treatment.KEEP:
+                        lengths[row] = _changed(sample, root, buffer, encoding)
+                    else:
+                        lengths[row] = _unchanged(sample, root, buffer)
+                except ImageError as error:
+                    failures.append(Failure(sample.index, sample.path, error.code, error.value))
+                except RecordError as error:
+                    raise RecordError(f"{sample.path}: {error}") from None
+                except OSError as error:
+                    reason = error.strerror or str(error)
+                    failures.append(Failure(sample.index, sample.path, "image-unreadable", reason))
+        finally:
+            os.close(root)
+        data = buffer.view()
+        crc32 = isal_zlib.crc32(data)
+    except BaseException:
+        writer.fail(segment.number)
+        raise
+    writer.write(segment.number, data)
+    return PackedSegment(lengths, crc32, failures)
+
+
+def _unchanged(sample: Sample, root: int, buffer: RecordBuffer) -> int:
+    file = os.open(sample.path, os.O_RDONLY, dir_fd=root)
+    try:
+        size = os.fstat(file).st_size
+        if size != sample.image_bytes:
+            raise ImageError(
+                "image-unreadable",
+                f"it changed while it was packed, from {sample.image_bytes:,} to {size:,} bytes",
+            )
+        room = buffer.begin(sample.index, sample.label, size)
+        read = 0
+        while read < size:
+            count = os.readv(file, [room[read:]])
+            if not count:
+                raise ImageError("image-truncated", "it was cut short while it was packed")
+            read += count
+    finally:
+        os.close(file)
+    return buffer.commit(size)
+
+
+def _changed(sample: Sample, root: int, buffer: RecordBuffer, encoding: Encoding) -> int:
+    with open(os.open(sample.path, os.O_RDONLY, dir_fd=root), "rb") as file:
+        data = file.read()
+    treatment = Treatment(sample.treatment) or Treatment.UPRIGHT
+    image = reencode(data, treatment, encoding)
+    buffer.begin(sample.index, sample.label, len(image))[:] = image.data
+    return buffer.commit(len(image))

@@ -1,0 +1,141 @@
+"""Problems of a data set as data: each has a stable code, and says where, what and what was done.
+
+Codes never change their meaning; tools may match on them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "note"]
+Action = Literal[
+    "error", "kept", "clipped", "swapped", "rescaled", "dropped box", "dropped image", "re-encoded"
+]
+
+CATALOGUE: dict[str, tuple[str, str]] = {
+    # code: (what it is, what to do about it)
+    "annotation-missing": ("the annotation file is missing", "add it, or take its id off the list"),
+    "annotation-unreadable": ("the annotation can't be read", "see the value for the reason"),
+    "annotation-too-large": ("the annotation is larger than any real one", "look into the file"),
+    "annotation-malformed": ("the annotation is no well-formed XML", "mend or export it anew"),
+    "annotation-dtd": ("the annotation has a DTD or entities", "remove the <!DOCTYPE …> part"),
+    "annotation-not-voc": ("the root element is not <annotation>", "export as Pascal VOC"),
+    "number-bad": ("not a finite number", "write pixels as plain decimals"),
+    "box-missing": ("the object has no <bndbox>", "draw its box or remove the object"),
+    "name-missing": ("the object has no <name>", "name its class or remove the object"),
+    "flag-text": ("the flag is text, taken as 0", "write 0 or 1"),
+    "size-missing": ("no usable <size>, the image's own is taken", "nothing, or add <size>"),
+    "size-mismatch": ("<size> differs from the image, whose own is taken", "correct <size>"),
+    "size-rescale": (
+        "the boxes fit <size>, but not the image",
+        "the image was scaled after annotation: use --size-mismatch rescale if all of it was kept",
+    ),
+    "box-inverted": ("the box is inverted", "check the annotation tool's export"),
+    "box-outside": ("the box reaches out of the image", "correct it, or accept the clipped one"),
+    "box-off-image": ("the box lies wholly outside the image", "correct or remove it"),
+    "box-empty": ("the box has no area", "correct or remove it"),
+    "box-cropped-away": ("the box lies outside the centred square", "nothing, or do not crop"),
+    "class-unknown": ("the class is not among those chosen", "see --classes, --unknown-class"),
+    "difficult-dropped": ("the object is difficult", "nothing, or --difficult keep"),
+    "no-objects": ("no object is left", "nothing, or --negatives keep"),
+    "image-missing": ("the image is missing", "add it, or take its id off the list"),
+    "image-ambiguous": ("several images have this stem", "keep one of them"),
+    "image-unreadable": ("the image can't be read", "see the value for the reason"),
+    "image-unknown": ("not an image of a known kind", "replace the file"),
+    "image-truncated": ("the image is cut short", "replace the file"),
+    "image-corrupt": ("the image can't be decoded", "replace the file"),
+    "image-too-large": ("the image claims more pixels than can be", "replace the file"),
+    "image-converted": ("not every reader takes this kind of image", "nothing, or convert it"),
+    "image-rotated": ("the image carries an EXIF orientation", "nothing, or rotate the pixels"),
+    "extension-wrong": ("the name's extension is not the contents'", "rename it"),
+    "path-unsafe": ("the path leaves the data set's root", "remove it from the list"),
+    "path-unlistable": ("a .lst line can't hold this path", "rename it: no tab, no line break"),
+    "path-white-space": ("MXNet's path_imglist splits this path", "rename it if you use that"),
+    "id-repeated": ("the image set names the id twice", "remove one of the lines"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a data set.
+
+    ``file`` is relative to the data set's root; ``object`` counts the file's objects from 1, 0
+    when the problem is the file's; ``field`` and ``value`` are what was read; ``action`` is what
+    was done.
+    """
+
+    code: str
+    severity: Severity
+    file: str
+    action: Action
+    object: int = 0
+    field: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        where = self.file + (f", object {self.object}" if self.object else "")
+        what, remedy = CATALOGUE[self.code]
+        found = f"{self.field} is {self.value!r}" if self.field else self.value
+        parts = f"{where}: {what}" + (f" ({found})" if found else "")
+        done = f"; {self.action}" if self.action != "error" else f"; {remedy}"
+        return f"{parts}{done} [{self.code}]"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def counted(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
+    """``{"<action>": {"<code>": count}}``, sorted: what the manifest keeps of the problems."""
+    counts = Counter((problem.action, problem.code) for problem in problems)
+    table: dict[str, dict[str, int]] = {}
+    for (action, code), count in sorted(counts.items()):
+        table.setdefault(action, {})[code] = count
+    return table
+
+
+SHOWN = 20
+
+
+def summary(problems: Sequence[Problem], classes: Sequence[str] = ()) -> str:
+    """A few lines for a terminal: the first problems, how many there are of each code, and for
+    unknown classes their counts and the nearest of the known ``classes``."""
+    lines = [str(problem) for problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"… and {len(problems) - SHOWN:,} more; --report FILE lists all")
+    counts = Counter(problem.code for problem in problems)
+    lines.append(", ".join(f"{count:,} {code}" for code, count in counts.most_common()))
+    for name, count, near in unknown_classes(problems, classes):
+        hint = f"; did you mean {near!r}?" if near else ""
+        lines.append(f"unknown class {name!r}: {count:,} objects{hint}")
+    return "\n".join(lines)
+
+
+def unknown_classes(
+    problems: Iterable[Problem], classes: Sequence[str]
+) -> list[tuple[str, int, str]]:
+    """(name, objects, nearest known name or '') of each unknown class, the most frequent first."""
+    names = Counter(problem.value for problem in problems if problem.code == "class-unknown")
+    folded = {name.lower(): name for name in classes}
+    found = []
+    for name, count in sorted(names.items(), key=lambda item: (-item[1], item[0])):
+        near = difflib.get_close_matches(name.lower(), folded, 1)
+        found.append((name, count, folded[near[0]] if near else ""))
+    return found
+
+
+def quarantine_lines(problems: Iterable[Problem]) -> list[str]:
+    """The quarantine list: ``file TAB code TAB object TAB field TAB value`` for every error that
+    cost an image."""
+    return [
+        "\t".join([
+            problem.file, problem.code, str(problem.object), problem.field,
+            " ".join(problem.value.split()),
+        ]) + "\n"
+        for problem in problems
+        if problem.severity == "error" and problem.action == "dropped image"
+    ]  # fmt: skip

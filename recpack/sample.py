@@ -1,0 +1,251 @@
+"""The interchange value of every reader and writer: samples, and the classes of their boxes."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from recpack.errors import ConfigError
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+"""The 20 classes of Pascal VOC in their customary order: the ids of every VOC model."""
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Class names in the order of their ids, 0 first, and the aliases that lead to them."""
+
+    names: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wrong = []
+        known = set(self.names)
+        if not self.names:
+            wrong.append("no class is named")
+        if len(known) < len(self.names):
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            wrong.append(f"classes named twice: {', '.join(twice)}")
+        if any(not name or name != name.strip() for name in self.names):
+            wrong.append("a class name is empty or begins or ends with white space")
+        wrong += [f"alias {alias!r} is also a class" for alias in self.aliases if alias in known]
+        if wrong:
+            raise ConfigError("classes: " + "; ".join(wrong))
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> ClassMap:
+        """Names, each optionally with aliases behind it: ``person=human=Person``."""
+        names: list[str] = []
+        aliases: dict[str, str] = {}
+        for entry in entries:
+            name, *others = (part.strip() for part in entry.split("="))
+            names.append(name)
+            for alias in others:
+                if aliases.setdefault(alias, name) != name:
+                    raise ConfigError(
+                        f"classes: alias {alias!r} leads to {aliases[alias]!r} and to {name!r}"
+                    )
+        return cls(tuple(names), aliases)
+
+    @classmethod
+    def read(cls, path: Path) -> ClassMap:
+        """One class a line (``name`` or ``name=alias=…``); blank lines and ``#`` lines are left
+        out. A manifest (``.json``) serves too, so that a validation set gets its training set's
+        ids."""
+        try:
+            text = path.read_text("utf-8-sig")
+            if path.suffix == ".json":
+                return cls(tuple(json.loads(text)["classes"]))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ConfigError(f"classes: {path} can't be read: {error}") from error
+        lines = [line.strip() for line in text.splitlines()]
+        return cls.parse(line for line in lines if line and not line.startswith("#"))
+
+    def ids(self) -> dict[str, int]:
+        """Name or alias → id."""
+        ids = {name: number for number, name in enumerate(self.names)}
+        ids |= {alias: ids[name] for alias, name in self.aliases.items()}
+        return ids
+
+
+def class_map(spec: str | Sequence[str] | Mapping[str, int]) -> ClassMap | None:
+    """``voc`` · ``auto`` (None: learnt from the data, sorted) · a file · ``a,b,c`` or a list of
+    names · a mapping of names to ids 0..N-1."""
+    if isinstance(spec, Mapping):
+        if sorted(spec.values()) != list(range(len(spec))):
+            raise ConfigError(f"classes: the ids must be 0..{len(spec) - 1}, each once")
+        return ClassMap(tuple(sorted(spec, key=lambda name: spec[name])))
+    if not isinstance(spec, str):
+        return ClassMap.parse(spec)
+    if spec == "voc":
+        return ClassMap(VOC_CLASSES)
+    if spec == "auto":
+        return None
+    path = Path(spec)
+    if path.is_file():
+        return ClassMap.read(path)
+    if "/" in spec or path.suffix in (".txt", ".names", ".json"):
+        raise ConfigError(f"classes: no such file: {spec}")
+    return ClassMap.parse(spec.split(","))
+
+
+class Treatment(enum.IntEnum):
+    """What an image needs before every reader takes it."""
+
+    KEEP = 0  #: nothing: its bytes pass through
+    UPRIGHT = 1  #: decode with its EXIF orientation applied, encode
+    AS_STORED = 2  #: decode without its EXIF orientation (the boxes describe it so), encode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One image and its label.
+
+    ``path`` is relative to the data set's root, with ``/``; ``label`` a float32 vector as in
+    ``recordio.Record``; ``image_bytes`` the image file's size; ``treatment`` says what the image
+    needs before every reader takes it.
+    """
+
+    index: int
+    path: str
+    label: Float32
+    image_bytes: int
+    treatment: Treatment
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Many samples as columns, a few dozen bytes each beside the path: what a scan gives, a list
+    stores and a worker packs.
+
+    ``indices`` int64 (n,) · ``paths`` · ``labels`` float32, all label vectors end to end ·
+    ``bounds`` int64 (n + 1,), sample i's label is ``labels[bounds[i]:bounds[i + 1]]`` ·
+    ``image_bytes`` int64 (n,) · ``treatments`` uint8 (n,), see ``Treatment``. Arrays are never
+    written in place.
+    """
+
+    root: str
+    indices: Int64
+    paths: list[str]
+    labels: Float32
+    bounds: Int64
+    image_bytes: Int64
+    treatments: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Sample]:
+        bounds = self.bounds.tolist()
+        for i, (index, path, size, treatment) in enumerate(
+            zip(
+                self.indices.tolist(),
+                self.paths,
+                self.image_bytes.tolist(),
+                self.treatments.tolist(),
+                strict=True,
+            )
+        ):
+            label = self.labels[bounds[i] : bounds[i + 1]]
+            yield Sample(index, path, label, size, Treatment(treatment))
+
+    @property
+    def label_widths(self) -> Int64:
+        """Floats of each label vector, int64 (n,)."""
+        return np.diff(self.bounds)
+
+    def slice(self, start: int, stop: int) -> Samples:
+        """Samples ``start`` to ``stop``: a copy small enough to send to a worker."""
+        first, last = self.bounds[start], self.bounds[stop]
+        return Samples(
+            self.root,
+            self.indices[start:stop],
+            self.paths[start:stop],
+            self.labels[first:last],
+            self.bounds[start : stop + 1] - first,
+            self.image_bytes[start:stop],
+            self.treatments[start:stop],
+        )
+
+    def take(self, order: Int64) -> Samples:
+        """The samples at these positions, in this order, numbered anew from 0."""
+        widths = self.label_widths[order]
+        bounds = np.concatenate(([0], np.cumsum(widths)))
+        # position in `labels` of every float of the result: its vector's start plus its rank
+        gather = np.arange(bounds[-1]) + np.repeat(self.bounds[order] - bounds[:-1], widths)
+        return Samples(
+            self.root,
+            np.arange(len(order), dtype=np.int64),
+            [self.paths[i] for i in order.tolist()],
+            self.labels[gather],
+            bounds,
+            self.image_bytes[order],
+            self.treatments[order],
+        )
+
+
+def assemble_labels(objects: Float32, counts: Int64) -> tuple[Float32, Int64]:
+    """Objects of all samples → their label vectors end to end, and the bounds between them.
+
+    ``objects``: float32 (m, object width), class id first, in the order of the samples;
+    ``counts``: int64 (n,), objects of each sample. A sample without objects gets the one of -1
+    that MXNet's readers ignore.
+    """
+    width = objects.shape[1]
+    bounds = np.concatenate(([0], np.cumsum(2 + np.maximum(counts, 1) * width)))
+    labels = np.full(bounds[-1], -1, np.float32)
+    labels[bounds[:-1]] = 2
+    labels[bounds[:-1] + 1] = width
+    holds = np.repeat(counts > 0, np.diff(bounds))
+    holds[bounds[:-1]] = holds[bounds[:-1] + 1] = False
+    labels[holds] = objects.ravel()
+    return labels, bounds
+
+
+class LabelShape(NamedTuple):
+    """What a reader must be told of all labels: floats of the longest vector, of the header and
+    of an object (0 for scalar labels), and how many objects each class id has, int64 (ids,)."""
+
+    label_width: int
+    header_width: int
+    object_width: int
+    objects: Int64
+
+
+def label_shape(samples: Samples) -> LabelShape:
+    """The shape of all labels; the widths are the largest ones where samples differ."""
+    starts = samples.bounds[:-1]
+    widths = samples.label_widths
+    if widths.max(initial=0) == 1:
+        ids = samples.labels
+        header = width = 0
+    else:
+        headers = samples.labels[starts].astype(np.int64)
+        objects = samples.labels[starts + 1].astype(np.int64)
+        header, width = int(headers.max()), int(objects.max())
+        if (headers == header).all() and (objects == width).all():
+            body = np.ones(len(samples.labels), np.bool_)
+            for column in range(header):
+                body[starts + column] = False
+            ids = samples.labels[body].reshape(-1, width)[:, 0]
+        else:
+            ids = np.concatenate([
+                sample.label[int(sample.label[0]) :: int(sample.label[1])] for sample in samples
+            ])  # fmt: skip
+    return LabelShape(int(widths.max()), header, width, np.bincount(ids[ids >= 0].astype(np.int64)))

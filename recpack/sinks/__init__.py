@@ -1,0 +1,1 @@
+"""Where packed segments go: a file, an S3 object, memory."""

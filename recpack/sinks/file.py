@@ -1,0 +1,267 @@
+"""A ``.rec`` on a local disk: workers write their own segments at their own offsets.
+
+A segment's length is known only when it is packed (an image may hold a magic word, a re-encoded
+one has any size), so offsets are handed on: each worker learns its offset from the segment before
+it, hands on its own end, then writes. Nobody waits for a write, only for the packing before it,
+and the order of the tasks guarantees that this packing has begun. The hand-over goes through a
+small file of 8-byte slots, so workers may be threads or processes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from recpack.errors import SinkError
+from recpack.sinks.base import COMPANIONS, MANIFEST, Sink
+
+PARTIAL = ".recpack-partial"
+OFFSETS = ".recpack-offsets"
+
+_SLOT = struct.Struct("<q")
+_FAILED = -1
+_POLL_SECONDS = 0.0005
+_POLLS_A_CHECK = 2000
+
+
+class FileSink(Sink):
+    """``train.rec`` with ``train.idx``, ``train.lst`` and ``train.json`` beside it.
+
+    Everything is written under temporary names, synced, and renamed, the manifest last. The
+    temporary ``.rec`` is locked: it shows a second run that this one is alive, and an unlocked one
+    is the leftover of a run that was killed, which the next run removes. ``spare`` names
+    companions that are not this sink's to write (a list that is packed where it lies).
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        spare: Collection[str] = (),
+    ) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+        if self.path.suffix != ".rec":
+            raise SinkError(f"{self.path}: the output's name must end in .rec")
+        self._overwrite = overwrite
+        self._suffixes = [suffix for suffix in COMPANIONS if suffix not in spare]
+        self._lock = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            self._make_room()
+        except OSError as error:
+            self.abort()
+            raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
+        except SinkError:
+            self.abort()
+            raise
+        return self
+
+    def open(self, segments: int) -> FileSegmentWriter:
+        offsets = self._temporary(".rec", OFFSETS)
+        try:
+            os.ftruncate(self._lock, 0)
+            offsets.unlink(missing_ok=True)
+            with offsets.open("xb") as file:
+                file.truncate(_SLOT.size * (segments + 1))
+                file.write(_SLOT.pack(1))
+        except OSError as error:
+            raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
+        return FileSegmentWriter(os.fspath(self._temporary(".rec")), os.fspath(offsets))
+
+    def publish(
+        self, size: int, companions: Mapping[str, Iterable[str]], manifest: Callable[[], str]
+    ) -> None:
+        try:
+            arrived = os.fstat(self._lock).st_size
+            if arrived != size:
+                raise SinkError(f"{self.path}: {arrived:,} bytes arrived, {size:,} were packed")
+            os.fsync(self._lock)
+            written = [suffix for suffix in self._suffixes if suffix in companions]
+            for suffix in written:
+                _write_synced(self._temporary(suffix), companions[suffix])
+            _write_synced(self._temporary(MANIFEST), [manifest()])
+            # without its manifest an older output no longer looks finished while names change
+            self.path.with_suffix(MANIFEST).unlink(missing_ok=True)
+            for suffix in self._suffixes:
+                if suffix not in written:
+                    self.path.with_suffix(suffix).unlink(missing_ok=True)
+            for suffix in (".rec", *written, MANIFEST):
+                self._temporary(suffix).rename(self.path.with_suffix(suffix))
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
+        self.abort()
+
+    def abort(self) -> None:
+        if self._lock >= 0:
+            self._remove_leftovers()
+            os.close(self._lock)
+            self._lock = -1
+
+    def _temporary(self, suffix: str, ending: str = PARTIAL) -> Path:
+        return self.path.with_name(self.path.with_suffix(suffix).name + ending)
+
+    def _take_lock(self) -> None:
+        """Hold a lock on a temporary ``.rec`` of our own, of which no other process knows."""
+        partial = self._temporary(".rec")
+        while True:
+            try:
+                lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            except FileExistsError:
+                lock = -1
+            if lock < 0:
+                self._remove_dead(partial)
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_file(lock, partial):
+                self._lock = lock
+                return
+            os.close(lock)
+
+    def _remove_dead(self, partial: Path) -> None:
+        """Remove the temporary file of a run that was killed. Its workers may still write into
+        it, which is why it is removed and not used again."""
+        with suppress(FileNotFoundError):
+            lock = os.open(partial, os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_file(lock, partial):
+                    partial.unlink()
+            except BlockingIOError:
+                raise SinkError(f"{self.path}: another run is writing it") from None
+            finally:
+                os.close(lock)
+
+    def _make_room(self) -> None:
+        """Refuse to replace a finished output unasked; clear away an unfinished one."""
+        names = [self.path.with_suffix(suffix) for suffix in (".rec", *self._suffixes, MANIFEST)]
+        half_published = (
+            self._temporary(MANIFEST).exists() and not self.path.with_suffix(MANIFEST).exists()
+        )
+        present = [name for name in names if name.exists()]
+        if present and half_published:
+            # a run was killed between its renames: these files are its own, and complete nothing
+            for name in present:
+                name.unlink()
+        elif present and not self._overwrite:
+            raise SinkError(
+                f"{present[0]} exists; choose another name or replace it with --overwrite"
+            )
+        self._remove_leftovers(keep_lock=True)
+
+    def _remove_leftovers(self, *, keep_lock: bool = False) -> None:
+        for suffix in (*COMPANIONS, MANIFEST):
+            self._temporary(suffix).unlink(missing_ok=True)
+        self._temporary(".rec", OFFSETS).unlink(missing_ok=True)
+        partial = self._temporary(".rec")
+        if not keep_lock and _is_file(self._lock, partial):
+            partial.unlink()
+
+
+def write_file(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file of its own, whole or not at all; SinkError when that fails."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(partial, lines)
+        partial.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise SinkError(f"{path}: can't be written: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    """Whether the path still leads to the open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+@dataclass(frozen=True)
+class FileSegmentWriter:
+    """A worker's end of a ``FileSink``: two names."""
+
+    partial: str
+    offsets: str
+
+    def write(self, number: int, data: memoryview) -> None:
+        offsets = os.open(self.offsets, os.O_RDWR)
+        try:
+            start = self._await_offset(offsets, number)
+            _put_slot(offsets, number + 1, start + len(data) + 1)
+        finally:
+            os.close(offsets)
+        output = os.open(self.partial, os.O_WRONLY)
+        try:
+            while data:
+                written = os.pwrite(output, data, start)
+                data, start = data[written:], start + written
+        except OSError as error:
+            raise SinkError(f"{self.partial}: can't be written: {error.strerror}") from error
+        finally:
+            os.close(output)
+
+    def fail(self, number: int) -> None:
+        with suppress(FileNotFoundError):
+            offsets = os.open(self.offsets, os.O_RDWR)
+            _put_slot(offsets, number + 1, _FAILED)
+            os.close(offsets)
+
+    def _await_offset(self, offsets: int, number: int) -> int:
+        """Where this segment begins: slot ``number`` holds that plus 1, or 0 until it is known."""
+        polls = 0
+        while not (slot := _SLOT.unpack(os.pread(offsets, _SLOT.size, _SLOT.size * number))[0]):
+            polls += 1
+            if polls % _POLLS_A_CHECK == 0 and not self._coordinated():
+                raise SinkError(f"{self.partial}: the run that asked for this segment has ended")
+            time.sleep(_POLL_SECONDS)
+        if slot == _FAILED:
+            self.fail(number)
+            raise SinkError(f"{self.partial}: an earlier segment failed")
+        return int(slot) - 1
+
+    def _coordinated(self) -> bool:
+        """Whether the coordinator still holds its lock."""
+        try:
+            output = os.open(self.partial, os.O_WRONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(output, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(output)
+        return False
+
+
+def _put_slot(offsets: int, slot: int, value: int) -> None:
+    os.pwrite(offsets, _SLOT.pack(value), _SLOT.size * slot)

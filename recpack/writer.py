@@ -1,0 +1,144 @@
+"""Writing ``.rec`` files record by record, for data jobs that have images and boxes at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from isal import isal_zlib
+
+from recpack.errors import RecordError
+from recpack.manifest import Manifest, RecFile, describe
+from recpack.recordio import RecordBuffer, format_index
+from recpack.sample import Samples, assemble_labels
+from recpack.sinks.base import INDEX, Sink
+from recpack.sinks.file import FileSink
+
+
+class RecordWriter:
+    """Write records to ``output``, a path that ends in ``.rec`` or a sink.
+
+    Ids are 0, 1, … in the order of writing. Leaving the ``with`` block publishes the ``.rec``,
+    its ``.idx`` and manifest; an exception in it leaves nothing behind. ``classes`` names the
+    classes in the manifest, in the order of their ids; without it they are named by their ids.
+    Memory: one segment of ``segment_size`` bytes, and the labels.
+    """
+
+    def __init__(
+        self,
+        output: str | os.PathLike[str] | Sink,
+        *,
+        classes: Sequence[str] = (),
+        overwrite: bool = False,
+        segment_size: int = 16 << 20,
+    ) -> None:
+        self._sink = output if isinstance(output, Sink) else FileSink(output, overwrite=overwrite)
+        self._classes = tuple(classes)
+        self._segment_size = segment_size
+        self._buffer = RecordBuffer()
+        self._labels: list[npt.NDArray[np.float32]] = []
+        self._offsets = [0]
+        self._crc32 = 0
+        self._segment = 0
+        self.manifest: Manifest | None = None
+
+    def __enter__(self) -> Self:
+        self._sink.__enter__()
+        # segments come in order from one thread, so the writer needs no more than their count
+        self._writer = self._sink.open(1 << 20)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            self._sink.__exit__(kind, error, trace)
+
+    def write(
+        self,
+        image_bytes: bytes | memoryview,
+        boxes: npt.ArrayLike | None = None,
+        *,
+        label: npt.ArrayLike | None = None,
+    ) -> int:
+        """Write one record and return its id.
+
+        ``image_bytes`` is an encoded image, stored as it is. ``boxes`` has shape (n, 5) or more
+        columns: class id, then xmin, ymin, xmax, ymax as ratios of the image's size (no box at
+        all is the label that MXNet ignores); ``label`` is the whole float32 vector instead, or
+        one number for image classification. Raises RecordError for labels that are neither.
+        """
+        vector = self._vector(boxes, label)
+        room = self._buffer.begin(len(self._labels), vector, len(image_bytes))
+        room[:] = image_bytes
+        length = self._buffer.commit(len(image_bytes))
+        self._offsets.append(self._offsets[-1] + length)
+        self._labels.append(vector)
+        if len(self._buffer) >= self._segment_size:
+            self._flush()
+        return len(self._labels) - 1
+
+    @staticmethod
+    def _vector(
+        boxes: npt.ArrayLike | None, label: npt.ArrayLike | None
+    ) -> npt.NDArray[np.float32]:
+        if (boxes is None) == (label is None):
+            raise RecordError("give boxes or a label, one of the two")
+        if label is not None:
+            vector = np.atleast_1d(np.asarray(label, np.float32))
+            if vector.ndim != 1 or not len(vector):
+                raise RecordError(f"label has shape {vector.shape}; a vector or a number is needed")
+        else:
+            table = np.asarray(boxes, np.float32)
+            if table.size == 0:
+                table = np.zeros((0, 5), np.float32)
+            if table.ndim != 2 or table.shape[1] < 5:
+                raise RecordError(
+                    f"boxes have shape {table.shape}; (n, 5) is needed: class id, xmin, ymin, "
+                    "xmax, ymax"
+                )
+            vector = assemble_labels(table, np.array([len(table)]))[0]
+        if not np.isfinite(vector).all():
+            raise RecordError("a label holds a value that is no finite number")
+        return vector
+
+    def _flush(self) -> None:
+        data = self._buffer.view()
+        self._crc32 = isal_zlib.crc32(data, self._crc32)
+        self._writer.write(self._segment, data)
+        self._segment += 1
+        self._buffer.clear()
+
+    def _publish(self) -> None:
+        if not self._labels:
+            raise RecordError("nothing was written: a .rec without records is of no use")
+        self._flush()
+        count = len(self._labels)
+        samples = Samples(
+            "",
+            np.arange(count, dtype=np.int64),
+            [""] * count,
+            np.concatenate(self._labels),
+            np.concatenate(([0], np.cumsum([len(label) for label in self._labels]))),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.uint8),
+        )
+        rec: RecFile = {
+            "name": self._sink.name,
+            "bytes": self._offsets[-1],
+            "crc32": f"{self._crc32:08x}",
+        }
+        manifest = describe(samples, self._classes, [], None, rec)
+        index = format_index(range(count), self._offsets[:-1])
+        self._sink.publish(self._offsets[-1], {INDEX: [index]}, manifest.to_json)
+        self.manifest = manifest
