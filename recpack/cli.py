@@ -343,8 +343,8 @@ def _inspect(args: argparse.Namespace) -> object:
 
 def _inspect_record(args: argparse.Namespace) -> object:
     from recpack.inspection import class_name, image_header, manifest_beside
+    from recpack.labels import detection_widths
     from recpack.reader import RecordReader
-    from recpack.recordio import detection_widths
 
     with RecordReader(args.rec) as records:
         try:

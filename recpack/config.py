@@ -134,7 +134,9 @@ class Options:
         except ValueError as error:
             wrong.append(f"segment_size: {error}")
         try:
-            object.__setattr__(self, "class_map", class_map(self.classes or "voc"))
+            object.__setattr__(
+                self, "class_map", class_map("voc" if self.classes is None else self.classes)
+            )
         except ConfigError as error:
             wrong.append(str(error))
         if wrong:

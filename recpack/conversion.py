@@ -15,14 +15,15 @@ from isal import isal_zlib
 from recpack.config import Options
 from recpack.errors import ConfigError, DataError, ListError, SinkError
 from recpack.files import Folder, UnsafePathError
+from recpack.labels import detection_widths
 from recpack.lst import CheckedLines, format_rows, parse_rows
 from recpack.manifest import Manifest, RecFile, describe
 from recpack.packer import Failure, pack_segment
 from recpack.parallel import run
-from recpack.plan import expected_lengths, plan_segments
+from recpack.plan import expected_lengths, plan_cuts, segments
 from recpack.problems import Action, Problem, quarantine_lines, summary
 from recpack.progress import Progress
-from recpack.recordio import detection_widths, format_index
+from recpack.recordio import format_index
 from recpack.sample import Int64, Samples
 from recpack.scan import ScanResult, scan_devkit
 from recpack.sinks.base import INDEX, LIST, QUARANTINE, Sink
@@ -112,15 +113,15 @@ def convert(
         dry_run=dry_run,
     )
     if dry_run:
-        scan, samples = _scanned(devkit, options, progress)
-        size = None if options.changes_images else int(expected_lengths(samples).sum())
+        scan = _scanned(devkit, options, progress)
+        size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
         name = output.name if isinstance(output, Sink) else Path(output).name
         rec: RecFile = {"name": name, "bytes": size, "crc32": None}
-        return _result(describe(samples, scan.classes.names, scan.problems, options, rec), scan)
+        return _described(scan, options, rec)
     with _sink(output, options) as sink:
-        scan, samples = _scanned(devkit, options, progress)
-        rows = CheckedLines(format_rows(samples, options.precision))
-        source = _Source(samples, scan.classes.names, scan.problems, rows)
+        scan = _scanned(devkit, options, progress)
+        rows = CheckedLines(format_rows(scan.samples, options.precision))
+        source = _Source(scan.samples, scan.classes.names, scan.problems, rows)
         return _write(source, options, sink, progress)
 
 
@@ -137,15 +138,14 @@ def write_list(
     path = Path(output)
     if path.exists() and not (options.overwrite or options.dry_run):
         raise SinkError(f"{path} exists; choose another name or replace it with --overwrite")
-    scan, samples = _scanned(devkit, options, progress)
-    rows = CheckedLines(format_rows(samples, options.precision))
+    scan = _scanned(devkit, options, progress)
+    rows = CheckedLines(format_rows(scan.samples, options.precision))
     if options.dry_run:
         deque(rows, maxlen=0)
     else:
         write_file(path, rows)
     rec: RecFile = {"name": None, "bytes": None, "crc32": None}
-    names = scan.classes.names
-    return _result(describe(samples, names, scan.problems, options, rec, rows.crc32), scan)
+    return _described(scan, options, rec, rows.crc32)
 
 
 def pack(
@@ -181,14 +181,20 @@ def pack(
     ):
         samples, problems = _measured(listed, options)
         _refuse(problems, options)
-        source = _Source(samples, names, problems, CheckedLines(file))
+        lines = CheckedLines(file)
+        if own:  # the sink leaves it alone, but the manifest tells its checksum
+            deque(lines, maxlen=0)
+        source = _Source(samples, names, problems, lines)
         if len(samples) < len(listed):
             source = source.without([], options)
         return _write(source, options, sink, progress)
 
 
-def _result(manifest: Manifest, scan: ScanResult) -> Result:
-    return Result(manifest, scan.problems)
+def _described(
+    scan: ScanResult, options: Options, rec: RecFile, list_crc32: int | None = None
+) -> Result:
+    names, problems = scan.classes.names, scan.problems
+    return Result(describe(scan.samples, names, problems, options, rec, list_crc32), problems)
 
 
 def _sink(
@@ -204,29 +210,29 @@ def _same_file(rows: Path, output: Path) -> bool:
     return beside.exists() and rows.samefile(beside)
 
 
-def _scanned(
-    devkit: str | os.PathLike[str], options: Options, progress: Watch
-) -> tuple[ScanResult, Samples]:
-    """The scan, if the policy lets it pass, and its samples in the order of the output."""
-    found = open_devkit(
-        devkit,
-        year=options.year,
-        set=options.set,
-        images=options.images,
-        annotations=options.annotations,
+def _scanned(devkit: str | os.PathLike[str], options: Options, progress: Watch) -> ScanResult:
+    """The scan, if the policy lets it pass, its samples in the order of the output."""
+    scan = scan_devkit(
+        open_devkit(
+            devkit,
+            year=options.year,
+            set=options.set,
+            images=options.images,
+            annotations=options.annotations,
+        ),
+        options,
+        progress,
     )
-    scan = scan_devkit(found, options, progress)
     _refuse(scan.problems, options, scan.classes.names)
-    samples = scan.samples
-    if not len(samples):
+    if not len(scan.samples):
         reasons = summary(scan.problems, scan.classes.names)
         message = f"none of {scan.scanned} annotations gives a sample\n{reasons}"
         raise DataError(message, scan.problems)
     if options.shuffle is not None:
         # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19)
-        order = np.random.RandomState(options.shuffle).permutation(len(samples))
-        samples = samples.take(order.astype(np.int64))
-    return scan, samples
+        order = np.random.RandomState(options.shuffle).permutation(len(scan.samples))
+        scan = replace(scan, samples=scan.samples.shuffled(order.astype(np.int64)))
+    return scan
 
 
 def _refuse(problems: list[Problem], options: Options, classes: Sequence[str] = ()) -> None:
@@ -324,7 +330,7 @@ def _write(source: _Source, options: Options, sink: Sink, progress: Watch) -> Re
         return made[0].to_json()
 
     companions: dict[str, Iterable[str]] = {
-        INDEX: [format_index(source.samples.indices.tolist(), offsets.tolist())],
+        INDEX: format_index(source.samples.indices, offsets),
         LIST: source.rows,
     }
     quarantined = quarantine_lines(source.problems)
@@ -338,18 +344,19 @@ def _pack(
     samples: Samples, options: Options, sink: Sink, progress: Watch
 ) -> tuple[Int64, int, list[Failure]]:
     """Every record's length, int64 (n,), the CRC-32 of the whole, and the images that failed."""
-    segments = plan_segments(samples, options.segment_bytes)
+    cuts = plan_cuts(samples, options.segment_bytes)
     work = partial(
         pack_segment,
         encoding=options.image_encoding,
         reencode_all=options.changes_images,
-        writer=sink.open(len(segments)),
+        writer=sink.open(len(cuts) - 1),
     )
     backend = "threading" if sink.in_process else options.backend
     lengths = []
     failures: list[Failure] = []
     done = size = crc32 = 0
-    for packed in run(work, segments, jobs=options.jobs, backend=backend):
+    tasks = segments(samples, cuts)
+    for packed in run(work, tasks, len(cuts) - 1, jobs=options.jobs, backend=backend):
         lengths.append(packed.lengths)
         failures += packed.failures
         length = int(packed.lengths.sum(dtype=np.int64))

@@ -86,7 +86,8 @@ def _clouds(random: np.random.RandomState, width: int, height: int) -> Float64:
         return hats
 
     grid = random.uniform(40, 215, (7, 9, 3))
-    clouds: Float64 = np.einsum("yi,ijc,xj->yxc", weights(height, 7), grid, weights(width, 9))
+    rows, columns = weights(height, 7), weights(width, 9)
+    clouds: Float64 = np.einsum("yi,ijc,xj->yxc", rows, grid, columns, optimize=True)
     return clouds
 
 

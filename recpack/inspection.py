@@ -12,10 +12,11 @@ import numpy as np
 
 from recpack.errors import ImageError
 from recpack.image import ImageHeader, read_header
+from recpack.labels import detection_widths
 from recpack.manifest import Manifest
 from recpack.progress import Progress
 from recpack.reader import RecordReader
-from recpack.recordio import Record, detection_widths
+from recpack.recordio import Record
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import numpy as np
 from isal import isal_zlib
 
 from recpack.errors import ListError
-from recpack.recordio import detection_widths
+from recpack.labels import detection_widths
 from recpack.sample import Float32, Samples
+from recpack.texts import Texts
 
-_BATCH = 4096
+_BATCH = 512
 
 
 def format_rows(samples: Samples, precision: int | None = None) -> Iterator[str]:
@@ -115,7 +116,7 @@ def parse_rows(lines: Iterable[str], root: str) -> Samples:
     return Samples(
         root,
         ids,
-        paths,
+        Texts(paths),
         np.array(labels, np.float32),
         np.array(bounds, np.int64),
         np.zeros(len(ids), np.int64),

@@ -17,8 +17,9 @@ from typing import Any, TypedDict
 from recpack import __version__
 from recpack.config import Options
 from recpack.errors import ConfigError, DataError
+from recpack.labels import label_shape
 from recpack.problems import Problem, counted
-from recpack.sample import Samples, label_shape
+from recpack.sample import Samples
 
 FORMAT_VERSION = 1
 

@@ -14,7 +14,7 @@ from isal import isal_zlib
 from recpack.config import Encoding
 from recpack.errors import ImageError, RecordError
 from recpack.image import reencode
-from recpack.plan import Segment
+from recpack.plan import Segment, expected_lengths
 from recpack.recordio import RecordBuffer
 from recpack.sample import Sample, Treatment
 from recpack.sinks.base import SegmentWriter
@@ -56,7 +56,9 @@ def pack_segment(
         buffer: RecordBuffer = _local.buffer
         buffer.clear()
     except AttributeError:
-        buffer = _local.buffer = RecordBuffer(segment.capacity)
+        # pages that are never touched cost nothing, a buffer that grows exists twice
+        room = int(expected_lengths(segment.samples).sum()) * 5 // 4
+        buffer = _local.buffer = RecordBuffer(room)
     lengths = np.zeros(len(segment.samples), np.uint32)
     failures: list[Failure] = []
     try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from recpack.errors import ConfigError, RecpackError
+
+_IDLE_SECONDS = 10
+"""Idle processes end after this time, also those whose coordinator was killed."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -13,35 +16,44 @@ Result = TypeVar("Result")
 
 def run(
     function: Callable[[Task], Result],
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
+    count: int,
     *,
     jobs: int | None,
     backend: str | None = None,
 ) -> Iterator[Result]:
-    """Results in the order of the tasks; tasks begin in their order too.
+    """Results in the order of the ``count`` tasks, which begin in their order too and are made as
+    they are needed.
 
     ``jobs`` None means all cores. One job, or one task, runs in this process: a pool of processes
     costs more than it saves. ``backend`` is any joblib backend, ``loky`` (processes) when None.
     Leaving the iteration early, or Ctrl-C, stops the workers.
     """
-    if len(tasks) < 2 or jobs == 1:
+    if count < 2 or jobs == 1:
         yield from map(function, tasks)
         return
     import joblib
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    settings: dict[str, object] = {
+        "n_jobs": min(jobs or joblib.cpu_count(), count),
+        "backend": backend,
+        "batch_size": 1,
+        "max_nbytes": None,  # a segment's description travels as it is, not through a file
+    }
+    if backend in (None, "loky"):
+        settings["idle_worker_timeout"] = _IDLE_SECONDS
+    calls = (joblib.delayed(function)(task) for task in tasks)
     try:
-        workers = joblib.Parallel(
-            n_jobs=min(jobs or joblib.cpu_count(), len(tasks)),
-            backend=backend,
-            return_as="generator",
-            batch_size=1,
-            max_nbytes=None,  # a segment's description travels as it is, not through a file
-        )
+        workers = joblib.Parallel(return_as="generator", **settings)
     except ValueError as error:
-        raise ConfigError(f"backend: {error}") from error
-    results = workers(joblib.delayed(function)(task) for task in tasks)
+        if "return_as" not in str(error):
+            raise ConfigError(f"backend: {error}") from error
+        # some backends give their results all at once
+        yield from joblib.Parallel(**settings)(calls)
+        return
+    results = workers(calls)
     finished = False
     try:
         yield from results

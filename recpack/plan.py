@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,32 +16,37 @@ from recpack.sample import Int64, Samples
 class Segment:
     """All that a worker needs to build the records ``number`` … of one segment.
 
-    Small and picklable; image bytes are read by the worker. ``capacity`` is the bytes expected.
+    Small and picklable; image bytes are read by the worker.
     """
 
     number: int
     samples: Samples
-    capacity: int
 
 
 def expected_lengths(samples: Samples) -> Int64:
     """Bytes of each framed record when its image passes through and holds no magic word."""
-    floats = samples.label_widths
-    payload = RECORD_HEADER.size + 4 * np.where(floats == 1, 0, floats) + samples.image_bytes
+    floats = samples.label_widths()
+    payload = RECORD_HEADER.size + 4 * np.where(floats == 1, 0, floats) + samples.file_sizes()
     return PART_HEADER.size + (payload + 3 & ~3)
 
 
-def plan_segments(samples: Samples, segment_size: int) -> list[Segment]:
-    """Cut the samples into runs of at most ``segment_size`` expected bytes, one record at least.
+def plan_cuts(samples: Samples, segment_size: int) -> list[int]:
+    """Where segments begin, and the end of the last: runs of at most ``segment_size`` expected
+    bytes, one record at least.
 
     Where the cuts lie never shows in the output: records know nothing of their segment.
     """
     ends = np.cumsum(expected_lengths(samples))
-    segments: list[Segment] = []
-    start = packed = 0
-    while start < len(samples):
-        stop = max(int(np.searchsorted(ends, packed + segment_size, "right")), start + 1)
-        capacity = int(ends[stop - 1]) - packed
-        segments.append(Segment(len(segments), samples.slice(start, stop), capacity))
-        start, packed = stop, int(ends[stop - 1])
-    return segments
+    cuts = [0]
+    packed = 0
+    while cuts[-1] < len(samples):
+        stop = int(np.searchsorted(ends, packed + segment_size, "right"))
+        cuts.append(max(stop, cuts[-1] + 1))
+        packed = int(ends[cuts[-1] - 1])
+    return cuts
+
+
+def segments(samples: Samples, cuts: Sequence[int]) -> Iterator[Segment]:
+    """The segments between the cuts."""
+    for number, (start, stop) in enumerate(pairwise(cuts)):
+        yield Segment(number, samples.slice(start, stop))

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.errors import RecordError
+from recpack.labels import detection_widths
 from recpack.sample import Float32, Int64
 
 MAGIC = 0xCED7230A
@@ -246,20 +247,6 @@ class Record:
         return widths
 
 
-def detection_widths(label: Float32) -> tuple[int, int] | None:
-    """(header width, object width) of a detection label; None when the label is none.
-
-    The rules are those of MXNet's ``ImageDetRecordIter``: header of 2 or more floats, objects of
-    5 or more, nothing left over.
-    """
-    if len(label) < 2 or not (2 <= label[0] <= len(label) and 5 <= label[1] <= len(label)):
-        return None
-    header, width = int(label[0]), int(label[1])
-    if header != label[0] or width != label[1] or (len(label) - header) % width:
-        return None
-    return header, width
-
-
 def decode_payload(payload: bytes, offset: int = 0) -> Record:
     """Payload bytes → Record; raises RecordError with ``offset`` when they are too short."""
     if len(payload) < RECORD_HEADER.size:
@@ -283,9 +270,10 @@ def decode_payload(payload: bytes, offset: int = 0) -> Record:
     return Record(id_, id2, flag, label.astype(np.float32, copy=False), payload[image:], offset)
 
 
-def format_index(keys: Iterable[int], offsets: Iterable[int]) -> str:
-    """The text of an ``.idx`` file."""
-    return "".join(f"{key}\t{offset}\n" for key, offset in zip(keys, offsets, strict=True))
+def format_index(keys: Iterable[int], offsets: Iterable[int]) -> Iterator[str]:
+    """The lines of an ``.idx`` file."""
+    for key, offset in zip(keys, offsets, strict=True):
+        yield f"{key}\t{offset}\n"
 
 
 def parse_index(text: str) -> tuple[Int64, Int64]:

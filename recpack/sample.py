@@ -5,19 +5,22 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from recpack.errors import ConfigError
+from recpack.texts import Texts, gather
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
+
+_BLOCK = 2048
+"""Samples looked at together, which bounds the memory that it takes."""
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -137,41 +140,56 @@ class Samples:
     ``indices`` int64 (n,) · ``paths`` · ``labels`` float32, all label vectors end to end ·
     ``bounds`` int64 (n + 1,), sample i's label is ``labels[bounds[i]:bounds[i + 1]]`` ·
     ``image_bytes`` int64 (n,) · ``treatments`` uint8 (n,), see ``Treatment``. Arrays are never
-    written in place.
+    written in place. A shuffled table keeps its columns as they are and has an ``order``, int64
+    (n,), because a second copy would be the largest thing in memory; ``slice`` and iteration
+    follow it.
     """
 
     root: str
     indices: Int64
-    paths: list[str]
+    paths: Texts
     labels: Float32
     bounds: Int64
     image_bytes: Int64
     treatments: npt.NDArray[np.uint8]
+    order: Int64 | None = None
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.indices)
 
     def __iter__(self) -> Iterator[Sample]:
-        bounds = self.bounds.tolist()
-        for i, (index, path, size, treatment) in enumerate(
-            zip(
-                self.indices.tolist(),
-                self.paths,
-                self.image_bytes.tolist(),
-                self.treatments.tolist(),
-                strict=True,
-            )
-        ):
-            label = self.labels[bounds[i] : bounds[i + 1]]
-            yield Sample(index, path, label, size, Treatment(treatment))
+        for start in range(0, len(self), _BLOCK):
+            block = self.slice(start, min(start + _BLOCK, len(self)))
+            bounds = block.bounds.tolist()
+            for i, (index, path, size, treatment) in enumerate(
+                zip(
+                    block.indices.tolist(),
+                    block.paths,
+                    block.image_bytes.tolist(),
+                    block.treatments.tolist(),
+                    strict=True,
+                )
+            ):
+                label = block.labels[bounds[i] : bounds[i + 1]]
+                yield Sample(index, path, label, size, Treatment(treatment))
 
-    @property
+    def shuffled(self, order: Int64) -> Samples:
+        """The same samples in this order, numbered anew from 0."""
+        return replace(self, order=order, indices=np.arange(len(order), dtype=np.int64))
+
     def label_widths(self) -> Int64:
-        """Floats of each label vector, int64 (n,)."""
-        return np.diff(self.bounds)
+        """Floats of each label vector in the order of the output, int64 (n,)."""
+        widths = np.diff(self.bounds)
+        return widths if self.order is None else widths[self.order]
+
+    def file_sizes(self) -> Int64:
+        """``image_bytes`` in the order of the output."""
+        return self.image_bytes if self.order is None else self.image_bytes[self.order]
 
     def slice(self, start: int, stop: int) -> Samples:
-        """Samples ``start`` to ``stop``: a copy small enough to send to a worker."""
+        """Samples ``start`` to ``stop`` of the output: small enough to send to a worker."""
+        if self.order is not None:
+            return self._rows(self.order[start:stop], self.indices[start:stop])
         first, last = self.bounds[start], self.bounds[stop]
         return Samples(
             self.root,
@@ -183,69 +201,19 @@ class Samples:
             self.treatments[start:stop],
         )
 
-    def take(self, order: Int64) -> Samples:
-        """The samples at these positions, in this order, numbered anew from 0."""
-        widths = self.label_widths[order]
-        bounds = np.concatenate(([0], np.cumsum(widths)))
-        # position in `labels` of every float of the result: its vector's start plus its rank
-        gather = np.arange(bounds[-1]) + np.repeat(self.bounds[order] - bounds[:-1], widths)
+    def take(self, chosen: Int64) -> Samples:
+        """A copy of the samples at these positions of the output, numbered anew from 0."""
+        rows = chosen if self.order is None else self.order[chosen]
+        return self._rows(rows, np.arange(len(rows), dtype=np.int64))
+
+    def _rows(self, rows: Int64, indices: Int64) -> Samples:
+        labels, bounds = gather(self.labels, self.bounds, rows)
         return Samples(
             self.root,
-            np.arange(len(order), dtype=np.int64),
-            [self.paths[i] for i in order.tolist()],
-            self.labels[gather],
+            indices,
+            self.paths.take(rows),
+            labels,
             bounds,
-            self.image_bytes[order],
-            self.treatments[order],
+            self.image_bytes[rows],
+            self.treatments[rows],
         )
-
-
-def assemble_labels(objects: Float32, counts: Int64) -> tuple[Float32, Int64]:
-    """Objects of all samples → their label vectors end to end, and the bounds between them.
-
-    ``objects``: float32 (m, object width), class id first, in the order of the samples;
-    ``counts``: int64 (n,), objects of each sample. A sample without objects gets the one of -1
-    that MXNet's readers ignore.
-    """
-    width = objects.shape[1]
-    bounds = np.concatenate(([0], np.cumsum(2 + np.maximum(counts, 1) * width)))
-    labels = np.full(bounds[-1], -1, np.float32)
-    labels[bounds[:-1]] = 2
-    labels[bounds[:-1] + 1] = width
-    holds = np.repeat(counts > 0, np.diff(bounds))
-    holds[bounds[:-1]] = holds[bounds[:-1] + 1] = False
-    labels[holds] = objects.ravel()
-    return labels, bounds
-
-
-class LabelShape(NamedTuple):
-    """What a reader must be told of all labels: floats of the longest vector, of the header and
-    of an object (0 for scalar labels), and how many objects each class id has, int64 (ids,)."""
-
-    label_width: int
-    header_width: int
-    object_width: int
-    objects: Int64
-
-
-def label_shape(samples: Samples) -> LabelShape:
-    """The shape of all labels; the widths are the largest ones where samples differ."""
-    starts = samples.bounds[:-1]
-    widths = samples.label_widths
-    if widths.max(initial=0) == 1:
-        ids = samples.labels
-        header = width = 0
-    else:
-        headers = samples.labels[starts].astype(np.int64)
-        objects = samples.labels[starts + 1].astype(np.int64)
-        header, width = int(headers.max()), int(objects.max())
-        if (headers == header).all() and (objects == width).all():
-            body = np.ones(len(samples.labels), np.bool_)
-            for column in range(header):
-                body[starts + column] = False
-            ids = samples.labels[body].reshape(-1, width)[:, 0]
-        else:
-            ids = np.concatenate([
-                sample.label[int(sample.label[0]) :: int(sample.label[1])] for sample in samples
-            ])  # fmt: skip
-    return LabelShape(int(widths.max()), header, width, np.bincount(ids[ids >= 0].astype(np.int64)))

@@ -4,12 +4,13 @@ judged, in parallel; nothing is written."""
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from recpack.config import Options
 from recpack.errors import AnnotationError, ImageError
 from recpack.files import Folder, UnsafePathError, read_whole
 from recpack.image import ImageHeader, ends_whole, read_header
+from recpack.labels import assemble_labels, class_places
 from recpack.lst import unsafe_path
 from recpack.parallel import run
 from recpack.problems import Action, Problem, Severity
@@ -29,8 +31,8 @@ from recpack.sample import (
     Int64,
     Samples,
     Treatment,
-    assemble_labels,
 )
+from recpack.texts import Texts
 from recpack.voc import MAX_ANNOTATION, Annotation, Devkit, ImageSet, parse_annotation
 
 CHUNK = 512
@@ -51,7 +53,7 @@ class ScanTask:
 
     annotations: str
     images: str
-    ids: list[str]
+    ids: Texts
     candidates: list[list[str]]
 
 
@@ -59,34 +61,32 @@ class ScanTask:
 class ScanChunk:
     """What a task found, as columns.
 
-    ``objects`` float32 (m, width), class id first (the rank in ``names`` when classes are learnt
-    from the data) · ``counts`` int64 (n,) objects a sample · ``sizes`` float32 (n, 2), width and
-    height in pixels.
+    ``labels`` float32, all label vectors end to end, with class ids (ranks in ``names`` when
+    classes are learnt from the data) · ``widths`` int64 (n,) floats a label · ``sizes`` float32
+    (n, 2), width and height in pixels · ``scanned`` annotations read.
     """
 
-    paths: list[str]
-    objects: Float32
-    counts: Int64
+    paths: Texts
+    labels: Float32
+    widths: Int64
     sizes: Float32
     image_bytes: Int64
     treatments: npt.NDArray[np.uint8]
     names: list[str]
     problems: list[Problem]
+    scanned: int
 
 
 @dataclass(frozen=True, eq=False)
 class ScanResult:
     """A whole devkit: its samples in the order of the image sets, and all problems met.
 
-    ``objects`` float32 (m, object width), ``counts`` int64 (n,) and ``sizes`` float32 (n, 2) are
-    the samples' objects, how many each sample has, and image sizes in pixels. ``scanned`` is the
-    number of annotations read.
+    ``sizes`` float32 (n, 2) are the images' width and height in pixels. ``scanned`` is the number
+    of annotations read.
     """
 
     samples: Samples
     classes: ClassMap
-    objects: Float32
-    counts: Int64
     sizes: Float32
     problems: list[Problem]
     scanned: int
@@ -99,49 +99,59 @@ def scan_devkit(
 
     Bad data never raises here: it is in ``problems``. Metadata stays within 300 bytes an image.
     """
-    tasks = list(chain.from_iterable(_tasks(devkit, image_set) for image_set in devkit.image_sets))
-    total = sum(len(task.ids) for task in tasks)
-    chunks: list[ScanChunk] = []
-    done = 0
+    tasks = chain.from_iterable(_tasks(devkit, image_set) for image_set in devkit.image_sets)
+    task_count = sum(-(-len(image_set.ids) // CHUNK) for image_set in devkit.image_sets)
+    total = sum(len(image_set.ids) for image_set in devkit.image_sets)
     scan = partial(scan_chunk, root=os.fspath(devkit.root), options=options)
-    for task, chunk in zip(
-        tasks, run(scan, tasks, jobs=options.jobs, backend=options.backend), strict=True
-    ):
-        chunks.append(chunk)
-        done += len(task.ids)
+    # columns are gathered and joined one by one, so that no more than one exists twice
+    paths: list[Texts] = []
+    names: list[list[str]] = []
+    columns: dict[str, list[npt.NDArray[Any]]] = {
+        name: [] for name in ("labels", "widths", "sizes", "image_bytes", "treatments")
+    }
+    problems = _repeated_ids(devkit)
+    done = 0
+    for chunk in run(scan, tasks, task_count, jobs=options.jobs, backend=options.backend):
+        paths.append(chunk.paths)
+        names.append(chunk.names)
+        problems += chunk.problems
+        for name, parts in columns.items():
+            parts.append(getattr(chunk, name))
+        done += chunk.scanned
         if progress is not None:
             progress(Progress("scan", done, total))
-    problems = _repeated_ids(devkit)
-    problems += chain.from_iterable(chunk.problems for chunk in chunks)
-    classes = options.class_map or ClassMap(
-        tuple(sorted({name for chunk in chunks for name in chunk.names})) or ("none",)
-    )
-    if options.class_map is None:
-        ids = classes.ids()
-        for chunk in chunks:
-            order = np.array([ids[name] for name in chunk.names], np.float32)
-            real = chunk.objects[:, 0] >= 0
-            chunk.objects[real, 0] = order[chunk.objects[real, 0].astype(np.int64)]
-    objects = np.concatenate([chunk.objects for chunk in chunks])
-    counts = np.concatenate([chunk.counts for chunk in chunks])
-    labels, bounds = assemble_labels(objects, counts)
+    classes = options.class_map or _learn_classes(names, columns["labels"], columns["widths"])
+    widths = np.concatenate(columns.pop("widths"))
     samples = Samples(
         os.fspath(devkit.root),
-        np.arange(len(counts), dtype=np.int64),
-        [path for chunk in chunks for path in chunk.paths],
-        labels,
-        bounds,
-        np.concatenate([chunk.image_bytes for chunk in chunks]),
-        np.concatenate([chunk.treatments for chunk in chunks]),
+        np.arange(len(widths), dtype=np.int64),
+        Texts.joined(paths),
+        np.concatenate(columns.pop("labels")),
+        np.concatenate(([0], np.cumsum(widths))),
+        np.concatenate(columns.pop("image_bytes")),
+        np.concatenate(columns.pop("treatments")),
     )
-    sizes = np.concatenate([chunk.sizes for chunk in chunks])
-    return ScanResult(samples, classes, objects, counts, sizes, problems, total)
+    return ScanResult(samples, classes, np.concatenate(columns.pop("sizes")), problems, total)
+
+
+def _learn_classes(names: list[list[str]], labels: list[Float32], widths: list[Int64]) -> ClassMap:
+    """All names met, sorted; each chunk's class ids are rewritten from its own ranks to ids."""
+    classes = ClassMap(tuple(sorted(set(chain.from_iterable(names)))) or ("none",))
+    ids = classes.ids()
+    for met, chunk, width in zip(names, labels, widths, strict=True):
+        if met and len(chunk):
+            places = class_places(chunk, np.concatenate(([0], np.cumsum(width))))
+            places = places[chunk[places] >= 0]
+            order = np.array([ids[name] for name in met], np.float32)
+            chunk[places] = order[chunk[places].astype(np.int64)]
+    return classes
 
 
 def _repeated_ids(devkit: Devkit) -> list[Problem]:
     problems = []
     for image_set in devkit.image_sets:
-        if len(set(image_set.ids)) < len(image_set.ids):
+        hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
+        if len(np.unique(hashes)) < len(hashes):  # rare, so it may take more memory
             seen: set[str] = set()
             for id_ in image_set.ids:
                 if id_ in seen:
@@ -151,42 +161,55 @@ def _repeated_ids(devkit: Devkit) -> list[Problem]:
     return problems
 
 
-def _tasks(devkit: Devkit, image_set: ImageSet) -> list[ScanTask]:
-    listings: dict[str, dict[str, list[str]]] = {}
-    candidates = []
-    for id_ in image_set.ids:
+def _tasks(devkit: Devkit, image_set: ImageSet) -> Iterator[ScanTask]:
+    listings: dict[str, _Listing] = {}
+
+    def candidates(id_: str) -> list[str]:
+        if unsafe_path(id_):
+            return []
         folder, _, stem = id_.rpartition("/")
         if folder not in listings:
-            safe = not unsafe_path(id_)
-            path = os.path.join(devkit.root, image_set.images, folder)
-            listings[folder] = _images_by_stem(path) if safe else {}
-        found = listings[folder].get(stem) or listings[folder].get(stem.lower(), [])
-        candidates.append([f"{folder}/{name}" if folder else name for name in found])
-    return [
-        ScanTask(
-            image_set.annotations,
-            image_set.images,
-            image_set.ids[start : start + CHUNK],
-            candidates[start : start + CHUNK],
+            listings[folder] = _Listing(os.path.join(devkit.root, image_set.images, folder))
+        return [f"{folder}/{name}" if folder else name for name in listings[folder].find(stem)]
+
+    for start in range(0, len(image_set.ids), CHUNK):
+        ids = image_set.ids[start : start + CHUNK]
+        yield ScanTask(
+            image_set.annotations, image_set.images, ids, [candidates(id_) for id_ in ids]
         )
-        for start in range(0, len(candidates), CHUNK)
-    ]
 
 
-def _images_by_stem(folder: str) -> dict[str, list[str]]:
-    """Image names of a folder by stem, and by stem in lower case where that is another one."""
-    names: dict[str, list[str]] = defaultdict(list)
-    folded: dict[str, list[str]] = defaultdict(list)
-    try:
-        entries = sorted(entry.name for entry in os.scandir(folder))
-    except OSError:
-        return {}
-    for name in entries:
-        stem, extension = os.path.splitext(name)
-        if extension.lower() in IMAGE_EXTENSIONS and not name.startswith("."):
-            names[stem].append(name)
-            folded[stem.lower()].append(name)
-    return {**folded, **names}
+class _Listing:
+    """The images of a folder, to be found by stem."""
+
+    def __init__(self, folder: str) -> None:
+        try:
+            names = (entry.name for entry in os.scandir(folder))
+            self._names = Texts(sorted(name for name in names if _is_image(name)))
+        except OSError:
+            self._names = Texts()
+        self._folded: dict[str, list[str]] | None = None
+
+    def find(self, stem: str) -> list[str]:
+        """Names of this stem and any extension; failing that, of this stem in any case."""
+        found = []
+        for at in range(bisect_left(self._names, stem + "."), len(self._names)):
+            name = self._names[at]
+            if not name.startswith(stem + "."):
+                break
+            if os.path.splitext(name)[0] == stem:
+                found.append(name)
+        if not found and len(self._names):
+            if self._folded is None:
+                self._folded = {}
+                for name in self._names:
+                    self._folded.setdefault(os.path.splitext(name)[0].lower(), []).append(name)
+            found = self._folded.get(stem.lower(), [])
+        return found
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
 def scan_chunk(task: ScanTask, *, root: str, options: Options) -> ScanChunk:
@@ -201,7 +224,7 @@ def scan_chunk(task: ScanTask, *, root: str, options: Options) -> ScanChunk:
             found = _find_image(images, annotation, candidates, columns)
             if found is not None:
                 columns.add(annotation, _join(task.images, found[0]), found[1], found[2])
-    return columns.finish()
+    return columns.finish(len(task.ids))
 
 
 def _join(folder: str, name: str) -> str:
@@ -406,7 +429,7 @@ class _Columns:
                     value=name[:80],
                 )
 
-    def finish(self) -> ScanChunk:
+    def finish(self, scanned: int) -> ScanChunk:
         options = self._options
         owners = np.array(self._owners, np.int64)
         sizes = np.array(self._sizes, np.float64).reshape(-1, 2)
@@ -450,15 +473,20 @@ class _Columns:
         if options.difficult == "column":
             parts.append(difficult[keep, None])
         chosen = np.flatnonzero(samples).tolist()
-        return ScanChunk(
-            [self._paths[i] for i in chosen],
+        labels, bounds = assemble_labels(
             np.concatenate(parts, 1).astype(np.float32),
             np.bincount(owners[keep], minlength=len(sizes))[samples],
+        )
+        return ScanChunk(
+            Texts(self._paths[i] for i in chosen),
+            labels,
+            np.diff(bounds),
             sizes[samples].astype(np.float32),
             np.array(self._bytes, np.int64)[samples],
             np.array(self._treatments, np.uint8)[samples],
             list(self._ids) if self._learn else [],
             self.problems,
+            scanned,
         )
 
     def _note_boxes(self, rows: npt.NDArray[np.bool_], code: str) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lxml import etree
 
 from recpack.errors import AnnotationError, ConfigError, DataError
+from recpack.texts import Texts
 
 MAX_ANNOTATION = 16 << 20
 """Bytes; an annotation of this size would have some 80,000 objects."""
@@ -31,6 +32,7 @@ _PARSER = etree.XMLParser(
 )
 _EDGES = {"xmin": 0, "ymin": 1, "xmax": 2, "ymax": 3}
 _FLAGS = {"0": 0, "1": 1}
+_PRESENCE = ("-1", "0", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ class ImageSet:
 
     annotations: str
     images: str
-    ids: list[str]
+    ids: Texts
 
 
 @dataclass(frozen=True)
@@ -307,16 +309,13 @@ def _image_set(root: Path, annotations: str, images: str, sets: str, name: str) 
     for folder in (annotations, images):
         if not (root / folder).is_dir():
             raise DataError(f"{root / folder}: no such folder")
-    stems = {
-        entry.name[:-4]
-        for entry in os.scandir(root / annotations)
-        if entry.name.endswith(".xml") and not entry.name.startswith(".")
-    }
     choices_folder = root / sets if sets else None
     if choices_folder is None or not choices_folder.is_dir():
         if name and not (file := Path(name)).is_file():
             raise DataError(f"set: there is no {root / (sets or 'ImageSets')} and no file {name}")
-        ids = read_image_set(file, stems) if name else sorted(stems)
+        ids = Texts(
+            read_image_set(file, root / annotations) if name else _all_ids(root / annotations)
+        )
     else:
         file = choices_folder / f"{name or 'trainval'}.txt"
         if not file.is_file():
@@ -324,31 +323,34 @@ def _image_set(root: Path, annotations: str, images: str, sets: str, name: str) 
                 ", ".join(sorted(entry.stem for entry in choices_folder.glob("*.txt"))) or "none"
             )
             raise DataError(f"{file}: no such image set; choose with --set from: {choices}")
-        ids = read_image_set(file, stems)
+        ids = Texts(read_image_set(file, root / annotations))
     if not ids:
         raise DataError(f"{root / annotations}: no annotations are chosen")
     return ImageSet(annotations, images, ids)
 
 
-def read_image_set(file: Path, stems: set[str]) -> list[str]:
+def _all_ids(annotations: Path) -> list[str]:
+    return sorted(
+        entry.name[:-4]
+        for entry in os.scandir(annotations)
+        if entry.name.endswith(".xml") and not entry.name.startswith(".")
+    )
+
+
+def read_image_set(file: Path, annotations: Path) -> Iterator[str]:
     """The ids of an ``ImageSets/Main`` file: ``id`` or ``id flag`` a line.
 
-    A last column of exactly -1, 0 or 1 is a flag, unless the whole line names an annotation (one
-    of ``stems``); ids flagged -1 (the class is absent) are left out. Ids may hold spaces.
+    A last column of exactly -1, 0 or 1 is a flag, unless the whole line names a file in
+    ``annotations``; ids flagged -1 (the class is absent) are left out. Ids may hold spaces.
     """
     try:
-        lines = file.read_text("utf-8-sig").splitlines()
+        with file.open(encoding="utf-8-sig") as lines:
+            for line in map(str.strip, lines):
+                id_, _, flag = line.replace("\t", " ").rpartition(" ")
+                if not (id_ and flag in _PRESENCE) or (annotations / f"{line}.xml").exists():
+                    if line:
+                        yield line
+                elif flag != "-1":
+                    yield id_.rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: can't be read: {error}") from error
-    ids = []
-    for line in map(str.strip, lines):
-        if not line:
-            continue
-        id_, _, flag = line.replace("\t", " ").rpartition(" ")
-        if id_ and flag in ("-1", "0", "1") and line not in stems:
-            if flag == "-1":
-                continue
-            ids.append(id_.rstrip())
-        else:
-            ids.append(line)
-    return ids

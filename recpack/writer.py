@@ -12,11 +12,13 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from recpack.errors import RecordError
+from recpack.labels import assemble_labels
 from recpack.manifest import Manifest, RecFile, describe
 from recpack.recordio import RecordBuffer, format_index
-from recpack.sample import Samples, assemble_labels
+from recpack.sample import Samples
 from recpack.sinks.base import INDEX, Sink
 from recpack.sinks.file import FileSink
+from recpack.texts import Texts
 
 
 class RecordWriter:
@@ -127,7 +129,7 @@ class RecordWriter:
         samples = Samples(
             "",
             np.arange(count, dtype=np.int64),
-            [""] * count,
+            Texts([""] * count),
             np.concatenate(self._labels),
             np.concatenate(([0], np.cumsum([len(label) for label in self._labels]))),
             np.zeros(count, np.int64),
@@ -140,5 +142,5 @@ class RecordWriter:
         }
         manifest = describe(samples, self._classes, [], None, rec)
         index = format_index(range(count), self._offsets[:-1])
-        self._sink.publish(self._offsets[-1], {INDEX: [index]}, manifest.to_json)
+        self._sink.publish(self._offsets[-1], {INDEX: index}, manifest.to_json)
         self.manifest = manifest

@@ -1,0 +1,100 @@
+"""Many short texts in little memory, and rows of unequal length put in another order."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Self, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+_BLOCK = 2048
+"""Rows gathered at a time, which bounds the memory that it takes."""
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def gather(
+    values: npt.NDArray[Scalar], bounds: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[Scalar], npt.NDArray[np.int64]]:
+    """Rows of unequal length, end to end in ``values``, in another order.
+
+    Row i is ``values[bounds[i]:bounds[i + 1]]``; returns the chosen rows and their bounds.
+    """
+    lengths = np.diff(bounds)[order]
+    ends = np.concatenate(([0], np.cumsum(lengths)))
+    result = np.empty(ends[-1], values.dtype)
+    for start in range(0, len(order), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        first, last = ends[start], ends[min(start + _BLOCK, len(order))]
+        # the place in `values` of every element of the result: its row's start plus its rank
+        shift = np.repeat(bounds[order[block]] - ends[:-1][block], lengths[block])
+        result[first:last] = values[np.arange(first, last) + shift]
+    return result, ends
+
+
+class Texts(Sequence[str]):
+    """File names and ids end to end in one ``bytes``: 8 bytes a text beside its own, where a list
+    of str takes some 60. Texts that are file names of no encoding come back as they were
+    (``surrogateescape``)."""
+
+    __slots__ = ("_blob", "_bounds")
+
+    def __init__(self, texts: Iterable[str | bytes] = ()) -> None:
+        blob = bytearray()
+        bounds = array("q", [0])
+        for text in texts:
+            blob += os.fsencode(text)
+            bounds.append(len(blob))
+        self._set(bytes(blob), np.array(bounds, np.int64))
+
+    def _set(self, blob: bytes, bounds: npt.NDArray[np.int64]) -> Self:
+        self._blob, self._bounds = blob, bounds
+        return self
+
+    @classmethod
+    def joined(cls, parts: Sequence[Texts]) -> Texts:
+        """Several of them, one behind the other."""
+        shifts = np.cumsum([0, *(len(part._blob) for part in parts)])
+        bounds = [part._bounds[1:] + shift for part, shift in zip(parts, shifts, strict=False)]
+        blob = b"".join(part._blob for part in parts)
+        return cls()._set(blob, np.concatenate((np.zeros(1, np.int64), *bounds)))
+
+    def take(self, order: npt.NDArray[np.int64]) -> Texts:
+        """The texts at these positions, in this order."""
+        blob, bounds = gather(np.frombuffer(self._blob, np.uint8), self._bounds, order)
+        return Texts()._set(blob.tobytes(), bounds)
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    @overload
+    def __getitem__(self, item: int) -> str: ...
+    @overload
+    def __getitem__(self, item: slice) -> Texts: ...
+    def __getitem__(self, item: int | slice) -> str | Texts:
+        if isinstance(item, slice):
+            start, stop, step = item.indices(len(self))
+            if step != 1:
+                return self.take(np.arange(start, stop, step))
+            bounds = self._bounds[start : max(stop, start) + 1]
+            return Texts()._set(self._blob[bounds[0] : bounds[-1]], bounds - bounds[0])
+        if not -len(self) <= item < len(self):
+            raise IndexError(item)
+        item %= len(self)
+        return os.fsdecode(self._blob[self._bounds[item] : self._bounds[item + 1]])
+
+    def __iter__(self) -> Iterator[str]:
+        for start, end in pairwise(map(int, self._bounds)):
+            yield os.fsdecode(self._blob[start:end])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Texts({list(self)!r})"

@@ -1,0 +1,100 @@
+"""MXNet 1.9.1 in a process of its own: run by the interpreter that has it, it answers one JSON
+line on standard output for each JSON line on standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def serve() -> None:
+    import warnings
+
+    import numpy
+
+    warnings.simplefilter("ignore")
+    setattr(numpy, "bool", bool)  # noqa: B010
+    import mxnet as mx
+
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever MXNet prints must not get between the replies
+
+    def label_of(header: Any) -> list[float]:
+        label = header.label
+        return [float(label)] if header.flag == 0 else [float(value) for value in label]
+
+    def write(rec: str, idx: str, records: list[Any]) -> None:
+        file = mx.recordio.MXIndexedRecordIO(idx, rec, "w")
+        for id_, label, image in records:
+            value = label[0] if len(label) == 1 else label
+            file.write_idx(
+                id_, mx.recordio.pack(mx.recordio.IRHeader(0, value, id_, 0), bytes.fromhex(image))
+            )
+        file.close()
+
+    def read(rec: str, idx: str) -> list[Any]:
+        file = mx.recordio.MXIndexedRecordIO(idx, rec, "r")
+        found = []
+        for key in file.keys:
+            header, image = mx.recordio.unpack(file.read_idx(key))
+            found.append([header.id, label_of(header), bytes(image).hex()])
+        file.close()
+        return found
+
+    def pixels(rec: str, idx: str) -> list[Any]:
+        """Decoded by MXNet's own reader: shape and mean of each image."""
+        file = mx.recordio.MXIndexedRecordIO(idx, rec, "r")
+        found = []
+        for key in file.keys:
+            _, image = mx.recordio.unpack(file.read_idx(key))
+            array = mx.image.imdecode(image).asnumpy()
+            found.append([list(array.shape), float(array.mean())])
+        file.close()
+        return found
+
+    def det_iter(rec: str, idx: str) -> list[Any]:
+        """image.ImageDetIter: the objects of each image, in order."""
+        batches = mx.image.ImageDetIter(
+            batch_size=1, data_shape=(3, 64, 64), path_imgrec=rec, path_imgidx=idx, shuffle=False
+        )
+        return [batch.label[0].asnumpy()[0].tolist() for batch in batches]
+
+    def record_iter(rec: str, label_pad_width: int) -> list[Any]:
+        """The C++ ImageDetRecordIter (what SageMaker is taken to use): padded labels."""
+        batches = mx.io.ImageDetRecordIter(
+            path_imgrec=rec, data_shape=(3, 64, 64), batch_size=1, shuffle=False,
+            label_pad_width=label_pad_width, preprocess_threads=1, rand_crop_prob=0,
+        )  # fmt: skip
+        found = []
+        for batch in batches:
+            found.append([batch.data[0].shape, batch.label[0].asnumpy()[0].tolist()])
+        return found
+
+    def im2rec(arguments: list[str]) -> None:
+        tool = os.path.join(os.path.dirname(mx.__file__), "tools", "im2rec.py")
+        sys.argv = [tool, *arguments]
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            runpy.run_path(tool, run_name="__main__")
+        gc.collect()  # the tool leaves closing its files to the collector
+
+    calls: dict[str, Callable[..., Any]] = {
+        f.__name__: f for f in (write, read, pixels, det_iter, record_iter, im2rec)
+    }
+    print("{}", file=replies, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = {"value": calls[request["call"]](*request["arguments"])}
+        except Exception as error:  # the test that asked decides what it means
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from recpack.errors import SinkError
+from recpack.sinks.file import FileSegmentWriter, FileSink
+
+
+def publish(sink: FileSink, size: int) -> None:
+    sink.publish(size, {".idx": ["i\n"], ".lst": ["l\n"]}, lambda: "{}\n")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+ALL = ["a.idx", "a.json", "a.lst", "a.rec"]
+
+
+def test_segments_in_any_order_of_writing(tmp_path: Path) -> None:
+    parts = [bytes([65 + n]) * (1000 * n + 1) for n in range(6)]
+    with FileSink(tmp_path / "a.rec") as sink:
+        writer = sink.open(len(parts))
+        threads = [
+            threading.Thread(target=writer.write, args=(n, memoryview(part)))
+            for n, part in enumerate(parts)
+        ]
+        for thread in reversed(threads):
+            thread.start()
+            time.sleep(0.01)
+        for thread in threads:
+            thread.join()
+        assert "a.rec" not in names(tmp_path)
+        publish(sink, sum(map(len, parts)))
+    assert (tmp_path / "a.rec").read_bytes() == b"".join(parts)
+    assert names(tmp_path) == ALL
+
+
+def test_leaving_without_publishing_leaves_nothing(tmp_path: Path) -> None:
+    with FileSink(tmp_path / "deep" / "a.rec") as sink:
+        sink.open(1).write(0, memoryview(b"x"))
+    assert names(tmp_path / "deep") == []
+    sink.abort()
+
+
+def test_bytes_that_did_not_arrive_are_noticed(tmp_path: Path) -> None:
+    with FileSink(tmp_path / "a.rec") as sink:
+        sink.open(1).write(0, memoryview(b"x"))
+        with pytest.raises(SinkError, match="1 bytes arrived, 2 were packed"):
+            publish(sink, 2)
+    assert names(tmp_path) == []
+
+
+def test_a_failed_segment_stops_the_ones_behind_it(tmp_path: Path) -> None:
+    with FileSink(tmp_path / "a.rec") as sink:
+        writer = sink.open(3)
+        writer.fail(0)
+        for number in (1, 2):
+            with pytest.raises(SinkError, match="an earlier segment failed"):
+                writer.write(number, memoryview(b"x"))
+
+
+@pytest.mark.parametrize("how", ["abort", "die"])
+def test_nobody_waits_for_a_run_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("recpack.sinks.file._POLLS_A_CHECK", 10)
+    sink = FileSink(tmp_path / "a.rec")
+    sink.__enter__()
+    writer = sink.open(2)
+    assert isinstance(writer, FileSegmentWriter)
+    caught: list[SinkError] = []
+
+    def wait() -> None:
+        try:
+            writer.write(1, memoryview(b"x"))
+        except SinkError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.05)
+    assert thread.is_alive()
+    if how == "abort":
+        sink.abort()
+    else:
+        fcntl.flock(sink._lock, fcntl.LOCK_UN)  # as the kernel does when the process dies
+    thread.join(10)
+    assert "has ended" in str(caught[0])
+    sink.abort()
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    with FileSink(tmp_path / "a.rec") as sink:
+        sink.open(1).write(0, memoryview(b"x"))
+        with (
+            pytest.raises(SinkError, match="another run is writing it"),
+            FileSink(tmp_path / "a.rec"),
+        ):
+            raise AssertionError
+        publish(sink, 1)
+    assert names(tmp_path) == ALL
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    for name in ("a.rec", "a.idx", "a.lst", "a.json"):
+        (tmp_path / f"{name}.recpack-partial").write_text("left")
+    (tmp_path / "a.rec.recpack-offsets").write_text("left")
+    (tmp_path / "b.rec.recpack-partial").write_text("another output's")
+    with FileSink(tmp_path / "a.rec") as sink:
+        sink.open(1).write(0, memoryview(b"new"))
+        publish(sink, 3)
+    assert names(tmp_path) == [*ALL, "b.rec.recpack-partial"]
+    assert (tmp_path / "a.rec").read_bytes() == b"new"
+
+
+def test_a_run_killed_between_its_renames_is_no_output(tmp_path: Path) -> None:
+    (tmp_path / "a.rec").write_text("complete, but without its manifest")
+    (tmp_path / "a.json.recpack-partial").write_text("{}")
+    with FileSink(tmp_path / "a.rec") as sink:
+        sink.open(1).write(0, memoryview(b"new"))
+        publish(sink, 3)
+    assert (tmp_path / "a.rec").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_whatever_exists_is_kept(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(SinkError, match=rf"{name} exists; .*--overwrite"):
+        FileSink(tmp_path / "a.rec").__enter__()
+    assert names(tmp_path) == [name]
+    with FileSink(tmp_path / "a.rec", overwrite=True) as sink:
+        sink.open(1).write(0, memoryview(b"new"))
+        assert (tmp_path / name).read_text() == "mine"
+        sink.publish(3, {".idx": ["i\n"]}, lambda: "{}\n")
+    assert names(tmp_path) == ["a.idx", "a.json", "a.rec"]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("a.txt", "must end in .rec"), ("file/a.rec", "can't be written: "), ("a.rec/", "a.rec")],
+)
+def test_a_destination_that_cannot_be(tmp_path: Path, output: str, message: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "a.rec").mkdir()
+    with pytest.raises(SinkError, match=message):
+        FileSink(os.path.join(tmp_path, output)).__enter__()

@@ -1,0 +1,109 @@
+"""Rules of the house: the public surface, the direction of imports, what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recpack
+
+ROOT = Path(recpack.__file__).parent
+
+LEVELS = [
+    {"errors", "texts", "progress"},
+    {"sample", "problems"},
+    {"config", "files"},
+    {"labels", "recordio", "image", "boxes", "voc", "sinks.base"},
+    {"lst", "plan", "reader", "sinks.file", "sinks.memory", "manifest", "parallel"},
+    {"packer", "scan", "writer", "inspection", "demo"},
+    {"conversion"},
+    {"terminal"},
+    {"cli"},
+]
+"""Modules import from lower levels only; readers and sinks never import each other."""
+
+
+def module_names() -> list[str]:
+    return sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in ROOT.rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py")
+    )
+
+
+def imports_of(module: str) -> set[str]:
+    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("recpack."):
+            found.add(node.module.removeprefix("recpack."))
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("recpack.") for alias in node.names)
+    return found
+
+
+def test_every_module_has_its_level() -> None:
+    assert sorted(set().union(*LEVELS)) == module_names()
+
+
+@pytest.mark.parametrize("module", module_names())
+def test_imports_go_one_way(module: str) -> None:
+    level = next(i for i, names in enumerate(LEVELS) if module in names)
+    lower = set().union(*LEVELS[:level])
+    siblings = {"lst": {"labels"}, "errors": {"problems"}}.get(module, set())
+    if module == "recordio":
+        siblings = {"labels"}
+    assert imports_of(module) <= lower | siblings
+
+
+def test_opencv_is_imported_in_one_module() -> None:
+    users = [path.name for path in ROOT.rglob("*.py") if "import cv2" in path.read_text()]
+    assert users == ["image.py"]
+
+
+def test_the_public_surface() -> None:
+    assert recpack.__all__ == [
+        "__version__", "AnnotationError", "ClassMap", "ConfigError", "DataError", "FileSink",
+        "ImageError", "ListError", "Manifest", "MemorySink", "Options", "Problem", "Progress",
+        "Record", "RecordError", "RecordReader", "RecordWriter", "RecpackError", "Result",
+        "SinkError", "VOC_CLASSES", "convert", "pack", "write_list",
+    ]  # fmt: skip
+    for name in recpack.__all__:
+        assert getattr(recpack, name) is not None
+    assert dir(recpack) == sorted(recpack.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        recpack.nonsense  # noqa: B018
+
+
+def test_names_stay_callable_when_modules_are_imported() -> None:
+    import recpack.conversion
+    import recpack.packer
+
+    assert callable(recpack.convert)
+    assert callable(recpack.pack)
+
+
+def test_importing_recpack_imports_nothing_heavy() -> None:
+    script = "import sys, recpack; print(*sorted(set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    heavy = {"numpy", "cv2", "boto3", "joblib", "lxml", "rich"}
+    assert not heavy & set(run.stdout.split())
+
+
+def test_help_needs_no_heavy_import() -> None:
+    script = (
+        "import sys\nfrom recpack.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print('numpy' in sys.modules, file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stderr.strip() == "False"
+
+
+def test_a_change_of_the_version_has_one_home() -> None:
+    text = (ROOT.parent / "pyproject.toml").read_text()
+    assert 'dynamic = ["version"]' in text
