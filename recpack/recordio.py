@@ -60,7 +60,7 @@ class RecordBuffer:
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:
-        self._memory: mmap.mmap = mmap.mmap(-1, max(capacity, mmap.PAGESIZE))
+        self._memory = _private_memory(max(capacity, mmap.PAGESIZE))
         self._end = 0
         self._image = 0
 
@@ -136,9 +136,14 @@ class RecordBuffer:
 
     def _reserve(self, room: int) -> None:
         if self._end + room > len(self._memory):
-            grown = mmap.mmap(-1, max(self._end + room, len(self._memory) * 5 // 4))
+            grown = _private_memory(max(self._end + room, len(self._memory) * 5 // 4))
             grown[: self._end] = memoryview(self._memory)[: self._end]
             self._memory = grown
+
+
+def _private_memory(size: int) -> mmap.mmap:
+    # the default is memory shared with forked workers, which would all build in one buffer
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def encode_record(id: int, label: Sequence[float] | Float32, image: bytes) -> bytes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -116,6 +117,19 @@ def test_a_buffer_is_used_again() -> None:
         buffer.begin(0, np.array([1.0], np.float32), size)[:] = b"x" * size
         buffer.commit(size)
         assert bytes(buffer.view()) == encode_record(0, [1.0], b"x" * size)
+
+
+def test_a_forked_process_has_a_buffer_of_its_own() -> None:
+    buffer = RecordBuffer()
+    room = buffer.begin(0, np.array([1.0], np.float32), 3)
+    room[:] = b"abc"
+    child = os.fork()
+    if not child:
+        room[:] = b"xyz"
+        os._exit(0)
+    os.waitpid(child, 0)
+    buffer.commit(3)
+    assert bytes(buffer.view()) == encode_record(0, [1.0], b"abc")
 
 
 def test_a_record_too_large_is_refused() -> None:
