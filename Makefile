@@ -20,7 +20,7 @@ test: test-numpy2 test-numpy1
 
 # as users have it
 test-numpy2: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
-	$(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python $(PYTEST) --cov --cov-report=
+	$(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
 
 # the oldest NumPy supported, beside MXNet in one environment
 ifeq ($(MXNET),1)
