@@ -1,6 +1,7 @@
 # make demo   a first look: makes a small devkit, converts it, reads it back
 # make test   the whole test suite, MXNet as the oracle, with NumPy 1.26 and 2.x
 # make lint   ruff and mypy
+# make coverage   what the last make test covered
 # Each makes the virtual environments that it needs, in this folder.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 ORACLE = .venv-mxnet/bin/python
 PYTEST = -m pytest $(ARGS)
 
-.PHONY: demo test test-numpy2 test-numpy1 lint clean
+.PHONY: demo test test-numpy2 test-numpy1 lint coverage clean
 
 demo: .venv/installed
 	.venv/bin/recpack demo recpack-demo --overwrite
@@ -35,7 +36,8 @@ lint: .venv-test/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
-	.venv-test/bin/python -m coverage combine --quiet
+
+coverage:
 	.venv-test/bin/python -m coverage report
 
 .venv/installed: pyproject.toml

@@ -18,12 +18,13 @@ from recpack.sample import Pixels, Treatment
 ReadAt = Callable[[int, int], bytes]
 """``read(offset, length)``: up to ``length`` bytes, fewer only at the end."""
 
-MAX_PIXELS = 1 << 30
-"""No more pixels than OpenCV's own decoder limit; a header that claims more is hostile."""
+MAX_PIXELS = 1 << 28
+"""16,384 x 16,384, which take 768 MiB when decoded; a quarter of OpenCV's own limit."""
 
 
 class ImageHeader(NamedTuple):
-    """What an image file's header says; ``width`` and ``height`` as stored, in pixels."""
+    """What an image file's header says: ``width`` and ``height`` as stored, in pixels, ``channels``
+    of ``bits`` each, the EXIF ``orientation`` (1 to 8), and the byte where the ``frame`` begins."""
 
     kind: str
     width: int
@@ -31,6 +32,7 @@ class ImageHeader(NamedTuple):
     channels: int
     bits: int
     orientation: int = 1
+    frame: int = 0
 
     @property
     def passes(self) -> bool:
@@ -95,6 +97,12 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD8)))
 _MAX_MARKERS = 4096
 
+EXTENSIONS = {
+    ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg", ".png": "png",
+    ".bmp": "bmp", ".dib": "bmp", ".gif": "gif", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff",
+}  # fmt: skip
+"""What a file of this extension should be."""
+
 
 def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
     orientation, at, base = 1, 2, 0
@@ -110,7 +118,7 @@ def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
         (length,) = struct.unpack_from(">H", head, at - base + 2)
         if marker in _FRAMES:
             bits, height, width, channels = struct.unpack_from(">BHHB", head, at - base + 4)
-            return ImageHeader("jpeg", width, height, channels, bits, orientation)
+            return ImageHeader("jpeg", width, height, channels, bits, orientation, at)
         if marker in (0xD9, 0xDA) or length < 2:
             raise ImageError("image-corrupt", f"JPEG marker {marker:#x} at byte {at}")
         if marker == 0xE1 and orientation == 1:
@@ -200,17 +208,18 @@ def _tiff(read: ReadAt) -> ImageHeader:
 _TAIL = 64 << 10
 
 
-def ends_whole(kind: str, read: ReadAt, size: int) -> bool:
+def ends_whole(header: ImageHeader, read: ReadAt, size: int) -> bool:
     """Whether a JPEG or PNG file ends as it should; True for other kinds, which are decoded.
 
     A few bytes behind the end marker (padding, a maker's notes) do no harm, so the last 64 KiB
-    are searched when the last bytes are not the marker.
+    are searched when the last bytes are not the marker; not before the frame, because the
+    thumbnail in an Exif block has an end marker of its own.
     """
-    if kind not in ("jpeg", "png"):
+    if header.kind not in ("jpeg", "png"):
         return True
-    marker = b"\xff\xd9" if kind == "jpeg" else b"IEND\xaeB`\x82"
+    marker = b"\xff\xd9" if header.kind == "jpeg" else b"IEND\xaeB`\x82"
     tail = read(max(size - len(marker), 0), len(marker))
-    return tail == marker or marker in read(max(size - _TAIL, 0), _TAIL)
+    return tail == marker or marker in read(max(size - _TAIL, header.frame), _TAIL)
 
 
 def cropped(width: int, height: int) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ LEVELS = [
     {"config", "files"},
     {"labels", "recordio", "image", "boxes", "voc", "sinks.base"},
     {"lst", "plan", "reader", "sinks.file", "sinks.memory", "manifest", "parallel"},
+    {"judge"},
     {"packer", "scan", "writer", "inspection", "demo"},
     {"conversion"},
     {"terminal"},

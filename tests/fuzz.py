@@ -1,0 +1,77 @@
+"""Coverage-guided fuzzing of everything that strangers' bytes go into; needs atheris.
+
+    pip install atheris
+    python -m tests.fuzz xml|header|list|record [CORPUS] -max_total_time=600
+
+A target fails by any exception but recpack's own.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["recpack"]):
+    from recpack.errors import AnnotationError, ImageError, ListError, RecordError
+    from recpack.image import ends_whole, read_header
+    from recpack.lst import format_rows, parse_rows
+    from recpack.recordio import decode_payload, join_parts, locate_record
+    from recpack.voc import parse_annotation
+
+
+def xml(data: bytes) -> None:
+    try:
+        found = parse_annotation(data)
+    except AnnotationError:
+        return
+    assert len(found.boxes) == 4 * len(found.names) == 4 * len(found.objects)
+    assert all(value - value == 0 for value in found.boxes)
+
+
+def header(data: bytes) -> None:
+    def read(offset: int, length: int) -> bytes:
+        assert offset >= 0
+        assert 0 <= length <= 1 << 17
+        return data[offset : offset + length]
+
+    try:
+        found = read_header(read, len(data))
+    except ImageError:
+        return
+    assert found.width > 0
+    assert found.height > 0
+    assert 1 <= found.orientation <= 8
+    ends_whole(found, read, len(data))
+
+
+def list_(data: bytes) -> None:
+    try:
+        table = parse_rows(data.decode("utf-8", "replace").splitlines(keepends=True), "root")
+    except ListError:
+        return
+    assert list(parse_rows(format_rows(table), "root").paths) == list(table.paths)
+
+
+def record(data: bytes) -> None:
+    def read(offset: int, length: int) -> bytes:
+        assert length <= len(data)
+        return data[offset : offset + length]
+
+    offset = 0
+    try:
+        while offset < len(data):
+            parts = locate_record(read, offset, len(data))
+            decode_payload(join_parts(read, parts), offset)
+            assert parts[-1].end > offset
+            offset = parts[-1].end
+    except RecordError as error:
+        assert error.offset is not None  # noqa: PT017
+
+
+TARGETS = {"xml": xml, "header": header, "list": list_, "record": record}
+
+if __name__ == "__main__":
+    target = TARGETS[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
