@@ -123,7 +123,7 @@ def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
             raise ImageError("image-corrupt", f"JPEG marker {marker:#x} at byte {at}")
         if marker == 0xE1 and orientation == 1:
             start = at - base + 4
-            if head[start : start + 6] == b"Exif\0\0":
+            if head[start : start + 6] == b"Exif\0\0" and length > 8:
                 orientation = _exif_orientation(read(at + 10, min(length - 8, 4096)))
         at += 2 + length
     raise ImageError("image-corrupt", f"more than {_MAX_MARKERS} JPEG markers before the frame")

@@ -156,9 +156,9 @@ class Judge:
         elif declared != frame:
             sizes = f"{declared[0]:g} x {declared[1]:g}, image {frame[0]:g} x {frame[1]:g}"
             if _fits(annotation, declared, 0.0) and not _fits(annotation, frame, SIZE_TOLERANCE):
+                frame = declared
                 if self._options.size_mismatch == "rescale":
                     self.note("size-rescale", "warning", "rescaled", field="size", value=sizes)
-                    frame = declared
                 else:
                     self.note("size-rescale", "error", field="size", value=sizes)
             else:
