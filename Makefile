@@ -1,6 +1,7 @@
 # make demo   a first look: makes a small devkit, converts it, reads it back
 # make test   the whole test suite, MXNet as the oracle, with NumPy 1.26 and 2.x
 # make lint   ruff and mypy
+# make bench  measures, side by side, and prints a table
 # make coverage   what the last make test covered
 # Each makes the virtual environments that it needs, in this folder.
 
@@ -12,7 +13,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 ORACLE = .venv-mxnet/bin/python
 PYTEST = -m pytest $(ARGS)
 
-.PHONY: demo test test-numpy2 test-numpy1 lint coverage clean
+.PHONY: demo test bench test-numpy2 test-numpy1 lint coverage clean
 
 demo: .venv/installed
 	.venv/bin/recpack demo recpack-demo --overwrite
@@ -39,6 +40,9 @@ lint: .venv-test/installed
 
 coverage:
 	.venv-test/bin/python -m coverage report
+
+bench: .venv-test/installed
+	.venv-test/bin/python -m benchmarks --json benchmarks/work/results.json
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOMES = {
+    "check": "checking",
+    "Check": "checking",
     "convert": "conversion",
     "write_list": "conversion",
     "pack": "conversion",
-    "Result": "conversion",
+    "Result": "assembly",
     "Options": "config",
     "Record": "recordio",
     "RecordReader": "reader",
@@ -38,8 +40,10 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from recpack.assembly import Result as Result
+    from recpack.checking import Check as Check
+    from recpack.checking import check as check
     from recpack.config import Options as Options
-    from recpack.conversion import Result as Result
     from recpack.conversion import convert as convert
     from recpack.conversion import pack as pack
     from recpack.conversion import write_list as write_list

@@ -11,18 +11,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from recpack import __version__
+from recpack import __version__, commands
 from recpack.errors import ConfigError, DataError, RecpackError
-
-if TYPE_CHECKING:
-    from recpack.config import Options
-    from recpack.conversion import Result
-    from recpack.manifest import Manifest
 
 Command = Callable[[argparse.Namespace], object]
 """Runs a command; what it returns is printed as JSON with ``--json``."""
@@ -40,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.json:
             print(json.dumps(outcome, ensure_ascii=False))
         sys.stdout.flush()
-        return 0
+        return int(args.code)
     except KeyboardInterrupt:
         return _failed(args, "interrupted; nothing is left that looks finished", 130)
     except ConfigError as error:
@@ -76,10 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Pascal VOC data sets to MXNet RecordIO: fast, exact, validated.",
     )
     parser.add_argument("--version", action="version", version=f"recpack {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Command, help: str, example: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
+        sub = subparsers.add_parser(
             name,
             help=help,
             description=help[0].upper() + help[1:] + ".",
@@ -87,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, code=0)
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
         sub.add_argument(
             "--json", action="store_true", help="print one JSON object on standard output"
@@ -95,32 +88,40 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     convert = command(
-        "convert", _convert, "convert a devkit into .rec, .idx, .lst and manifest",
+        "convert", commands.run_convert, "convert a devkit into .rec, .idx, .lst and manifest",
         "recpack convert VOCdevkit out/train.rec --year 2007,2012 --set trainval",
     )  # fmt: skip
     convert.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
     convert.add_argument("output", metavar="OUT.rec", help="file to write")
     rows = command(
-        "list", _list, "write only the rows of a devkit",
+        "list", commands.run_list, "write only the rows of a devkit",
         "recpack list VOCdevkit train.lst --year 2007 --precision 4 --no-shuffle",
     )  # fmt: skip
     rows.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
     rows.add_argument("output", metavar="OUT.lst", help="file to write")
     pack = command(
-        "pack", _pack, "pack an existing .lst and its image root, as im2rec does",
+        "pack", commands.run_pack, "pack an existing .lst and its image root, as im2rec does",
         "recpack pack train.lst VOCdevkit train.rec",
     )  # fmt: skip
     pack.add_argument("list", metavar="LIST", help=".lst file")
     pack.add_argument("root", metavar="ROOT", help="folder that the list's paths are relative to")
     pack.add_argument("output", metavar="OUT.rec", help="file to write")
+    check = command(
+        "check", commands.run_check, "find everything that is wrong with a devkit, write nothing",
+        "recpack check VOCdevkit --year 2007 --report check.html",
+    )  # fmt: skip
+    check.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
+    check.add_argument(
+        "--report", metavar="FILE", help="write all of it to FILE.json, or FILE.html with pictures"
+    )
     inspect = command(
-        "inspect", _inspect, "show what is in a .rec",
+        "inspect", commands.run_inspect, "show what is in a .rec",
         "recpack inspect train.rec --record 0",
     )  # fmt: skip
     inspect.add_argument("rec", metavar="REC", help=".rec file")
     inspect.add_argument("--record", type=int, metavar="N", help="show the record at position N")
     demo = command(
-        "demo", _demo, "make a small devkit, convert it, read it back",
+        "demo", commands.run_demo, "make a small devkit, convert it, read it back",
         "recpack demo recpack-demo",
     )  # fmt: skip
     demo.add_argument(
@@ -128,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--overwrite", action="store_true", help="replace what DIR holds of a demo")
 
-    for sub in (convert, rows):
+    for sub in (convert, rows, check):
         _source_options(sub)
         _label_options(sub)
         _policy_options(sub)
@@ -143,6 +144,12 @@ def _parser() -> argparse.ArgumentParser:
     rows.add_argument("--center-crop", action="store_true", help="as convert --center-crop")
     for sub in (convert, rows, pack):
         _run_options(sub)
+        sub.add_argument("--report", metavar="FILE.json", help="write all problems to a file")
+    _worker_options(check.add_argument_group("the run"))
+    convert.add_argument(
+        "--split", metavar="F/F",
+        help="write x_train.rec and x_val.rec (and x_test.rec) for x.rec, by class, like 0.8/0.2",
+    )  # fmt: skip
     for sub in (convert, rows):
         sub.add_argument("--dry-run", action="store_true", help="scan and judge, write nothing")
     return parser
@@ -230,8 +237,7 @@ def _image_options(parser: argparse.ArgumentParser) -> None:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the run")
-    group.add_argument("--jobs", type=int, metavar="N", help="workers (default: all cores)")
-    group.add_argument("--backend", metavar="NAME", help="joblib backend (default: loky)")
+    _worker_options(group)
     group.add_argument(
         "--segment-size", default="16MiB", metavar="SIZE",
         help="bytes that a worker packs at a time (default: %(default)s)",
@@ -239,183 +245,6 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
 
-def _options(args: argparse.Namespace) -> Options:
-    from recpack.config import Options
-
-    known = {field.name for field in fields(Options) if field.init}
-    return Options(**{name: value for name, value in vars(args).items() if name in known})
-
-
-def _convert(args: argparse.Namespace) -> object:
-    from recpack.conversion import convert
-    from recpack.terminal import progress_bar
-
-    chosen = _options(args)
-    settings = {field.name: getattr(chosen, field.name) for field in fields(chosen) if field.init}
-    with progress_bar(args.quiet) as progress:
-        result = convert(args.devkit, args.output, **settings, progress=progress)
-    return _converted(args, result)
-
-
-def _list(args: argparse.Namespace) -> object:
-    from recpack.conversion import write_list
-    from recpack.terminal import progress_bar
-
-    with progress_bar(args.quiet) as progress:
-        result = write_list(args.devkit, args.output, _options(args), progress)
-    return _converted(args, result)
-
-
-def _pack(args: argparse.Namespace) -> object:
-    from recpack.conversion import pack
-    from recpack.terminal import progress_bar
-
-    with progress_bar(args.quiet) as progress:
-        result = pack(args.list, args.root, args.output, _options(args), progress)
-    return _converted(args, result)
-
-
-def _converted(args: argparse.Namespace, result: Result) -> object:
-    if not (args.quiet or args.json):
-        from recpack.terminal import print_table
-
-        done = "would write" if getattr(args, "dry_run", False) else "wrote"
-        print_table([(done, args.output), *_manifest_rows(result.manifest)])
-        for problem in result.problems[:20]:
-            print(problem, file=sys.stderr)
-        if len(result.problems) > 20:
-            print(f"… and {len(result.problems) - 20:,} more problems", file=sys.stderr)
-    return {
-        "output": args.output,
-        "manifest": json.loads(result.manifest.to_json()),
-        "problems": [problem.as_dict() for problem in result.problems],
-    }
-
-
-def _manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
-    rows = [("samples", f"{manifest.num_samples:,}")]
-    if manifest.rec["bytes"] is not None:
-        rows.append(("bytes", f"{manifest.rec['bytes']:,}"))
-    present = {name: count for name, count in manifest.objects.items() if count}
-    counts = ", ".join(f"{name} {count:,}" for name, count in list(present.items())[:20])
-    rows += [
-        ("classes", f"{len(manifest.classes)}"),
-        ("objects", f"{sum(present.values()):,} ({counts})" if present else "0"),
-        ("label width", f"{manifest.label_width}"),
-    ]
-    for action, codes in manifest.problems.items():
-        rows.append((action, ", ".join(f"{count:,} {code}" for code, count in codes.items())))
-    return rows
-
-
-def _inspect(args: argparse.Namespace) -> object:
-    if args.record is not None:
-        return _inspect_record(args)
-    from recpack.inspection import Spread, inspect_rec
-    from recpack.terminal import print_table, progress_bar
-
-    with progress_bar(args.quiet or args.json) as progress:
-        found = inspect_rec(args.rec, progress)
-
-    def spread(values: Spread) -> str:
-        return f"{values.low:,g} to {values.high:,g}, median {values.median:,g}"
-
-    if not (args.quiet or args.json):
-        rows = [
-            ("file", found.name),
-            ("bytes", f"{found.bytes:,}"),
-            ("records", f"{found.records:,}"),
-            ("label width", spread(found.label_widths)),
-            ("objects a record", spread(found.objects)),
-            ("image bytes", spread(found.image_bytes)),
-            ("image width", spread(found.image_widths)),
-            ("image height", spread(found.image_heights)),
-            ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in found.kinds.items())),
-            ("classes", ", ".join(f"{name} {n:,}" for name, n in found.classes.items()) or "none"),
-        ]
-        if found.scalar_labels:
-            rows.append(("scalar labels", f"{found.scalar_labels:,}"))
-        manifest = found.manifest
-        rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
-        print_table(rows)
-    return found.as_dict()
-
-
-def _inspect_record(args: argparse.Namespace) -> object:
-    from recpack.inspection import class_name, image_header, manifest_beside
-    from recpack.labels import detection_widths
-    from recpack.reader import RecordReader
-
-    with RecordReader(args.rec) as records:
-        try:
-            record = records[args.record]
-        except IndexError:
-            raise DataError(
-                f"{args.rec}: no record {args.record}; there are {len(records):,}, from 0"
-            ) from None
-    manifest = manifest_beside(args.rec)
-    header = image_header(record)
-    boxes = record.boxes.tolist() if detection_widths(record.label) else []
-    outcome = {
-        "id": record.id,
-        "offset": record.offset,
-        "label": record.label.tolist(),
-        "boxes": [
-            {"class": class_name(int(box[0]), manifest), "box": box[1:5], "extra": box[5:]}
-            for box in boxes
-        ],
-        "image": {"bytes": len(record.image_bytes)} | (header._asdict() if header else {}),
-    }
-    if not (args.quiet or args.json):
-        from recpack.terminal import print_table
-
-        what = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
-        rows = [
-            ("id", str(record.id)),
-            ("offset", f"{record.offset:,}"),
-            ("image", f"{len(record.image_bytes):,} bytes, {what}"),
-        ]
-        if not boxes:
-            rows.append(("label", " ".join(f"{value:g}" for value in record.label.tolist())))
-        for box in boxes:
-            values = " ".join(f"{value:.4f}" for value in box[1:])
-            rows.append((class_name(int(box[0]), manifest), values))
-        print_table(rows)
-    return outcome
-
-
-def _demo(args: argparse.Namespace) -> object:
-    from recpack.conversion import convert
-    from recpack.demo import CLASSES, make_devkit
-    from recpack.reader import RecordReader
-    from recpack.terminal import print_table, progress_bar
-
-    folder = Path(args.folder)
-    if folder.exists() and any(folder.iterdir()) and not args.overwrite:
-        raise DataError(f"{folder} is not empty; choose another DIR, or use --overwrite")
-    devkit, output = folder / "VOCdevkit", folder / "train.rec"
-    with progress_bar(args.quiet) as progress:
-        make_devkit(devkit, progress=progress)
-        result = convert(
-            devkit, output, classes=CLASSES, overwrite=args.overwrite, progress=progress
-        )
-    with RecordReader(output) as records:
-        objects = sum(len(record.boxes) for record in records)
-    expected = sum(result.manifest.objects.values())
-    if objects != expected:
-        raise DataError(f"{output}: read back {objects} objects, packed {expected}")
-    if not (args.quiet or args.json):
-        print_table(
-            [("devkit", os.fspath(devkit)), ("wrote", os.fspath(output)),
-             *_manifest_rows(result.manifest), ("read back", f"{objects:,} objects, all there")]
-        )  # fmt: skip
-        print(
-            "\nThe same for your own data:\n"
-            "  recpack convert VOCdevkit train.rec --year 2007 --classes voc\n"
-            "  recpack inspect train.rec"
-        )
-    return {
-        "devkit": os.fspath(devkit),
-        "output": os.fspath(output),
-        "manifest": json.loads(result.manifest.to_json()),
-    }
+def _worker_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--jobs", type=int, metavar="N", help="workers (default: all cores)")
+    group.add_argument("--backend", metavar="NAME", help="joblib backend (default: loky)")

@@ -25,6 +25,28 @@ def parse_size(text: str | int) -> int:
     return int(match[1]) * _UNITS[match[2].lower()]
 
 
+SPLIT_NAMES = ("train", "val", "test")
+
+
+def parse_fractions(text: str) -> tuple[float, ...]:
+    """``0.8/0.2`` or ``0.7/0.2/0.1`` → fractions; ConfigError unless they are two or three, above
+    0, and add up to 1."""
+    try:
+        fractions = tuple(float(part) for part in text.split("/"))
+    except ValueError:
+        fractions = ()
+    if (
+        not 2 <= len(fractions) <= len(SPLIT_NAMES)
+        or not all(0 < fraction < 1 for fraction in fractions)
+        or abs(sum(fractions) - 1) > 1e-6
+    ):
+        raise ConfigError(
+            f"split: {text!r}; two or three fractions that add up to 1, like 0.8/0.2 "
+            f"({', '.join(SPLIT_NAMES)})"
+        )
+    return fractions
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """How a changed image is written, and how large: im2rec's options of the same names.
@@ -71,6 +93,7 @@ class Options:
     encoding: str = "jpg"
     reencode: bool = False
     center_crop: bool = False
+    split: str | None = None
     jobs: int | None = None
     backend: str | None = None
     segment_size: int | str = 16 << 20
@@ -125,6 +148,10 @@ class Options:
             "year: the folders given with images and annotations have no years",
         )
         try:
+            parse_fractions(self.split or "0.5/0.5")
+        except ConfigError as error:
+            wrong.append(str(error))
+        try:
             size = parse_size(self.segment_size)
             object.__setattr__(self, "segment_size", size)
             demand(
@@ -160,6 +187,6 @@ class Options:
     def shaping(self) -> dict[str, object]:
         """The options that shape the bytes, for the manifest."""
         names = ("shuffle", "precision", "one_based", "difficult", "box_policy", "negatives",
-                 "unknown_class", "size_mismatch", "on_error", "strict", "resize", "quality",
-                 "encoding", "reencode", "center_crop")  # fmt: skip
+                 "unknown_class", "size_mismatch", "on_error", "strict", "split", "resize",
+                 "quality", "encoding", "reencode", "center_crop")  # fmt: skip
         return {name: getattr(self, name) for name in names}

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from isal import isal_zlib
 
-from recpack.config import Options
+from recpack.assembly import Result, Source, Watch, error_action, pack_samples, publish
+from recpack.config import SPLIT_NAMES, Options, parse_fractions
+from recpack.devkit import open_devkit
+from recpack.duplicates import duplicate_groups
 from recpack.errors import ConfigError, DataError, ListError, SinkError
 from recpack.files import Folder, UnsafePathError
 from recpack.labels import detection_widths
 from recpack.lst import CheckedLines, format_rows, parse_rows
-from recpack.manifest import Manifest, RecFile, describe
-from recpack.packer import Failure, pack_segment
-from recpack.parallel import run
-from recpack.plan import expected_lengths, plan_cuts, segments
-from recpack.problems import Action, Problem, quarantine_lines, summary
-from recpack.progress import Progress
-from recpack.recordio import format_index
+from recpack.manifest import RecFile, describe
+from recpack.plan import expected_lengths
+from recpack.problems import Problem, summary
 from recpack.sample import Int64, Samples
 from recpack.scan import ScanResult, scan_devkit
-from recpack.sinks.base import INDEX, LIST, QUARANTINE, Sink
+from recpack.sinks.base import LIST, Sink
 from recpack.sinks.file import FileSink, write_file
-from recpack.voc import open_devkit
-
-Watch = Callable[[Progress], None] | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a conversion made. ``problems`` is everything met on the way, in order."""
-
-    manifest: Manifest
-    problems: list[Problem]
+from recpack.split import split_samples
 
 
 def convert(
@@ -65,6 +53,7 @@ def convert(
     encoding: str = "jpg",
     reencode: bool = False,
     center_crop: bool = False,
+    split: str | None = None,
     jobs: int | None = None,
     backend: str | None = None,
     segment_size: int | str = 16 << 20,
@@ -76,8 +65,9 @@ def convert(
 
     ``output`` is a path that ends in ``.rec`` (the others stand beside it) or a sink. The other
     arguments are the command line's options; see ``recpack.config.Options``. ``progress`` is
-    called with a ``Progress`` as images are done. ``dry_run`` scans, judges and describes, and
-    writes nothing.
+    called with a ``Progress`` as images are done. ``split`` (``0.8/0.2``) writes two or three
+    outputs, ``x_train.rec``, ``x_val.rec`` (and ``x_test.rec``) for ``x.rec``, published together.
+    ``dry_run`` scans, judges and describes, and writes nothing.
 
     The bytes depend on the input and the options alone, never on ``jobs``, ``backend`` or
     ``segment_size``. Peak memory is ``jobs × segment_size`` and less than 300 bytes an image.
@@ -106,6 +96,7 @@ def convert(
         encoding=encoding,
         reencode=reencode,
         center_crop=center_crop,
+        split=split,
         jobs=jobs,
         backend=backend,
         segment_size=segment_size,
@@ -118,11 +109,16 @@ def convert(
         name = output.name if isinstance(output, Sink) else Path(output).name
         rec: RecFile = {"name": name, "bytes": size, "crc32": None}
         return _described(scan, options, rec)
-    with _sink(output, options) as sink:
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(sink) for sink in _sinks(output, options)]
         scan = _scanned(devkit, options, progress)
-        rows = CheckedLines(format_rows(scan.samples, options.precision))
-        source = _Source(scan.samples, scan.classes.names, scan.problems, rows)
-        return _write(source, options, sink, progress)
+        orders = _orders(scan.samples, options)
+        packed = [
+            pack_samples(_scan_source(scan, order, options), options, sink, progress)
+            for order, sink in zip(orders, sinks, strict=True)
+        ]
+        results = [publish(part, options) for part in packed]
+    return results[0] if len(results) == 1 else replace(results[0], parts=results)
 
 
 def write_list(
@@ -139,7 +135,8 @@ def write_list(
     if path.exists() and not (options.overwrite or options.dry_run):
         raise SinkError(f"{path} exists; choose another name or replace it with --overwrite")
     scan = _scanned(devkit, options, progress)
-    rows = CheckedLines(format_rows(scan.samples, options.precision))
+    (order,) = _orders(scan.samples, replace(options, split=None))
+    rows = CheckedLines(format_rows(scan.samples.shuffled(order), options.precision))
     if options.dry_run:
         deque(rows, maxlen=0)
     else:
@@ -184,10 +181,10 @@ def pack(
         lines = CheckedLines(file)
         if own:  # the sink leaves it alone, but the manifest tells its checksum
             deque(lines, maxlen=0)
-        source = _Source(samples, names, problems, lines)
+        source = Source(samples, names, problems, lines)
         if len(samples) < len(listed):
             source = source.without([], options)
-        return _write(source, options, sink, progress)
+        return publish(pack_samples(source, options, sink, progress), options)
 
 
 def _described(
@@ -211,7 +208,7 @@ def _same_file(rows: Path, output: Path) -> bool:
 
 
 def _scanned(devkit: str | os.PathLike[str], options: Options, progress: Watch) -> ScanResult:
-    """The scan, if the policy lets it pass, its samples in the order of the output."""
+    """The scan, if the policy lets it pass."""
     scan = scan_devkit(
         open_devkit(
             devkit,
@@ -228,11 +225,37 @@ def _scanned(devkit: str | os.PathLike[str], options: Options, progress: Watch) 
         reasons = summary(scan.problems, scan.classes.names)
         message = f"none of {scan.scanned} annotations gives a sample\n{reasons}"
         raise DataError(message, scan.problems)
-    if options.shuffle is not None:
-        # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19)
-        order = np.random.RandomState(options.shuffle).permutation(len(scan.samples))
-        scan = replace(scan, samples=scan.samples.shuffled(order.astype(np.int64)))
     return scan
+
+
+def _orders(samples: Samples, options: Options) -> list[Int64]:
+    """For each output the positions of its samples, in order."""
+    parts = [np.arange(len(samples))]
+    if options.split is not None:
+        groups = duplicate_groups(samples, jobs=options.jobs, backend=options.backend)
+        fractions = parse_fractions(options.split)
+        parts = split_samples(samples, groups, fractions, options.shuffle or 0)
+    if options.shuffle is None:
+        return parts
+    # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19)
+    return [np.random.RandomState(options.shuffle).permutation(part) for part in parts]
+
+
+def _scan_source(scan: ScanResult, order: Int64, options: Options) -> Source:
+    samples = scan.samples.shuffled(order)
+    rows = CheckedLines(format_rows(samples, options.precision))
+    return Source(samples, scan.classes.names, scan.problems, rows)
+
+
+def _sinks(output: str | os.PathLike[str] | Sink, options: Options) -> list[Sink]:
+    """A sink for each part of a split, or the one."""
+    if options.split is None:
+        return [_sink(output, options)]
+    if isinstance(output, Sink):
+        raise ConfigError("split: its outputs are named after a path; give one, not a sink")
+    path = Path(output)
+    names = SPLIT_NAMES[: len(parse_fractions(options.split))]
+    return [_sink(path.with_name(f"{path.stem}_{name}{path.suffix}"), options) for name in names]
 
 
 def _refuse(problems: list[Problem], options: Options, classes: Sequence[str] = ()) -> None:
@@ -249,7 +272,7 @@ def _measured(samples: Samples, options: Options) -> tuple[Samples, list[Problem
     sizes = np.full(len(samples), -1, np.int64)
 
     def note(code: str, path: str, reason: str = "") -> None:
-        problems.append(Problem(code, "error", path, _error_action(options), value=reason))
+        problems.append(Problem(code, "error", path, error_action(options), value=reason))
 
     try:
         with Folder(samples.root, ".") as folder:
@@ -269,100 +292,3 @@ def _measured(samples: Samples, options: Options) -> tuple[Samples, list[Problem
     if problems and options.on_error == "skip":
         samples = samples.take(np.flatnonzero(sizes >= 0))
     return samples, problems
-
-
-def _error_action(options: Options) -> Action:
-    return "dropped image" if options.on_error == "skip" else "error"
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What is packed: samples, the text of their list, and what is known beside them."""
-
-    samples: Samples
-    classes: Sequence[str]
-    problems: list[Problem]
-    rows: CheckedLines
-
-    def without(self, failures: Sequence[Failure], options: Options) -> _Source:
-        """The source less the images that failed, numbered anew, its list written anew."""
-        failed = {failure.sample for failure in failures}
-        left = [row for row, index in enumerate(self.samples.indices) if index not in failed]
-        samples = self.samples.take(np.array(left, np.int64))
-        problems = self.problems + _as_problems(failures, options)
-        if not len(samples):
-            raise DataError("no image is left\n" + summary(problems), problems)
-        rows = CheckedLines(format_rows(samples, options.precision))
-        return _Source(samples, self.classes, problems, rows)
-
-
-def _as_problems(failures: Sequence[Failure], options: Options) -> list[Problem]:
-    action = _error_action(options)
-    return [
-        Problem(failure.code, "error", failure.path, action, value=failure.value)
-        for failure in failures
-    ]
-
-
-def _write(source: _Source, options: Options, sink: Sink, progress: Watch) -> Result:
-    """Pack into an entered sink and publish."""
-    rec: RecFile = {"name": sink.name, "bytes": None, "crc32": None}
-    describe(source.samples, source.classes, [], options, rec)  # raises before any work is done
-    lengths, crc32, failures = _pack(source.samples, options, sink, progress)
-    while failures:
-        if options.on_error == "fail":
-            problems = source.problems + _as_problems(failures, options)
-            raise DataError(summary(_as_problems(failures, options)), problems)
-        # ids are dense, so an image that turns out bad renumbers all behind it: pack anew
-        source = source.without(failures, options)
-        lengths, crc32, failures = _pack(source.samples, options, sink, progress)
-    size = int(lengths.sum())
-    rec = {"name": sink.name, "bytes": size, "crc32": f"{crc32:08x}"}
-    offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    made: list[Manifest] = []
-
-    def manifest() -> str:
-        made.append(
-            describe(
-                source.samples, source.classes, source.problems, options, rec, source.rows.crc32
-            )
-        )
-        return made[0].to_json()
-
-    companions: dict[str, Iterable[str]] = {
-        INDEX: format_index(source.samples.indices, offsets),
-        LIST: source.rows,
-    }
-    quarantined = quarantine_lines(source.problems)
-    if quarantined:
-        companions[QUARANTINE] = quarantined
-    sink.publish(size, companions, manifest)
-    return Result(made[0], source.problems)
-
-
-def _pack(
-    samples: Samples, options: Options, sink: Sink, progress: Watch
-) -> tuple[Int64, int, list[Failure]]:
-    """Every record's length, int64 (n,), the CRC-32 of the whole, and the images that failed."""
-    cuts = plan_cuts(samples, options.segment_bytes)
-    work = partial(
-        pack_segment,
-        encoding=options.image_encoding,
-        reencode_all=options.changes_images,
-        writer=sink.open(len(cuts) - 1),
-    )
-    backend = "threading" if sink.in_process else options.backend
-    lengths = []
-    failures: list[Failure] = []
-    done = size = crc32 = 0
-    tasks = segments(samples, cuts)
-    for packed in run(work, tasks, len(cuts) - 1, jobs=options.jobs, backend=backend):
-        lengths.append(packed.lengths)
-        failures += packed.failures
-        length = int(packed.lengths.sum(dtype=np.int64))
-        crc32 = isal_zlib.crc32_combine(crc32, packed.crc32, length)
-        size += length
-        done += len(packed.lengths)
-        if progress is not None:
-            progress(Progress("pack", done, len(samples), size))
-    return np.concatenate(lengths).astype(np.int64), crc32, failures

@@ -255,6 +255,18 @@ def decode(data: bytes | memoryview, treatment: Treatment = Treatment.UPRIGHT) -
     return pixels  # type: ignore[return-value]  # IMREAD_COLOR always gives uint8
 
 
+def shrink(pixels: Pixels, longer: int) -> Pixels:
+    """Pixels with a longer side of at most ``longer``, averaged by area."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = longer / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
 def encode(pixels: Pixels, options: Encoding) -> Pixels:
     """Pixels (as ``decode`` gives them) → encoded bytes, uint8 (n,)."""
     import cv2

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recpack.distributions import Spread
 from recpack.errors import ImageError
 from recpack.image import ImageHeader, read_header
 from recpack.labels import detection_widths
@@ -17,15 +18,6 @@ from recpack.manifest import Manifest
 from recpack.progress import Progress
 from recpack.reader import RecordReader
 from recpack.recordio import Record
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Smallest, median and largest of a quantity."""
-
-    low: float
-    median: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -108,25 +100,19 @@ def inspect_rec(
             if progress is not None and len(widths) % 1024 == 0:
                 progress(Progress("read", record.offset, records.size, record.offset))
         size = records.size
-    table = np.array(pixels or [(0, 0)])
+    table = np.array(pixels, np.int64).reshape(-1, 2)
     return Inspection(
         name=Path(path).name,
         bytes=size,
         records=len(widths),
         objects_total=sum(ids.values()),
         scalar_labels=scalar,
-        label_widths=_spread(widths),
-        objects=_spread(objects),
-        image_bytes=_spread(sizes),
-        image_widths=_spread(table[:, 0].tolist()),
-        image_heights=_spread(table[:, 1].tolist()),
+        label_widths=Spread.of(widths),
+        objects=Spread.of(objects),
+        image_bytes=Spread.of(sizes),
+        image_widths=Spread.of(table[:, 0]),
+        image_heights=Spread.of(table[:, 1]),
         kinds=dict(sorted(kinds.items())),
         classes={class_name(id_, manifest): count for id_, count in sorted(ids.items())},
         manifest=manifest,
     )
-
-
-def _spread(values: list[int]) -> Spread:
-    if not values:
-        return Spread(0, 0, 0)
-    return Spread(min(values), float(np.median(values)), max(values))

@@ -27,13 +27,15 @@ class ScanChunk:
 
     ``labels`` float32, all label vectors end to end, with class ids (ranks in ``names`` when
     classes are learnt from the data) · ``widths`` int64 (n,) floats a label · ``sizes`` float32
-    (n, 2), width and height in pixels · ``scanned`` annotations read.
+    (n, 2), width and height in pixels · ``image_sets`` int16 (n,), ranks · ``scanned`` annotations
+    read.
     """
 
     paths: Texts
     labels: Float32
     widths: Int64
     sizes: Float32
+    image_sets: npt.NDArray[np.int16]
     image_bytes: Int64
     treatments: npt.NDArray[np.uint8]
     names: list[str]
@@ -45,8 +47,9 @@ class Judge:
     """A chunk's samples and objects as growing columns; judged together at the end, because numpy
     is fast on many boxes and slow on a few."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, image_set: int = 0) -> None:
         self._options = options
+        self._image_set = image_set
         self._learn = options.class_map is None
         self._ids = {} if options.class_map is None else options.class_map.ids()
         self._file = ""
@@ -231,6 +234,7 @@ class Judge:
             labels,
             np.diff(bounds),
             sizes[samples].astype(np.float32),
+            np.full(len(chosen), self._image_set, np.int16),
             np.array(self._bytes, np.int64)[samples],
             np.array(self._treatments, np.uint8)[samples],
             list(self._ids) if self._learn else [],

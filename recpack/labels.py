@@ -55,6 +55,18 @@ def class_places(labels: Float32, bounds: Int64) -> Int64:
     return np.flatnonzero(body)[:: int(labels[1])]
 
 
+def object_table(samples: Samples) -> tuple[Float32, Int64]:
+    """All objects of assembled labels, float32 (m, object width), class id first, and the sample
+    as stored that each belongs to, int64 (m,)."""
+    labels, bounds = samples.labels, samples.bounds
+    if not len(labels):
+        return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
+    places = class_places(labels, bounds)
+    places = places[labels[places] >= 0]
+    owners = np.searchsorted(bounds, places, "right") - 1
+    return labels[places[:, None] + np.arange(int(labels[1]))], owners
+
+
 class LabelShape(NamedTuple):
     """What a reader must be told of all labels: floats of the longest vector, of the longest
     header and of the widest object (0 where no label is a detection label), and how many objects

@@ -51,6 +51,11 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "image-too-large": ("the image claims more pixels than can be", "replace the file"),
     "image-converted": ("not every reader takes this kind of image", "nothing, or convert it"),
     "image-rotated": ("the image carries an EXIF orientation", "nothing, or rotate the pixels"),
+    "image-duplicate": ("the image has the bytes of another", "nothing, or keep one of them"),
+    "image-leaked": (
+        "the same image is in two image sets",
+        "take it off one list: what is validated must not be trained on",
+    ),
     "extension-wrong": ("the name's extension is not the contents'", "rename it"),
     "path-unsafe": ("the path leaves the data set's root", "remove it from the list"),
     "path-unlistable": ("a .lst line can't hold this path", "rename it: no tab, no line break"),

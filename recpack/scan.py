@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.config import Options
+from recpack.devkit import Devkit, ImageSet
 from recpack.errors import AnnotationError, ImageError
 from recpack.files import Folder, UnsafePathError, read_whole
 from recpack.image import EXTENSIONS, ImageHeader, ends_whole, read_header
@@ -32,7 +33,7 @@ from recpack.sample import (
     Samples,
 )
 from recpack.texts import Texts
-from recpack.voc import MAX_ANNOTATION, Annotation, Devkit, ImageSet, parse_annotation
+from recpack.voc import MAX_ANNOTATION, Annotation, parse_annotation
 
 CHUNK = 512
 """Annotations a task."""
@@ -40,8 +41,9 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class ScanTask:
-    """A few hundred ids of one image set; ``images`` are the candidates for each one's image."""
+    """A few hundred ids of the image set of this rank; ``candidates`` for each one's image."""
 
+    image_set: int
     annotations: str
     images: str
     ids: Texts
@@ -52,13 +54,14 @@ class ScanTask:
 class ScanResult:
     """A whole devkit: its samples in the order of the image sets, and all problems met.
 
-    ``sizes`` float32 (n, 2) are the images' width and height in pixels. ``scanned`` is the number
-    of annotations read.
+    ``sizes`` float32 (n, 2) are the images' width and height in pixels, ``image_sets`` int16 (n,)
+    the ranks of the image sets that they are in. ``scanned`` is the number of annotations read.
     """
 
     samples: Samples
     classes: ClassMap
     sizes: Float32
+    image_sets: npt.NDArray[np.int16]
     problems: list[Problem]
     scanned: int
 
@@ -70,7 +73,7 @@ def scan_devkit(
 
     Bad data never raises here: it is in ``problems``. Metadata stays within 300 bytes an image.
     """
-    tasks = chain.from_iterable(_tasks(devkit, image_set) for image_set in devkit.image_sets)
+    tasks = chain.from_iterable(_tasks(devkit, rank) for rank in range(len(devkit.image_sets)))
     task_count = sum(-(-len(image_set.ids) // CHUNK) for image_set in devkit.image_sets)
     total = sum(len(image_set.ids) for image_set in devkit.image_sets)
     scan = partial(scan_chunk, root=os.fspath(devkit.root), options=options)
@@ -78,7 +81,8 @@ def scan_devkit(
     paths: list[Texts] = []
     names: list[list[str]] = []
     columns: dict[str, list[npt.NDArray[Any]]] = {
-        name: [] for name in ("labels", "widths", "sizes", "image_bytes", "treatments")
+        name: []
+        for name in ("labels", "widths", "sizes", "image_sets", "image_bytes", "treatments")
     }
     problems = _repeated_ids(devkit)
     done = 0
@@ -102,7 +106,8 @@ def scan_devkit(
         np.concatenate(columns.pop("image_bytes")),
         np.concatenate(columns.pop("treatments")),
     )
-    return ScanResult(samples, classes, np.concatenate(columns.pop("sizes")), problems, total)
+    sizes, image_sets = (np.concatenate(columns.pop(name)) for name in ("sizes", "image_sets"))
+    return ScanResult(samples, classes, sizes, image_sets, problems, total)
 
 
 def _learn_classes(names: list[list[str]], labels: list[Float32], widths: list[Int64]) -> ClassMap:
@@ -132,22 +137,44 @@ def _repeated_ids(devkit: Devkit) -> list[Problem]:
     return problems
 
 
-def _tasks(devkit: Devkit, image_set: ImageSet) -> Iterator[ScanTask]:
+def _tasks(devkit: Devkit, rank: int) -> Iterator[ScanTask]:
+    image_set = devkit.image_sets[rank]
     listings: dict[str, _Listing] = {}
-
-    def candidates(id_: str) -> list[str]:
-        if unsafe_path(id_):
-            return []
-        folder, _, stem = id_.rpartition("/")
-        if folder not in listings:
-            listings[folder] = _Listing(os.path.join(devkit.root, image_set.images, folder))
-        return [f"{folder}/{name}" if folder else name for name in listings[folder].find(stem)]
-
     for start in range(0, len(image_set.ids), CHUNK):
         ids = image_set.ids[start : start + CHUNK]
-        yield ScanTask(
-            image_set.annotations, image_set.images, ids, [candidates(id_) for id_ in ids]
-        )
+        candidates = [_candidates(devkit, image_set, id_, listings) for id_ in ids]
+        yield ScanTask(rank, image_set.annotations, image_set.images, ids, candidates)
+
+
+def _candidates(
+    devkit: Devkit, image_set: ImageSet, id_: str, listings: dict[str, _Listing]
+) -> list[str]:
+    """The images that an id may mean, relative to the image folder."""
+    if unsafe_path(id_):
+        return []
+    folder, _, stem = id_.rpartition("/")
+    if folder not in listings:
+        listings[folder] = _Listing(os.path.join(devkit.root, image_set.images, folder))
+    return [f"{folder}/{name}" if folder else name for name in listings[folder].find(stem)]
+
+
+def look_up(devkit: Devkit, file: str) -> tuple[Annotation | None, str | None]:
+    """What a problem's ``file`` leads to: its annotation, if it can be read, and the path of its
+    image below the root, if there is one."""
+    for image_set in devkit.image_sets:
+        folder = _join(image_set.annotations, "")
+        prefix = "" if folder == "." else folder + "/"
+        if not (file.startswith(prefix) and file.endswith(".xml")):
+            continue
+        id_ = file.removeprefix(prefix).removesuffix(".xml")
+        judge = Judge(Options())
+        with Folder(os.fspath(devkit.root), image_set.annotations) as annotations:
+            annotation = _read_annotation(annotations, id_, judge)
+        names = _candidates(devkit, image_set, id_, {})
+        if not names and annotation is not None and not unsafe_path(annotation.filename):
+            names = [annotation.filename]
+        return annotation, _join(image_set.images, names[0]) if names else None
+    return None, file
 
 
 class _Listing:
@@ -185,7 +212,7 @@ def _is_image(name: str) -> bool:
 
 def scan_chunk(task: ScanTask, *, root: str, options: Options) -> ScanChunk:
     """Scan one task's annotations; runs in a worker."""
-    judge = Judge(options)
+    judge = Judge(options, task.image_set)
     with Folder(root, task.annotations) as annotations, Folder(root, task.images) as images:
         for id_, candidates in zip(task.ids, task.candidates, strict=True):
             judge.start(_join(task.annotations, id_ + ".xml"))

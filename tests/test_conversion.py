@@ -162,7 +162,7 @@ def test_an_image_that_changes_while_it_is_packed(
         (devkit / "JPEGImages" / "1.jpg").write_bytes(jpeg(60, 40, 9) + b"more")
         return plan(*arguments)
 
-    monkeypatch.setattr("recpack.conversion.plan_cuts", change)
+    monkeypatch.setattr("recpack.assembly.plan_cuts", change)
     with pytest.raises(recpack.DataError, match=r"JPEGImages/1.jpg: .*changed while it was packed"):
         recpack.convert(devkit, tmp_path / "out" / "train.rec", jobs=1)
     assert list((tmp_path / "out").iterdir()) == []

@@ -14,15 +14,18 @@ import recpack
 ROOT = Path(recpack.__file__).parent
 
 LEVELS = [
-    {"errors", "texts", "progress"},
+    {"errors", "texts", "progress", "distributions"},
     {"sample", "problems"},
     {"config", "files"},
-    {"labels", "recordio", "image", "boxes", "voc", "sinks.base"},
+    {"labels", "recordio", "image", "boxes", "voc", "devkit", "sinks.base"},
     {"lst", "plan", "reader", "sinks.file", "sinks.memory", "manifest", "parallel"},
-    {"judge"},
+    {"judge", "duplicates", "split"},
     {"packer", "scan", "writer", "inspection", "demo"},
-    {"conversion"},
-    {"terminal"},
+    {"assembly"},
+    {"conversion", "checking"},
+    {"terminal", "page"},
+    {"report"},
+    {"commands"},
     {"cli"},
 ]
 """Modules import from lower levels only; readers and sinks never import each other."""
@@ -68,10 +71,10 @@ def test_opencv_is_imported_in_one_module() -> None:
 
 def test_the_public_surface() -> None:
     assert recpack.__all__ == [
-        "__version__", "AnnotationError", "ClassMap", "ConfigError", "DataError", "FileSink",
-        "ImageError", "ListError", "Manifest", "MemorySink", "Options", "Problem", "Progress",
-        "Record", "RecordError", "RecordReader", "RecordWriter", "RecpackError", "Result",
-        "SinkError", "VOC_CLASSES", "convert", "pack", "write_list",
+        "__version__", "AnnotationError", "Check", "ClassMap", "ConfigError", "DataError",
+        "FileSink", "ImageError", "ListError", "Manifest", "MemorySink", "Options", "Problem",
+        "Progress", "Record", "RecordError", "RecordReader", "RecordWriter", "RecpackError", "Result",
+        "SinkError", "VOC_CLASSES", "check", "convert", "pack", "write_list",
     ]  # fmt: skip
     for name in recpack.__all__:
         assert getattr(recpack, name) is not None

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recpack.devkit import open_devkit, read_image_set
 from recpack.errors import AnnotationError, ConfigError, DataError
-from recpack.voc import open_devkit, parse_annotation, read_image_set
+from recpack.voc import parse_annotation
 from tests.devkits import box_xml, xml
 
 

@@ -18,6 +18,8 @@ import pytest
 from PIL import Image
 
 import recpack
+from recpack.image import decode
+from recpack.sample import Treatment
 from tests.conftest import Oracle
 from tests.devkits import box_xml, jpeg, xml
 from tests.test_conversion import pack
@@ -402,15 +404,13 @@ def test_a_row_of_the_table(name: str, tmp_path: Path, request: pytest.FixtureRe
 def test_reencoded_pixels_are_those_that_the_boxes_describe(tmp_path: Path) -> None:
     """EXIF 6 turns the stored image by 90 degrees; <size> says which one was annotated."""
     stored = exif(6)
-    upright = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)
-    raw = cv2.imdecode(
-        np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    )
+    upright = decode(stored)
+    raw = decode(stored, Treatment.AS_STORED)
     assert upright.shape == (60, 40, 3)
     for size, expected in (((40, 60), upright), ((60, 40), raw)):
         case = Case(xml(*size, box_xml("cat", (4, 4, 30, 30))), image=stored)
         _, records = pack(lay_out(tmp_path / str(size), case), quality=100)
-        found = cv2.imdecode(np.frombuffer(records[1].image_bytes, np.uint8), cv2.IMREAD_COLOR)
+        found = decode(records[1].image_bytes)
         assert found.shape == expected.shape
         difference = np.abs(found.astype(int) - expected.astype(int)).mean()
         assert difference < 12

@@ -1,0 +1,163 @@
+"""``recpack check``: a devkit's scan, and what the numbers say about it; nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recpack.config import Options
+from recpack.devkit import Devkit, open_devkit
+from recpack.distributions import Spread, histogram
+from recpack.duplicates import duplicate_groups
+from recpack.labels import label_shape, object_table
+from recpack.problems import Problem, unknown_classes
+from recpack.progress import Progress
+from recpack.scan import ScanResult, scan_devkit
+
+BOX_SIDES = (8, 16, 32, 64, 96, 128, 256, 512)
+"""Pixels: the square root of a box's area. 32 and 96 are COCO's limits of small and medium."""
+ASPECTS = (0.25, 0.5, 0.8, 1.25, 2, 4)
+"""Width over height."""
+OBJECTS = (1, 2, 3, 4, 6, 11, 21, 41, 70)
+"""Objects an image; SageMaker's default label width holds 69."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A devkit described.
+
+    ``samples`` is what ``convert`` would pack of ``annotations`` read; ``classes`` counts objects,
+    ``class_images`` images by class name, in the order of ids; ``image_sets`` samples by image
+    set. The histograms count boxes (``box_sides`` in pixels, ``aspects`` width over height) and
+    images (``objects_per_image``). ``duplicates`` are groups of image paths with equal bytes.
+    ``refused`` says that ``convert`` would stop here.
+    """
+
+    annotations: int
+    samples: int
+    objects: int
+    label_width: int
+    classes: dict[str, int]
+    class_images: dict[str, int]
+    unknown_classes: dict[str, int]
+    image_sets: dict[str, int]
+    image_widths: Spread
+    image_heights: Spread
+    objects_per_image: dict[str, int]
+    box_sides: dict[str, int]
+    aspects: dict[str, int]
+    duplicates: list[list[str]]
+    problems: list[Problem]
+    refused: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; problems also counted by code."""
+        values = {
+            name: value if not isinstance(value, Spread) else vars(value)
+            for name, value in vars(self).items()
+        }
+        codes = Counter(problem.code for problem in self.problems)
+        values["problem_counts"] = dict(codes.most_common())
+        values["problems"] = [problem.as_dict() for problem in self.problems]
+        return values
+
+
+def check(
+    devkit: str | os.PathLike[str],
+    options: Options,
+    progress: Callable[[Progress], None] | None = None,
+) -> Check:
+    """Scan a devkit by the options' policies and describe it; bad data is in ``problems``.
+
+    Without ``options.set`` it reads all of ``train``, ``val`` and ``test`` that exist, so that
+    images which occur in two of them are found.
+    """
+    return check_devkit(
+        open_devkit(
+            devkit,
+            year=options.year,
+            set=options.set,
+            images=options.images,
+            annotations=options.annotations,
+            every_set=True,
+        ),
+        options,
+        progress,
+    )
+
+
+def check_devkit(
+    devkit: Devkit, options: Options, progress: Callable[[Progress], None] | None = None
+) -> Check:
+    """``check`` of a devkit already opened."""
+    scan = scan_devkit(devkit, options, progress)
+    duplicates, found = _duplicates(scan, options)
+    problems = scan.problems + found
+    samples = scan.samples
+    names = scan.classes.names
+    fatal = ("error", "warning") if options.strict else ("error",)
+    objects, owners = object_table(samples)
+    sides = scan.sizes[owners] * (objects[:, 3:5] - objects[:, 1:3])
+    shape = label_shape(samples) if len(samples) else None
+    counts = np.bincount(objects[:, 0].astype(np.int64), minlength=len(names))
+    images = np.unique(np.stack([owners, objects[:, 0].astype(np.int64)]), axis=1)[1]
+    sets = np.bincount(scan.image_sets, minlength=len(devkit.image_sets))
+    set_names = [image_set.name for image_set in devkit.image_sets]
+    return Check(
+        annotations=scan.scanned,
+        samples=len(samples),
+        objects=len(objects),
+        label_width=shape.label_width if shape else 0,
+        classes=dict(zip(names, counts.tolist(), strict=True)),
+        class_images=dict(
+            zip(names, np.bincount(images, minlength=len(names)).tolist(), strict=True)
+        ),
+        unknown_classes={name: count for name, count, _ in unknown_classes(scan.problems, names)},
+        image_sets=dict(zip(set_names, sets.tolist(), strict=True)),
+        image_widths=Spread.of(scan.sizes[:, 0]),
+        image_heights=Spread.of(scan.sizes[:, 1]),
+        objects_per_image=histogram(
+            np.bincount(owners, minlength=len(samples)), OBJECTS, whole=True
+        ),
+        box_sides=histogram(np.sqrt(sides.prod(1)), BOX_SIDES),
+        aspects=histogram(sides[:, 0] / sides[:, 1], ASPECTS),
+        duplicates=duplicates,
+        problems=problems,
+        refused=any(problem.severity in fatal for problem in problems) or not len(samples),
+    )
+
+
+def _duplicates(scan: ScanResult, options: Options) -> tuple[list[list[str]], list[Problem]]:
+    """Groups of equal images, and the problems that they are."""
+    groups = duplicate_groups(scan.samples, jobs=options.jobs, backend=options.backend)
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    found: list[list[str]] = []
+    problems: list[Problem] = []
+    for members in np.split(order, starts[1:]):
+        if len(members) < 2:
+            continue
+        paths = [scan.samples.paths[i] for i in members.tolist()]
+        sets = {scan.image_sets[i] for i in members.tolist()}
+        if len(set(paths)) > 1:
+            found.append(sorted(set(paths)))
+        elif len(sets) == 1:
+            continue  # one image listed twice in one set: id-repeated says so
+        for path in dict.fromkeys(paths[1:]):
+            code = "image-leaked" if len(sets) > 1 else "image-duplicate"
+            problems.append(
+                Problem(
+                    code,
+                    "warning" if len(sets) > 1 else "note",
+                    path,
+                    "kept",
+                    field="image",
+                    value=paths[0],
+                )
+            )
+    return found, problems

@@ -1,0 +1,263 @@
+"""What each command does: options from the arguments, one call, its result for a person.
+
+Every function takes the parsed arguments and returns what ``--json`` prints. Heavy imports happen
+inside, so that ``--help`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recpack.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from recpack.assembly import Result
+    from recpack.config import Options
+    from recpack.manifest import Manifest
+    from recpack.problems import Problem
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from recpack.config import Options
+
+    known = {field.name for field in fields(Options) if field.init}
+    return Options(**{name: value for name, value in vars(args).items() if name in known})
+
+
+def run_convert(args: argparse.Namespace) -> object:
+    from recpack.conversion import convert
+    from recpack.terminal import progress_bar
+
+    chosen = _options(args)
+    settings = {field.name: getattr(chosen, field.name) for field in fields(chosen) if field.init}
+    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+        result = convert(args.devkit, args.output, **settings, progress=progress)
+        reported += result.problems
+    return _converted(args, result)
+
+
+def run_list(args: argparse.Namespace) -> object:
+    from recpack.conversion import write_list
+    from recpack.terminal import progress_bar
+
+    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+        result = write_list(args.devkit, args.output, _options(args), progress)
+        reported += result.problems
+    return _converted(args, result)
+
+
+def run_pack(args: argparse.Namespace) -> object:
+    from recpack.conversion import pack
+    from recpack.terminal import progress_bar
+
+    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+        result = pack(args.list, args.root, args.output, _options(args), progress)
+        reported += result.problems
+    return _converted(args, result)
+
+
+@contextmanager
+def _reported(args: argparse.Namespace) -> Iterator[list[Problem]]:
+    """Collects a run's problems, and writes them to ``--report`` also when the run fails."""
+    from recpack.report import problem_report
+    from recpack.sinks.file import write_file
+
+    path = Path(args.report) if args.report else None
+    if path is not None and path.suffix != ".json":
+        raise ConfigError(f"report: {path} must end in .json (recpack check writes .html too)")
+    problems: list[Problem] = []
+    try:
+        yield problems
+    except DataError as error:
+        problems += error.problems
+        raise
+    finally:
+        if path is not None:
+            write_file(path, [problem_report(problems)])
+
+
+def run_check(args: argparse.Namespace) -> object:
+    from recpack.checking import check_devkit
+    from recpack.devkit import open_devkit
+    from recpack.report import report_kind, text_report, write_report
+    from recpack.terminal import progress_bar
+
+    options = _options(args)
+    report = Path(args.report) if args.report else None
+    if report is not None and report.suffix not in (".json", ".html", ".htm"):
+        raise report_kind(report)
+    devkit = open_devkit(
+        args.devkit,
+        year=options.year,
+        set=options.set,
+        images=options.images,
+        annotations=options.annotations,
+        every_set=True,
+    )
+    with progress_bar(args.quiet) as progress:
+        found = check_devkit(devkit, options, progress)
+    if report is not None:
+        write_report(report, found, devkit)
+    if not (args.quiet or args.json):
+        for line in text_report(found):
+            print(line)
+    args.code = int(found.refused)
+    return found.as_dict()
+
+
+def _converted(args: argparse.Namespace, result: Result) -> object:
+    parts = result.parts or [result]
+    if not (args.quiet or args.json):
+        from recpack.report import problem_lines
+        from recpack.terminal import print_table
+
+        done = "would write" if getattr(args, "dry_run", False) else "wrote"
+        for part in parts:
+            name = part.manifest.rec["name"] or Path(args.output).name
+            print_table([(done, os.fspath(Path(args.output).with_name(name)))])
+            print_table(_manifest_rows(part.manifest))
+        if result.problems:
+            for line in problem_lines(result.problems):
+                print(line, file=sys.stderr)
+    outcome = {
+        "output": args.output,
+        "manifest": json.loads(result.manifest.to_json()),
+        "problems": [problem.as_dict() for problem in result.problems],
+    }
+    if result.parts:
+        outcome["parts"] = [json.loads(part.manifest.to_json()) for part in parts]
+    return outcome
+
+
+def _manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    rows = [("samples", f"{manifest.num_samples:,}")]
+    if manifest.rec["bytes"] is not None:
+        rows.append(("bytes", f"{manifest.rec['bytes']:,}"))
+    present = {name: count for name, count in manifest.objects.items() if count}
+    counts = ", ".join(f"{name} {count:,}" for name, count in list(present.items())[:20])
+    rows += [
+        ("classes", f"{len(manifest.classes)}"),
+        ("objects", f"{sum(present.values()):,} ({counts})" if present else "0"),
+        ("label width", f"{manifest.label_width}"),
+    ]
+    for action, codes in manifest.problems.items():
+        rows.append((action, ", ".join(f"{count:,} {code}" for code, count in codes.items())))
+    return rows
+
+
+def run_inspect(args: argparse.Namespace) -> object:
+    if args.record is not None:
+        return _inspect_record(args)
+    from recpack.inspection import inspect_rec
+    from recpack.terminal import print_table, progress_bar
+
+    with progress_bar(args.quiet or args.json) as progress:
+        found = inspect_rec(args.rec, progress)
+
+    if not (args.quiet or args.json):
+        rows = [
+            ("file", found.name),
+            ("bytes", f"{found.bytes:,}"),
+            ("records", f"{found.records:,}"),
+            ("label width", str(found.label_widths)),
+            ("objects a record", str(found.objects)),
+            ("image bytes", str(found.image_bytes)),
+            ("image width", str(found.image_widths)),
+            ("image height", str(found.image_heights)),
+            ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in found.kinds.items())),
+            ("classes", ", ".join(f"{name} {n:,}" for name, n in found.classes.items()) or "none"),
+        ]
+        if found.scalar_labels:
+            rows.append(("scalar labels", f"{found.scalar_labels:,}"))
+        manifest = found.manifest
+        rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
+        print_table(rows)
+    return found.as_dict()
+
+
+def _inspect_record(args: argparse.Namespace) -> object:
+    from recpack.inspection import class_name, image_header, manifest_beside
+    from recpack.labels import detection_widths
+    from recpack.reader import RecordReader
+
+    with RecordReader(args.rec) as records:
+        try:
+            record = records[args.record]
+        except IndexError:
+            raise DataError(
+                f"{args.rec}: no record {args.record}; there are {len(records):,}, from 0"
+            ) from None
+    manifest = manifest_beside(args.rec)
+    header = image_header(record)
+    boxes = record.boxes.tolist() if detection_widths(record.label) else []
+    outcome = {
+        "id": record.id,
+        "offset": record.offset,
+        "label": record.label.tolist(),
+        "boxes": [
+            {"class": class_name(int(box[0]), manifest), "box": box[1:5], "extra": box[5:]}
+            for box in boxes
+        ],
+        "image": {"bytes": len(record.image_bytes)} | (header._asdict() if header else {}),
+    }
+    if not (args.quiet or args.json):
+        from recpack.terminal import print_table
+
+        what = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
+        rows = [
+            ("id", str(record.id)),
+            ("offset", f"{record.offset:,}"),
+            ("image", f"{len(record.image_bytes):,} bytes, {what}"),
+        ]
+        if not boxes:
+            rows.append(("label", " ".join(f"{value:g}" for value in record.label.tolist())))
+        for box in boxes:
+            values = " ".join(f"{value:.4f}" for value in box[1:])
+            rows.append((class_name(int(box[0]), manifest), values))
+        print_table(rows)
+    return outcome
+
+
+def run_demo(args: argparse.Namespace) -> object:
+    from recpack.conversion import convert
+    from recpack.demo import CLASSES, make_devkit
+    from recpack.reader import RecordReader
+    from recpack.terminal import print_table, progress_bar
+
+    folder = Path(args.folder)
+    if folder.exists() and any(folder.iterdir()) and not args.overwrite:
+        raise DataError(f"{folder} is not empty; choose another DIR, or use --overwrite")
+    devkit, output = folder / "VOCdevkit", folder / "train.rec"
+    with progress_bar(args.quiet) as progress:
+        make_devkit(devkit, progress=progress)
+        result = convert(
+            devkit, output, classes=CLASSES, overwrite=args.overwrite, progress=progress
+        )
+    with RecordReader(output) as records:
+        objects = sum(len(record.boxes) for record in records)
+    expected = sum(result.manifest.objects.values())
+    if objects != expected:
+        raise DataError(f"{output}: read back {objects} objects, packed {expected}")
+    if not (args.quiet or args.json):
+        print_table(
+            [("devkit", os.fspath(devkit)), ("wrote", os.fspath(output)),
+             *_manifest_rows(result.manifest), ("read back", f"{objects:,} objects, all there")]
+        )  # fmt: skip
+        print(
+            "\nThe same for your own data:\n"
+            "  recpack convert VOCdevkit train.rec --year 2007 --classes voc\n"
+            "  recpack inspect train.rec"
+        )
+    return {
+        "devkit": os.fspath(devkit),
+        "output": os.fspath(output),
+        "manifest": json.loads(result.manifest.to_json()),
+    }

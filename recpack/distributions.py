@@ -1,0 +1,51 @@
+"""Small summaries of many numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Smallest, median and largest of a quantity; all 0 when there are no values."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: npt.ArrayLike) -> Spread:
+        array = np.asarray(values, np.float64)
+        if not array.size:
+            return cls(0, 0, 0)
+        return cls(float(array.min()), float(np.median(array)), float(array.max()))
+
+    def __str__(self) -> str:
+        return f"{self.low:,.6g} to {self.high:,.6g}, median {self.median:,.6g}"
+
+
+def histogram(
+    values: npt.ArrayLike, edges: Sequence[float], *, whole: bool = False
+) -> dict[str, int]:
+    """How many values fall between one edge and the next: ``{"< 16": 0, "16-32": 7, …}``.
+
+    The first bin is open below, the last one above; empty ones at both ends are left out.
+    ``whole`` names the bins of whole numbers: ``{"1": 184, "2-3": 15}``.
+    """
+    names = [f"< {edges[0]:g}"]
+    for low, high in pairwise(edges):
+        last = high - 1 if whole else high
+        names.append(f"{low:g}" if low == last else f"{low:g}-{last:g}")
+    names.append(f"≥ {edges[-1]:g}")
+    places = np.searchsorted(np.asarray(edges, np.float64), np.asarray(values), "right")
+    counts = np.bincount(places, minlength=len(names))
+    filled = np.flatnonzero(counts)
+    if not len(filled):
+        return {}
+    kept = slice(int(filled[0]), int(filled[-1]) + 1)
+    return dict(zip(names[kept], counts[kept].tolist(), strict=True))

@@ -1,0 +1,57 @@
+"""Images of the same bytes: found by size first, and by a digest where sizes are equal."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import partial
+from itertools import chain
+
+import numpy as np
+
+from recpack.parallel import run
+from recpack.sample import Int64, Samples
+
+_TASK = 256
+
+
+def duplicate_groups(
+    samples: Samples, *, jobs: int | None = None, backend: str | None = None
+) -> Int64:
+    """A group number for each sample as stored, int64 (n,): equal for images of equal bytes, and
+    different for all others. Reads only files whose size another one has.
+
+    An image that can't be read any more is a group of its own.
+    """
+    _, inverse, counts = np.unique(samples.image_bytes, return_inverse=True, return_counts=True)
+    suspects = np.flatnonzero(counts[inverse] > 1)
+    tasks = (
+        [samples.paths[i] for i in suspects[start : start + _TASK].tolist()]
+        for start in range(0, len(suspects), _TASK)
+    )
+    digests = run(
+        partial(_digests, root=samples.root),
+        tasks,
+        -(-len(suspects) // _TASK),
+        jobs=jobs,
+        backend=backend,
+    )
+    groups = np.arange(len(samples))
+    first: dict[bytes, int] = {}
+    for place, digest in zip(suspects.tolist(), chain.from_iterable(digests), strict=True):
+        if digest:
+            groups[place] = first.setdefault(digest, place)
+    return groups
+
+
+def _digests(paths: list[str], root: str) -> list[bytes]:
+    """128 bits of each file; empty for one that can't be read."""
+    found = []
+    for path in paths:
+        try:
+            with open(os.path.join(root, path), "rb") as file:
+                digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16))
+            found.append(digest.digest())
+        except OSError:
+            found.append(b"")
+    return found
