@@ -16,7 +16,7 @@ from recpack.config import SPLIT_NAMES, Options, parse_fractions
 from recpack.devkit import open_devkit
 from recpack.duplicates import duplicate_groups
 from recpack.errors import ConfigError, DataError, ListError, SinkError
-from recpack.files import Folder, UnsafePathError
+from recpack.files import Folder, UnsafePathError, text_lines
 from recpack.labels import detection_widths
 from recpack.lst import CheckedLines, format_rows, parse_rows
 from recpack.manifest import RecFile, describe
@@ -160,25 +160,21 @@ def pack(
     """
     path = Path(rows)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            listed = parse_rows(file, os.fspath(root))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ListError(f"{path}: can't be read: {error}") from error
+        listed = parse_rows(text_lines(path), os.fspath(root))
     except ListError as error:
         raise ListError(f"{path}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise ListError(f"{path}: can't be read: {error}") from error
     if options.center_crop and any(detection_widths(sample.label) for sample in listed):
         raise ConfigError(
             "center_crop: the boxes of a list can't follow the crop; crop with recpack convert"
         )
     names = options.class_map.names if options.classes and options.class_map else ()
     own = isinstance(output, (str, os.PathLike)) and _same_file(path, Path(output))
-    with (
-        _sink(output, options, spare=(LIST,) if own else ()) as sink,
-        path.open(encoding="utf-8", newline="") as file,
-    ):
+    with _sink(output, options, spare=(LIST,) if own else ()) as sink:
         samples, problems = _measured(listed, options)
         _refuse(problems, options)
-        lines = CheckedLines(file)
+        lines = CheckedLines(text_lines(path, "utf-8"))
         if own:  # the sink leaves it alone, but the manifest tells its checksum
             deque(lines, maxlen=0)
         source = Source(samples, names, problems, lines)
@@ -199,6 +195,8 @@ def _sink(
 ) -> Sink:
     if isinstance(output, Sink):
         return output
+    if os.fspath(output).startswith("s3://"):
+        raise ConfigError(f"{os.fspath(output)}: output to S3 is not supported; name a local file")
     return FileSink(output, overwrite=options.overwrite, spare=spare)
 
 

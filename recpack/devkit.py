@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recpack.errors import ConfigError, DataError
+from recpack.files import text_lines
 from recpack.texts import Texts
 
 _PRESENCE = ("-1", "0", "1")
@@ -180,13 +181,12 @@ def read_image_set(file: Path, annotations: Path) -> Iterator[str]:
     ``annotations``; ids flagged -1 (the class is absent) are left out. Ids may hold spaces.
     """
     try:
-        with file.open(encoding="utf-8-sig") as lines:
-            for line in map(str.strip, lines):
-                id_, _, flag = line.replace("\t", " ").rpartition(" ")
-                if not (id_ and flag in _PRESENCE) or (annotations / f"{line}.xml").exists():
-                    if line:
-                        yield line
-                elif flag != "-1":
-                    yield id_.rstrip()
-    except (OSError, UnicodeDecodeError) as error:
+        for line in map(str.strip, text_lines(file)):
+            id_, _, flag = line.replace("\t", " ").rpartition(" ")
+            if not (id_ and flag in _PRESENCE) or (annotations / f"{line}.xml").exists():
+                if line:
+                    yield line
+            elif flag != "-1":
+                yield id_.rstrip()
+    except (OSError, ValueError) as error:
         raise DataError(f"{file}: can't be read: {error}") from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
 
@@ -63,6 +65,22 @@ class Folder:
         target = os.path.realpath(os.path.join(self._path, name))
         if not target.startswith(self._roots):
             raise UnsafePathError(errno.EPERM, f"it leads to {target}, outside the data set")
+
+
+MAX_LINE = 16 << 20
+"""Characters; a row of a list with half a million objects has fewer."""
+
+
+def text_lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[str]:
+    """The lines of a text file with their ends as they are; ValueError for one that is longer
+    than any real one, before it fills the memory. (UnicodeDecodeError is a ValueError too.)"""
+    with path.open(encoding=encoding, newline="") as file:
+        number = 1
+        while line := file.readline(MAX_LINE):
+            if len(line) == MAX_LINE:
+                raise ValueError(f"line {number} has more than {MAX_LINE:,} characters")
+            yield line
+            number += 1
 
 
 def read_whole(file: int, size: int) -> bytes:

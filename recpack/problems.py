@@ -39,7 +39,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "box-off-image": ("the box lies wholly outside the image", "correct or remove it"),
     "box-empty": ("the box has no area", "correct or remove it"),
     "box-cropped-away": ("the box lies outside the centred square", "nothing, or do not crop"),
-    "class-unknown": ("the class is not among those chosen", "see --classes, --unknown-class"),
+    "class-unknown": (
+        "the class is not among those chosen",
+        "name it with --classes (auto takes all), or --unknown-class skip",
+    ),
     "difficult-dropped": ("the object is difficult", "nothing, or --difficult keep"),
     "no-objects": ("no object is left", "nothing, or --negatives keep"),
     "image-missing": ("the image is missing", "add it, or take its id off the list"),

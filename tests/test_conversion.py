@@ -199,6 +199,25 @@ def test_pack_beside_its_own_list_leaves_the_list(devkit: Path, tmp_path: Path) 
     assert result.manifest.list_crc32 == f"{zlib.crc32(before):08x}"
 
 
+def test_a_list_as_windows_writes_it(devkit: Path, tmp_path: Path) -> None:
+    recpack.write_list(devkit, tmp_path / "a.lst", recpack.Options(shuffle=None))
+    text = (tmp_path / "a.lst").read_bytes()
+    (tmp_path / "w.lst").write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
+    for stem in ("a", "w"):
+        rows = tmp_path / f"{stem}.lst"
+        recpack.pack(rows, devkit, tmp_path / f"{stem}.rec", recpack.Options())
+    assert (tmp_path / "w.rec").read_bytes() == (tmp_path / "a.rec").read_bytes()
+
+
+def test_a_line_without_end_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recpack.files.MAX_LINE", 1000)
+    (tmp_path / "a.lst").write_text("0\t1\ta.jpg\n" + "x" * 2000)
+    with pytest.raises(recpack.ListError, match="line 2 has more than 1,000 characters"):
+        recpack.pack(tmp_path / "a.lst", tmp_path, tmp_path / "a.rec", recpack.Options())
+
+
 @pytest.mark.parametrize(
     ("row", "options", "error", "message"),
     [

@@ -73,8 +73,8 @@ def test_the_public_surface() -> None:
     assert recpack.__all__ == [
         "__version__", "AnnotationError", "Check", "ClassMap", "ConfigError", "DataError",
         "FileSink", "ImageError", "ListError", "Manifest", "MemorySink", "Options", "Problem",
-        "Progress", "Record", "RecordError", "RecordReader", "RecordWriter", "RecpackError", "Result",
-        "SinkError", "VOC_CLASSES", "check", "convert", "pack", "write_list",
+        "Progress", "Record", "RecordError", "RecordReader", "RecordWriter", "RecpackError",
+        "Result", "SinkError", "VOC_CLASSES", "check", "convert", "pack", "write_list",
     ]  # fmt: skip
     for name in recpack.__all__:
         assert getattr(recpack, name) is not None
