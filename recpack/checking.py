@@ -77,18 +77,7 @@ def check(
     Without ``options.set`` it reads all of ``train``, ``val`` and ``test`` that exist, so that
     images which occur in two of them are found.
     """
-    return check_devkit(
-        open_devkit(
-            devkit,
-            year=options.year,
-            set=options.set,
-            images=options.images,
-            annotations=options.annotations,
-            every_set=True,
-        ),
-        options,
-        progress,
-    )
+    return check_devkit(open_devkit(devkit, options, every_set=True), options, progress)
 
 
 def check_devkit(

@@ -33,13 +33,11 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def run_convert(args: argparse.Namespace) -> object:
-    from recpack.conversion import convert
+    from recpack.conversion import convert_devkit
     from recpack.terminal import progress_bar
 
-    chosen = _options(args)
-    settings = {field.name: getattr(chosen, field.name) for field in fields(chosen) if field.init}
     with progress_bar(args.quiet) as progress, _reported(args) as reported:
-        result = convert(args.devkit, args.output, **settings, progress=progress)
+        result = convert_devkit(args.devkit, args.output, _options(args), progress)
         reported += result.problems
     return _converted(args, result)
 
@@ -94,14 +92,7 @@ def run_check(args: argparse.Namespace) -> object:
     report = Path(args.report) if args.report else None
     if report is not None and report.suffix not in (".json", ".html", ".htm"):
         raise report_kind(report)
-    devkit = open_devkit(
-        args.devkit,
-        year=options.year,
-        set=options.set,
-        images=options.images,
-        annotations=options.annotations,
-        every_set=True,
-    )
+    devkit = open_devkit(args.devkit, options, every_set=True)
     with progress_bar(args.quiet) as progress:
         found = check_devkit(devkit, options, progress)
     if report is not None:

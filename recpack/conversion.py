@@ -103,7 +103,17 @@ def convert(
         overwrite=overwrite,
         dry_run=dry_run,
     )
-    if dry_run:
+    return convert_devkit(devkit, output, options, progress)
+
+
+def convert_devkit(
+    devkit: str | os.PathLike[str],
+    output: str | os.PathLike[str] | Sink,
+    options: Options,
+    progress: Watch = None,
+) -> Result:
+    """``convert`` with its options already gathered."""
+    if options.dry_run:
         scan = _scanned(devkit, options, progress)
         size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
         name = output.name if isinstance(output, Sink) else Path(output).name
@@ -207,17 +217,7 @@ def _same_file(rows: Path, output: Path) -> bool:
 
 def _scanned(devkit: str | os.PathLike[str], options: Options, progress: Watch) -> ScanResult:
     """The scan, if the policy lets it pass."""
-    scan = scan_devkit(
-        open_devkit(
-            devkit,
-            year=options.year,
-            set=options.set,
-            images=options.images,
-            annotations=options.annotations,
-        ),
-        options,
-        progress,
-    )
+    scan = scan_devkit(open_devkit(devkit, options), options, progress)
     _refuse(scan.problems, options, scan.classes.names)
     if not len(scan.samples):
         reasons = summary(scan.problems, scan.classes.names)

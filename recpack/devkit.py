@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recpack.config import Options
 from recpack.errors import ConfigError, DataError
 from recpack.files import text_lines
 from recpack.texts import Texts
@@ -37,32 +38,26 @@ class Devkit:
 
 
 def open_devkit(
-    path: str | os.PathLike[str],
-    *,
-    year: str | Sequence[str] | None = None,
-    set: str | Sequence[str] | None = None,
-    images: str | os.PathLike[str] | None = None,
-    annotations: str | os.PathLike[str] | None = None,
-    every_set: bool = False,
+    path: str | os.PathLike[str], options: Options, *, every_set: bool = False
 ) -> Devkit:
     """Find a devkit's folders and read its image sets.
 
     ``path`` is a devkit (``VOC2007``, ``VOC2012``, … below it), one VOC folder (``Annotations``
     and ``JPEGImages``), a folder with images and annotations side by side, or anything else with
-    ``images`` and ``annotations``. ``year`` and ``set`` pair as in the AWS tool: equal lengths,
-    or one of them single; the default is every year, and ``trainval`` (every annotation where
-    there is no ``ImageSets``). With ``every_set`` the default is all of ``train``, ``val`` and
-    ``test`` that exist.
+    ``options.images`` and ``options.annotations``. ``year`` and ``set`` pair as in the AWS tool:
+    equal lengths, or one of them single; the default is every year, and ``trainval`` (every
+    annotation where there is no ``ImageSets``). With ``every_set`` the default is all of
+    ``train``, ``val`` and ``test`` that exist. Raises DataError for what is not there.
     """
     root = Path(path)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    if images is not None and annotations is not None:
-        root, folders = _named_folders(root, Path(images), Path(annotations))
+    if options.images is not None and options.annotations is not None:
+        root, folders = _named_folders(root, Path(options.images), Path(options.annotations))
     else:
-        folders = _found_folders(root, _words(year))
-    sets = _words(set) or [""]
-    if every_set and not set:
+        folders = _found_folders(root, _words(options.year))
+    sets = _words(options.set) or [""]
+    if every_set and sets == [""]:
         present = [(folder, name) for folder in folders for name in _standard_sets(root, folder)]
         return Devkit(root, [_image_set(root, *folder, name) for folder, name in present])
     if len(sets) > 1 and len(folders) == 1:

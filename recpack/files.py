@@ -5,16 +5,37 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 
 class UnsafePathError(OSError):
     """A path that leaves its root."""
 
 
-class Folder:
+class Closing(ABC):
+    """Something to close: leaving its ``with`` block does."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the resource back."""
+
+
+class Folder(Closing):
     """A folder below ``root`` whose files are opened relative to it.
 
     A symbolic link may lead anywhere below ``root`` or below the folder itself (which may be a
@@ -28,15 +49,7 @@ class Folder:
         )
         self._descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
 
-    def __enter__(self) -> Folder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         os.close(self._descriptor)
 
     def open(self, name: str) -> tuple[int, int]:

@@ -6,12 +6,12 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import overload
 
 import numpy as np
 
 from recpack.errors import RecordError
+from recpack.files import Closing
 from recpack.recordio import Record, decode_payload, join_parts, locate_record, parse_index
 from recpack.sample import Int64
 
@@ -44,7 +44,7 @@ class LocalFile:
             self._descriptor = -1
 
 
-class RecordReader:
+class RecordReader(Closing):
     """The records of a ``.rec`` file.
 
     Iteration goes through the file in order and needs no index. ``reader[i]`` is the record at
@@ -75,17 +75,6 @@ class RecordReader:
             raise RecordError(f"{self.path}: {error.strerror}") from error
         self._index: tuple[Int64, Int64] | None = None
         self._positions: dict[int, int] | None = None
-
-    def __enter__(self) -> RecordReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; may be called twice."""

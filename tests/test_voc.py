@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recpack.config import Options
 from recpack.devkit import open_devkit, read_image_set
 from recpack.errors import AnnotationError, ConfigError, DataError
 from recpack.voc import parse_annotation
@@ -138,7 +139,7 @@ def test_years_and_sets_pair_as_in_the_aws_tool(tmp_path: Path) -> None:
             file.write_text(f"{year}{name}\n")
 
     def ids(**options: str) -> list[str]:
-        return [id_ for s in open_devkit(tmp_path, **options).image_sets for id_ in s.ids]
+        return [id_ for s in open_devkit(tmp_path, Options(**options)).image_sets for id_ in s.ids]
 
     assert ids() == ["2007trainval", "2012trainval"]
     assert ids(year="2012,2007") == ["2012trainval", "2007trainval"]
@@ -155,22 +156,22 @@ def test_years_and_sets_pair_as_in_the_aws_tool(tmp_path: Path) -> None:
 def test_plain_folders(tmp_path: Path) -> None:
     voc = make(tmp_path / "one", "Annotations/b.xml", "Annotations/a.xml", "JPEGImages/a.jpg",
                "Annotations/._a.xml", "Annotations/.DS_Store", "Annotations/notes.txt")  # fmt: skip
-    (found,) = open_devkit(voc).image_sets
+    (found,) = open_devkit(voc, Options()).image_sets
     assert (list(found.ids), found.annotations, found.images) == (
         ["a", "b"],
         "Annotations",
         "JPEGImages",
     )
     side = make(tmp_path / "two", "a.xml", "a.jpg")
-    (found,) = open_devkit(side).image_sets
+    (found,) = open_devkit(side, Options()).image_sets
     assert (list(found.ids), found.annotations, found.images) == (["a"], ".", ".")
     other = make(tmp_path / "three", "labels/a.xml", "photos/a.jpg")
-    devkit = open_devkit(other, images="photos", annotations="labels")
+    devkit = open_devkit(other, Options(images="photos", annotations="labels"))
     assert devkit.root == other
     assert [(s.annotations, s.images, list(s.ids)) for s in devkit.image_sets] == [
         ("labels", "photos", ["a"])
     ]
-    elsewhere = open_devkit(voc, images=other / "photos", annotations=other / "labels")
+    elsewhere = open_devkit(voc, Options(images=other / "photos", annotations=other / "labels"))
     assert elsewhere.root == other / "photos"
     assert [(s.annotations, s.images) for s in elsewhere.image_sets] == [("../labels", ".")]
 
@@ -190,9 +191,9 @@ def test_a_folder_that_is_none_is_explained(
     tmp_path: Path, files: tuple[str, ...], options: dict[str, str], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        open_devkit(make(tmp_path, *files), **options)
+        open_devkit(make(tmp_path, *files), Options(**options))
     with pytest.raises(DataError, match="no such folder"):
-        open_devkit(tmp_path / "nowhere")
+        open_devkit(tmp_path / "nowhere", Options())
 
 
 @pytest.mark.parametrize(
