@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from recpack.config import Encoding
@@ -253,6 +254,19 @@ def decode(data: bytes | memoryview, treatment: Treatment = Treatment.UPRIGHT) -
     if pixels is None:
         raise ImageError("image-corrupt", "OpenCV can't decode it")
     return pixels  # type: ignore[return-value]  # IMREAD_COLOR always gives uint8
+
+
+_TINY_GIF = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
+
+
+@cache
+def decodes_gif() -> bool:
+    """Whether OpenCV was built with a GIF decoder (its wheels have one from 4.12 on)."""
+    try:
+        decode(_TINY_GIF)
+    except ImageError:
+        return False
+    return True
 
 
 def shrink(pixels: Pixels, longer: int) -> Pixels:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recpack.boxes import crop_square, normalise, round_to
 from recpack.config import Options
-from recpack.image import EXTENSIONS, ImageHeader
+from recpack.image import EXTENSIONS, ImageHeader, decodes_gif
 from recpack.labels import assemble_labels
 from recpack.problems import Action, Problem, Severity
 from recpack.sample import Float32, Int64, Treatment
@@ -96,6 +96,8 @@ class Judge:
                 field=defect.field,
                 value=defect.value,
             )
+        if header.kind == "gif" and not decodes_gif():
+            self.note("image-unsupported", "error", field="image", value=header.kind)
         self._judge_path(path, header)
         frame, treatment = self._judge_size(annotation, header)
         owner = len(self._paths)

@@ -48,6 +48,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "image-missing": ("the image is missing", "add it, or take its id off the list"),
     "image-ambiguous": ("several images have this stem", "keep one of them"),
     "image-unreadable": ("the image can't be read", "see the value for the reason"),
+    "image-unsupported": (
+        "this build of OpenCV can't read this kind of image",
+        "upgrade opencv-python-headless, or convert the image to JPEG or PNG",
+    ),
     "image-unknown": ("not an image of a known kind", "replace the file"),
     "image-truncated": ("the image is cut short", "replace the file"),
     "image-corrupt": ("the image can't be decoded", "replace the file"),

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -162,8 +161,7 @@ def look_up(devkit: Devkit, file: str) -> tuple[Annotation | None, str | None]:
     """What a problem's ``file`` leads to: its annotation, if it can be read, and the path of its
     image below the root, if there is one."""
     for image_set in devkit.image_sets:
-        folder = _join(image_set.annotations, "")
-        prefix = "" if folder == "." else folder + "/"
+        prefix = _join(image_set.annotations, "")
         if not (file.startswith(prefix) and file.endswith(".xml")):
             continue
         id_ = file.removeprefix(prefix).removesuffix(".xml")
@@ -226,7 +224,8 @@ def scan_chunk(task: ScanTask, *, root: str, options: Options) -> ScanChunk:
 
 
 def _join(folder: str, name: str) -> str:
-    return str(PurePosixPath(folder, name))
+    # not pathlib, which interns every part; in some Pythons what is interned stays for good
+    return name if folder == "." else f"{folder}/{name}"
 
 
 def _read_annotation(folder: Folder, id_: str, judge: Judge) -> Annotation | None:
