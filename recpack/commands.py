@@ -65,8 +65,7 @@ def run_pack(args: argparse.Namespace) -> object:
 @contextmanager
 def _reported(args: argparse.Namespace) -> Iterator[list[Problem]]:
     """Collects a run's problems, and writes them to ``--report`` also when the run fails."""
-    from recpack.report import problem_report
-    from recpack.sinks.file import write_file
+    from recpack.report import problem_report, write_text
 
     path = Path(args.report) if args.report else None
     if path is not None and path.suffix != ".json":
@@ -79,7 +78,7 @@ def _reported(args: argparse.Namespace) -> Iterator[list[Problem]]:
         raise
     finally:
         if path is not None:
-            write_file(path, [problem_report(problems)])
+            write_text(path, problem_report(problems))
 
 
 def run_check(args: argparse.Namespace) -> object:
@@ -98,7 +97,8 @@ def run_check(args: argparse.Namespace) -> object:
     if report is not None:
         write_report(report, found, devkit)
     if not (args.quiet or args.json):
-        for line in text_report(found):
+        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        for line in text_report(found, "█" if unicode else "#"):
             print(line)
     args.code = int(found.refused)
     return found.as_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from recpack.checking import Check
@@ -24,13 +25,18 @@ def write_report(path: Path, check: Check, devkit: Devkit) -> None:
     """
     if path.suffix == ".json":
         text = json.dumps(check.as_dict(), indent=1, ensure_ascii=False) + "\n"
-        write_file(path, [text])
     elif path.suffix in (".html", ".htm"):
         from recpack.page import page
 
-        write_file(path, [page(check, devkit)])
+        text = page(check, devkit)
     else:
         raise report_kind(path)
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a report, whole or not at all; names of no encoding with escapes (valid in JSON)."""
+    write_file(path, [text.encode("utf-8", "backslashreplace").decode()])
 
 
 def report_kind(path: Path) -> ConfigError:
@@ -46,23 +52,24 @@ def problem_report(problems: Iterable[Problem]) -> str:
     return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
 
 
-def text_report(check: Check) -> Iterator[str]:
-    """The lines of a terminal's report."""
+def text_report(check: Check, block: str = "█") -> Iterator[str]:
+    """The lines of a terminal's report, its bars made of ``block``."""
+    bars = partial(_bars, block=block)
     yield f"{check.annotations:,} annotations, {check.samples:,} samples, {check.objects:,} objects"
     yield f"label width {check.label_width}"
     yield f"image width  {check.image_widths}"
     yield f"image height {check.image_heights}"
     if len(check.image_sets) > 1:
-        yield from _bars("samples by image set", check.image_sets)
+        yield from bars("samples by image set", check.image_sets)
     present = {name: count for name, count in check.classes.items() if count}
     absent = [name for name, count in check.classes.items() if not count]
-    yield from _bars("objects by class", present, check.class_images)
+    yield from bars("objects by class", present, check.class_images)
     if absent:
         yield f"  no object of: {', '.join(absent)}"
-    yield from _bars("unknown classes", check.unknown_classes)
-    yield from _bars("objects an image", check.objects_per_image)
-    yield from _bars("box side (square root of the area, pixels)", check.box_sides)
-    yield from _bars("box aspect (width / height)", check.aspects)
+    yield from bars("unknown classes", check.unknown_classes)
+    yield from bars("objects an image", check.objects_per_image)
+    yield from bars("box side (square root of the area, pixels)", check.box_sides)
+    yield from bars("box aspect (width / height)", check.aspects)
     if check.duplicates:
         yield ""
         yield f"duplicates: {len(check.duplicates):,} groups of images with equal bytes"
@@ -102,7 +109,11 @@ def problem_lines(problems: list[Problem]) -> Iterator[str]:
 
 
 def _bars(
-    title: str, counts: Mapping[str, int], images: Mapping[str, int] | None = None
+    title: str,
+    counts: Mapping[str, int],
+    images: Mapping[str, int] | None = None,
+    *,
+    block: str,
 ) -> Iterator[str]:
     """A bar for each count; with ``images`` a second column tells in how many images."""
     if not any(counts.values()):
@@ -112,6 +123,6 @@ def _bars(
     width = max(map(len, counts))
     most = max(counts.values())
     for name, count in counts.items():
-        bar = "█" * round(count / most * _BAR)
+        bar = block * round(count / most * _BAR)
         beside = f" in {images[name]:,} images" if images is not None else ""
         yield f"  {name:<{width}}  {bar:<{_BAR}}  {count:,}{beside}"

@@ -7,6 +7,8 @@ record holds then, and, with MXNet, that its reader decodes the image to the rig
 from __future__ import annotations
 
 import io
+import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from recpack.image import decode, decodes_gif
 from recpack.sample import Treatment
 from tests.conftest import Oracle
 from tests.devkits import box_xml, jpeg, xml
+from tests.test_cli import run
 from tests.test_conversion import pack
 
 CAT = box_xml("cat", (6, 4, 30, 20))
@@ -455,14 +458,28 @@ def test_the_quarantine_list(tmp_path: Path) -> None:
     ],
 )
 def test_image_sets_from_strangers(tmp_path: Path, line: str, code: str) -> None:
-    import os
-
     devkit = lay_out(tmp_path / "d", Case(None))
     os.mkfifo(devkit / "Annotations" / "pipe.xml")
     (devkit / "ImageSets" / "Main" / "trainval.txt").write_text(f"clean\n{line}\n")
     with pytest.raises(recpack.DataError) as caught:
         pack(devkit)
     assert [problem.code for problem in caught.value.problems] == [code]
+
+
+def test_a_name_of_no_encoding(tmp_path: Path) -> None:
+    devkit = lay_out(tmp_path / "d", Case())
+    name = os.fsencode(devkit) + b"/%s/caf\xe9.%s"
+    Path(os.fsdecode(name % (b"Annotations", b"xml"))).write_text(PLAIN)
+    Path(os.fsdecode(name % (b"JPEGImages", b"jpg"))).write_bytes(jpeg())
+    output, report = tmp_path / "a.rec", tmp_path / "r.json"
+    assert run("convert", devkit, output, "--report", report) == 1
+    assert run("convert", devkit, output, "--on-error", "skip", "--report", report) == 0
+    quarantined = (tmp_path / "a.quarantine.tsv").read_bytes()
+    assert quarantined.startswith(b"Annotations/caf\xe9.xml\tpath-unlistable\t")
+    problem = json.loads(report.read_text("utf-8"))["problems"][0]
+    assert problem["file"] == "Annotations/caf\udce9.xml"
+    assert run("check", devkit, "--report", tmp_path / "r.html") == 1
+    assert "caf\\udce9.xml" in (tmp_path / "r.html").read_text("utf-8")
 
 
 def test_white_space_and_line_breaks_in_names(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ def write_file(path: Path, lines: Iterable[str]) -> None:
 
 
 def _write_synced(path: Path, lines: Iterable[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    # names of no encoding, in a quarantine list, are written as the bytes that they are
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())
