@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     check.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
     check.add_argument(
-        "--report", metavar="FILE", help="write all of it to FILE.json, or FILE.html with pictures"
+        "--report", metavar="FILE", help="write all of it as JSON, or to FILE.html as a page"
     )
     inspect = command(
         "inspect", commands.run_inspect, "show what is in a .rec",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator, Mapping
 from html import escape
 
@@ -158,15 +157,14 @@ def _pictures(check: Check, devkit: Devkit) -> Iterator[str]:
 
 def _picture(devkit: Devkit, file: str, problems: list[Problem]) -> str:
     """The image with its boxes drawn; those with problems in red."""
-    annotation, path = look_up(devkit, file)
-    unreadable = any(p.severity == "error" and p.field == "image" for p in problems)
+    annotation, image = look_up(devkit, file)
+    nothing = '<div class="missing">no picture</div>'
+    if image is None or any(p.severity == "error" and p.field == "image" for p in problems):
+        return nothing
     try:
-        if path is None or unreadable:
-            raise OSError
-        with open(os.path.join(devkit.root, path), "rb") as image:
-            pixels = decode(image.read())
-    except (OSError, DataError):
-        return '<div class="missing">no picture</div>'
+        pixels = decode(image)
+    except DataError:
+        return nothing
     height, width = pixels.shape[:2]
     small = encode(shrink(pixels, SIDE), Encoding(quality=80)).tobytes()
     source = base64.b64encode(small).decode("ascii")

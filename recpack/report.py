@@ -10,38 +10,30 @@ from pathlib import Path
 
 from recpack.checking import Check
 from recpack.devkit import Devkit
-from recpack.errors import ConfigError
 from recpack.problems import CATALOGUE, Problem
 from recpack.sinks.file import write_file
 
+PAGES = (".html", ".htm")
 _BAR = 30
 _EXAMPLES = 3
 
 
 def write_report(path: Path, check: Check, devkit: Devkit) -> None:
-    """Write ``path`` as its extension says, whole or not at all: ``.json`` or ``.html``.
+    """Write a page to ``.html``, JSON to any other name; whole or not at all.
 
-    Raises ConfigError for another extension, SinkError when it can't be written.
+    Raises SinkError when it can't be written.
     """
-    if path.suffix == ".json":
-        text = json.dumps(check.as_dict(), indent=1, ensure_ascii=False) + "\n"
-    elif path.suffix in (".html", ".htm"):
+    if path.suffix in PAGES:
         from recpack.page import page
 
-        text = page(check, devkit)
+        write_text(path, page(check, devkit))
     else:
-        raise report_kind(path)
-    write_text(path, text)
+        write_text(path, json.dumps(check.as_dict(), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a report, whole or not at all; names of no encoding with escapes (valid in JSON)."""
     write_file(path, [text.encode("utf-8", "backslashreplace").decode()])
-
-
-def report_kind(path: Path) -> ConfigError:
-    """What to say of a report that is neither JSON nor HTML."""
-    return ConfigError(f"report: {path} must end in .json or .html")
 
 
 def problem_report(problems: Iterable[Problem]) -> str:

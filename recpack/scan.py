@@ -157,22 +157,33 @@ def _candidates(
     return [f"{folder}/{name}" if folder else name for name in listings[folder].find(stem)]
 
 
-def look_up(devkit: Devkit, file: str) -> tuple[Annotation | None, str | None]:
-    """What a problem's ``file`` leads to: its annotation, if it can be read, and the path of its
-    image below the root, if there is one."""
+def look_up(devkit: Devkit, file: str) -> tuple[Annotation | None, bytes | None]:
+    """What a problem's ``file`` leads to: its annotation and its image's bytes, each None when it
+    can't be read or must not be (a link out of the data set)."""
+    root = os.fspath(devkit.root)
     for image_set in devkit.image_sets:
         prefix = _join(image_set.annotations, "")
-        if not (file.startswith(prefix) and file.endswith(".xml")):
-            continue
-        id_ = file.removeprefix(prefix).removesuffix(".xml")
-        judge = Judge(Options())
-        with Folder(os.fspath(devkit.root), image_set.annotations) as annotations:
-            annotation = _read_annotation(annotations, id_, judge)
-        names = _candidates(devkit, image_set, id_, {})
-        if not names and annotation is not None and not unsafe_path(annotation.filename):
-            names = [annotation.filename]
-        return annotation, _join(image_set.images, names[0]) if names else None
-    return None, file
+        if file.startswith(prefix) and file.endswith(".xml"):
+            id_ = file.removeprefix(prefix).removesuffix(".xml")
+            with Folder(root, image_set.annotations) as annotations:
+                annotation = _read_annotation(annotations, id_, Judge(Options()))
+            names = _candidates(devkit, image_set, id_, {})
+            if not names and annotation is not None and not unsafe_path(annotation.filename):
+                names = [annotation.filename]
+            return annotation, _image_bytes(root, image_set.images, names[0]) if names else None
+    return None, _image_bytes(root, ".", file)
+
+
+def _image_bytes(root: str, folder: str, name: str) -> bytes | None:
+    try:
+        with Folder(root, folder) as images:
+            file, size = images.open(name)
+            try:
+                return read_whole(file, size)
+            finally:
+                os.close(file)
+    except (OSError, ValueError):
+        return None
 
 
 class _Listing:
