@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +28,12 @@ from recpack.progress import Progress
 from recpack.sample import (
     ClassMap,
     Float32,
-    Int64,
     Samples,
 )
 from recpack.texts import Texts
 from recpack.voc import MAX_ANNOTATION, Annotation, parse_annotation
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 CHUNK = 512
 """Annotations a task."""
@@ -76,50 +77,69 @@ def scan_devkit(
     task_count = sum(-(-len(image_set.ids) // CHUNK) for image_set in devkit.image_sets)
     total = sum(len(image_set.ids) for image_set in devkit.image_sets)
     scan = partial(scan_chunk, root=os.fspath(devkit.root), options=options)
-    # columns are gathered and joined one by one, so that no more than one exists twice
-    paths: list[Texts] = []
-    names: list[list[str]] = []
-    columns: dict[str, list[npt.NDArray[Any]]] = {
-        name: []
-        for name in ("labels", "widths", "sizes", "image_sets", "image_bytes", "treatments")
-    }
+    columns = _Columns()
     problems = _repeated_ids(devkit)
     done = 0
     for chunk in run(scan, tasks, task_count, jobs=options.jobs, backend=options.backend):
-        paths.append(chunk.paths)
-        names.append(chunk.names)
+        columns.append(chunk)
         problems += chunk.problems
-        for name, parts in columns.items():
-            parts.append(getattr(chunk, name))
         done += chunk.scanned
         if progress is not None:
             progress(Progress("scan", done, total))
-    classes = options.class_map or _learn_classes(names, columns["labels"], columns["widths"])
-    widths = np.concatenate(columns.pop("widths"))
+    classes = options.class_map or columns.learn_classes()
+    widths = columns.array("widths", np.int64)
     samples = Samples(
         os.fspath(devkit.root),
         np.arange(len(widths), dtype=np.int64),
-        Texts.joined(paths),
-        np.concatenate(columns.pop("labels")),
+        Texts.joined(columns.paths),
+        columns.array("labels", np.float32),
         np.concatenate(([0], np.cumsum(widths))),
-        np.concatenate(columns.pop("image_bytes")),
-        np.concatenate(columns.pop("treatments")),
+        columns.array("image_bytes", np.int64),
+        columns.array("treatments", np.uint8),
     )
-    sizes, image_sets = (np.concatenate(columns.pop(name)) for name in ("sizes", "image_sets"))
+    sizes = columns.array("sizes", np.float32).reshape(-1, 2)
+    image_sets = columns.array("image_sets", np.int16)
     return ScanResult(samples, classes, sizes, image_sets, problems, total)
 
 
-def _learn_classes(names: list[list[str]], labels: list[Float32], widths: list[Int64]) -> ClassMap:
-    """All names met, sorted; each chunk's class ids are rewritten from its own ranks to ids."""
-    classes = ClassMap(tuple(sorted(set(chain.from_iterable(names)))) or ("none",))
-    ids = classes.ids()
-    for met, chunk, width in zip(names, labels, widths, strict=True):
-        if met and len(chunk):
-            places = class_places(chunk, np.concatenate(([0], np.cumsum(width))))
-            places = places[chunk[places] >= 0]
-            order = np.array([ids[name] for name in met], np.float32)
-            chunk[places] = order[chunk[places].astype(np.int64)]
-    return classes
+class _Columns:
+    """Chunks end to end. Each column is one buffer that grows in place, because chunks that were
+    kept and joined at the end would be in memory twice."""
+
+    def __init__(self) -> None:
+        names = ("labels", "widths", "sizes", "image_sets", "image_bytes", "treatments")
+        self._buffers = {name: bytearray() for name in names}
+        self._chunks: list[tuple[list[str], int, int]] = []
+        self.paths: list[Texts] = []
+
+    def append(self, chunk: ScanChunk) -> None:
+        for name, buffer in self._buffers.items():
+            buffer += getattr(chunk, name).tobytes()
+        self.paths.append(chunk.paths)
+        self._chunks.append((chunk.names, len(chunk.widths), len(chunk.labels)))
+
+    def array(self, name: str, dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+        """A column; the buffer can't grow from then on."""
+        return np.frombuffer(self._buffers[name], dtype)
+
+    def learn_classes(self) -> ClassMap:
+        """All class names met, sorted; the class ids in the labels, until now each chunk's own
+        ranks, are rewritten."""
+        names = {name for met, _, _ in self._chunks for name in met}
+        classes = ClassMap(tuple(sorted(names)) or ("none",))
+        ids = classes.ids()
+        labels, widths = self.array("labels", np.float32), self.array("widths", np.int64)
+        sample = start = 0
+        for met, samples, floats in self._chunks:
+            if met and samples:
+                chunk = labels[start : start + floats]
+                bounds = np.concatenate(([0], np.cumsum(widths[sample : sample + samples])))
+                places = class_places(chunk, bounds)
+                places = places[chunk[places] >= 0]
+                order = np.array([ids[name] for name in met], np.float32)
+                chunk[places] = order[chunk[places].astype(np.int64)]
+            sample, start = sample + samples, start + floats
+        return classes
 
 
 def _repeated_ids(devkit: Devkit) -> list[Problem]:
