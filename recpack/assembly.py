@@ -12,7 +12,7 @@ from isal import isal_zlib
 from recpack.config import Options
 from recpack.errors import DataError
 from recpack.lst import CheckedLines, format_rows
-from recpack.manifest import Manifest, RecFile, describe
+from recpack.manifest import Manifest, RecFile, crc32_text, describe
 from recpack.packer import Failure, pack_segment
 from recpack.parallel import run
 from recpack.plan import plan_cuts, segments
@@ -80,7 +80,7 @@ class Packed:
 
 def pack_samples(source: Source, options: Options, sink: Sink, progress: Watch) -> Packed:
     """Pack into an entered sink, without the images that fail where errors are skipped."""
-    rec: RecFile = {"name": sink.name, "bytes": None, "crc32": None}
+    rec: RecFile = {"name": sink.name, "bytes": None, "checksum": None}
     describe(source.samples, source.classes, [], options, rec)  # raises before any work is done
     lengths, crc32, failures = _pack(source.samples, options, sink, progress)
     while failures:
@@ -96,7 +96,7 @@ def pack_samples(source: Source, options: Options, sink: Sink, progress: Watch) 
 def publish(packed: Packed, options: Options) -> Result:
     source, lengths = packed.source, packed.lengths
     size = int(lengths.sum())
-    rec: RecFile = {"name": packed.sink.name, "bytes": size, "crc32": f"{packed.crc32:08x}"}
+    rec: RecFile = {"name": packed.sink.name, "bytes": size, "checksum": crc32_text(packed.crc32)}
     made: list[Manifest] = []
 
     def manifest() -> str:

@@ -32,10 +32,11 @@ class Check:
     """A devkit described.
 
     ``samples`` is what ``convert`` would pack of ``annotations`` read; ``classes`` counts objects,
-    ``class_images`` images by class name, in the order of ids; ``image_sets`` samples by image
-    set. The histograms count boxes (``box_sides`` in pixels, ``aspects`` width over height) and
-    images (``objects_per_image``). ``duplicates`` are groups of image paths with equal bytes.
-    ``refused`` says that ``convert`` would stop here.
+    ``class_images`` images by class name, in the order of ids; ``unknown_classes`` objects by name,
+    and ``nearest_classes`` the known name most like each; ``image_sets`` samples by image set. The
+    histograms count boxes (``box_sides`` in pixels, ``aspects`` width over height) and images
+    (``objects_per_image``). ``duplicates`` are groups of image paths with equal bytes. ``refused``
+    says that ``convert`` would stop here.
     """
 
     annotations: int
@@ -45,6 +46,7 @@ class Check:
     classes: dict[str, int]
     class_images: dict[str, int]
     unknown_classes: dict[str, int]
+    nearest_classes: dict[str, str]
     image_sets: dict[str, int]
     image_widths: Spread
     image_heights: Spread
@@ -89,6 +91,7 @@ def check_devkit(
     problems = scan.problems + found
     samples = scan.samples
     names = scan.classes.names
+    unknown = unknown_classes(scan.problems, names)
     fatal = ("error", "warning") if options.strict else ("error",)
     objects, owners = object_table(samples)
     sides = scan.sizes[owners] * (objects[:, 3:5] - objects[:, 1:3])
@@ -106,7 +109,8 @@ def check_devkit(
         class_images=dict(
             zip(names, np.bincount(images, minlength=len(names)).tolist(), strict=True)
         ),
-        unknown_classes={name: count for name, count, _ in unknown_classes(scan.problems, names)},
+        unknown_classes={name: count for name, count, _ in unknown},
+        nearest_classes={name: near for name, _, near in unknown if near},
         image_sets=dict(zip(set_names, sets.tolist(), strict=True)),
         image_widths=Spread.of(scan.sizes[:, 0]),
         image_heights=Spread.of(scan.sizes[:, 1]),

@@ -117,7 +117,7 @@ def convert_devkit(
         scan = _scanned(devkit, options, progress)
         size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
         name = output.name if isinstance(output, Sink) else Path(output).name
-        rec: RecFile = {"name": name, "bytes": size, "crc32": None}
+        rec: RecFile = {"name": name, "bytes": size, "checksum": None}
         return _described(scan, options, rec)
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in _sinks(output, options)]
@@ -151,7 +151,7 @@ def write_list(
         deque(rows, maxlen=0)
     else:
         write_file(path, rows)
-    rec: RecFile = {"name": None, "bytes": None, "crc32": None}
+    rec: RecFile = {"name": None, "bytes": None, "checksum": None}
     return _described(scan, options, rec, rows.crc32)
 
 

@@ -24,12 +24,17 @@ from recpack.sample import Samples
 FORMAT_VERSION = 1
 
 
+def crc32_text(crc32: int) -> str:
+    """A checksum as manifests have it, its algorithm first: ``crc32:66af1948``."""
+    return f"crc32:{crc32:08x}"
+
+
 class RecFile(TypedDict):
-    """A ``.rec``'s name, bytes and CRC-32 (8 hexadecimal digits); None where it is not packed."""
+    """A ``.rec``'s name, bytes and checksum (see ``crc32_text``); None where it is not packed."""
 
     name: str | None
     bytes: int | None
-    crc32: str | None
+    checksum: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,7 @@ class Manifest:
     ``rec``: see ``RecFile`` · ``classes`` in the
     order of their ids · ``label_width``: floats of the longest label vector · ``objects``: how
     many each class has · ``problems``: counts by what was done, then by problem code ·
-    ``options``: those that shaped the bytes · ``list_crc32`` of the ``.lst`` text, None when
+    ``options``: those that shaped the bytes · ``list_checksum`` of the ``.lst`` text, None when
     there is no list.
     """
 
@@ -52,7 +57,7 @@ class Manifest:
     objects: Mapping[str, int]
     problems: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    list_crc32: str | None = None
+    list_checksum: str | None = None
     recpack_version: str
     format_version: int = FORMAT_VERSION
 
@@ -114,6 +119,6 @@ def describe(
         objects=dict(zip(names, counts, strict=True)),
         problems=counted(problems),
         options=options.shaping() if options else {},
-        list_crc32=None if list_crc32 is None else f"{list_crc32:08x}",
+        list_checksum=None if list_crc32 is None else crc32_text(list_crc32),
         recpack_version=__version__,
     )

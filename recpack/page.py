@@ -70,7 +70,12 @@ def _lines(check: Check, devkit: Devkit) -> Iterator[str]:
         yield f"<div>{name}<b>{value}</b></div>"
     yield '</div><div class="plots">'
     yield _plot("Objects by class", {k: v for k, v in check.classes.items() if v})
-    yield _plot("Unknown classes", check.unknown_classes)
+    near = check.nearest_classes
+    unknown = {
+        name + (f" ({near[name]}?)" if name in near else ""): count
+        for name, count in check.unknown_classes.items()
+    }
+    yield _plot("Unknown classes", unknown)
     yield _plot("Samples by image set", check.image_sets)
     yield _plot("Objects an image", check.objects_per_image)
     yield _plot("Box side, pixels", check.box_sides)

@@ -59,6 +59,8 @@ def text_report(check: Check, block: str = "█") -> Iterator[str]:
     if absent:
         yield f"  no object of: {', '.join(absent)}"
     yield from bars("unknown classes", check.unknown_classes)
+    for name, near in check.nearest_classes.items():
+        yield f"  {name}: did you mean {near}?"
     yield from bars("objects an image", check.objects_per_image)
     yield from bars("box side (square root of the area, pixels)", check.box_sides)
     yield from bars("box aspect (width / height)", check.aspects)

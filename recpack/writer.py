@@ -13,7 +13,7 @@ from isal import isal_zlib
 
 from recpack.errors import RecordError
 from recpack.labels import assemble_labels
-from recpack.manifest import Manifest, RecFile, describe
+from recpack.manifest import Manifest, RecFile, crc32_text, describe
 from recpack.recordio import RecordBuffer, format_index
 from recpack.sample import Samples
 from recpack.sinks.base import INDEX, Sink
@@ -138,7 +138,7 @@ class RecordWriter:
         rec: RecFile = {
             "name": self._sink.name,
             "bytes": self._offsets[-1],
-            "crc32": f"{self._crc32:08x}",
+            "checksum": crc32_text(self._crc32),
         }
         manifest = describe(samples, self._classes, [], None, rec)
         index = format_index(range(count), self._offsets[:-1])

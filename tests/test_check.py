@@ -76,7 +76,8 @@ def test_every_problem_of_the_table_is_found_in_one_pass(tmp_path: Path) -> None
         "path-unsafe", "image-leaked", "image-duplicate", "annotation-missing"
     }  # fmt: skip
     assert found.refused
-    assert found.unknown_classes["Cat"] == 1
+    assert found.unknown_classes == {"Cat": 1}
+    assert found.nearest_classes == {"Cat": "cat"}
     leaks = [p for p in found.problems if p.code == "image-leaked"]
     assert [p.file for p in leaks] == ["JPEGImages/clean.jpg"]
 
@@ -102,6 +103,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     out, err = capsys.readouterr()
     assert err == ""
     assert "convert would stop here" in out
+    assert "Cat: did you mean cat?" in out
     assert re.search(r"^  cat +█+ +\d+ in \d+ images$", out, re.MULTILINE)
     assert "error  box-empty" not in out
     assert "warning  box-empty: the box has no area" in out

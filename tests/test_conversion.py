@@ -49,10 +49,10 @@ def test_the_four_files(devkit: Path, tmp_path: Path) -> None:
     assert manifest["rec"] == {
         "name": "train.rec",
         "bytes": len(data),
-        "crc32": f"{zlib.crc32(data):08x}",
+        "checksum": f"crc32:{zlib.crc32(data):08x}",
     }
     listed = (tmp_path / "train.lst").read_bytes()
-    assert manifest["list_crc32"] == f"{zlib.crc32(listed):08x}"
+    assert manifest["list_checksum"] == f"crc32:{zlib.crc32(listed):08x}"
     assert manifest["num_samples"] == 120 == len(listed.splitlines())
     with recpack.RecordReader(tmp_path / "train.rec") as records:
         widths = [len(record.label) for record in records]
@@ -196,7 +196,7 @@ def test_pack_beside_its_own_list_leaves_the_list(devkit: Path, tmp_path: Path) 
     )
     import zlib
 
-    assert result.manifest.list_crc32 == f"{zlib.crc32(before):08x}"
+    assert result.manifest.list_checksum == f"crc32:{zlib.crc32(before):08x}"
 
 
 def test_a_list_as_windows_writes_it(devkit: Path, tmp_path: Path) -> None:
