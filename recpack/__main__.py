@@ -1,5 +1,3 @@
-import sys
+from recpack.cli import console
 
-from recpack.cli import main
-
-sys.exit(main())
+console()

@@ -21,13 +21,20 @@ Command = Callable[[argparse.Namespace], object]
 """Runs a command; what it returns is printed as JSON with ``--json``."""
 
 
+def console() -> NoReturn:
+    """The console script: ``main`` in a process of its own, whose signals are ours."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, Python only winds up
+    sys.exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
     args = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         outcome = args.run(args)
         if args.json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from recpack.errors import ConfigError, RecpackError
@@ -12,6 +14,20 @@ _IDLE_SECONDS = 10
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+@contextmanager
+def _interrupts_for_us_alone() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal's group; the workers started here, and the
+    threads that may start more, are deaf to it, and the coordinator stops them."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # started later, it would leave the mask open
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(
@@ -53,7 +69,8 @@ def run(
         # some backends give their results all at once
         yield from joblib.Parallel(**settings)(calls)
         return
-    results = workers(calls)
+    with _interrupts_for_us_alone():
+        results = workers(calls)
     finished = False
     try:
         yield from results
