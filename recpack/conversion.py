@@ -170,7 +170,7 @@ def pack(
     """
     path = Path(rows)
     try:
-        listed = parse_rows(text_lines(path), os.fspath(root))
+        listed = parse_rows(text_lines(path), os.path.abspath(root))
     except ListError as error:
         raise ListError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:

@@ -76,7 +76,9 @@ def scan_devkit(
     tasks = chain.from_iterable(_tasks(devkit, rank) for rank in range(len(devkit.image_sets)))
     task_count = sum(-(-len(image_set.ids) // CHUNK) for image_set in devkit.image_sets)
     total = sum(len(image_set.ids) for image_set in devkit.image_sets)
-    scan = partial(scan_chunk, root=os.fspath(devkit.root), options=options)
+    # absolute: workers that are used again may have been started in another folder
+    root = os.path.abspath(devkit.root)
+    scan = partial(scan_chunk, root=root, options=options)
     columns = _Columns()
     problems = _repeated_ids(devkit)
     done = 0
@@ -89,7 +91,7 @@ def scan_devkit(
     classes = options.class_map or columns.learn_classes()
     widths = columns.array("widths", np.int64)
     samples = Samples(
-        os.fspath(devkit.root),
+        root,
         np.arange(len(widths), dtype=np.int64),
         Texts.joined(columns.paths),
         columns.array("labels", np.float32),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,21 @@ def test_what_pack_refuses(
             recpack.Options(**options),
         )
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+def test_workers_follow_a_change_of_the_working_directory(
+    devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """joblib uses its processes again, and they stay in the folder where they were started."""
+    recpack.convert(devkit, tmp_path / "a.rec", jobs=2, segment_size="1MiB")
+    monkeypatch.chdir(devkit.parent)
+    output = os.path.relpath(tmp_path / "b.rec")
+    recpack.convert(devkit.name, output, jobs=2, segment_size="1MiB")
+    assert (tmp_path / "b.rec").read_bytes() == (tmp_path / "a.rec").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    options = recpack.Options(jobs=2, segment_size="1MiB")
+    recpack.pack("b.lst", os.path.relpath(devkit), "c.rec", options)
+    assert (tmp_path / "c.rec").read_bytes() == (tmp_path / "a.rec").read_bytes()
 
 
 def test_progress_counts_every_image(devkit: Path) -> None:

@@ -47,7 +47,7 @@ class FileSink(Sink):
         overwrite: bool = False,
         spare: Collection[str] = (),
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.abspath(path))  # workers may have another working directory
         self.name = self.path.name
         if self.path.suffix != ".rec":
             raise SinkError(f"{self.path}: the output's name must end in .rec")
