@@ -107,32 +107,34 @@ class Judge:
         self._bytes.append(size)
         self._treatments.append(treatment)
         ids = self._ids
-        for name in annotation.names:
-            number = ids.get(name, -1)
-            if number < 0 and self._learn:
-                number = ids[name] = len(ids)
-            self._classes.append(number)
-        if -1 in self._classes[len(self._classes) - len(annotation.names) :]:
-            self._judge_classes(annotation)
+        if self._learn:
+            classes = [ids.setdefault(name, len(ids)) for name in annotation.names]
+        else:
+            classes = [ids.get(name, -1) for name in annotation.names]
+            if -1 in classes:
+                self._judge_classes(annotation)
+        self._classes += classes
         self._boxes += annotation.boxes
         self._difficult += annotation.difficult
         self._objects += annotation.objects
         self._owners += [owner] * len(annotation.names)
 
     def _judge_path(self, path: str, header: ImageHeader) -> None:
-        extension = os.path.splitext(path)[1].lower()
-        if EXTENSIONS.get(extension) != header.kind:
+        if (
+            not path.endswith(".jpg") or header.kind != "jpeg"  # most are, and need no closer look
+        ) and EXTENSIONS.get(os.path.splitext(path)[1].lower()) != header.kind:
             self.note("extension-wrong", "note", "kept", field=header.kind, value=path)
+        if path.isprintable() and " " not in path:
+            return
         if " " in path:
             self.note("path-white-space", "warning", "kept", value=path)
-        if path != path.strip() or not path.isprintable():
-            try:
-                path.encode()
-                broken = path != path.strip() or len(path.splitlines()) > 1 or "\t" in path
-            except UnicodeEncodeError:  # bytes that are no text, from the file system
-                broken = True
-            if broken:
-                self.note("path-unlistable", "error", value=ascii(path))
+        try:
+            path.encode()
+            broken = path != path.strip() or len(path.splitlines()) > 1 or "\t" in path
+        except UnicodeEncodeError:  # bytes that are no text, from the file system
+            broken = True
+        if broken:
+            self.note("path-unlistable", "error", value=ascii(path))
 
     def _judge_size(
         self, annotation: Annotation, header: ImageHeader
