@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -191,9 +192,13 @@ def _inspect_record(args: argparse.Namespace) -> object:
     outcome = {
         "id": record.id,
         "offset": record.offset,
-        "label": record.label.tolist(),
+        "label": _finite(record.label.tolist()),
         "boxes": [
-            {"class": class_name(int(box[0]), manifest), "box": box[1:5], "extra": box[5:]}
+            {
+                "class": class_name(box[0], manifest),
+                "box": _finite(box[1:5]),
+                "extra": _finite(box[5:]),
+            }
             for box in boxes
         ],
         "image": {"bytes": len(record.image_bytes)} | (header._asdict() if header else {}),
@@ -211,9 +216,14 @@ def _inspect_record(args: argparse.Namespace) -> object:
             rows.append(("label", " ".join(f"{value:g}" for value in record.label.tolist())))
         for box in boxes:
             values = " ".join(f"{value:.4f}" for value in box[1:])
-            rows.append((class_name(int(box[0]), manifest), values))
+            rows.append((class_name(box[0], manifest), values))
         print_table(rows)
     return outcome
+
+
+def _finite(values: list[float]) -> list[float | None]:
+    """JSON knows no NaN and no infinity, which only a damaged record has."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def run_demo(args: argparse.Namespace) -> object:

@@ -64,11 +64,11 @@ def manifest_beside(path: str | os.PathLike[str]) -> Manifest | None:
     return Manifest.read(beside) if beside.is_file() else None
 
 
-def class_name(id_: int, manifest: Manifest | None) -> str:
-    """A class's name by the manifest, else its id."""
-    if manifest is not None and 0 <= id_ < len(manifest.classes):
-        return manifest.classes[id_]
-    return str(id_)
+def class_name(id_: float, manifest: Manifest | None) -> str:
+    """A class's name by the manifest, else the number that the label has."""
+    if manifest is not None and 0 <= id_ < len(manifest.classes) and id_ == int(id_):
+        return manifest.classes[int(id_)]
+    return f"{id_:.9g}"
 
 
 def inspect_rec(
@@ -80,7 +80,7 @@ def inspect_rec(
     sizes: list[int] = []
     pixels: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
-    ids: Counter[int] = Counter()
+    ids: Counter[float] = Counter()
     scalar = 0
     manifest = manifest_beside(path)
     with RecordReader(path) as records:
@@ -92,13 +92,14 @@ def inspect_rec(
             if header:
                 pixels.append((header.width, header.height))
             if detection_widths(record.label):
-                found = record.boxes[record.boxes[:, 0] >= 0][:, 0].astype(int).tolist()
+                found = record.boxes[record.boxes[:, 0] >= 0][:, 0].tolist()
                 ids.update(found)
                 objects.append(len(found))
             else:
                 scalar += 1
             if progress is not None and len(widths) % 1024 == 0:
-                progress(Progress("read", record.offset, records.size, record.offset))
+                guess = round(len(widths) * records.size / max(record.offset, 1))
+                progress(Progress("read", len(widths), guess, record.offset))
         size = records.size
     table = np.array(pixels, np.int64).reshape(-1, 2)
     return Inspection(

@@ -162,6 +162,22 @@ def test_inspect_has_no_such_record(
     assert "no record 120; there are 120, from 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30, 0.5, -7])
+def test_inspect_shows_what_no_writer_should_have_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
+) -> None:
+    from recpack.recordio import encode_record
+
+    label = [2, 5, value, value, 0.1, 0.2, 0.3, 1, 0.1, 0.1, 0.2, 0.2]
+    (tmp_path / "a.rec").write_bytes(encode_record(0, label, b"no image"))
+    assert run("inspect", tmp_path / "a.rec") == 0
+    assert "unreadable 1" in capsys.readouterr().out
+    assert run("inspect", tmp_path / "a.rec", "--record", "0", "--json") == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert len(found["boxes"]) == 2
+    assert run("inspect", tmp_path / "a.rec", "--record", "0") == 0
+
+
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("demo", tmp_path / "demo") == 0
     assert "all there" in capsys.readouterr().out

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
+
+from recpack.files import Closing
 
 LIST, INDEX, MANIFEST = ".lst", ".idx", ".json"
 QUARANTINE = ".quarantine.tsv"
@@ -23,7 +24,7 @@ class SegmentWriter(Protocol):
         """Say that this segment will never come, so that nobody waits for it."""
 
 
-class Sink(ABC):
+class Sink(Closing):
     """One ``.rec`` and its companions, published together or not at all.
 
     Used as a context manager: ``open`` gives the workers' end, ``publish`` makes everything
@@ -51,13 +52,5 @@ class Sink(ABC):
     def abort(self) -> None:
         """Remove whatever is not published; may be called twice."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.abort()
