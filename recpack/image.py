@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+from isal import isal_zlib
+
 from recpack.config import Encoding
 from recpack.errors import ConfigError, ImageError
 from recpack.sample import Pixels, Treatment
@@ -206,21 +208,53 @@ def _tiff(read: ReadAt) -> ImageHeader:
     return ImageHeader("tiff", values[256], values[257], values[277], values[258], orientation)
 
 
-_TAIL = 64 << 10
+_BLOCK = 64 << 10
+_MAX_CHUNKS = 1 << 18
 
 
-def ends_whole(header: ImageHeader, read: ReadAt, size: int) -> bool:
-    """Whether a JPEG or PNG file ends as it should; True for other kinds, which are decoded.
+def check_whole(header: ImageHeader, read: ReadAt, size: int) -> None:
+    """See that a file is all there, as far as that shows without decoding.
 
-    A few bytes behind the end marker (padding, a maker's notes) do no harm, so the last 64 KiB
-    are searched when the last bytes are not the marker; not before the frame, because the
-    thumbnail in an Exif block has an end marker of its own.
+    A JPEG must have its end marker, a PNG all chunks up to the last with their checksums (which
+    reads all of it); other kinds are decoded anyway. Raises ImageError (``image-truncated``,
+    ``image-corrupt``).
     """
-    if header.kind not in ("jpeg", "png"):
-        return True
-    marker = b"\xff\xd9" if header.kind == "jpeg" else b"IEND\xaeB`\x82"
-    tail = read(max(size - len(marker), 0), len(marker))
-    return tail == marker or marker in read(max(size - _TAIL, header.frame), _TAIL)
+    if header.kind == "jpeg":
+        _check_jpeg(header, read, size)
+    elif header.kind == "png":
+        _check_png(read, size)
+
+
+def _check_jpeg(header: ImageHeader, read: ReadAt, size: int) -> None:
+    # A few bytes behind the end marker (padding, a maker's notes) do no harm, so more than the
+    # last two are searched; not before the frame, because the thumbnail in an Exif block has an
+    # end marker of its own.
+    if read(max(size - 2, 0), 2) != b"\xff\xd9" and b"\xff\xd9" not in read(
+        max(size - _BLOCK, header.frame), _BLOCK
+    ):
+        raise ImageError("image-truncated", f"{size:,} bytes without an end marker")
+
+
+def _check_png(read: ReadAt, size: int) -> None:
+    at = 8
+    for _ in range(_MAX_CHUNKS):
+        head = read(at, 8)
+        if len(head) < 8:
+            raise ImageError("image-truncated", f"{size:,} bytes without an end chunk")
+        length, name = struct.unpack(">I4s", head)
+        end = at + 8 + length
+        crc = isal_zlib.crc32(name)
+        for start in range(at + 8, min(end, size), _BLOCK):
+            crc = isal_zlib.crc32(read(start, min(_BLOCK, end - start)), crc)
+        stored = read(end, 4)
+        if len(stored) < 4:
+            raise ImageError("image-truncated", f"{size:,} bytes without an end chunk")
+        if stored != struct.pack(">I", crc):
+            raise ImageError("image-corrupt", f"PNG chunk {ascii(name)[2:-1]} at byte {at}")
+        if name == b"IEND":
+            return
+        at = end + 4
+    raise ImageError("image-corrupt", f"more than {_MAX_CHUNKS:,} PNG chunks")
 
 
 def cropped(width: int, height: int) -> tuple[int, int, int]:

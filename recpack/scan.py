@@ -18,7 +18,7 @@ from recpack.config import Options
 from recpack.devkit import Devkit, ImageSet
 from recpack.errors import AnnotationError, ImageError
 from recpack.files import Folder, UnsafePathError, read_whole
-from recpack.image import EXTENSIONS, ImageHeader, ends_whole, read_header
+from recpack.image import EXTENSIONS, ImageHeader, check_whole, read_header
 from recpack.judge import Judge, ScanChunk
 from recpack.labels import class_places
 from recpack.lst import unsafe_path
@@ -304,8 +304,7 @@ def _find_image(
                 return os.pread(file, length, offset)
 
             header = read_header(read, size)
-            if not ends_whole(header, read, size):
-                raise ImageError("image-truncated", f"{size:,} bytes without an end marker")
+            check_whole(header, read, size)
         finally:
             os.close(file)
     except ImageError as error:

@@ -8,13 +8,14 @@ A target fails by any exception but recpack's own.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import atheris
 
 with atheris.instrument_imports(include=["recpack"]):
     from recpack.errors import AnnotationError, ImageError, ListError, RecordError
-    from recpack.image import ends_whole, read_header
+    from recpack.image import check_whole, read_header
     from recpack.lst import format_rows, parse_rows
     from recpack.recordio import decode_payload, join_parts, locate_record
     from recpack.voc import parse_annotation
@@ -42,7 +43,8 @@ def header(data: bytes) -> None:
     assert found.width > 0
     assert found.height > 0
     assert 1 <= found.orientation <= 8
-    ends_whole(found, read, len(data))
+    with contextlib.suppress(ImageError):
+        check_whole(found, read, len(data))
 
 
 def list_(data: bytes) -> None:

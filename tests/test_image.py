@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import struct
+import zlib
 from collections.abc import Callable
 
 import cv2
@@ -14,10 +16,10 @@ from recpack.errors import ConfigError, ImageError
 from recpack.image import (
     MAX_PIXELS,
     ImageHeader,
+    check_whole,
     cropped,
     decode,
     encode,
-    ends_whole,
     read_header,
     reencode,
     resized,
@@ -108,6 +110,47 @@ def test_what_is_no_image_is_named(data: bytes, code: str) -> None:
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (jpeg(), None),
+        (jpeg() + bytes(60_000), None),
+        (jpeg()[:-2], "image-truncated"),
+        (encoded(".png", pixels()), None),
+        (encoded(".png", pixels()) + b"more", None),
+        (encoded(".png", pixels())[:-1], "image-truncated"),
+        (encoded(".png", pixels())[:-13], "image-truncated"),
+        (encoded(".png", np.zeros((400, 500, 3), np.uint8))[:200], "image-truncated"),
+        (encoded(".png", pixels())[:-40] + b"?" + encoded(".png", pixels())[-39:], "image-corrupt"),
+        (encoded(".bmp", pixels())[:60], None),
+    ],
+)
+def test_whole_files(data: bytes, code: str | None) -> None:
+    def read(at: int, length: int) -> bytes:
+        return data[at : at + length]
+
+    try:
+        check_whole(header(data), read, len(data))
+        found = None
+    except ImageError as error:
+        found = error.code
+    assert found == code
+
+
+def test_endless_chunks_end() -> None:
+    data = encoded(".png", pixels())
+    chunk = b"\0\0\0\0tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))
+
+    def read(at: int, length: int) -> bytes:
+        if at < 33:
+            return data[at : at + length]
+        first = (at - 33) % 12
+        return (chunk * 2)[first : first + length]
+
+    with pytest.raises(ImageError, match="PNG chunks"):
+        check_whole(header(data), read, 1 << 40)
+
+
 start_bytes = st.sampled_from(
     [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xe1\0\x10Exif\0\0II*\0", b"\x89PNG\r\n\x1a\n", b"GIF89a",
      b"BM", b"RIFF\0\0\0\0WEBPVP8 ", b"RIFF\0\0\0\0WEBPVP8L", b"RIFF\0\0\0\0WEBPVP8X", b"II*\0",
@@ -129,7 +172,8 @@ def test_any_bytes_have_a_header_or_an_error(start: bytes, rest: bytes) -> None:
     except ImageError:
         return
     assert 0 < found.width * found.height <= MAX_PIXELS
-    ends_whole(found, read, len(data))
+    with contextlib.suppress(ImageError):
+        check_whole(found, read, len(data))
 
 
 @pytest.mark.parametrize(

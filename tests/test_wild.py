@@ -279,6 +279,10 @@ CASES: dict[str, Case] = {
         image=encoded(".png", pixels())[:-30], name="odd.png",
         problems=[("image-truncated", "error")], rows=None,
     ),
+    "a PNG with a flipped byte": Case(
+        image=encoded(".png", pixels())[:-40] + b"?" + encoded(".png", pixels())[-39:],
+        name="odd.png", problems=[("image-corrupt", "error")], rows=None,
+    ),
     "an empty image": Case(image=b"", problems=[("image-unknown", "error")], rows=None),
     "a text by the name of image": Case(
         image=b"<html>404</html>", problems=[("image-unknown", "error")], rows=None
