@@ -64,7 +64,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "take it off one list: what is validated must not be trained on",
     ),
     "extension-wrong": ("the name's extension is not the contents'", "rename it"),
-    "path-unsafe": ("the path leaves the data set's root", "remove it from the list"),
+    "path-unsafe": (
+        "the path leaves the data set's root",
+        "take it off the list, or make the folder that it leads to the root",
+    ),
     "path-unlistable": ("a .lst line can't hold this path", "rename it: no tab, no line break"),
     "path-white-space": ("MXNet's path_imglist splits this path", "rename it if you use that"),
     "id-repeated": ("the image set names the id twice", "remove one of the lines"),
