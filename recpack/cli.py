@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = args.run(args)
         if args.json:
             print(json.dumps(outcome, ensure_ascii=False))
-        sys.stdout.flush()
+        print(end="", flush=True)  # here, where a broken pipe is understood
         return int(args.code)
     except KeyboardInterrupt:
         return _failed(args, "interrupted; nothing is left that looks finished", 130)

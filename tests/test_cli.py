@@ -214,6 +214,15 @@ def test_a_bar_is_drawn_on_a_terminal_only(devkit: Path, tmp_path: Path) -> None
     assert b"MB/s" in drawn
 
 
+@pytest.mark.parametrize("command", ["check DEVKIT", "convert DEVKIT REC", "list DEVKIT LST"])
+def test_no_standard_output_at_all(devkit: Path, tmp_path: Path, command: str) -> None:
+    named = command.replace("DEVKIT", str(devkit)).replace("REC", f"{tmp_path}/a.rec")
+    named = named.replace("LST", f"{tmp_path}/a.lst")
+    line = f"{sys.executable} -m recpack {named} >&-"
+    run = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_a_reader_that_goes_away_is_no_error(devkit: Path, tmp_path: Path) -> None:
     command = f"{sys.executable} -m recpack convert {devkit} {tmp_path}/a.rec --json | head -c 1"
     run = subprocess.run(command, shell=True, capture_output=True, text=True)
