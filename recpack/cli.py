@@ -23,10 +23,24 @@ Command = Callable[[argparse.Namespace], object]
 
 def console() -> NoReturn:
     """The console script: ``main`` in a process of its own, whose signals are ours."""
+    _fill_closed_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     code = main()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, Python only winds up
     sys.exit(code)
+
+
+def _fill_closed_streams() -> None:
+    """Put the null device where a standard stream is closed: a file opened next would take its
+    place, here and in the workers."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = args.run(args)
         if args.json:
             print(json.dumps(outcome, ensure_ascii=False))
-        print(end="", flush=True)  # here, where a broken pipe is understood
+        sys.stdout.flush()
         return int(args.code)
     except KeyboardInterrupt:
         return _failed(args, "interrupted; nothing is left that looks finished", 130)

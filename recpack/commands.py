@@ -97,8 +97,7 @@ def run_check(args: argparse.Namespace) -> object:
     if args.report:
         write_report(Path(args.report), found, devkit)
     if not (args.quiet or args.json):
-        encoding = getattr(sys.stdout, "encoding", None) or ""  # there may be no standard output
-        unicode = encoding.lower().startswith("utf")
+        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
         for line in text_report(found, "█" if unicode else "#"):
             print(line)
     args.code = int(found.refused)

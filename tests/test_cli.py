@@ -214,11 +214,11 @@ def test_a_bar_is_drawn_on_a_terminal_only(devkit: Path, tmp_path: Path) -> None
     assert b"MB/s" in drawn
 
 
-@pytest.mark.parametrize("command", ["check DEVKIT", "convert DEVKIT REC", "list DEVKIT LST"])
-def test_no_standard_output_at_all(devkit: Path, tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["check DEVKIT", "convert DEVKIT REC --segment-size 1MiB"])
+def test_closed_standard_streams(devkit: Path, tmp_path: Path, command: str, closed: str) -> None:
     named = command.replace("DEVKIT", str(devkit)).replace("REC", f"{tmp_path}/a.rec")
-    named = named.replace("LST", f"{tmp_path}/a.lst")
-    line = f"{sys.executable} -m recpack {named} >&-"
+    line = f"{sys.executable} -m recpack {named} {closed}"
     run = subprocess.run(line, shell=True, capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
 
