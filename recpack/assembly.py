@@ -80,8 +80,6 @@ class Packed:
 
 def pack_samples(source: Source, options: Options, sink: Sink, progress: Watch) -> Packed:
     """Pack into an entered sink, without the images that fail where errors are skipped."""
-    rec: RecFile = {"name": sink.name, "bytes": None, "checksum": None}
-    describe(source.samples, source.classes, [], options, rec)  # raises before any work is done
     lengths, crc32, failures = _pack(source.samples, options, sink, progress)
     while failures:
         if options.on_error == "fail":

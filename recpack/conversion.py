@@ -184,6 +184,8 @@ def pack(
     with _sink(output, options, spare=(LIST,) if own else ()) as sink:
         samples, problems = _measured(listed, options)
         _refuse(problems, options)
+        # class ids come from outside here: refuse those without a name before any work is done
+        describe(samples, names, [], options, {"name": None, "bytes": None, "checksum": None})
         lines = CheckedLines(text_lines(path, "utf-8"))
         if own:  # the sink leaves it alone, but the manifest tells its checksum
             deque(lines, maxlen=0)

@@ -312,7 +312,14 @@ def shrink(pixels: Pixels, longer: int) -> Pixels:
     if scale >= 1:
         return pixels
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    return _resize(pixels, size, cv2.INTER_AREA)
+
+
+def _resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:
+    import cv2
+
+    # OpenCV's stubs know no dtype: uint8 in, uint8 out
+    return cv2.resize(pixels, size, interpolation=interpolation)  # type: ignore[return-value]
 
 
 def encode(pixels: Pixels, options: Encoding) -> Pixels:
@@ -343,5 +350,5 @@ def reencode(data: bytes | memoryview, treatment: Treatment, options: Encoding) 
         size = resized(pixels.shape[1], pixels.shape[0], options.resize)
         if min(size) < 1:
             raise ImageError("image-corrupt", f"resize {options.resize} leaves {size} pixels")
-        pixels = cv2.resize(pixels, size)  # type: ignore[assignment]
+        pixels = _resize(pixels, size, cv2.INTER_LINEAR)
     return encode(pixels, options)

@@ -49,10 +49,8 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         yield show
 
 
-def print_table(rows: Sequence[tuple[str, str]], title: str = "") -> None:
+def print_table(rows: Sequence[tuple[str, str]]) -> None:
     """Two columns on standard output; names left, values as they are."""
-    if title:
-        print(title)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")

@@ -7,7 +7,6 @@ layout task and nested ``<attributes>`` are not objects.
 
 from __future__ import annotations
 
-import codecs
 import re
 from dataclasses import dataclass, field
 
@@ -92,10 +91,7 @@ def _root(data: bytes) -> etree._Element:
         root = etree.fromstring(data, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
         root = _decoded_root(data, error)
-    # the cheap test first: a document type can't hide in an encoding that keeps ASCII as it is
-    if (b"<!DOCTYPE" in data or data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and (
-        root.getroottree().docinfo.doctype
-    ):
+    if root.getroottree().docinfo.doctype:
         raise AnnotationError("annotation-dtd")
     if root.tag != "annotation":
         raise AnnotationError("annotation-not-voc", "root element", str(root.tag)[:80])

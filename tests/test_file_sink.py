@@ -129,6 +129,17 @@ def test_a_run_killed_between_its_renames_is_no_output(tmp_path: Path) -> None:
     assert (tmp_path / "a.rec").read_bytes() == b"new"
 
 
+def test_a_run_killed_before_its_renames_has_not_touched_what_it_would_replace(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.rec").write_text("of another tool, so without a manifest")
+    for name in ("a.rec", "a.json"):  # killed with everything written and nothing renamed
+        (tmp_path / f"{name}.recpack-partial").write_text("{}")
+    with pytest.raises(SinkError, match="--overwrite"):
+        FileSink(tmp_path / "a.rec").__enter__()
+    assert (tmp_path / "a.rec").read_text() == "of another tool, so without a manifest"
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_whatever_exists_is_kept(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
-from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -209,7 +209,9 @@ def test_a_resize_that_leaves_nothing_is_an_error() -> None:
 
 
 def test_png_and_jpeg_quality() -> None:
-    sizes: Callable[..., int] = lambda **o: len(encode(pixels(), Encoding(**o)))  # noqa: E731
+    def sizes(**options: Any) -> int:
+        return len(encode(pixels(), Encoding(**options)))
+
     assert sizes(quality=30) < sizes(quality=90) < sizes(quality=100)
     assert sizes(encoding="png", quality=9) <= sizes(encoding="png", quality=0)
     with pytest.raises((ConfigError, cv2.error)):

@@ -105,6 +105,16 @@ def test_missing_flags_are_0(difficult: str | None) -> None:
             '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a []><annotation/>'.encode("utf-16"),
             "annotation-dtd",
         ),
+        (  # no byte-order mark, and no byte string that looks like a document type
+            '<?xml version="1.0" encoding="UTF-16LE"?><!DOCTYPE a []><annotation/>'.encode(
+                "utf-16-le"
+            ),
+            "annotation-dtd",
+        ),
+        (
+            '<?xml version="1.0" encoding="utf-7"?><!DOCTYPE a []><annotation/>'.encode("utf-7"),
+            "annotation-dtd",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused(data: bytes, code: str) -> None:

@@ -6,13 +6,14 @@ record holds then, and, with MXNet, that its reader decodes the image to the rig
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -368,6 +369,23 @@ def lay_out(root: Path, case: Case) -> Path:
     return root
 
 
+class Outcome(NamedTuple):
+    code: int
+    complaint: str
+
+
+def convert_by_command(devkit: Path, output: Path, options: dict[str, Any]) -> Outcome:
+    """The same options on the command line, as a user types them."""
+    words: list[str] = []
+    for name, value in options.items():
+        words.append("--" + name.replace("_", "-"))
+        words += [] if value is True else [str(value)]
+    complaint = io.StringIO()
+    with contextlib.redirect_stderr(complaint):
+        code = run("convert", devkit, output, "--no-shuffle", "--jobs", "1", *words)
+    return Outcome(code, complaint.getvalue())
+
+
 def noted(problems: list[recpack.Problem]) -> list[tuple[str, str]]:
     assert all(problem.file == "Annotations/odd.xml" for problem in problems)
     return [(problem.code, problem.action) for problem in problems]
@@ -382,6 +400,10 @@ def test_a_row_of_the_table(name: str, tmp_path: Path, request: pytest.FixtureRe
             pack(devkit, **case.options)
         assert noted(caught.value.problems) == case.problems
         assert "Annotations/odd.xml" in str(caught.value)
+        refused = convert_by_command(devkit, tmp_path / "out" / "a.rec", case.options)
+        assert (refused.code, list((tmp_path / "out").iterdir())) == (1, [])
+        assert "Annotations/odd.xml" in refused.complaint
+        assert "Traceback" not in refused.complaint
         result, records = pack(devkit, **case.options | {"on_error": "skip"})
         assert [(p.code, p.action) for p in result.problems if p.severity == "error"] == [
             (code, "dropped image") for code, action in case.problems if action == "error"

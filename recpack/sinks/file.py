@@ -58,8 +58,8 @@ class FileSink(Sink):
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
-            self._make_room()
+            killed_before = self._take_lock()
+            self._make_room(renames_begun=not killed_before)
         except OSError as error:
             self.abort()
             raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
@@ -113,9 +113,11 @@ class FileSink(Sink):
     def _temporary(self, suffix: str, ending: str = PARTIAL) -> Path:
         return self.path.with_name(self.path.with_suffix(suffix).name + ending)
 
-    def _take_lock(self) -> None:
-        """Hold a lock on a temporary ``.rec`` of our own, of which no other process knows."""
+    def _take_lock(self) -> bool:
+        """Hold a lock on a temporary ``.rec`` of our own, of which no other process knows; returns
+        whether there was one of a run that was killed before it began to rename."""
         partial = self._temporary(".rec")
+        found = False
         while True:
             try:
                 lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
@@ -123,11 +125,12 @@ class FileSink(Sink):
                 lock = -1
             if lock < 0:
                 self._remove_dead(partial)
+                found = True
                 continue
             fcntl.flock(lock, fcntl.LOCK_EX)
             if _is_file(lock, partial):
                 self._lock = lock
-                return
+                return found
             os.close(lock)
 
     def _remove_dead(self, partial: Path) -> None:
@@ -144,11 +147,13 @@ class FileSink(Sink):
             finally:
                 os.close(lock)
 
-    def _make_room(self) -> None:
+    def _make_room(self, *, renames_begun: bool) -> None:
         """Refuse to replace a finished output unasked; clear away an unfinished one."""
         names = [self.path.with_suffix(suffix) for suffix in (".rec", *self._suffixes, MANIFEST)]
         half_published = (
-            self._temporary(MANIFEST).exists() and not self.path.with_suffix(MANIFEST).exists()
+            renames_begun
+            and self._temporary(MANIFEST).exists()
+            and not self.path.with_suffix(MANIFEST).exists()
         )
         present = [name for name in names if name.exists()]
         if present and half_published:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
 
 import recpack
 from tests.conftest import Oracle
 from tests.devkits import aws_list
+
+SAME_OPENCV = cv2.__version__.startswith("4.11")
+"""Whether this leg has the build that im2rec runs with; then the pixels are equal too."""
 
 AWS = {"shuffle": None, "precision": 4, "year": "2007,2012"}
 
@@ -108,6 +112,8 @@ def test_changed_images_equal_im2rec(
     recpack.convert(devkit, sequential, jobs=1, **options, **AWS)
     recpack.convert(devkit, parallel, jobs=3, segment_size="256KiB", **options, **AWS)
     assert_equal_files(parallel, sequential)
+    if SAME_OPENCV:
+        assert_equal_files(sequential, tmp_path / "aws" / "train.rec")
     theirs = oracle("read", tmp_path / "aws" / "train.rec", tmp_path / "aws" / "train.idx")
     ours = oracle("read", sequential, sequential.with_suffix(".idx"))
     assert len(ours) == 120
@@ -122,15 +128,19 @@ def test_changed_images_equal_im2rec(
         assert our_mean == pytest.approx(their_mean, abs=0.5)
 
 
-def test_the_pixels_equal_im2rec_where_opencv_is_the_same(
-    oracle: Oracle, devkit: Path, aws: Path, tmp_path: Path
-) -> None:
-    import cv2
-
-    if not cv2.__version__.startswith("4.11"):
-        pytest.skip("another build of OpenCV than im2rec's; the NumPy 1.26 leg has the same")
-    shutil.copytree(aws, tmp_path / "aws", ignore=shutil.ignore_patterns("*.rec", "*.idx"))
-    arguments = ["--pack-label", "--resize", "60", "--quality", "90"]
-    oracle("im2rec", [str(tmp_path / "aws" / "train"), str(devkit), *arguments])
-    recpack.convert(devkit, tmp_path / "train.rec", resize=60, quality=90, jobs=2, **AWS)
-    assert_equal_files(tmp_path / "train.rec", tmp_path / "aws" / "train.rec")
+def test_center_crop_equals_im2rec(oracle: Oracle, devkit: Path, tmp_path: Path) -> None:
+    (tmp_path / "im2rec").mkdir()
+    listed = tmp_path / "im2rec" / "train.lst"
+    rows = (f"{i}\t{i}.0\tVOC2007/JPEGImages/2007_{i:06d}.jpg\n" for i in range(10))
+    listed.write_text("".join(rows))
+    prefix = str(tmp_path / "im2rec" / "train")
+    oracle("im2rec", [prefix, str(devkit), "--center-crop", "--resize", "70"])
+    options = recpack.Options(center_crop=True, resize=70)
+    recpack.pack(listed, devkit, tmp_path / "train.rec", options)
+    if SAME_OPENCV:
+        assert_equal_files(tmp_path / "train.rec", tmp_path / "im2rec" / "train.rec")
+    shapes = [
+        [shape for shape, _ in oracle("pixels", folder / "train.rec", folder / "train.idx")]
+        for folder in (tmp_path, tmp_path / "im2rec")
+    ]
+    assert shapes[0] == shapes[1] == [[70, 70, 3]] * 10
