@@ -103,15 +103,18 @@ def round_to(values: Float64, decimals: int | None) -> Float64:
     )
 
 
-def crop_square(boxes: Float64, sizes: Float64) -> tuple[Float64, Bools]:
+def crop_square(
+    boxes: Float64, sizes: Float64, precision: int | None = None
+) -> tuple[Float64, Bools]:
     """Ratios of whole images → ratios of their centred squares (im2rec's ``--center-crop``).
 
-    ``boxes``: float64 (n, 4); ``sizes``: float64 (n, 2) in pixels. Boxes are clipped to the
-    square; the second value, bool (n,), says which ones still have an area in it.
+    ``boxes``: float64 (n, 4); ``sizes``: float64 (n, 2) in pixels; ``precision`` as in
+    ``normalise``. Boxes are clipped to the square; the second value, bool (n,), says which ones
+    still have an area in it.
     """
     side = sizes.min(1, keepdims=True)
     margin = np.floor((sizes - side) / 2)
     pixels = boxes * np.tile(sizes, 2) - np.tile(margin, 2)
-    square = np.clip(pixels / side, 0.0, 1.0)
+    square = round_to(np.clip(pixels / side, 0.0, 1.0), precision)
     seen = square.astype(np.float32)
-    return square, (seen[:, :2] < seen[:, 2:]).all(1)
+    return square, np.asarray(np.all(seen[:, :2] < seen[:, 2:], 1))

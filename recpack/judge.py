@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from recpack.boxes import crop_square, normalise, round_to
+from recpack.boxes import crop_square, normalise
 from recpack.config import Options
 from recpack.image import EXTENSIONS, ImageHeader, decodes_gif
 from recpack.labels import assemble_labels
@@ -219,8 +219,7 @@ class Judge:
         boxes[keep] = judged.boxes
         keep[rows[~judged.keep]] = False
         if options.center_crop:
-            boxes, holds = crop_square(boxes, sizes[owners])
-            boxes = round_to(boxes, options.precision)
+            boxes, holds = crop_square(boxes, sizes[owners], options.precision)
             self._note_boxes(keep & ~holds, "box-cropped-away")
             keep &= holds
         samples = self._judge_samples(np.bincount(owners[keep], minlength=len(sizes)))

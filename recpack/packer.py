@@ -112,7 +112,6 @@ def _unchanged(sample: Sample, root: int, buffer: RecordBuffer) -> int:
 def _changed(sample: Sample, root: int, buffer: RecordBuffer, encoding: Encoding) -> int:
     with open(os.open(sample.path, os.O_RDONLY, dir_fd=root), "rb") as file:
         data = file.read()
-    treatment = Treatment(sample.treatment) or Treatment.UPRIGHT
-    image = reencode(data, treatment, encoding)
+    image = reencode(data, sample.treatment or Treatment.UPRIGHT, encoding)
     buffer.begin(sample.index, sample.label, len(image))[:] = image.data
     return buffer.commit(len(image))

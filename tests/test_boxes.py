@@ -104,3 +104,9 @@ def test_crop_square() -> None:
     np.testing.assert_allclose(
         square[holds], [[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0.3, 0.2, 0.5, 0.4]]
     )
+
+
+def test_a_box_lost_in_rounding_after_the_crop_is_gone() -> None:
+    boxes, sizes = np.array([[0.51, 0, 0.52, 1]]), np.array([[W, H]])
+    assert crop_square(boxes, sizes)[1].tolist() == [True]
+    assert crop_square(boxes, sizes, precision=1)[1].tolist() == [False]
