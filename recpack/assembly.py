@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
-from isal import isal_zlib
+import numpy.typing as npt
 
+from recpack import __version__
 from recpack.config import Options
-from recpack.errors import DataError
+from recpack.errors import DataError, SinkError
 from recpack.lst import CheckedLines, format_rows
-from recpack.manifest import Manifest, RecFile, crc32_text, describe
-from recpack.packer import Failure, pack_segment
-from recpack.parallel import run
-from recpack.plan import plan_cuts, segments
+from recpack.manifest import Manifest, RecFile, describe
+from recpack.packer import Failure, PackedSegment, pack_segment
+from recpack.parallel import run, workers
+from recpack.plan import Segment, expected_lengths, joined, plan_cuts, segments
 from recpack.problems import Action, Problem, quarantine_lines, summary
 from recpack.progress import Progress
-from recpack.recordio import format_index
-from recpack.sample import Int64, Samples
-from recpack.sinks.base import INDEX, LIST, QUARANTINE, Sink
+from recpack.recordio import RecordBuffer, format_index
+from recpack.sample import Int64, Samples, Treatment
+from recpack.sinks.base import (
+    INDEX,
+    LIST,
+    QUARANTINE,
+    Receipts,
+    SegmentWriter,
+    Sink,
+    Written,
+    WrittenSegment,
+)
 
 Watch = Callable[[Progress], None] | None
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+
+_TRIED = 24
+"""Images encoded to learn how that changes their size."""
+_PATIENCE = 20
+_PAUSE = 0.05
+"""Rounds of asking for receipts, of which none came, and seconds between them."""
 
 
 @dataclass(frozen=True)
@@ -75,33 +99,40 @@ class Packed:
     source: Source
     sink: Sink
     lengths: Int64
-    crc32: int
+    written: Written
 
 
 def pack_samples(source: Source, options: Options, sink: Sink, progress: Watch) -> Packed:
     """Pack into an entered sink, without the images that fail where errors are skipped."""
-    lengths, crc32, failures = _pack(source.samples, options, sink, progress)
-    while failures:
+    while True:
+        packing = _Packing(source.samples, options, sink, progress)
+        segments = packing.pack()
+        failures = [failure for segment in segments for failure in segment.failures]
+        if not failures:
+            lengths = np.concatenate([segment.lengths for segment in segments]).astype(np.int64)
+            return Packed(source, sink, lengths, packing.finish(segments))
         if options.on_error == "fail":
             problems = source.problems + as_problems(failures, options)
             raise DataError(summary(as_problems(failures, options)), problems)
         # ids are dense, so an image that turns out bad renumbers all behind it: pack anew
         source = source.without(failures, options)
-        lengths, crc32, failures = _pack(source.samples, options, sink, progress)
-    return Packed(source, sink, lengths, crc32)
 
 
 def publish(packed: Packed, options: Options) -> Result:
-    source, lengths = packed.source, packed.lengths
-    size = int(lengths.sum())
-    rec: RecFile = {"name": packed.sink.name, "bytes": size, "checksum": crc32_text(packed.crc32)}
+    source, lengths, written = packed.source, packed.lengths, packed.written
+    rec: RecFile = {
+        "name": packed.sink.name,
+        "bytes": written.size,
+        "checksum": written.checksum.text(written.value),
+    }
     made: list[Manifest] = []
 
-    def manifest() -> str:
+    def manifest(etag: str | None) -> str:
         list_crc32 = source.rows.crc32
-        made.append(
-            describe(source.samples, source.classes, source.problems, options, rec, list_crc32)
+        described = describe(
+            source.samples, source.classes, source.problems, options, rec, list_crc32
         )
+        made.append(described.proven_by(etag))
         return made[0].to_json()
 
     offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))
@@ -112,33 +143,150 @@ def publish(packed: Packed, options: Options) -> Result:
     quarantined = quarantine_lines(source.problems)
     if quarantined:
         companions[QUARANTINE] = quarantined
-    packed.sink.publish(size, companions, manifest)
+    packed.sink.publish(written, companions, manifest)
     return Result(made[0], source.problems)
 
 
-def _pack(
-    samples: Samples, options: Options, sink: Sink, progress: Watch
-) -> tuple[Int64, int, list[Failure]]:
-    """Every record's length, int64 (n,), the CRC-32 of the whole, and the images that failed."""
-    cuts = plan_cuts(samples, options.segment_bytes)
-    work = partial(
-        pack_segment,
-        encoding=options.image_encoding,
-        reencode_all=options.changes_images,
-        writer=sink.open(len(cuts) - 1),
-    )
-    backend = "threading" if sink.in_process else options.backend
-    lengths = []
-    failures: list[Failure] = []
-    done = size = crc32 = 0
-    tasks = segments(samples, cuts)
-    for packed in run(work, tasks, len(cuts) - 1, jobs=options.jobs, backend=backend):
-        lengths.append(packed.lengths)
-        failures += packed.failures
-        length = int(packed.lengths.sum(dtype=np.int64))
-        crc32 = isal_zlib.crc32_combine(crc32, packed.crc32, length)
-        size += length
-        done += len(packed.lengths)
-        if progress is not None:
-            progress(Progress("pack", done, len(samples), size))
-    return np.concatenate(lengths).astype(np.int64), crc32, failures
+class _Packing:
+    """One way of all samples into a sink."""
+
+    def __init__(self, samples: Samples, options: Options, sink: Sink, progress: Watch) -> None:
+        self._samples, self._options = samples, options
+        self._sink, self._progress = sink, progress
+        lengths = expected_lengths(samples)
+        if lengths.sum() > sink.min_segment > 0:
+            lengths = self._likely(lengths)
+        self._cuts = plan_cuts(lengths, options.segment_bytes, sink.min_segment, sink.max_segments)
+        self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
+        self._workers = workers(options.jobs, len(self._cuts) - 1)
+        self._receipts: dict[int, str] = {}
+        self._writer = sink.open(len(self._cuts) - 1, workers=self._workers, plan=self._fingerprint)
+
+    def pack(self) -> list[PackedSegment]:
+        """All segments in order; those that came out too small for the sink are not in it."""
+        tasks = segments(self._samples, self._cuts, self._sizes, self._sink.min_segment)
+        packed = []
+        done = size = 0
+        with closing(self._run(tasks, len(self._cuts) - 1)) as results:
+            for segment in results:
+                packed.append(segment)
+                done, size = done + len(segment.lengths), size + segment.size
+                if self._progress is not None:
+                    self._progress(Progress("pack", done, len(self._samples), size))
+        return packed
+
+    def finish(self, packed: list[PackedSegment]) -> Written:
+        """Pack what came out too small again, together with its neighbours, and wait until all
+        has arrived."""
+        runs = joined([segment.size for segment in packed], self._sink.min_segment)
+        again = [
+            Segment(
+                run.start,
+                self._samples.slice(self._cuts[run.start], self._cuts[run.stop]),
+                sum(packed[number].size for number in run),
+            )
+            for run in runs
+            if len(run) > 1
+        ]
+        written = {
+            run.start: WrittenSegment(run.start, packed[run.start].size, packed[run.start].checksum)
+            for run in runs
+        }
+        with closing(self._run(again, len(again))) as results:
+            for task, segment in zip(again, results, strict=True):
+                if segment.failures:
+                    raise DataError(summary(as_problems(segment.failures, self._options)))
+                written[task.number] = WrittenSegment(task.number, segment.size, segment.checksum)
+        if self._sink.gives_receipts:
+            self._drain(written.keys())
+        return Written(self._sink.checksum, list(written.values()), self._receipts)
+
+    def _run(self, tasks: Iterable[Segment], count: int) -> Generator[PackedSegment, None, None]:
+        for segment in self._in_parallel(self._work(self._writer), tasks, count):
+            self._receipts |= segment.receipts
+            yield segment
+
+    def _in_parallel(
+        self, function: Callable[[Task], Outcome], tasks: Iterable[Task], count: int
+    ) -> Iterator[Outcome]:
+        backend = "threading" if self._sink.in_process else self._options.backend
+        return run(function, tasks, count, jobs=self._options.jobs, backend=backend)
+
+    def _work(self, writer: SegmentWriter) -> Callable[[Segment], PackedSegment]:
+        return partial(
+            pack_segment,
+            encoding=self._options.image_encoding,
+            reencode_all=self._options.changes_images,
+            writer=writer,
+            checksum=self._sink.checksum,
+        )
+
+    def _drain(self, numbers: Collection[int]) -> None:
+        """Wait until every segment has its receipt. Which worker holds one that is still on its
+        way is not known, so all are asked; one that has nothing to wait for makes room for the
+        next to be asked."""
+        self._receipts |= self._writer.drain()
+        fruitless = 0
+        while missing := [number for number in numbers if number not in self._receipts]:
+            before = len(self._receipts)
+            asked = partial(_drain, writer=self._writer)
+            for receipts in self._in_parallel(asked, range(self._workers), self._workers):
+                self._receipts |= receipts
+            fruitless = 0 if len(self._receipts) > before else fruitless + 1
+            if fruitless == _PATIENCE:
+                raise SinkError(
+                    f"{self._sink.name}: {len(missing)} segments never arrived, because a worker "
+                    "was lost; run again"
+                )
+
+    def _likely(self, lengths: Int64) -> Int64:
+        """Expected lengths, where images are encoded anew, by what that does to some of them."""
+        changed = np.full(len(lengths), self._options.changes_images)
+        changed |= self._samples.needs() != Treatment.KEEP
+        places = np.flatnonzero(changed)
+        if not len(places):
+            return lengths
+        places = places[:: -(-len(places) // _TRIED)]
+        tried = self._work(_Nowhere())(
+            Segment(0, self._samples.take(places), int(lengths[places].sum()))
+        )
+        good = tried.lengths > 0
+        ratio = tried.lengths[good].sum() / max(lengths[places][good].sum(), 1)
+        likely: Int64 = np.where(changed, np.maximum(lengths * ratio, 1), lengths).astype(np.int64)
+        return likely
+
+    def _fingerprint(self) -> dict[str, str]:
+        samples = self._samples
+        return {
+            "recpack version": __version__,
+            "options": json.dumps(self._options.shaping()),
+            "images": _digest(samples.paths.blob, samples.image_bytes, samples.order),
+            "labels": _digest(samples.labels, samples.bounds, samples.order),
+            "segments": _digest(np.array(self._cuts)),
+        }
+
+
+def _drain(number: int, writer: SegmentWriter) -> Receipts:
+    del number
+    receipts = writer.drain()
+    if not receipts:
+        time.sleep(_PAUSE)
+    return receipts
+
+
+def _digest(*columns: bytes | npt.NDArray[np.generic] | None) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for column in columns:
+        if column is not None:
+            digest.update(
+                np.ascontiguousarray(column).data if not isinstance(column, bytes) else column
+            )
+    return digest.hexdigest()
+
+
+class _Nowhere(SegmentWriter):
+    """For measuring: what is packed is forgotten."""
+
+    def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
+        del number, buffer, checksum
+        return {}

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 import numpy as np
-from isal import isal_zlib
 
+from recpack.checksums import Checksum
 from recpack.errors import ListError
 from recpack.labels import detection_widths
 from recpack.sample import Float32, Samples
@@ -48,7 +48,7 @@ class CheckedLines:
 
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:
-            self.crc32 = isal_zlib.crc32(line.encode(), self.crc32)
+            self.crc32 = Checksum.CRC32.of(line.encode(), self.crc32)
             yield line
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from recpack import __version__
+from recpack.checksums import Checksum
 from recpack.config import Options
 from recpack.errors import ConfigError, DataError
 from recpack.labels import label_shape
@@ -24,17 +25,16 @@ from recpack.sample import Samples
 FORMAT_VERSION = 1
 
 
-def crc32_text(crc32: int) -> str:
-    """A checksum as manifests have it, its algorithm first: ``crc32:66af1948``."""
-    return f"crc32:{crc32:08x}"
-
-
 class RecFile(TypedDict):
-    """A ``.rec``'s name, bytes and checksum (see ``crc32_text``); None where it is not packed."""
+    """A ``.rec``'s name, bytes and checksum (see ``Checksum.text``); None where it is not packed.
+
+    ``etag`` only where the ``.rec`` lies in a store that keeps no checksum.
+    """
 
     name: str | None
     bytes: int | None
     checksum: str | None
+    etag: NotRequired[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,10 @@ class Manifest:
     def to_json(self) -> str:
         """The text of the file."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def proven_by(self, etag: str | None) -> Manifest:
+        """The manifest with the ETag of the ``.rec`` in it, if there is one."""
+        return self if etag is None else replace(self, rec=RecFile(**self.rec, etag=etag))
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -119,6 +123,6 @@ def describe(
         objects=dict(zip(names, counts, strict=True)),
         problems=counted(problems),
         options=options.shaping() if options else {},
-        list_checksum=None if list_crc32 is None else crc32_text(list_crc32),
+        list_checksum=None if list_crc32 is None else Checksum.CRC32.text(list_crc32),
         recpack_version=__version__,
     )

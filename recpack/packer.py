@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
 
+from recpack.checksums import Checksum
 from recpack.config import Encoding
 from recpack.errors import ImageError, RecordError
 from recpack.image import reencode
-from recpack.plan import Segment, expected_lengths
+from recpack.plan import Segment
 from recpack.recordio import RecordBuffer
 from recpack.sample import Sample, Treatment
-from recpack.sinks.base import SegmentWriter
+from recpack.sinks.base import Receipts, SegmentWriter
 
 
 class Failure(NamedTuple):
@@ -33,32 +32,31 @@ class Failure(NamedTuple):
 class PackedSegment:
     """What a worker returns: never image bytes.
 
-    ``lengths``: uint32 (n,), bytes of each framed record · ``crc32`` of all of them. With
-    ``failures`` the segment is incomplete, and the output must not be published.
+    ``lengths``: uint32 (n,), bytes of each framed record · ``checksum`` of all of them ·
+    ``receipts``: see ``SegmentWriter.write``. With ``failures`` the segment is incomplete, and
+    the output must not be published.
     """
 
     lengths: npt.NDArray[np.uint32]
-    crc32: int
-    failures: list[Failure]
+    checksum: int
+    failures: list[Failure] = field(default_factory=list)
+    receipts: Receipts = field(default_factory=dict)
 
-
-_local = threading.local()
+    @property
+    def size(self) -> int:
+        """Bytes of the segment."""
+        return int(self.lengths.sum(dtype=np.int64))
 
 
 def pack_segment(
-    segment: Segment, encoding: Encoding, reencode_all: bool, writer: SegmentWriter
+    segment: Segment,
+    encoding: Encoding,
+    reencode_all: bool,
+    writer: SegmentWriter,
+    checksum: Checksum,
 ) -> PackedSegment:
-    """Read the segment's images, build its records in place, give them to the sink.
-
-    Memory: one buffer a worker, as large as its largest segment, kept from one to the next.
-    """
-    try:
-        buffer: RecordBuffer = _local.buffer
-        buffer.clear()
-    except AttributeError:
-        # pages that are never touched cost nothing, a buffer that grows exists twice
-        room = int(expected_lengths(segment.samples).sum()) * 5 // 4
-        buffer = _local.buffer = RecordBuffer(room)
+    """Read the segment's images, build its records in place, give them to the sink."""
+    buffer = writer.buffer(segment.room)
     lengths = np.zeros(len(segment.samples), np.uint32)
     failures: list[Failure] = []
     try:
@@ -79,13 +77,15 @@ def pack_segment(
                     failures.append(Failure(sample.index, sample.path, "image-unreadable", reason))
         finally:
             os.close(root)
-        data = buffer.view()
-        crc32 = isal_zlib.crc32(data)
+        value = checksum.of(buffer.view())
     except BaseException:
         writer.fail(segment.number)
         raise
-    writer.write(segment.number, data)
-    return PackedSegment(lengths, crc32, failures)
+    if len(buffer) < segment.min_bytes:
+        writer.discard(segment.number, buffer)
+        return PackedSegment(lengths, value, failures)
+    receipts = writer.write(segment.number, buffer, value)
+    return PackedSegment(lengths, value, failures, receipts)
 
 
 def _unchanged(sample: Sample, root: int, buffer: RecordBuffer) -> int:

@@ -30,6 +30,15 @@ def _interrupts_for_us_alone() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def workers(jobs: int | None, tasks: int) -> int:
+    """How many work at the same time on so many tasks; ``jobs`` None means all cores."""
+    if jobs is None:
+        import joblib
+
+        jobs = joblib.cpu_count()
+    return max(min(jobs, tasks), 1)
+
+
 def run(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
@@ -53,7 +62,7 @@ def run(
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     settings: dict[str, object] = {
-        "n_jobs": min(jobs or joblib.cpu_count(), count),
+        "n_jobs": workers(jobs, count),
         "backend": backend,
         "batch_size": 1,
         "max_nbytes": None,  # a segment's description travels as it is, not through a file
@@ -62,7 +71,7 @@ def run(
         settings["idle_worker_timeout"] = _IDLE_SECONDS
     calls = (joblib.delayed(function)(task) for task in tasks)
     try:
-        workers = joblib.Parallel(return_as="generator", **settings)
+        pool = joblib.Parallel(return_as="generator", **settings)
     except ValueError as error:
         if "return_as" not in str(error):
             raise ConfigError(f"backend: {error}") from error
@@ -70,7 +79,7 @@ def run(
         yield from joblib.Parallel(**settings)(calls)
         return
     with _interrupts_for_us_alone():
-        results = workers(calls)
+        results = pool(calls)
     finished = False
     try:
         yield from results

@@ -60,7 +60,7 @@ class RecordBuffer:
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:
-        self._memory = _private_memory(max(capacity, mmap.PAGESIZE))
+        self._memory: mmap.mmap | bytearray = self._allocate(max(capacity, mmap.PAGESIZE))
         self._end = 0
         self._image = 0
 
@@ -136,14 +136,16 @@ class RecordBuffer:
 
     def _reserve(self, room: int) -> None:
         if self._end + room > len(self._memory):
-            grown = _private_memory(max(self._end + room, len(self._memory) * 5 // 4))
-            grown[: self._end] = memoryview(self._memory)[: self._end]
-            self._memory = grown
+            self._grow(max(self._end + room, len(self._memory) * 5 // 4))
 
+    def _grow(self, size: int) -> None:
+        grown = self._allocate(size)
+        grown[: self._end] = memoryview(self._memory)[: self._end]
+        self._memory = grown
 
-def _private_memory(size: int) -> mmap.mmap:
-    # the default is memory shared with forked workers, which would all build in one buffer
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    def _allocate(self, size: int) -> mmap.mmap | bytearray:
+        # the default is memory shared with forked workers, which would all build in one buffer
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def encode_record(id: int, label: Sequence[float] | Float32, image: bytes) -> bytes:

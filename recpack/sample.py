@@ -186,6 +186,10 @@ class Samples:
         """``image_bytes`` in the order of the output."""
         return self.image_bytes if self.order is None else self.image_bytes[self.order]
 
+    def needs(self) -> npt.NDArray[np.uint8]:
+        """``treatments`` in the order of the output."""
+        return self.treatments if self.order is None else self.treatments[self.order]
+
     def slice(self, start: int, stop: int) -> Samples:
         """Samples ``start`` to ``stop`` of the output: small enough to send to a worker."""
         if self.order is not None:

@@ -63,6 +63,11 @@ class Texts(Sequence[str]):
         blob = b"".join(part._blob for part in parts)
         return cls()._set(blob, np.concatenate((np.zeros(1, np.int64), *bounds)))
 
+    @property
+    def blob(self) -> bytes:
+        """All of them end to end."""
+        return self._blob
+
     def take(self, order: npt.NDArray[np.int64]) -> Texts:
         """The texts at these positions, in this order."""
         blob, bounds = gather(np.frombuffer(self._blob, np.uint8), self._bounds, order)

@@ -9,14 +9,14 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
 
+from recpack.config import MAX_SEGMENT
 from recpack.errors import RecordError
 from recpack.labels import assemble_labels
-from recpack.manifest import Manifest, RecFile, crc32_text, describe
-from recpack.recordio import RecordBuffer, format_index
+from recpack.manifest import Manifest, RecFile, describe
+from recpack.recordio import format_index
 from recpack.sample import Samples
-from recpack.sinks.base import INDEX, Sink
+from recpack.sinks.base import INDEX, Sink, Written, WrittenSegment
 from recpack.sinks.file import FileSink
 from recpack.texts import Texts
 
@@ -41,17 +41,17 @@ class RecordWriter:
         self._sink = output if isinstance(output, Sink) else FileSink(output, overwrite=overwrite)
         self._classes = tuple(classes)
         self._segment_size = segment_size
-        self._buffer = RecordBuffer()
         self._labels: list[npt.NDArray[np.float32]] = []
         self._offsets = [0]
-        self._crc32 = 0
-        self._segment = 0
+        self._segments: list[WrittenSegment] = []
+        self._receipts: dict[int, str] = {}
         self.manifest: Manifest | None = None
 
     def __enter__(self) -> Self:
         self._sink.__enter__()
         # segments come in order from one thread, so the writer needs no more than their count
         self._writer = self._sink.open(1 << 20)
+        self._buffer = self._writer.buffer(self._segment_size)
         return self
 
     def __exit__(
@@ -88,6 +88,8 @@ class RecordWriter:
         self._labels.append(vector)
         if len(self._buffer) >= self._segment_size:
             self._flush()
+            self._buffer = self._writer.buffer(self._segment_size)
+            self._room_for_all()
         return len(self._labels) - 1
 
     @staticmethod
@@ -115,16 +117,23 @@ class RecordWriter:
         return vector
 
     def _flush(self) -> None:
-        data = self._buffer.view()
-        self._crc32 = isal_zlib.crc32(data, self._crc32)
-        self._writer.write(self._segment, data)
-        self._segment += 1
-        self._buffer.clear()
+        value = self._sink.checksum.of(self._buffer.view())
+        segment = WrittenSegment(len(self._segments), len(self._buffer), value)
+        self._segments.append(segment)
+        self._receipts |= self._writer.write(segment.number, self._buffer, value)
+
+    def _room_for_all(self) -> None:
+        """Where segments are counted, later ones are larger: how many records come is not known."""
+        most = self._sink.max_segments
+        if most is not None and len(self._segments) % (most // 10) == 0:
+            self._segment_size = min(2 * self._segment_size, MAX_SEGMENT)
 
     def _publish(self) -> None:
         if not self._labels:
             raise RecordError("nothing was written: a .rec without records is of no use")
         self._flush()
+        self._receipts |= self._writer.drain()
+        written = Written(self._sink.checksum, self._segments, self._receipts)
         count = len(self._labels)
         samples = Samples(
             "",
@@ -138,9 +147,15 @@ class RecordWriter:
         rec: RecFile = {
             "name": self._sink.name,
             "bytes": self._offsets[-1],
-            "checksum": crc32_text(self._crc32),
+            "checksum": written.checksum.text(written.value),
         }
-        manifest = describe(samples, self._classes, [], None, rec)
+        described = describe(samples, self._classes, [], None, rec)
+        made: list[Manifest] = []
+
+        def manifest(etag: str | None) -> str:
+            made.append(described.proven_by(etag))
+            return made[0].to_json()
+
         index = format_index(range(count), self._offsets[:-1])
-        self._sink.publish(self._offsets[-1], {INDEX: index}, manifest.to_json)
-        self.manifest = manifest
+        self._sink.publish(written, {INDEX: index}, manifest)
+        self.manifest = made[0]

@@ -279,10 +279,12 @@ def test_segments_cover_the_samples_in_order(tmp_path: Path, size: int) -> None:
 
     table = parse_rows((tmp_path / "a.lst").read_text().splitlines(), str(tmp_path))
     lengths = expected_lengths(table)
-    found = list(segments(table, plan_cuts(table, size)))
+    cuts = plan_cuts(lengths, size)
+    found = list(segments(table, cuts, np.add.reduceat(lengths, cuts[:-1]).tolist()))
     assert [p for s in found for p in s.samples.paths] == list(table.paths)
     assert [s.number for s in found] == list(range(len(found)))
     sizes = [int(expected_lengths(s.samples).sum()) for s in found]
+    assert [s.room for s in found] == sizes
     assert sum(sizes) == lengths.sum()
     assert all(n <= size or len(s.samples) == 1 for n, s in zip(sizes, found, strict=True))
     assert len(found) == {1: 20, 1 << 30: 1}.get(size, len(found))

@@ -8,12 +8,27 @@ from pathlib import Path
 
 import pytest
 
+from recpack.checksums import Checksum
 from recpack.errors import SinkError
+from recpack.recordio import RecordBuffer
+from recpack.sinks.base import Written, WrittenSegment
 from recpack.sinks.file import FileSegmentWriter, FileSink
 
 
+def filled(data: bytes) -> RecordBuffer:
+    """A buffer of any bytes, where a worker's holds records."""
+    buffer = RecordBuffer()
+    buffer._memory[: len(data)] = data
+    buffer._end = len(data)
+    return buffer
+
+
+def written(size: int) -> Written:
+    return Written(Checksum.CRC32, [WrittenSegment(0, size, 0)])
+
+
 def publish(sink: FileSink, size: int) -> None:
-    sink.publish(size, {".idx": ["i\n"], ".lst": ["l\n"]}, lambda: "{}\n")
+    sink.publish(written(size), {".idx": ["i\n"], ".lst": ["l\n"]}, lambda _: "{}\n")
 
 
 def names(folder: Path) -> list[str]:
@@ -28,7 +43,7 @@ def test_segments_in_any_order_of_writing(tmp_path: Path) -> None:
     with FileSink(tmp_path / "a.rec") as sink:
         writer = sink.open(len(parts))
         threads = [
-            threading.Thread(target=writer.write, args=(n, memoryview(part)))
+            threading.Thread(target=writer.write, args=(n, filled(part), 0))
             for n, part in enumerate(parts)
         ]
         for thread in reversed(threads):
@@ -44,14 +59,14 @@ def test_segments_in_any_order_of_writing(tmp_path: Path) -> None:
 
 def test_leaving_without_publishing_leaves_nothing(tmp_path: Path) -> None:
     with FileSink(tmp_path / "deep" / "a.rec") as sink:
-        sink.open(1).write(0, memoryview(b"x"))
+        sink.open(1).write(0, filled(b"x"), 0)
     assert names(tmp_path / "deep") == []
     sink.abort()
 
 
 def test_bytes_that_did_not_arrive_are_noticed(tmp_path: Path) -> None:
     with FileSink(tmp_path / "a.rec") as sink:
-        sink.open(1).write(0, memoryview(b"x"))
+        sink.open(1).write(0, filled(b"x"), 0)
         with pytest.raises(SinkError, match="1 bytes arrived, 2 were packed"):
             publish(sink, 2)
     assert names(tmp_path) == []
@@ -63,7 +78,7 @@ def test_a_failed_segment_stops_the_ones_behind_it(tmp_path: Path) -> None:
         writer.fail(0)
         for number in (1, 2):
             with pytest.raises(SinkError, match="an earlier segment failed"):
-                writer.write(number, memoryview(b"x"))
+                writer.write(number, filled(b"x"), 0)
 
 
 @pytest.mark.parametrize("how", ["abort", "die"])
@@ -79,7 +94,7 @@ def test_nobody_waits_for_a_run_that_has_ended(
 
     def wait() -> None:
         try:
-            writer.write(1, memoryview(b"x"))
+            writer.write(1, filled(b"x"), 0)
         except SinkError as error:
             caught.append(error)
 
@@ -98,7 +113,7 @@ def test_nobody_waits_for_a_run_that_has_ended(
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     with FileSink(tmp_path / "a.rec") as sink:
-        sink.open(1).write(0, memoryview(b"x"))
+        sink.open(1).write(0, filled(b"x"), 0)
         with (
             pytest.raises(SinkError, match="another run is writing it"),
             FileSink(tmp_path / "a.rec"),
@@ -114,7 +129,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / "a.rec.recpack-offsets").write_text("left")
     (tmp_path / "b.rec.recpack-partial").write_text("another output's")
     with FileSink(tmp_path / "a.rec") as sink:
-        sink.open(1).write(0, memoryview(b"new"))
+        sink.open(1).write(0, filled(b"new"), 0)
         publish(sink, 3)
     assert names(tmp_path) == [*ALL, "b.rec.recpack-partial"]
     assert (tmp_path / "a.rec").read_bytes() == b"new"
@@ -124,7 +139,7 @@ def test_a_run_killed_between_its_renames_is_no_output(tmp_path: Path) -> None:
     (tmp_path / "a.rec").write_text("complete, but without its manifest")
     (tmp_path / "a.json.recpack-partial").write_text("{}")
     with FileSink(tmp_path / "a.rec") as sink:
-        sink.open(1).write(0, memoryview(b"new"))
+        sink.open(1).write(0, filled(b"new"), 0)
         publish(sink, 3)
     assert (tmp_path / "a.rec").read_bytes() == b"new"
 
@@ -147,9 +162,9 @@ def test_whatever_exists_is_kept(tmp_path: Path, name: str) -> None:
         FileSink(tmp_path / "a.rec").__enter__()
     assert names(tmp_path) == [name]
     with FileSink(tmp_path / "a.rec", overwrite=True) as sink:
-        sink.open(1).write(0, memoryview(b"new"))
+        sink.open(1).write(0, filled(b"new"), 0)
         assert (tmp_path / name).read_text() == "mine"
-        sink.publish(3, {".idx": ["i\n"]}, lambda: "{}\n")
+        sink.publish(written(3), {".idx": ["i\n"]}, lambda _: "{}\n")
     assert names(tmp_path) == ["a.idx", "a.json", "a.rec"]
 
 

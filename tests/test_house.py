@@ -14,11 +14,12 @@ import recpack
 ROOT = Path(recpack.__file__).parent
 
 LEVELS = [
-    {"errors", "texts", "progress", "distributions"},
+    {"errors", "texts", "progress", "distributions", "checksums"},
     {"sample", "problems"},
     {"config", "files"},
-    {"labels", "recordio", "image", "boxes", "voc", "devkit", "sinks.base"},
-    {"lst", "plan", "reader", "sinks.file", "sinks.memory", "manifest", "parallel"},
+    {"labels", "recordio", "image", "boxes", "voc", "devkit"},
+    {"lst", "plan", "reader", "manifest", "parallel", "sinks.base"},
+    {"sinks.file", "sinks.memory"},
     {"judge", "duplicates", "split"},
     {"packer", "scan", "writer", "inspection", "demo"},
     {"assembly"},

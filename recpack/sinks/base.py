@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from typing import NamedTuple
 
+from recpack.checksums import Checksum
 from recpack.files import Closing
+from recpack.recordio import RecordBuffer
 
 LIST, INDEX, MANIFEST = ".lst", ".idx", ".json"
 QUARANTINE = ".quarantine.tsv"
@@ -14,11 +19,72 @@ COMPANIONS = (INDEX, LIST, QUARANTINE)
 """Suffixes of the files that stand beside a ``.rec``; the manifest comes after all of them."""
 
 
-class SegmentWriter(Protocol):
+class WrittenSegment(NamedTuple):
+    """One segment of a finished ``.rec``: its number, its bytes and their checksum."""
+
+    number: int
+    size: int
+    checksum: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """All segments of a ``.rec`` in order. ``receipts``: what the destination answered for each
+    segment by number, where it answers at all."""
+
+    checksum: Checksum
+    segments: Sequence[WrittenSegment]
+    receipts: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the ``.rec``."""
+        return sum(segment.size for segment in self.segments)
+
+    @cached_property
+    def value(self) -> int:
+        """The checksum of the ``.rec``, combined from those of its segments."""
+        return reduce(
+            lambda value, segment: self.checksum.combine(value, segment.checksum, segment.size),
+            self.segments,
+            0,
+        )
+
+
+Receipts = Mapping[int, str]
+"""Segment number → what the destination answered for it."""
+
+_local = threading.local()
+
+
+class SegmentWriter(ABC):
     """A worker's end of a sink: small, picklable where workers are processes."""
 
-    def write(self, number: int, data: memoryview) -> None:
-        """Put a segment's bytes into their place; may wait for the segment before it."""
+    def buffer(self, room: int) -> RecordBuffer:
+        """An empty buffer for the next segment, which is expected to take so many bytes; each
+        goes to ``write`` or ``discard``. This one is the thread's own, used again and again."""
+        try:
+            buffer: RecordBuffer = _local.buffer
+            buffer.clear()
+        except AttributeError:
+            # pages that are never touched cost nothing, a buffer that grows exists twice
+            buffer = _local.buffer = RecordBuffer(room * 5 // 4)
+        return buffer
+
+    @abstractmethod
+    def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
+        """Put a segment into its place, or see that it gets there; may wait for the one before.
+
+        The buffer is the writer's from here on. Returns the receipts that came in since the last
+        call in this process, also of other segments.
+        """
+
+    def discard(self, number: int, buffer: RecordBuffer) -> None:
+        """Give back a buffer whose segment is not to be written."""
+
+    def drain(self) -> Receipts:
+        """Wait until all that this process wrote has arrived, and return the receipts left."""
+        return {}
 
     def fail(self, number: int) -> None:
         """Say that this segment will never come, so that nobody waits for it."""
@@ -33,20 +99,35 @@ class Sink(Closing):
 
     in_process = False
     """Whether the workers must share this process's memory."""
+    min_segment = 0
+    """Bytes that every segment but the last must have."""
+    max_segments: int | None = None
+    """Segments that a ``.rec`` may have."""
+    gives_receipts = False
+    """Whether each segment must have a receipt before the ``.rec`` can be published."""
+    checksum = Checksum.CRC32
+    """The algorithm of the segments' checksums, and of the whole."""
 
     name: str
     """The ``.rec``'s own name, without any folder."""
 
     @abstractmethod
-    def open(self, segments: int) -> SegmentWriter:
-        """Get ready for so many segments. Opening again forgets what was written so far."""
+    def open(
+        self, segments: int, *, workers: int = 1, plan: Callable[[], Mapping[str, str]] = dict
+    ) -> SegmentWriter:
+        """Get ready for so many segments from so many workers. Opening again forgets what was
+        written so far. ``plan`` tells all that shapes the bytes, as digests by topic."""
 
     @abstractmethod
     def publish(
-        self, size: int, companions: Mapping[str, Iterable[str]], manifest: Callable[[], str]
+        self,
+        written: Written,
+        companions: Mapping[str, Iterable[str]],
+        manifest: Callable[[str | None], str],
     ) -> None:
-        """Check that ``size`` bytes arrived, then publish them, the companions (lines by suffix)
-        and the manifest, which is asked for when the companions are written."""
+        """Check that everything arrived, then publish it, the companions (lines by suffix) and the
+        manifest, which is asked for when the companions are written; its argument is the ETag
+        that proves the ``.rec`` where the destination keeps no checksum."""
 
     @abstractmethod
     def abort(self) -> None:

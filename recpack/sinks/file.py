@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Self
 
 from recpack.errors import SinkError
-from recpack.sinks.base import COMPANIONS, MANIFEST, Sink
+from recpack.recordio import RecordBuffer
+from recpack.sinks.base import (
+    COMPANIONS,
+    MANIFEST,
+    Receipts,
+    SegmentWriter,
+    Sink,
+    Written,
+)
 
 PARTIAL = ".recpack-partial"
 OFFSETS = ".recpack-offsets"
@@ -68,7 +76,10 @@ class FileSink(Sink):
             raise
         return self
 
-    def open(self, segments: int) -> FileSegmentWriter:
+    def open(
+        self, segments: int, *, workers: int = 1, plan: Callable[[], Mapping[str, str]] = dict
+    ) -> FileSegmentWriter:
+        del workers, plan
         offsets = self._temporary(".rec", OFFSETS)
         try:
             os.ftruncate(self._lock, 0)
@@ -81,23 +92,26 @@ class FileSink(Sink):
         return FileSegmentWriter(os.fspath(self._temporary(".rec")), os.fspath(offsets))
 
     def publish(
-        self, size: int, companions: Mapping[str, Iterable[str]], manifest: Callable[[], str]
+        self,
+        written: Written,
+        companions: Mapping[str, Iterable[str]],
+        manifest: Callable[[str | None], str],
     ) -> None:
         try:
-            arrived = os.fstat(self._lock).st_size
+            arrived, size = os.fstat(self._lock).st_size, written.size
             if arrived != size:
                 raise SinkError(f"{self.path}: {arrived:,} bytes arrived, {size:,} were packed")
             os.fsync(self._lock)
-            written = [suffix for suffix in self._suffixes if suffix in companions]
-            for suffix in written:
+            present = [suffix for suffix in self._suffixes if suffix in companions]
+            for suffix in present:
                 _write_synced(self._temporary(suffix), companions[suffix])
-            _write_synced(self._temporary(MANIFEST), [manifest()])
+            _write_synced(self._temporary(MANIFEST), [manifest(None)])
             # without its manifest an older output no longer looks finished while names change
             self.path.with_suffix(MANIFEST).unlink(missing_ok=True)
             for suffix in self._suffixes:
-                if suffix not in written:
+                if suffix not in present:
                     self.path.with_suffix(suffix).unlink(missing_ok=True)
-            for suffix in (".rec", *written, MANIFEST):
+            for suffix in (".rec", *present, MANIFEST):
                 self._temporary(suffix).rename(self.path.with_suffix(suffix))
             _sync_folder(self.path.parent)
         except OSError as error:
@@ -212,13 +226,15 @@ def _is_file(descriptor: int, path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class FileSegmentWriter:
+class FileSegmentWriter(SegmentWriter):
     """A worker's end of a ``FileSink``: two names."""
 
     partial: str
     offsets: str
 
-    def write(self, number: int, data: memoryview) -> None:
+    def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
+        del checksum
+        data = buffer.view()
         offsets = os.open(self.offsets, os.O_RDWR)
         try:
             start = self._await_offset(offsets, number)
@@ -234,6 +250,7 @@ class FileSegmentWriter:
             raise SinkError(f"{self.partial}: can't be written: {error.strerror}") from error
         finally:
             os.close(output)
+        return {}
 
     def fail(self, number: int) -> None:
         with suppress(FileNotFoundError):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from recpack.errors import SinkError
-from recpack.sinks.base import MANIFEST, Sink
+from recpack.recordio import RecordBuffer
+from recpack.sinks.base import MANIFEST, Receipts, SegmentWriter, Sink, Written
 
 
-class MemorySink(Sink):
+class MemorySink(Sink, SegmentWriter):
     """``files`` maps suffixes (``.rec``, ``.idx``, ``.lst``, ``.json``) to bytes once published.
 
     Workers are threads of this process.
@@ -21,27 +22,31 @@ class MemorySink(Sink):
         self.files: dict[str, bytes] = {}
         self._segments: dict[int, bytes] = {}
 
-    def open(self, segments: int) -> MemorySink:
-        del segments
+    def open(
+        self, segments: int, *, workers: int = 1, plan: Callable[[], Mapping[str, str]] = dict
+    ) -> MemorySink:
+        del segments, workers, plan
         self._segments.clear()
         return self
 
-    def write(self, number: int, data: memoryview) -> None:
-        self._segments[number] = bytes(data)
-
-    def fail(self, number: int) -> None:
-        del number
+    def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
+        del checksum
+        self._segments[number] = bytes(buffer.view())
+        return {}
 
     def publish(
-        self, size: int, companions: Mapping[str, Iterable[str]], manifest: Callable[[], str]
+        self,
+        written: Written,
+        companions: Mapping[str, Iterable[str]],
+        manifest: Callable[[str | None], str],
     ) -> None:
-        data = b"".join(data for _, data in sorted(self._segments.items()))
-        if len(data) != size:
-            raise SinkError(f"{len(data):,} bytes arrived in memory, {size:,} were packed")
+        data = b"".join(self._segments[segment.number] for segment in written.segments)
+        if len(data) != written.size:
+            raise SinkError(f"{len(data):,} bytes arrived in memory, {written.size:,} were packed")
         self.files = {".rec": data} | {
             suffix: "".join(lines).encode() for suffix, lines in companions.items()
         }
-        self.files[MANIFEST] = manifest().encode()
+        self.files[MANIFEST] = manifest(None).encode()
         self._segments.clear()
 
     def abort(self) -> None:
