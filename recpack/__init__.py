@@ -16,6 +16,8 @@ _HOMES = {
     "Check": "checking",
     "convert": "conversion",
     "write_list": "conversion",
+    "verify": "verification",
+    "Verification": "verification",
     "pack": "conversion",
     "Result": "assembly",
     "Options": "config",
@@ -29,6 +31,7 @@ _HOMES = {
     "VOC_CLASSES": "sample",
     "FileSink": "sinks.file",
     "MemorySink": "sinks.memory",
+    "S3Sink": "sinks.s3",
     "RecpackError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
@@ -64,6 +67,9 @@ if TYPE_CHECKING:
     from recpack.sample import ClassMap as ClassMap
     from recpack.sinks.file import FileSink as FileSink
     from recpack.sinks.memory import MemorySink as MemorySink
+    from recpack.sinks.s3 import S3Sink as S3Sink
+    from recpack.verification import Verification as Verification
+    from recpack.verification import verify as verify
     from recpack.writer import RecordWriter as RecordWriter
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -160,7 +160,12 @@ class _Packing:
         self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
         self._workers = workers(options.jobs, len(self._cuts) - 1)
         self._receipts: dict[int, str] = {}
-        self._writer = sink.open(len(self._cuts) - 1, workers=self._workers, plan=self._fingerprint)
+        self._writer = sink.open(
+            len(self._cuts) - 1,
+            workers=self._workers,
+            lasting=options.backend != "multiprocessing",
+            plan=self._fingerprint,
+        )
 
     def pack(self) -> list[PackedSegment]:
         """All segments in order; those that came out too small for the sink are not in it."""

@@ -55,15 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(outcome, ensure_ascii=False))
         sys.stdout.flush()
         return int(args.code)
-    except KeyboardInterrupt:
-        return _failed(args, "interrupted; nothing is left that looks finished", 130)
+    except KeyboardInterrupt as error:
+        return _failed(args, error, "interrupted; nothing is left that looks finished", 130)
     except ConfigError as error:
-        return _failed(args, str(error), 2)
+        return _failed(args, error, str(error), 2)
     except DataError as error:
         problems = [problem.as_dict() for problem in error.problems]
-        return _failed(args, str(error), 1, problems)
+        return _failed(args, error, str(error), 1, problems)
     except RecpackError as error:
-        return _failed(args, str(error), 1)
+        return _failed(args, error, str(error), 1)
     except BrokenPipeError:
         # whoever read our output has gone; Python must not complain again when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,9 +76,15 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _failed(
-    args: argparse.Namespace, message: str, code: int, problems: Sequence[object] = ()
+    args: argparse.Namespace,
+    error: BaseException,
+    message: str,
+    code: int,
+    problems: Sequence[object] = (),
 ) -> int:
     print(f"recpack {args.command}: {message}", file=sys.stderr)
+    for note in getattr(error, "__notes__", ()):
+        print(f"recpack {args.command}: {note}", file=sys.stderr)
     if args.json:
         print(json.dumps({"error": message, "problems": list(problems)}, ensure_ascii=False))
     return code
@@ -113,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "recpack convert VOCdevkit out/train.rec --year 2007,2012 --set trainval",
     )  # fmt: skip
     convert.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
-    convert.add_argument("output", metavar="OUT.rec", help="file to write")
+    convert.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
     rows = command(
         "list", commands.run_list, "write only the rows of a devkit",
         "recpack list VOCdevkit train.lst --year 2007 --precision 4 --no-shuffle",
@@ -126,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     pack.add_argument("list", metavar="LIST", help=".lst file")
     pack.add_argument("root", metavar="ROOT", help="folder that the list's paths are relative to")
-    pack.add_argument("output", metavar="OUT.rec", help="file to write")
+    pack.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
     check = command(
         "check", commands.run_check, "find everything that is wrong with a devkit, write nothing",
         "recpack check VOCdevkit --year 2007 --report check.html",
@@ -139,8 +145,26 @@ def _parser() -> argparse.ArgumentParser:
         "inspect", commands.run_inspect, "show what is in a .rec",
         "recpack inspect train.rec --record 0",
     )  # fmt: skip
-    inspect.add_argument("rec", metavar="REC", help=".rec file")
+    inspect.add_argument("rec", metavar="REC", help=".rec file, path or s3://…")
     inspect.add_argument("--record", type=int, metavar="N", help="show the record at position N")
+    verify = command(
+        "verify", commands.run_verify, "compare a .rec with its manifest",
+        "recpack verify s3://bucket/prefix/train/train.rec",
+    )  # fmt: skip
+    verify.add_argument("rec", metavar="REC", help=".rec file, path or s3://…")
+    verify.add_argument(
+        "--deep", action="store_true",
+        help="read all of it, also on S3, where the stored checksum is compared by default",
+    )  # fmt: skip
+    cleanup = command(
+        "s3-cleanup", commands.run_s3_cleanup,
+        "abort the uploads that killed runs left open below an S3 prefix (and those of runs that "
+        "are still going)",
+        "recpack s3-cleanup s3://bucket/prefix --dry-run",
+    )  # fmt: skip
+    cleanup.add_argument("prefix", metavar="PREFIX", help="s3://bucket/prefix")
+    cleanup.add_argument("--all", action="store_true", help="also uploads that others began")
+    cleanup.add_argument("--dry-run", action="store_true", help="list them, abort nothing")
     demo = command(
         "demo", commands.run_demo, "make a small devkit, convert it, read it back",
         "recpack demo recpack-demo",
@@ -163,6 +187,10 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (convert, pack):
         _image_options(sub)
     rows.add_argument("--center-crop", action="store_true", help="as convert --center-crop")
+    for sub in (convert, pack):
+        _upload_options(sub)
+    for sub in (rows, check, inspect, verify, cleanup):
+        _access_options(sub)
     for sub in (convert, rows, pack):
         _run_options(sub)
         sub.add_argument("--report", metavar="FILE.json", help="write all problems to a file")
@@ -264,6 +292,36 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         help="bytes that a worker packs at a time (default: %(default)s)",
     )  # fmt: skip
     group.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+
+def _access_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("S3 (credentials come from AWS's usual places)")
+    group.add_argument("--endpoint-url", metavar="URL", help="another store than AWS")
+    group.add_argument(
+        "--requester-pays", action="store_true", help="pay for requests to a bucket that asks it"
+    )
+    return group
+
+
+def _upload_options(parser: argparse.ArgumentParser) -> None:
+    group = _access_options(parser)
+    group.add_argument(
+        "--resume", action="store_true",
+        help="continue an interrupted upload; if this one fails, leave it to be continued",
+    )  # fmt: skip
+    group.add_argument(
+        "--uploads", type=int, default=16, metavar="N",
+        help="requests in flight in all (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--checksum", choices=("crc32", "crc64nvme", "none"), default="crc32",
+        help="sent with each part and kept with the object (default: crc32)",
+    )  # fmt: skip
+    group.add_argument("--storage-class", metavar="CLASS", help="of the .rec")
+    group.add_argument(
+        "--sse", choices=("AES256", "aws:kms", "aws:kms:dsse"), help="encryption at rest"
+    )
+    group.add_argument("--kms-key-id", metavar="KEY", help="of aws:kms")
 
 
 def _worker_options(group: argparse._ArgumentGroup) -> None:

@@ -13,17 +13,21 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recpack.errors import ConfigError, DataError
+from recpack.errors import ConfigError, DataError, SinkError
 
 if TYPE_CHECKING:
     from recpack.assembly import Result
     from recpack.config import Options
     from recpack.manifest import Manifest
     from recpack.problems import Problem
+
+
+def _access(args: argparse.Namespace) -> dict[str, Any]:
+    return {"endpoint_url": args.endpoint_url, "requester_pays": args.requester_pays}
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -107,13 +111,15 @@ def run_check(args: argparse.Namespace) -> object:
 def _converted(args: argparse.Namespace, result: Result) -> object:
     parts = result.parts or [result]
     if not (args.quiet or args.json):
+        from recpack.config import SPLIT_NAMES
+        from recpack.conversion import part_path
         from recpack.report import problem_lines
         from recpack.terminal import print_table
 
         done = "would write" if getattr(args, "dry_run", False) else "wrote"
-        for part in parts:
-            name = part.manifest.rec["name"] or Path(args.output).name
-            print_table([(done, os.fspath(Path(args.output).with_name(name)))])
+        for part, name in zip(parts, SPLIT_NAMES, strict=False):
+            place = part_path(args.output, name) if result.parts else args.output
+            print_table([(done, place)])
             print_table(_manifest_rows(part.manifest))
         if result.problems:
             for line in problem_lines(result.problems):
@@ -151,7 +157,7 @@ def run_inspect(args: argparse.Namespace) -> object:
     from recpack.terminal import print_table, progress_bar
 
     with progress_bar(args.quiet or args.json) as progress:
-        found = inspect_rec(args.rec, progress)
+        found = inspect_rec(args.rec, progress, **_access(args))
 
     if not (args.quiet or args.json):
         rows = [
@@ -175,18 +181,20 @@ def run_inspect(args: argparse.Namespace) -> object:
 
 
 def _inspect_record(args: argparse.Namespace) -> object:
-    from recpack.inspection import class_name, image_header, manifest_beside
+    from recpack.inspection import class_name, image_header
     from recpack.labels import detection_widths
+    from recpack.manifest import manifest_beside
     from recpack.reader import RecordReader
+    from recpack.s3.access import Access
 
-    with RecordReader(args.rec) as records:
+    with RecordReader(args.rec, **_access(args)) as records:
         try:
             record = records[args.record]
         except IndexError:
             raise DataError(
                 f"{args.rec}: no record {args.record}; there are {len(records):,}, from 0"
             ) from None
-    manifest = manifest_beside(args.rec)
+    manifest = manifest_beside(args.rec, Access(**_access(args)))
     header = image_header(record)
     boxes = record.boxes.tolist() if detection_widths(record.label) else []
     outcome = {
@@ -224,6 +232,50 @@ def _inspect_record(args: argparse.Namespace) -> object:
 def _finite(values: list[float]) -> list[float | None]:
     """JSON knows no NaN and no infinity, which only a damaged record has."""
     return [value if math.isfinite(value) else None for value in values]
+
+
+def run_verify(args: argparse.Namespace) -> object:
+    from recpack.terminal import print_table, progress_bar
+    from recpack.verification import verify
+
+    with progress_bar(args.quiet or args.json) as progress:
+        found = verify(args.rec, deep=args.deep, progress=progress, **_access(args))
+    if not (args.quiet or args.json):
+        how = {
+            "read": "every byte was read",
+            "checksum": "the checksum that the store keeps of it",
+            "etag": "its ETag, as the store keeps no checksum",
+        }[found.proof]
+        rows = [("sound", args.rec), ("bytes", f"{found.bytes:,}"), ("proof", how)]
+        if found.records is not None:
+            rows.append(("records", f"{found.records:,}"))
+        if found.checksum is not None:
+            rows.append(("checksum", found.checksum))
+        print_table(rows)
+    return found.as_dict()
+
+
+def run_s3_cleanup(args: argparse.Namespace) -> object:
+    from recpack.s3.access import PREFLIGHT_PATIENCE, Access
+    from recpack.s3.cleanup import clean_up
+
+    access = Access(**_access(args), patience=PREFLIGHT_PATIENCE)
+    try:
+        found = clean_up(args.prefix, access, others=args.all, dry_run=args.dry_run)
+    except OSError as error:
+        raise SinkError(f"{args.prefix}: {error}") from error
+    if not (args.quiet or args.json):
+        for upload in found:
+            done = "aborted" if upload.aborted else "open" if args.dry_run else "left"
+            whose = "" if upload.own else ", not begun by recpack"
+            print(
+                f"{done}  {upload.location}  {upload.bytes:,} bytes since {upload.initiated}{whose}"
+            )
+        if not found:
+            print("no open uploads")
+        elif not (args.dry_run or all(upload.aborted for upload in found)):
+            print("--all aborts those of others too")
+    return [asdict(upload) for upload in found]
 
 
 def run_demo(args: argparse.Namespace) -> object:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recpack.errors import ConfigError
+from recpack.s3.access import Access
 from recpack.sample import ClassMap, class_map
 
 _UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
@@ -70,7 +71,8 @@ class Options:
     file, ``a,b,c``, a sequence of names or a mapping name → id; None is ``voc`` for a devkit, and
     the ids themselves for a list. ``shuffle`` is a seed, or None
     (or False) for the order of the devkit. ``jobs`` None means all cores. ``segment_size`` takes
-    bytes or ``16MiB``. Raises ConfigError listing everything that is wrong.
+    bytes or ``16MiB``. For those of S3 see ``recpack.S3Sink``. Raises ConfigError listing
+    everything that is wrong.
     """
 
     year: str | Sequence[str] | None = None
@@ -99,6 +101,14 @@ class Options:
     segment_size: int | str = 16 << 20
     overwrite: bool = False
     dry_run: bool = False
+    endpoint_url: str | None = None
+    requester_pays: bool = False
+    uploads: int = 16
+    checksum: str = "crc32"
+    storage_class: str | None = None
+    sse: str | None = None
+    kms_key_id: str | None = None
+    resume: bool = False
 
     class_map: ClassMap | None = field(init=False, repr=False)
     """The classes named; None when they are learnt from the data."""
@@ -110,9 +120,10 @@ class Options:
             if not holds:
                 wrong.append(text)
 
-        def choose(name: str, *choices: str) -> None:
+        def choose(name: str, *choices: str | None) -> None:
             value = getattr(self, name)
-            demand(value in choices, f"{name}: {value!r} is none of {', '.join(choices)}")
+            named = ", ".join(filter(None, choices))
+            demand(value in choices, f"{name}: {value!r} is none of {named}")
 
         choose("difficult", "keep", "drop", "column")
         choose("box_policy", "repair", "drop", "error")
@@ -125,6 +136,15 @@ class Options:
             self.precision is None or 1 <= self.precision <= 6,
             f"precision: {self.precision} decimals; 1 to 6, or none for full float32 precision",
         )
+        choose("checksum", "crc32", "crc64nvme", "none")
+        choose("sse", None, "AES256", "aws:kms", "aws:kms:dsse")
+        if self.kms_key_id is not None and self.sse is None:
+            object.__setattr__(self, "sse", "aws:kms")
+        demand(
+            self.kms_key_id is None or self.sse != "AES256",
+            "kms_key_id: sse AES256 has no key of yours; take aws:kms",
+        )
+        demand(1 <= self.uploads <= 256, f"uploads: {self.uploads}; 1 to 256 in flight")
         demand(self.resize >= 0, f"resize: {self.resize} pixels; 0 keeps the size")
         if self.quality is not None:
             low, high = (1, 100) if self.encoding == "jpg" else (0, 9)
@@ -178,6 +198,11 @@ class Options:
     def changes_images(self) -> bool:
         """Whether every image is decoded and encoded anew."""
         return bool(self.reencode or self.resize or self.center_crop)
+
+    @property
+    def access(self) -> Access:
+        """How S3 is reached."""
+        return Access(self.endpoint_url, self.requester_pays)
 
     @property
     def segment_bytes(self) -> int:

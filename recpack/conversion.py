@@ -22,6 +22,7 @@ from recpack.lst import CheckedLines, format_rows, parse_rows
 from recpack.manifest import RecFile, describe
 from recpack.plan import expected_lengths
 from recpack.problems import Problem, summary
+from recpack.s3.location import is_s3
 from recpack.sample import Int64, Samples
 from recpack.scan import ScanResult, scan_devkit
 from recpack.sinks.base import LIST, Sink
@@ -59,6 +60,14 @@ def convert(
     segment_size: int | str = 16 << 20,
     overwrite: bool = False,
     dry_run: bool = False,
+    endpoint_url: str | None = None,
+    requester_pays: bool = False,
+    uploads: int = 16,
+    checksum: str = "crc32",
+    storage_class: str | None = None,
+    sse: str | None = None,
+    kms_key_id: str | None = None,
+    resume: bool = False,
     progress: Watch = None,
 ) -> Result:
     """Convert a Pascal VOC devkit into a ``.rec`` with its ``.idx``, ``.lst`` and manifest.
@@ -102,6 +111,14 @@ def convert(
         segment_size=segment_size,
         overwrite=overwrite,
         dry_run=dry_run,
+        endpoint_url=endpoint_url,
+        requester_pays=requester_pays,
+        uploads=uploads,
+        checksum=checksum,
+        storage_class=storage_class,
+        sse=sse,
+        kms_key_id=kms_key_id,
+        resume=resume,
     )
     return convert_devkit(devkit, output, options, progress)
 
@@ -207,8 +224,24 @@ def _sink(
 ) -> Sink:
     if isinstance(output, Sink):
         return output
-    if os.fspath(output).startswith("s3://"):
-        raise ConfigError(f"{os.fspath(output)}: output to S3 is not supported; name a local file")
+    if is_s3(output):
+        from recpack.sinks.s3 import S3Sink
+
+        return S3Sink(
+            os.fspath(output),
+            endpoint_url=options.endpoint_url,
+            requester_pays=options.requester_pays,
+            uploads=options.uploads,
+            checksum=options.checksum,
+            storage_class=options.storage_class,
+            sse=options.sse,
+            kms_key_id=options.kms_key_id,
+            overwrite=options.overwrite,
+            resume=options.resume,
+        )
+    for name in ("storage_class", "sse", "kms_key_id", "resume"):
+        if getattr(options, name):
+            raise ConfigError(f"{name}: only for an output on S3, and {output} is none")
     return FileSink(output, overwrite=options.overwrite, spare=spare)
 
 
@@ -253,9 +286,16 @@ def _sinks(output: str | os.PathLike[str] | Sink, options: Options) -> list[Sink
         return [_sink(output, options)]
     if isinstance(output, Sink):
         raise ConfigError("split: its outputs are named after a path; give one, not a sink")
-    path = Path(output)
     names = SPLIT_NAMES[: len(parse_fractions(options.split))]
-    return [_sink(path.with_name(f"{path.stem}_{name}{path.suffix}"), options) for name in names]
+    return [_sink(part_path(output, name), options) for name in names]
+
+
+def part_path(output: str | os.PathLike[str], name: str) -> str:
+    """Where a part of a split goes: ``x.rec`` → ``x_train.rec``, and on S3 ``train/x_train.rec``,
+    because a channel's prefix must not hold another channel's ``.rec``."""
+    folder, file = os.path.split(os.fspath(output))
+    stem, suffix = os.path.splitext(file)
+    return os.path.join(folder, name if is_s3(output) else "", f"{stem}_{name}{suffix}")
 
 
 def _refuse(problems: list[Problem], options: Options, classes: Sequence[str] = ()) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +12,12 @@ from recpack.distributions import Spread
 from recpack.errors import ImageError
 from recpack.image import ImageHeader, read_header
 from recpack.labels import detection_widths
-from recpack.manifest import Manifest
+from recpack.manifest import Manifest, manifest_beside
+from recpack.places import Place, base_name
 from recpack.progress import Progress
 from recpack.reader import RecordReader
 from recpack.recordio import Record
+from recpack.s3.access import Access
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,6 @@ def image_header(record: Record) -> ImageHeader | None:
         return None
 
 
-def manifest_beside(path: str | os.PathLike[str]) -> Manifest | None:
-    """The manifest that stands beside a ``.rec``, if any."""
-    beside = Path(path).with_suffix(".json")
-    return Manifest.read(beside) if beside.is_file() else None
-
-
 def class_name(id_: float, manifest: Manifest | None) -> str:
     """A class's name by the manifest, else the number that the label has."""
     if manifest is not None and 0 <= id_ < len(manifest.classes) and id_ == int(id_):
@@ -72,9 +66,14 @@ def class_name(id_: float, manifest: Manifest | None) -> str:
 
 
 def inspect_rec(
-    path: str | os.PathLike[str], progress: Callable[[Progress], None] | None = None
+    path: Place,
+    progress: Callable[[Progress], None] | None = None,
+    *,
+    endpoint_url: str | None = None,
+    requester_pays: bool = False,
 ) -> Inspection:
-    """Walk a ``.rec`` once. Raises RecordError, with the byte offset, where it is broken."""
+    """Walk a ``.rec`` once, by path or ``s3://…``. Raises RecordError, with the byte offset,
+    where it is broken."""
     widths: list[int] = []
     objects: list[int] = []
     sizes: list[int] = []
@@ -82,8 +81,8 @@ def inspect_rec(
     kinds: Counter[str] = Counter()
     ids: Counter[float] = Counter()
     scalar = 0
-    manifest = manifest_beside(path)
-    with RecordReader(path) as records:
+    manifest = manifest_beside(path, Access(endpoint_url, requester_pays))
+    with RecordReader(path, endpoint_url=endpoint_url, requester_pays=requester_pays) as records:
         for record in records:
             widths.append(len(record.label))
             sizes.append(len(record.image_bytes))
@@ -103,7 +102,7 @@ def inspect_rec(
         size = records.size
     table = np.array(pixels, np.int64).reshape(-1, 2)
     return Inspection(
-        name=Path(path).name,
+        name=base_name(path),
         bytes=size,
         records=len(widths),
         objects_total=sum(ids.values()),

@@ -8,10 +8,8 @@ the number of workers.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from recpack import __version__
@@ -19,7 +17,9 @@ from recpack.checksums import Checksum
 from recpack.config import Options
 from recpack.errors import ConfigError, DataError
 from recpack.labels import label_shape
+from recpack.places import Place, companion, read_bytes
 from recpack.problems import Problem, counted
+from recpack.s3.access import Access
 from recpack.sample import Samples
 
 FORMAT_VERSION = 1
@@ -86,12 +86,22 @@ class Manifest:
             raise ValueError(f"the manifest's fields are not those of version 1: {error}") from None
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Manifest:
-        """Read a manifest file; DataError naming it when that fails."""
+    def read(cls, path: Place, access: Access | None = None) -> Manifest:
+        """Read a manifest by path or ``s3://…``; DataError naming it when that fails."""
         try:
-            return cls.from_json(Path(path).read_text("utf-8"))
+            return cls.from_json(read_bytes(path, access or Access()).decode())
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: {error}") from error
+
+
+def manifest_beside(rec: Place, access: Access | None = None) -> Manifest | None:
+    """The manifest of a ``.rec``, if there is one where its companions are."""
+    try:
+        return Manifest.read(companion(rec, ".json"), access)
+    except DataError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def describe(

@@ -5,21 +5,47 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import overload
+from typing import Protocol, overload
 
 import numpy as np
 
 from recpack.errors import RecordError
 from recpack.files import Closing
+from recpack.places import Place, companion, read_bytes
 from recpack.recordio import Record, decode_payload, join_parts, locate_record, parse_index
+from recpack.s3.access import Access
+from recpack.s3.location import is_s3, parse_location
 from recpack.sample import Int64
+
+
+class RecordFile(Protocol):
+    """Positioned reads of a file of ``size`` bytes."""
+
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
+
+    def close(self) -> None:
+        """May be called twice."""
+
+
+def open_file(path: Place, access: Access, *, mapped: bool = True) -> RecordFile:
+    """A file by path or ``s3://…``; RecordError when it can't be opened."""
+    try:
+        if is_s3(path):
+            from recpack.s3.file import RemoteFile
+
+            return RemoteFile(access, parse_location(path))
+        return LocalFile(path, mapped=mapped)
+    except OSError as error:
+        raise RecordError(f"{os.fspath(path)}: {error.strerror}") from error
 
 
 class LocalFile:
     """Positioned reads of one file, memory-mapped or by ``pread``."""
 
-    def __init__(self, path: Path, *, mapped: bool) -> None:
+    def __init__(self, path: Place, *, mapped: bool) -> None:
         self._descriptor = os.open(path, os.O_RDONLY)
         self.size = os.fstat(self._descriptor).st_size
         self._map: mmap.mmap | None = None
@@ -27,7 +53,6 @@ class LocalFile:
             self._map = mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
         if self._map is not None:
             return self._map[offset : offset + length]
         pieces = []
@@ -45,36 +70,39 @@ class LocalFile:
 
 
 class RecordReader(Closing):
-    """The records of a ``.rec`` file.
+    """The records of a ``.rec`` file, by path or ``s3://…``.
 
     Iteration goes through the file in order and needs no index. ``reader[i]`` is the record at
     position ``i`` (negative counts from the end), ``reader[a:b]`` a list, ``reader.read_key(k)``
-    the record with key ``k`` in the index. The index is the ``.idx`` beside the file, or
-    ``index``; without one the file is walked once, header by header, and keys are record ids.
+    the record with key ``k`` in the index. The index is the ``.idx`` beside the file (on S3 under
+    the sibling ``_recpack/``), or ``index``; without one the file is walked once, header by
+    header, and keys are record ids.
 
     ``mapped=False`` reads with ``pread`` instead of a memory map (for file systems where a map is
-    slow, or files that another program may cut short).
+    slow, or files that another program may cut short). ``endpoint_url`` and ``requester_pays``
+    are for S3, which is read in ranges, ahead of an iteration.
 
     Raises RecordError, with the byte offset, where the file breaks its format.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: Place,
         *,
-        index: str | os.PathLike[str] | None = None,
+        index: Place | None = None,
         mapped: bool = True,
+        endpoint_url: str | None = None,
+        requester_pays: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self._index_path = Path(index) if index else self.path.with_suffix(".idx")
-        if index and not self._index_path.is_file():
-            raise RecordError(f"{index}: no such index file")
-        try:
-            self._file = LocalFile(self.path, mapped=mapped)
-        except OSError as error:
-            raise RecordError(f"{self.path}: {error.strerror}") from error
+        self.path = os.fspath(path)
+        self._access = Access(endpoint_url, requester_pays)
+        self._index_path = os.fspath(index or companion(path, ".idx"))
+        self._file = open_file(path, self._access, mapped=mapped)
         self._index: tuple[Int64, Int64] | None = None
         self._positions: dict[int, int] | None = None
+        if index and self.index() is None:
+            self.close()
+            raise RecordError(f"{index}: no such index file")
 
     def close(self) -> None:
         """Close the file; may be called twice."""
@@ -123,19 +151,27 @@ class RecordReader(Closing):
         try:
             parts = locate_record(self._file.read, offset, self._file.size)
             return decode_payload(join_parts(self._file.read, parts), offset), parts[-1].end
+        except OSError as error:
+            raise RecordError(f"{self.path}: {error}", offset) from error
         except RecordError as error:
             raise RecordError(f"{self.path}: {error}", error.offset) from None
 
-    def _load_index(self) -> tuple[Int64, Int64]:
+    def index(self) -> tuple[Int64, Int64] | None:
+        """Keys and offsets of the index file, each int64 of shape (records,); None without one."""
         if self._index is None:
-            if self._index_path.is_file():
-                try:
-                    text = self._index_path.read_text("ascii")
-                    self._index = parse_index(text)
-                except (RecordError, UnicodeDecodeError) as error:
-                    raise RecordError(f"{self._index_path}: {error}") from None
-            else:
-                pairs = [(record.id, record.offset) for record in self]
-                table = np.array(pairs, np.uint64).reshape(-1, 2).astype(np.int64)
-                self._index = table[:, 0], table[:, 1]
+            try:
+                text = read_bytes(self._index_path, self._access).decode("ascii")
+                self._index = parse_index(text)
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+            except (OSError, RecordError, UnicodeDecodeError) as error:
+                raise RecordError(f"{self._index_path}: {error}") from None
+        return self._index
+
+    def _load_index(self) -> tuple[Int64, Int64]:
+        if self._index is None and self.index() is None:
+            pairs = [(record.id, record.offset) for record in self]
+            table = np.array(pairs, np.uint64).reshape(-1, 2).astype(np.int64)
+            self._index = table[:, 0], table[:, 1]
+        assert self._index is not None
         return self._index

@@ -15,6 +15,7 @@ from recpack.errors import RecordError
 from recpack.labels import assemble_labels
 from recpack.manifest import Manifest, RecFile, describe
 from recpack.recordio import format_index
+from recpack.s3.location import is_s3
 from recpack.sample import Samples
 from recpack.sinks.base import INDEX, Sink, Written, WrittenSegment
 from recpack.sinks.file import FileSink
@@ -22,12 +23,13 @@ from recpack.texts import Texts
 
 
 class RecordWriter:
-    """Write records to ``output``, a path that ends in ``.rec`` or a sink.
+    """Write records to ``output``, a path or ``s3://…`` that ends in ``.rec``, or a sink.
 
     Ids are 0, 1, … in the order of writing. Leaving the ``with`` block publishes the ``.rec``,
     its ``.idx`` and manifest; an exception in it leaves nothing behind. ``classes`` names the
     classes in the manifest, in the order of their ids; without it they are named by their ids.
-    Memory: one segment of ``segment_size`` bytes, and the labels.
+    Memory: one segment of ``segment_size`` bytes, and the labels (on S3 as ``S3Sink`` says, with
+    one worker, and larger segments after every thousand).
     """
 
     def __init__(
@@ -38,7 +40,14 @@ class RecordWriter:
         overwrite: bool = False,
         segment_size: int = 16 << 20,
     ) -> None:
-        self._sink = output if isinstance(output, Sink) else FileSink(output, overwrite=overwrite)
+        if isinstance(output, Sink):
+            self._sink = output
+        elif is_s3(output):
+            from recpack.sinks.s3 import S3Sink
+
+            self._sink = S3Sink(os.fspath(output), overwrite=overwrite)
+        else:
+            self._sink = FileSink(output, overwrite=overwrite)
         self._classes = tuple(classes)
         self._segment_size = segment_size
         self._labels: list[npt.NDArray[np.float32]] = []

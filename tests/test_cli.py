@@ -85,7 +85,7 @@ def test_quiet_prints_nothing(
     [
         (["convert", "nowhere", "a.rec"], 1, "nowhere: no such folder"),
         (["convert", "DEVKIT", "a.txt"], 1, "must end in .rec"),
-        (["convert", "DEVKIT", "s3://bucket/a.rec"], 2, "not supported"),
+        (["convert", "DEVKIT", "s3:///a.rec"], 2, "write s3://bucket/key"),
         (["convert", "DEVKIT", "a.rec", "--year", "1999"], 1, "no folder VOC1999; there are years"),
         (["convert", "DEVKIT", "a.rec", "--set", "nope"], 1, "choose with --set from: trainval"),
         (["convert", "DEVKIT", "a.rec", "--classes", "dog,dog"], 2, "named twice: dog"),

@@ -113,10 +113,16 @@ class Sink(Closing):
 
     @abstractmethod
     def open(
-        self, segments: int, *, workers: int = 1, plan: Callable[[], Mapping[str, str]] = dict
+        self,
+        segments: int,
+        *,
+        workers: int = 1,
+        lasting: bool = True,
+        plan: Callable[[], Mapping[str, str]] = dict,
     ) -> SegmentWriter:
         """Get ready for so many segments from so many workers. Opening again forgets what was
-        written so far. ``plan`` tells all that shapes the bytes, as digests by topic."""
+        written so far. ``lasting``: workers live on between the calls that are made of them.
+        ``plan`` tells all that shapes the bytes, as digests by topic."""
 
     @abstractmethod
     def publish(

@@ -77,9 +77,14 @@ class FileSink(Sink):
         return self
 
     def open(
-        self, segments: int, *, workers: int = 1, plan: Callable[[], Mapping[str, str]] = dict
+        self,
+        segments: int,
+        *,
+        workers: int = 1,
+        lasting: bool = True,
+        plan: Callable[[], Mapping[str, str]] = dict,
     ) -> FileSegmentWriter:
-        del workers, plan
+        del workers, lasting, plan
         offsets = self._temporary(".rec", OFFSETS)
         try:
             os.ftruncate(self._lock, 0)

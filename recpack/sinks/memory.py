@@ -23,9 +23,14 @@ class MemorySink(Sink, SegmentWriter):
         self._segments: dict[int, bytes] = {}
 
     def open(
-        self, segments: int, *, workers: int = 1, plan: Callable[[], Mapping[str, str]] = dict
+        self,
+        segments: int,
+        *,
+        workers: int = 1,
+        lasting: bool = True,
+        plan: Callable[[], Mapping[str, str]] = dict,
     ) -> MemorySink:
-        del segments, workers, plan
+        del segments, workers, lasting, plan
         self._segments.clear()
         return self
 

@@ -1,0 +1,119 @@
+"""How a store is reached: boto3's clients, tuned for large bodies."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from recpack import __version__
+
+Outcome = TypeVar("Outcome")
+
+PREFLIGHT_PATIENCE = 10.0
+"""Seconds that a store has to answer before any work begins."""
+
+_CONNECTIONS = 256
+_UNPAID = frozenset({"head_bucket", "create_bucket"})
+
+_clients: dict[tuple[int, Access], Any] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Access:
+    """A store and how patient to be with it; picklable, because it holds no credentials: each
+    process finds them through boto3's chain.
+
+    ``endpoint_url`` None means AWS, or what AWS_ENDPOINT_URL says. ``patience``: seconds for
+    which a request is repeated after its first failure.
+    """
+
+    endpoint_url: str | None = None
+    requester_pays: bool = False
+    patience: float = 300.0
+
+    def client(self) -> Any:
+        """This process's boto3 client, made once: its connections are shared by all threads."""
+        key = (os.getpid(), self)
+        with _lock:
+            if key not in _clients:
+                _clients[key] = self._new_client()
+            return _clients[key]
+
+    def attempt(
+        self,
+        work: Callable[[Any], Outcome],
+        *,
+        patience: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> Outcome:
+        """What ``work`` makes of a client, repeated while that may help; raises S3Error."""
+        from recpack.s3.retry import patiently  # botocore, which only users of S3 should pay for
+
+        return patiently(
+            lambda: work(self.client()),
+            patience=self.patience if patience is None else patience,
+            renew=self._renew,
+            stop=stop,
+        )
+
+    def call(
+        self,
+        operation: str,
+        *,
+        patience: float | None = None,
+        stop: threading.Event | None = None,
+        **parameters: Any,
+    ) -> dict[str, Any]:
+        """One request of boto3's that name."""
+        if self.requester_pays and operation not in _UNPAID:
+            parameters["RequestPayer"] = "requester"
+        return self.attempt(
+            lambda client: getattr(client, operation)(**parameters), patience=patience, stop=stop
+        )
+
+    def _renew(self) -> None:
+        """Ask the chain for credentials anew; files and variables may have changed."""
+        with _lock:
+            _clients.pop((os.getpid(), self), None)
+
+    def _new_client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        def made(*, signed: bool) -> Any:
+            config = Config(
+                # a checksum of our own goes with every part; the default would add a second one
+                # in a trailer, which several stores reject
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                connect_timeout=10,
+                read_timeout=60,
+                tcp_keepalive=True,
+                max_pool_connections=_CONNECTIONS,
+                s3={"payload_signing_enabled": signed},
+                user_agent_extra=f"recpack/{__version__}",
+            )
+            return session.client("s3", endpoint_url=self.endpoint_url, config=config)
+
+        session = boto3.session.Session()
+        client = made(signed=False)
+        # a SHA-256 of every body costs more than sending it; TLS proves the body already
+        return client if _is_safe(client.meta.endpoint_url) else made(signed=True)
+
+
+def _is_safe(url: str) -> bool:
+    """Whether nobody on the way can change a body."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    return parts.scheme == "https" or loopback

@@ -1,0 +1,169 @@
+"""Whole objects: describe, read, write, delete, list."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+from recpack.checksums import Checksum
+from recpack.s3.access import Access
+from recpack.s3.location import Location
+from recpack.s3.retry import DamagedError
+
+CHUNK = 16 << 20
+"""Bytes of a long text that are in memory at a time."""
+
+
+class Head(NamedTuple):
+    """What a store tells of an object. ``checksums``: those of the whole object by algorithm."""
+
+    size: int
+    etag: str
+    checksums: dict[Checksum, str]
+    modified: datetime
+
+
+def checksum_field(checksum: Checksum) -> str:
+    """The name that requests and answers have for it: ``ChecksumCRC32``."""
+    return f"Checksum{checksum.name}"
+
+
+def head(access: Access, location: Location, *, patience: float | None = None) -> Head:
+    """Describe an object; S3NotFoundError when there is none."""
+    answer = access.call(
+        "head_object", Bucket=location.bucket, Key=location.key, ChecksumMode="ENABLED",
+        patience=patience,
+    )  # fmt: skip
+    whole = answer.get("ChecksumType") == "FULL_OBJECT"
+    checksums = {
+        checksum: answer[checksum_field(checksum)]
+        for checksum in Checksum
+        if whole and checksum_field(checksum) in answer
+    }
+    etag = answer.get("ETag", "").strip('"')
+    return Head(int(answer["ContentLength"]), etag, checksums, answer["LastModified"])
+
+
+def read(
+    access: Access,
+    location: Location,
+    start: int = 0,
+    length: int | None = None,
+    *,
+    etag: str | None = None,
+    patience: float | None = None,
+) -> bytes:
+    """``length`` bytes of an object from ``start``, or all of it. With ``etag`` it must still be
+    that object."""
+    parameters: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
+    if length is not None:
+        parameters["Range"] = f"bytes={start}-{start + length - 1}"
+    if etag:
+        parameters["IfMatch"] = f'"{etag}"'
+    if access.requester_pays:
+        parameters["RequestPayer"] = "requester"
+
+    def get(client: Any) -> bytes:
+        answer = client.get_object(**parameters)
+        data: bytes = answer["Body"].read()
+        if len(data) != (answer["ContentLength"] if length is None else length):
+            raise DamagedError(f"{location}: {len(data):,} bytes came, {length:,} were asked for")
+        return data
+
+    return access.attempt(get, patience=patience)
+
+
+def checksum_of(access: Access, location: Location, found: Head, checksum: Checksum) -> int:
+    """The checksum of an object's bytes, read back."""
+    value = 0
+    for start in range(0, found.size, CHUNK):
+        length = min(CHUNK, found.size - start)
+        value = checksum.of(read(access, location, start, length, etag=found.etag), value)
+    return value
+
+
+def put(
+    access: Access,
+    location: Location,
+    data: bytes | bytearray,
+    *,
+    checked: bool = True,
+    patience: float | None = None,
+    **parameters: Any,
+) -> None:
+    """Write a small object, ``checked`` with its CRC-32."""
+    data = bytearray(data)  # boto3 asks the store before it sends bytes, which takes another turn
+    if checked:
+        parameters["ChecksumCRC32"] = Checksum.CRC32.base64(Checksum.CRC32.of(data))
+    access.call(
+        "put_object", Bucket=location.bucket, Key=location.key, Body=data, patience=patience,
+        **parameters,
+    )  # fmt: skip
+
+
+def put_lines(
+    access: Access,
+    location: Location,
+    lines: Iterable[str],
+    *,
+    checked: bool = True,
+    **parameters: Any,
+) -> None:
+    """Write a text of any length; no more than a few ``CHUNK`` of it are in memory."""
+    chunks = _chunks(lines)
+    first, second = next(chunks), next(chunks, None)
+    if second is None:
+        put(access, location, first, checked=checked, **parameters)
+        return
+    place: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
+    place["UploadId"] = access.call("create_multipart_upload", **place, **parameters)["UploadId"]
+    try:
+        parts = []
+        for number, chunk in enumerate(chain((first, second), chunks), 1):
+            md5 = hashlib.md5(chunk, usedforsecurity=False).digest()
+            answer = access.call(
+                "upload_part", **place, PartNumber=number, Body=chunk,
+                ContentMD5=base64.b64encode(md5).decode(),
+            )  # fmt: skip
+            parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        access.call("complete_multipart_upload", **place, MultipartUpload={"Parts": parts})
+    except BaseException:
+        access.call("abort_multipart_upload", **place)
+        raise
+
+
+def delete(access: Access, location: Location, *, patience: float | None = None) -> None:
+    """Delete an object, if it is there."""
+    access.call("delete_object", Bucket=location.bucket, Key=location.key, patience=patience)
+
+
+def listed(access: Access, prefix: Location, *, deep: bool = False) -> Iterator[tuple[str, int]]:
+    """The objects whose keys begin with ``prefix``: the rest of each key, and its bytes. Unless
+    ``deep``, those behind a further ``/`` are one entry that ends in it, of -1 bytes."""
+    parameters: dict[str, Any] = {"Bucket": prefix.bucket, "Prefix": prefix.key}
+    if not deep:
+        parameters["Delimiter"] = "/"
+    while True:
+        page = access.call("list_objects_v2", **parameters)
+        for item in page.get("Contents", ()):
+            yield item["Key"][len(prefix.key) :], int(item["Size"])
+        for item in page.get("CommonPrefixes", ()):
+            yield item["Prefix"][len(prefix.key) :], -1
+        if not page.get("IsTruncated"):
+            return
+        parameters["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _chunks(lines: Iterable[str]) -> Iterator[bytearray]:
+    """At least one chunk, which may be empty."""
+    chunk = bytearray()
+    for line in lines:
+        if len(chunk) >= CHUNK:
+            yield chunk
+            chunk = bytearray()
+        chunk += line.encode(errors="surrogateescape")
+    yield chunk

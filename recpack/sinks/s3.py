@@ -1,0 +1,367 @@
+"""A ``.rec`` that is a multipart upload: segments are its parts, sent by the workers themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from recpack.checksums import Checksum
+from recpack.errors import SinkError
+from recpack.recordio import RecordBuffer
+from recpack.s3.access import PREFLIGHT_PATIENCE, Access
+from recpack.s3.location import Location, parse_location
+from recpack.s3.objects import checksum_field, checksum_of, delete, head, put_lines
+from recpack.s3.retry import S3Error, S3NotFoundError
+from recpack.s3.uploads import MARKER, Marker, abort_upload, marked_uploads, read_marker
+from recpack.sinks.base import COMPANIONS, MANIFEST, Receipts, SegmentWriter, Sink, Written
+from recpack.sinks.uploader import MD5, Upload, UploadWriter
+
+MIN_PART = 5 << 20
+MAX_PARTS = 10_000
+
+_MEANT_FOR_ANOTHER = {"NoSuchUpload", "PreconditionFailed", "412"}
+"""What a second ``complete`` is told when the first one was applied and its answer was lost."""
+
+
+class S3Sink(Sink):
+    """``s3://bucket/prefix/train/train.rec``, its companions under ``prefix/_recpack/``.
+
+    Memory of a run: ``(workers + uploads) × part size``, beside the metadata. A part is a segment:
+    of ``segment_size``, and larger where 10,000 parts would not hold the ``.rec``.
+
+    A small object, the marker ``_recpack/train.upload.json``, stands from before the upload begins
+    until it is published or aborted; it tells ``resume`` and ``recpack s3-cleanup`` whose the
+    upload is and what is to be in it. Without ``resume``, an upload that an earlier run left is
+    aborted and begun anew; with it, a failure leaves the upload open.
+
+    ``uploads``: requests in flight, in all workers together · ``checksum``: ``crc32``,
+    ``crc64nvme``, or ``none`` for a store that refuses them (parts are then compared by MD5) ·
+    ``storage_class`` of the ``.rec`` · ``sse``, ``kms_key_id``: encryption of all objects ·
+    ``patience``: seconds for which a request is repeated after its first failure. Credentials
+    come from boto3's chain.
+    """
+
+    min_segment = MIN_PART
+    max_segments = MAX_PARTS
+    gives_receipts = True
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        endpoint_url: str | None = None,
+        requester_pays: bool = False,
+        uploads: int = 16,
+        checksum: str = "crc32",
+        storage_class: str | None = None,
+        sse: str | None = None,
+        kms_key_id: str | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
+        patience: float = 300.0,
+    ) -> None:
+        self.location = parse_location(url)
+        self.name = self.location.key.rpartition("/")[2]
+        if not self.name.removesuffix(".rec") or not self.name.endswith(".rec"):
+            raise SinkError(f"{url}: the output's name must end in .rec")
+        self.checksum = Checksum.CRC32 if checksum == "none" else Checksum(checksum)
+        self._checked = checksum != "none"
+        self._access = Access(endpoint_url, requester_pays, patience)
+        self._uploads = uploads
+        encryption = {"ServerSideEncryption": sse, "SSEKMSKeyId": kms_key_id}
+        self._encryption = {name: value for name, value in encryption.items() if value}
+        self._creation = dict(self._encryption)
+        if storage_class:
+            self._creation["StorageClass"] = storage_class
+        if self._checked:
+            self._creation |= {
+                "ChecksumAlgorithm": self.checksum.name,
+                "ChecksumType": "FULL_OBJECT",
+            }
+        self._overwrite, self._resume = overwrite, resume
+        self._marked = self._opened = self._published = False
+        self._resumed: Marker | None = None
+        self._upload: Upload | None = None
+        self._writer: UploadWriter | None = None
+        self._objects: list[Location] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._preflight()
+        except BaseException as error:
+            self._leave(error)
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        del kind, trace
+        self._leave(error)
+
+    def open(
+        self,
+        segments: int,
+        *,
+        workers: int = 1,
+        lasting: bool = True,
+        plan: Callable[[], Mapping[str, str]] = dict,
+    ) -> SegmentWriter:
+        del segments
+        whole_plan = {"upload options": json.dumps(self._creation), **plan()}
+        try:
+            again, self._opened = self._opened, True
+            resumed = self._continue(whole_plan)
+            if again:
+                self._end_upload()
+                self._begin()
+            if self._upload is None:
+                return _AlreadyThere()
+            self._mark(self._upload.id, whole_plan)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._writer = UploadWriter(self._upload, self._uploads, workers, lasting, resumed)
+        self._writer.coordinate()
+        return self._writer
+
+    def publish(
+        self,
+        written: Written,
+        companions: Mapping[str, Iterable[str]],
+        manifest: Callable[[str | None], str],
+    ) -> None:
+        try:
+            if self._overwrite:
+                # without its manifest an older output no longer looks finished
+                delete(self._access, self.location.companion(MANIFEST))
+            if self._upload is not None:
+                self._complete(self._upload, written)
+            etag = self._prove(written)
+            for suffix in COMPANIONS:
+                if suffix in companions:
+                    self._put(suffix, companions[suffix])
+                elif self._overwrite:
+                    delete(self._access, self.location.companion(suffix))
+            self._put(MANIFEST, [manifest(etag)])
+            self._published = True
+            self._dismiss_writer()
+            delete(self._access, self.location.companion(MARKER))
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def abort(self) -> None:
+        """End the upload, unless it is to be resumed, and remove what is not wholly published.
+        Raises S3Error when the store does not let it."""
+        if not self._marked or self._published:
+            return
+        self._dismiss_writer()
+        if self._kept:
+            return
+        self._end_upload()
+        for location in self._objects:
+            delete(self._access, location)
+        delete(self._access, self.location.companion(MARKER))
+        self._marked = False
+
+    @property
+    def _kept(self) -> bool:
+        return self._resume and (self._opened or self._resumed is not None)
+
+    def _preflight(self) -> None:
+        """Find out in seconds whether the output can be written, and claim it."""
+        patience = min(PREFLIGHT_PATIENCE, self._access.patience)
+        self._access.call("head_bucket", Bucket=self.location.bucket, patience=patience)
+        places = [self.location.companion(suffix) for suffix in (*COMPANIONS, MANIFEST)]
+        present = [place for place in (self.location, *places) if self._exists(place, patience)]
+        finished = places[-1] in present
+        marker = read_marker(self._access, self.location, patience=patience)
+        if marker is not None and not finished:
+            left = marked_uploads(self._access, self.location, marker)
+            if self._resume and marker.plan:
+                self._marked, self._resumed = True, marker
+                return
+            if not left:
+                # it was completed, and the run was killed before the manifest: they are its own
+                self._remove(present)
+                present = []
+        if present and not self._overwrite:
+            raise SinkError(
+                f"{present[0]} exists; choose another name or replace it with --overwrite"
+            )
+        if marker is not None:
+            for upload in marked_uploads(self._access, self.location, marker):
+                abort_upload(self._access, self.location, upload.id)
+        self._begin(patience)
+
+    def _exists(self, location: Location, patience: float) -> bool:
+        try:
+            head(self._access, location, patience=patience)
+        except S3NotFoundError:
+            return False
+        except S3Error as error:
+            if error.code != "403":
+                raise
+            return False  # so it is told where listing is not allowed; completing finds out
+        return True
+
+    def _begin(self, patience: float | None = None) -> None:
+        self._mark(None, {}, patience)
+        place: dict[str, Any] = {"Bucket": self.location.bucket, "Key": self.location.key}
+        parameters = place | self._creation
+        try:
+            answer = self._access.call("create_multipart_upload", patience=patience, **parameters)
+        except S3Error as error:
+            if self._checked and error.code in ("InvalidArgument", "InvalidRequest",
+                                                "NotImplemented"):  # fmt: skip
+                hint = "; if the store keeps no checksums, use --checksum none"
+                raise S3Error(f"{error}{hint}", error.code) from error
+            raise
+        self._upload = Upload(
+            self._access, self.location, answer["UploadId"], self.checksum, self._checked
+        )
+
+    def _continue(self, plan: Mapping[str, str]) -> bool:
+        """Take up the upload that an earlier run left, if there is one."""
+        marker, self._resumed = self._resumed, None
+        if marker is None:
+            return False
+        changed = [topic for topic in plan if marker.plan.get(topic) != plan[topic]]
+        if changed:
+            self._resumed = marker  # it stays as it is
+            raise SinkError(
+                f"{self.location}: can't be resumed: the {' and the '.join(changed)} changed "
+                "since the upload began; run without --resume to start over"
+            )
+        left = marked_uploads(self._access, self.location, marker)
+        if left:
+            self._upload = Upload(
+                self._access, self.location, left[0].id, self.checksum, self._checked
+            )
+        elif not self._exists(self.location, self._access.patience):
+            self._begin()  # nothing of it is left; where the object is, it only needs publishing
+        return bool(left)
+
+    def _complete(self, upload: Upload, written: Written) -> None:
+        parts = []
+        for segment in written.segments:
+            part = {"PartNumber": segment.number + 1, "ETag": written.receipts[segment.number]}
+            if self._checked:
+                part[checksum_field(self.checksum)] = self.checksum.base64(segment.checksum)
+            parts.append(part)
+        parameters: dict[str, Any] = {"MultipartUpload": {"Parts": parts}}
+        if self._checked:
+            parameters[checksum_field(self.checksum)] = self.checksum.base64(written.value)
+            parameters |= {"ChecksumType": "FULL_OBJECT", "MpuObjectSize": written.size}
+        if not self._overwrite:
+            parameters["IfNoneMatch"] = "*"
+            self._objects.append(self.location)  # also if this is interrupted half way
+        try:
+            upload.call("complete_multipart_upload", **parameters)
+        except S3Error as error:
+            # it may be this very object that is in the way; whose it is, the proof tells
+            try:
+                if error.code not in _MEANT_FOR_ANOTHER:
+                    raise
+                self._prove(written)
+            except (SinkError, S3Error):
+                self._objects.clear()
+                if error.code not in ("PreconditionFailed", "412"):
+                    raise error from None
+                raise SinkError(
+                    f"{self.location} was written by somebody else in the meantime; choose "
+                    "another name or replace it with --overwrite"
+                ) from error
+        self._objects = [self.location]
+
+    def _prove(self, written: Written) -> str | None:
+        """Demand that the object is what was packed; returns its ETag where nothing better than
+        that can be compared later."""
+        found = head(self._access, self.location)
+        if found.size != written.size:
+            raise SinkError(
+                f"{self.location}: it has {found.size:,} bytes, {written.size:,} were packed"
+            )
+        stored = found.checksums.get(self.checksum)
+        if stored is None and found.etag == _etag_of_etags(written):
+            return found.etag
+        if stored is None:
+            value = checksum_of(self._access, self.location, found, self.checksum)
+            stored = self.checksum.base64(value)
+        if stored != self.checksum.base64(written.value):
+            raise SinkError(
+                f"{self.location}: its {self.checksum.value} is {stored}, "
+                f"{self.checksum.base64(written.value)} was packed"
+            )
+        return None if found.checksums else found.etag
+
+    def _put(self, suffix: str, lines: Iterable[str]) -> None:
+        place = self.location.companion(suffix)
+        self._objects.append(place)
+        put_lines(self._access, place, lines, checked=self._checked, **self._encryption)
+
+    def _mark(
+        self, upload_id: str | None, plan: Mapping[str, str], patience: float | None = None
+    ) -> None:
+        self._marked = True
+        Marker(self.location.key, upload_id, plan).write(
+            self._access, self.location, checked=self._checked, patience=patience,
+            **self._encryption,
+        )  # fmt: skip
+
+    def _end_upload(self) -> None:
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            abort_upload(self._access, self.location, upload.id)
+
+    def _dismiss_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.dismiss()
+
+    def _remove(self, places: Iterable[Location]) -> None:
+        for place in places:
+            delete(self._access, place)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Abort; what stands in the way of that is added to the error that led here."""
+        try:
+            self.abort()
+        except OSError as failure:
+            if error is None:
+                raise self._failed(failure) from failure
+            error.add_note(
+                f"{self.location}: the upload could not be aborted: {failure}; run "
+                f"recpack s3-cleanup {self.location}"
+            )
+        if error is not None and self._marked and self._kept and not self._published:
+            error.add_note(
+                f"{self.location}: the upload is kept; run again with --resume, or abort it with "
+                f"recpack s3-cleanup {self.location}"
+            )
+
+    def _failed(self, error: OSError) -> SinkError:
+        return SinkError(f"{self.location}: {error}")
+
+
+class _AlreadyThere(SegmentWriter):
+    """Where an earlier run completed the upload: packed again for its checksums, not sent."""
+
+    def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
+        del buffer, checksum
+        return {number: ""}
+
+
+def _etag_of_etags(written: Written) -> str | None:
+    """The ETag of an upload whose parts' ETags are their MD5."""
+    etags = [written.receipts[segment.number] for segment in written.segments]
+    if not all(MD5.fullmatch(etag) for etag in etags):
+        return None
+    digest = hashlib.md5(b"".join(map(bytes.fromhex, etags)), usedforsecurity=False)
+    return f"{digest.hexdigest()}-{len(etags)}"
