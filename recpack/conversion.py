@@ -16,7 +16,7 @@ from recpack.config import SPLIT_NAMES, Options, parse_fractions
 from recpack.devkit import open_devkit
 from recpack.duplicates import duplicate_groups
 from recpack.errors import ConfigError, DataError, ListError, SinkError
-from recpack.files import Folder, UnsafePathError, text_lines
+from recpack.files import UnsafePathError, text_lines
 from recpack.labels import detection_widths
 from recpack.lst import CheckedLines, format_rows, parse_rows
 from recpack.manifest import RecFile, describe
@@ -28,6 +28,7 @@ from recpack.scan import ScanResult, scan_devkit
 from recpack.sinks.base import LIST, Sink
 from recpack.sinks.file import FileSink, write_file
 from recpack.split import split_samples
+from recpack.trees.opening import open_tree
 
 
 def convert(
@@ -181,13 +182,14 @@ def pack(
 ) -> Result:
     """An existing ``.lst`` and its image root → ``.rec``: what im2rec does, to the byte.
 
-    Rows keep their order, indices and labels, and images pass through unless the options change
-    all of them. ``options.classes`` names the classes in the manifest; without it they are named
-    by their ids. Where ``on_error`` skips images, the rows left are numbered anew.
+    ``root`` may be ``s3://…``. Rows keep their order, indices and labels, and images pass through
+    unless the options change all of them. ``options.classes`` names the classes in the manifest;
+    without it they are named by their ids. Where ``on_error`` skips images, the rows left are
+    numbered anew.
     """
     path = Path(rows)
     try:
-        listed = parse_rows(text_lines(path), os.path.abspath(root))
+        listed = parse_rows(text_lines(path), open_tree(root, options.access))
     except ListError as error:
         raise ListError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
@@ -314,20 +316,19 @@ def _measured(samples: Samples, options: Options) -> tuple[Samples, list[Problem
     def note(code: str, path: str, reason: str = "") -> None:
         problems.append(Problem(code, "error", path, error_action(options), value=reason))
 
-    try:
-        with Folder(samples.root, ".") as folder:
-            for row, path in enumerate(samples.paths):
-                try:
-                    file, sizes[row] = folder.open(path)
-                    os.close(file)
-                except FileNotFoundError:
-                    note("image-missing", path)
-                except UnsafePathError as error:
-                    note("path-unsafe", path, error.strerror or "")
-                except OSError as error:
-                    note("image-unreadable", path, error.strerror or "")
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{samples.root}: no such folder") from None
+    with samples.root.folder(".") as folder:
+        for row, opener in enumerate(folder.in_order(samples.paths, head=1)):
+            assert opener is not None
+            path = samples.paths[row]
+            try:
+                with opener() as file:
+                    sizes[row] = file.size
+            except FileNotFoundError:
+                note("image-missing", path)
+            except UnsafePathError as error:
+                note("path-unsafe", path, error.strerror or "")
+            except OSError as error:
+                note("image-unreadable", path, error.strerror or "")
     samples = replace(samples, image_bytes=sizes)
     if problems and options.on_error == "skip":
         samples = samples.take(np.flatnonzero(sizes >= 0))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from recpack.config import Options
 from recpack.errors import ConfigError, DataError
 from recpack.files import text_lines
 from recpack.texts import Texts
+from recpack.trees.base import Tree, join
+from recpack.trees.local import LocalTree
+from recpack.trees.opening import open_tree
 
 _PRESENCE = ("-1", "0", "1")
 
@@ -33,7 +37,7 @@ class ImageSet:
 class Devkit:
     """A data set's root and its image sets in the order asked for."""
 
-    root: Path
+    root: Tree
     image_sets: list[ImageSet]
 
 
@@ -42,18 +46,26 @@ def open_devkit(
 ) -> Devkit:
     """Find a devkit's folders and read its image sets.
 
-    ``path`` is a devkit (``VOC2007``, ``VOC2012``, … below it), one VOC folder (``Annotations``
-    and ``JPEGImages``), a folder with images and annotations side by side, or anything else with
-    ``options.images`` and ``options.annotations``. ``year`` and ``set`` pair as in the AWS tool:
-    equal lengths, or one of them single; the default is every year, and ``trainval`` (every
-    annotation where there is no ``ImageSets``). With ``every_set`` the default is all of
-    ``train``, ``val`` and ``test`` that exist. Raises DataError for what is not there.
+    ``path``, which may be ``s3://…``, is a devkit (``VOC2007``, ``VOC2012``, … below it), one VOC
+    folder (``Annotations`` and ``JPEGImages``), a folder with images and annotations side by
+    side, or anything else with ``options.images`` and ``options.annotations``. ``year`` and
+    ``set`` pair as in the AWS tool: equal lengths, or one of them single; the default is every
+    year, and ``trainval`` (every annotation where there is no ``ImageSets``). With ``every_set``
+    the default is all of ``train``, ``val`` and ``test`` that exist. Raises DataError for what is
+    not there.
     """
-    root = Path(path)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+    root = open_tree(path, options.access)
+    try:
+        return _opened(root, options, every_set)
+    except OSError as error:
+        raise DataError(f"{root}: can't be read: {error}") from error
+
+
+def _opened(root: Tree, options: Options, every_set: bool) -> Devkit:
     if options.images is not None and options.annotations is not None:
-        root, folders = _named_folders(root, Path(options.images), Path(options.annotations))
+        root, folders = _named_folders(
+            root, os.fspath(options.images), os.fspath(options.annotations)
+        )
     else:
         folders = _found_folders(root, _words(options.year))
     sets = _words(options.set) or [""]
@@ -82,13 +94,14 @@ def _words(value: str | Sequence[str] | None) -> list[str]:
     return [word.strip() for word in map(str, value) if word.strip()]
 
 
-def _found_folders(root: Path, years: list[str]) -> list[tuple[str, str, str]]:
+def _found_folders(root: Tree, years: list[str]) -> list[tuple[str, str, str]]:
     """(annotations, images, image sets) of each year, relative to the root."""
-    if (root / "Annotations").is_dir():
+    if root.is_folder("Annotations"):
         if years:
             raise ConfigError(f"year: {root} is one VOC folder and has no years below it")
         return [_voc_folders("")]
-    found = sorted(entry.name[3:] for entry in root.glob("VOC[0-9]*") if entry.is_dir())
+    folders = root.folders(".")
+    found = [name[3:] for name in folders if re.match(r"VOC[0-9]", name)]
     missing = [year for year in years if year not in found]
     if missing:
         raise DataError(
@@ -97,10 +110,10 @@ def _found_folders(root: Path, years: list[str]) -> list[tuple[str, str, str]]:
         )
     if found:
         return [_voc_folders(f"VOC{year}/") for year in years or found]
-    if any(root.glob("*.xml")):
+    if any(name.endswith(".xml") for name in root.files(".")):
         return [(".", ".", "")]
-    if (root / "VOCdevkit").is_dir():
-        raise DataError(f"{root}: the devkit is the folder below, {root / 'VOCdevkit'}")
+    if "VOCdevkit" in folders:
+        raise DataError(f"{root}: the devkit is the folder below, {join(str(root), 'VOCdevkit')}")
     raise DataError(
         f"{root}: no VOC<year> folder, no Annotations folder and no *.xml; name the folders "
         "with --images and --annotations"
@@ -112,76 +125,91 @@ def _voc_folders(prefix: str) -> tuple[str, str, str]:
 
 
 def _named_folders(
-    root: Path, images: Path, annotations: Path
-) -> tuple[Path, list[tuple[str, str, str]]]:
+    root: Tree, images: str, annotations: str
+) -> tuple[Tree, list[tuple[str, str, str]]]:
     """Each folder as given below the root or, failing that, below the working directory. Paths in
     the list are relative to the root, or to the images when they lie elsewhere."""
-    resolved = []
-    for name, folder in (("images", images), ("annotations", annotations)):
-        choices = [choice for choice in (root / folder, folder) if choice.is_dir()]
-        if not choices:
-            raise DataError(f"{name}: no folder {folder} below {root} or here")
-        resolved.append(Path(os.path.abspath(choices[0])))
-    if not resolved[0].is_relative_to(os.path.abspath(root)):
-        root = resolved[0]
-    relative = [os.path.relpath(folder, os.path.abspath(root)) for folder in resolved]
+    if not isinstance(root, LocalTree):
+        relative = [images.strip("/"), annotations.strip("/")]
+        for name, folder in zip(("images", "annotations"), relative, strict=True):
+            if not root.is_folder(folder):
+                raise DataError(f"{name}: no folder {folder} below {root}")
+    else:
+        base = Path(str(root))
+        resolved = []
+        for name, path in (("images", Path(images)), ("annotations", Path(annotations))):
+            choices = [choice for choice in (base / path, path) if choice.is_dir()]
+            if not choices:
+                raise DataError(f"{name}: no folder {path} below {root} or here")
+            resolved.append(Path(os.path.abspath(choices[0])))
+        if not resolved[0].is_relative_to(base):
+            base = resolved[0]
+        root = LocalTree(os.fspath(base))
+        relative = [os.path.relpath(folder, base) for folder in resolved]
     sets = os.path.join(os.path.dirname(relative[1]), "ImageSets", "Main")
     return root, [(relative[1], relative[0], sets)]
 
 
-def _image_set(root: Path, annotations: str, images: str, sets: str, name: str) -> ImageSet:
+def _image_set(root: Tree, annotations: str, images: str, sets: str, name: str) -> ImageSet:
     for folder in (annotations, images):
-        if not (root / folder).is_dir():
-            raise DataError(f"{root / folder}: no such folder")
-    choices_folder = root / sets if sets else None
-    if choices_folder is None or not choices_folder.is_dir():
-        if name and not (file := Path(name)).is_file():
-            raise DataError(f"set: there is no {root / (sets or 'ImageSets')} and no file {name}")
-        ids = Texts(
-            read_image_set(file, root / annotations) if name else _all_ids(root / annotations)
-        )
+        if not root.is_folder(folder):
+            raise DataError(f"{join(str(root), folder)}: no such folder")
+    where = join(str(root), annotations)
+    if not sets or not root.is_folder(sets):
+        if name and not Path(name).is_file():
+            raise DataError(
+                f"set: there is no {join(str(root), sets or 'ImageSets')} and no file {name}"
+            )
+        lines = text_lines(Path(name)) if name else None
     else:
         name = name or "trainval"
-        file = choices_folder / f"{name}.txt"
-        if not file.is_file():
-            choices = (
-                ", ".join(sorted(entry.stem for entry in choices_folder.glob("*.txt"))) or "none"
+        file = join(sets, f"{name}.txt")
+        if not root.is_file(file):
+            found = [name[:-4] for name in root.files(sets) if name.endswith(".txt")]
+            raise DataError(
+                f"{join(str(root), file)}: no such image set; choose with --set from: "
+                f"{', '.join(found) or 'none'}"
             )
-            raise DataError(f"{file}: no such image set; choose with --set from: {choices}")
-        ids = Texts(read_image_set(file, root / annotations))
+        lines = root.lines(file)
+    if lines is None:
+        ids = Texts(_all_ids(root, annotations))
+    else:
+        try:
+            ids = Texts(read_image_set(lines, lambda file: root.is_file(join(annotations, file))))
+        except (OSError, ValueError) as error:
+            file = name if not sets else join(str(root), join(sets, f"{name}.txt"))
+            raise DataError(f"{file}: can't be read: {error}") from error
     if not ids:
-        raise DataError(f"{root / annotations}: no annotations are chosen")
+        raise DataError(f"{where}: no annotations are chosen")
     where = annotations.rpartition("/")[0]
     return ImageSet(f"{where} {name or 'all'}".strip(), annotations, images, ids)
 
 
-def _standard_sets(root: Path, folder: tuple[str, str, str]) -> list[str]:
+def _standard_sets(root: Tree, folder: tuple[str, str, str]) -> list[str]:
     """Those of train, val and test that exist; the one by default when none does."""
-    sets = root / folder[2]
-    return [name for name in ("train", "val", "test") if (sets / f"{name}.txt").is_file()] or [""]
+    names = ("train", "val", "test")
+    sets = folder[2]
+    if not sets or not root.is_folder(sets):
+        return [""]
+    return [name for name in names if root.is_file(join(sets, f"{name}.txt"))] or [""]
 
 
-def _all_ids(annotations: Path) -> list[str]:
-    return sorted(
-        entry.name[:-4]
-        for entry in os.scandir(annotations)
-        if entry.name.endswith(".xml") and not entry.name.startswith(".")
-    )
+def _all_ids(root: Tree, annotations: str) -> list[str]:
+    names = root.files(annotations)
+    # sorted as ids, which without their ".xml" need not be in the order of the files
+    return sorted(name[:-4] for name in names if name.endswith(".xml") and not name.startswith("."))
 
 
-def read_image_set(file: Path, annotations: Path) -> Iterator[str]:
+def read_image_set(lines: Iterable[str], is_annotation: Callable[[str], bool]) -> Iterator[str]:
     """The ids of an ``ImageSets/Main`` file: ``id`` or ``id flag`` a line.
 
-    A last column of exactly -1, 0 or 1 is a flag, unless the whole line names a file in
-    ``annotations``; ids flagged -1 (the class is absent) are left out. Ids may hold spaces.
+    A last column of exactly -1, 0 or 1 is a flag, unless the whole line names an annotation file;
+    ids flagged -1 (the class is absent) are left out. Ids may hold spaces.
     """
-    try:
-        for line in map(str.strip, text_lines(file)):
-            id_, _, flag = line.replace("\t", " ").rpartition(" ")
-            if not (id_ and flag in _PRESENCE) or (annotations / f"{line}.xml").exists():
-                if line:
-                    yield line
-            elif flag != "-1":
-                yield id_.rstrip()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: can't be read: {error}") from error
+    for line in map(str.strip, lines):
+        id_, _, flag = line.replace("\t", " ").rpartition(" ")
+        if not (id_ and flag in _PRESENCE) or is_annotation(f"{line}.xml"):
+            if line:
+                yield line
+        elif flag != "-1":
+            yield id_.rstrip()

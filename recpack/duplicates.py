@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from functools import partial
 from itertools import chain
 
@@ -11,8 +10,10 @@ import numpy as np
 
 from recpack.parallel import run
 from recpack.sample import Int64, Samples
+from recpack.trees.base import Tree
 
 _TASK = 256
+_BLOCK = 1 << 20
 
 
 def duplicate_groups(
@@ -44,14 +45,17 @@ def duplicate_groups(
     return groups
 
 
-def _digests(paths: list[str], root: str) -> list[bytes]:
+def _digests(paths: list[str], root: Tree) -> list[bytes]:
     """128 bits of each file; empty for one that can't be read."""
     found = []
-    for path in paths:
-        try:
-            with open(os.path.join(root, path), "rb") as file:
-                digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16))
-            found.append(digest.digest())
-        except OSError:
-            found.append(b"")
+    with root.folder(".", judged=True) as folder:
+        for opener in filter(None, folder.in_order(paths)):
+            digest = hashlib.blake2b(digest_size=16)
+            try:
+                with opener() as file:
+                    for start in range(0, file.size, _BLOCK):
+                        digest.update(file.read(start, _BLOCK))
+                found.append(digest.digest())
+            except OSError:
+                found.append(b"")
     return found

@@ -18,6 +18,7 @@ from recpack.errors import ListError
 from recpack.labels import detection_widths
 from recpack.sample import Float32, Samples
 from recpack.texts import Texts
+from recpack.trees.base import Tree
 
 _BATCH = 512
 
@@ -61,7 +62,7 @@ def format_floats(values: Float32, precision: int | None = None) -> list[str]:
     return [form % value for value in values.tolist()]
 
 
-def parse_rows(lines: Iterable[str], root: str) -> Samples:
+def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
     """The lines of a list → samples below ``root`` (their image sizes are not known yet: 0).
 
     Raises ListError naming the line, the field and the value: too few columns, an index that is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from recpack.plan import Segment
 from recpack.recordio import RecordBuffer
 from recpack.sample import Sample, Treatment
 from recpack.sinks.base import Receipts, SegmentWriter
+from recpack.trees.base import OpenFile
 
 
 class Failure(NamedTuple):
@@ -60,14 +60,18 @@ def pack_segment(
     lengths = np.zeros(len(segment.samples), np.uint32)
     failures: list[Failure] = []
     try:
-        root = os.open(segment.samples.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for row, sample in enumerate(segment.samples):
+        samples = segment.samples
+        sizes = samples.image_bytes.tolist()
+        with samples.root.folder(".", judged=True) as folder:
+            openers = folder.in_order(samples.paths, sizes=sizes)
+            for row, (sample, opener) in enumerate(zip(samples, openers, strict=True)):
+                assert opener is not None
                 try:
-                    if reencode_all or sample.treatment is not Treatment.KEEP:
-                        lengths[row] = _changed(sample, root, buffer, encoding)
-                    else:
-                        lengths[row] = _unchanged(sample, root, buffer)
+                    with opener() as file:
+                        if reencode_all or sample.treatment is not Treatment.KEEP:
+                            lengths[row] = _changed(sample, file, buffer, encoding)
+                        else:
+                            lengths[row] = _unchanged(sample, file, buffer)
                 except ImageError as error:
                     failures.append(Failure(sample.index, sample.path, error.code, error.value))
                 except RecordError as error:
@@ -75,8 +79,6 @@ def pack_segment(
                 except OSError as error:
                     reason = error.strerror or str(error)
                     failures.append(Failure(sample.index, sample.path, "image-unreadable", reason))
-        finally:
-            os.close(root)
         value = checksum.of(buffer.view())
     except BaseException:
         writer.fail(segment.number)
@@ -88,30 +90,21 @@ def pack_segment(
     return PackedSegment(lengths, value, failures, receipts)
 
 
-def _unchanged(sample: Sample, root: int, buffer: RecordBuffer) -> int:
-    file = os.open(sample.path, os.O_RDONLY, dir_fd=root)
-    try:
-        size = os.fstat(file).st_size
-        if size != sample.image_bytes:
-            raise ImageError(
-                "image-unreadable",
-                f"it changed while it was packed, from {sample.image_bytes:,} to {size:,} bytes",
-            )
-        room = buffer.begin(sample.index, sample.label, size)
-        read = 0
-        while read < size:
-            count = os.readv(file, [room[read:]])
-            if not count:
-                raise ImageError("image-truncated", "it was cut short while it was packed")
-            read += count
-    finally:
-        os.close(file)
-    return buffer.commit(size)
+def _unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
+    if file.size != sample.image_bytes:
+        raise ImageError(
+            "image-unreadable",
+            f"it changed while it was packed, from {sample.image_bytes:,} to {file.size:,} bytes",
+        )
+    room = buffer.begin(sample.index, sample.label, file.size)
+    if file.read_into(room) < file.size:
+        raise ImageError("image-truncated", "it was cut short while it was packed")
+    del room  # while somebody looks at it the buffer can't grow in place
+    return buffer.commit(file.size)
 
 
-def _changed(sample: Sample, root: int, buffer: RecordBuffer, encoding: Encoding) -> int:
-    with open(os.open(sample.path, os.O_RDONLY, dir_fd=root), "rb") as file:
-        data = file.read()
+def _changed(sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding) -> int:
+    data = file.read(0, file.size)
     image = reencode(data, sample.treatment or Treatment.UPRIGHT, encoding)
     buffer.begin(sample.index, sample.label, len(image))[:] = image.data
     return buffer.commit(len(image))

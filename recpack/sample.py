@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from recpack.errors import ConfigError
 from recpack.texts import Texts, gather
+from recpack.trees.base import Tree
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -145,7 +146,7 @@ class Samples:
     follow it.
     """
 
-    root: str
+    root: Tree
     indices: Int64
     paths: Texts
     labels: Float32

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from recpack.config import Options
 from recpack.devkit import Devkit, ImageSet
 from recpack.errors import AnnotationError, ImageError
-from recpack.files import Folder, UnsafePathError, read_whole
+from recpack.files import UnsafePathError
 from recpack.image import EXTENSIONS, ImageHeader, check_whole, read_header
 from recpack.judge import Judge, ScanChunk
 from recpack.labels import class_places
@@ -31,6 +31,7 @@ from recpack.sample import (
     Samples,
 )
 from recpack.texts import Texts
+from recpack.trees.base import Folder, Opener, Tree, join
 from recpack.voc import MAX_ANNOTATION, Annotation, parse_annotation
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -76,9 +77,7 @@ def scan_devkit(
     tasks = chain.from_iterable(_tasks(devkit, rank) for rank in range(len(devkit.image_sets)))
     task_count = sum(-(-len(image_set.ids) // CHUNK) for image_set in devkit.image_sets)
     total = sum(len(image_set.ids) for image_set in devkit.image_sets)
-    # absolute: workers that are used again may have been started in another folder
-    root = os.path.abspath(devkit.root)
-    scan = partial(scan_chunk, root=root, options=options)
+    scan = partial(scan_chunk, root=devkit.root, options=options)
     columns = _Columns()
     problems = _repeated_ids(devkit)
     done = 0
@@ -91,7 +90,7 @@ def scan_devkit(
     classes = options.class_map or columns.learn_classes()
     widths = columns.array("widths", np.int64)
     samples = Samples(
-        root,
+        devkit.root,
         np.arange(len(widths), dtype=np.int64),
         Texts.joined(columns.paths),
         columns.array("labels", np.float32),
@@ -152,7 +151,7 @@ def _repeated_ids(devkit: Devkit) -> list[Problem]:
             seen: set[str] = set()
             for id_ in image_set.ids:
                 if id_ in seen:
-                    file = _join(image_set.annotations, id_ + ".xml")
+                    file = join(image_set.annotations, id_ + ".xml")
                     problems.append(Problem("id-repeated", "warning", file, "kept"))
                 seen.add(id_)
     return problems
@@ -175,35 +174,34 @@ def _candidates(
         return []
     folder, _, stem = id_.rpartition("/")
     if folder not in listings:
-        listings[folder] = _Listing(os.path.join(devkit.root, image_set.images, folder))
+        listings[folder] = _Listing(
+            devkit.root, join(image_set.images, folder) if folder else image_set.images
+        )
     return [f"{folder}/{name}" if folder else name for name in listings[folder].find(stem)]
 
 
 def look_up(devkit: Devkit, file: str) -> tuple[Annotation | None, bytes | None]:
     """What a problem's ``file`` leads to: its annotation and its image's bytes, each None when it
     can't be read or must not be (a link out of the data set)."""
-    root = os.fspath(devkit.root)
+    root = devkit.root
     for image_set in devkit.image_sets:
-        prefix = _join(image_set.annotations, "")
+        prefix = join(image_set.annotations, "")
         if file.startswith(prefix) and file.endswith(".xml"):
-            id_ = file.removeprefix(prefix).removesuffix(".xml")
-            with Folder(root, image_set.annotations) as annotations:
-                annotation = _read_annotation(annotations, id_, Judge(Options()))
-            names = _candidates(devkit, image_set, id_, {})
+            name = file.removeprefix(prefix)
+            with root.folder(image_set.annotations) as annotations:
+                opener = None if unsafe_path(name) else partial(annotations.open, name)
+                annotation = _read_annotation(opener, name, Judge(Options()))
+            names = _candidates(devkit, image_set, name.removesuffix(".xml"), {})
             if not names and annotation is not None and not unsafe_path(annotation.filename):
                 names = [annotation.filename]
             return annotation, _image_bytes(root, image_set.images, names[0]) if names else None
     return None, _image_bytes(root, ".", file)
 
 
-def _image_bytes(root: str, folder: str, name: str) -> bytes | None:
+def _image_bytes(root: Tree, folder: str, name: str) -> bytes | None:
     try:
-        with Folder(root, folder) as images:
-            file, size = images.open(name)
-            try:
-                return read_whole(file, size)
-            finally:
-                os.close(file)
+        with root.folder(folder) as images, images.open(name) as file:
+            return file.read(0, file.size)
     except (OSError, ValueError):
         return None
 
@@ -211,10 +209,9 @@ def _image_bytes(root: str, folder: str, name: str) -> bytes | None:
 class _Listing:
     """The images of a folder, to be found by stem."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, root: Tree, folder: str) -> None:
         try:
-            names = (entry.name for entry in os.scandir(folder))
-            self._names = Texts(sorted(name for name in names if _is_image(name)))
+            self._names = Texts(name for name in root.files(folder) if _is_image(name))
         except OSError:
             self._names = Texts()
         self._folded: dict[str, list[str]] | None = None
@@ -241,38 +238,38 @@ def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def scan_chunk(task: ScanTask, *, root: str, options: Options) -> ScanChunk:
+def scan_chunk(task: ScanTask, *, root: Tree, options: Options) -> ScanChunk:
     """Scan one task's annotations; runs in a worker."""
     judge = Judge(options, task.image_set)
-    with Folder(root, task.annotations) as annotations, Folder(root, task.images) as images:
-        for id_, candidates in zip(task.ids, task.candidates, strict=True):
-            judge.start(_join(task.annotations, id_ + ".xml"))
-            annotation = _read_annotation(annotations, id_, judge)
+    with root.folder(task.annotations) as annotations, root.folder(task.images) as images:
+        files = [id_ + ".xml" for id_ in task.ids]
+        likely = [names[0] if len(names) == 1 else None for names in task.candidates]
+        for file, names, opener, image in zip(
+            files,
+            task.candidates,
+            annotations.in_order([None if unsafe_path(file) else file for file in files]),
+            images.in_order(likely),
+            strict=True,
+        ):
+            judge.start(join(task.annotations, file))
+            annotation = _read_annotation(opener, file, judge)
             if annotation is None:
                 continue
-            found = _find_image(images, annotation, candidates, judge)
+            found = _find_image(images, annotation, names, image, judge)
             if found is not None:
-                judge.add(annotation, _join(task.images, found[0]), found[1], found[2])
+                judge.add(annotation, join(task.images, found[0]), found[1], found[2])
     return judge.finish(len(task.ids))
 
 
-def _join(folder: str, name: str) -> str:
-    # not pathlib, which interns every part; in some Pythons what is interned stays for good
-    return name if folder == "." else f"{folder}/{name}"
-
-
-def _read_annotation(folder: Folder, id_: str, judge: Judge) -> Annotation | None:
-    if unsafe_path(id_ + ".xml"):
-        judge.note("path-unsafe", "error", field="id", value=id_)
+def _read_annotation(opener: Opener | None, name: str, judge: Judge) -> Annotation | None:
+    if opener is None:
+        judge.note("path-unsafe", "error", field="id", value=name.removesuffix(".xml"))
         return None
     try:
-        file, size = folder.open(id_ + ".xml")
-        try:
-            if size > MAX_ANNOTATION:
-                raise AnnotationError("annotation-too-large", "bytes", f"{size:,}")
-            return parse_annotation(read_whole(file, size))
-        finally:
-            os.close(file)
+        with opener() as file:
+            if file.size > MAX_ANNOTATION:
+                raise AnnotationError("annotation-too-large", "bytes", f"{file.size:,}")
+            return parse_annotation(file.read(0, file.size))
     except AnnotationError as error:
         judge.note(error.code, "error", field=error.field, value=error.value)
     except FileNotFoundError:
@@ -285,7 +282,11 @@ def _read_annotation(folder: Folder, id_: str, judge: Judge) -> Annotation | Non
 
 
 def _find_image(
-    folder: Folder, annotation: Annotation, candidates: Sequence[str], judge: Judge
+    folder: Folder,
+    annotation: Annotation,
+    candidates: Sequence[str],
+    opener: Opener | None,
+    judge: Judge,
 ) -> tuple[str, int, ImageHeader] | None:
     """The image's name, its bytes and its header; None, and a problem noted, when it has none."""
     if len(candidates) > 1:
@@ -297,16 +298,10 @@ def _find_image(
         judge.note(code, "error", field="filename", value=name)
         return None
     try:
-        file, size = folder.open(name)
-        try:
-
-            def read(offset: int, length: int) -> bytes:
-                return os.pread(file, length, offset)
-
-            header = read_header(read, size)
-            check_whole(header, read, size)
-        finally:
-            os.close(file)
+        with opener() if opener is not None else folder.open(name) as file:
+            size = file.size
+            header = read_header(file.read, size)
+            check_whole(header, file.read, size)
     except ImageError as error:
         judge.note(error.code, "error", field="image", value=f"{name}: {error.value}")
     except FileNotFoundError:

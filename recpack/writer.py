@@ -20,6 +20,7 @@ from recpack.sample import Samples
 from recpack.sinks.base import INDEX, Sink, Written, WrittenSegment
 from recpack.sinks.file import FileSink
 from recpack.texts import Texts
+from recpack.trees.local import LocalTree
 
 
 class RecordWriter:
@@ -145,7 +146,7 @@ class RecordWriter:
         written = Written(self._sink.checksum, self._segments, self._receipts)
         count = len(self._labels)
         samples = Samples(
-            "",
+            LocalTree(""),
             np.arange(count, dtype=np.int64),
             Texts([""] * count),
             np.concatenate(self._labels),

@@ -14,15 +14,14 @@ import recpack
 ROOT = Path(recpack.__file__).parent
 
 LEVELS = [
-    {"errors", "texts", "progress", "distributions", "checksums"},
-    {"sample", "problems"},
-    {"s3.location", "s3.retry", "files"},
-    {"s3.access"},
+    {"errors", "texts", "progress", "distributions", "checksums", "files"},
+    {"problems", "s3.location", "s3.retry", "trees.base"},
+    {"sample", "s3.access", "trees.local"},
     {"config", "s3.objects"},
-    {"s3.uploads", "s3.file", "places"},
-    {"s3.cleanup"},
-    {"labels", "recordio", "image", "boxes", "voc", "devkit"},
-    {"lst", "plan", "reader", "manifest", "parallel", "sinks.base"},
+    {"s3.uploads", "s3.file", "places", "trees.s3"},
+    {"s3.cleanup", "trees.opening"},
+    {"labels", "recordio", "image", "boxes", "voc"},
+    {"lst", "plan", "reader", "manifest", "parallel", "sinks.base", "devkit"},
     {"sinks.file", "sinks.memory", "sinks.uploader"},
     {"sinks.s3"},
     {"judge", "duplicates", "split"},

@@ -13,6 +13,7 @@ from recpack.duplicates import duplicate_groups
 from recpack.lst import parse_rows
 from recpack.sample import Samples
 from recpack.split import split_samples
+from recpack.trees.local import LocalTree
 from tests.devkits import jpeg, xml
 from tests.test_cli import run
 from tests.test_conversion import CAT, small
@@ -74,7 +75,9 @@ def test_wrong_fractions(text: str) -> None:
 def test_equal_images_are_one_group(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 2), ("c", 1), ("d", 3)):
         (tmp_path / f"{name}.jpg").write_bytes(jpeg(30, 30, seed))
-    rows = parse_rows([f"{n}\t1\t{name}.jpg\n" for n, name in enumerate("abcd")], str(tmp_path))
+    rows = parse_rows(
+        [f"{n}\t1\t{name}.jpg\n" for n, name in enumerate("abcd")], LocalTree(str(tmp_path))
+    )
     sizes = np.array([(tmp_path / f"{name}.jpg").stat().st_size for name in "abcd"])
     from dataclasses import replace
 

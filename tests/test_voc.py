@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from recpack.config import Options
 from recpack.devkit import open_devkit, read_image_set
 from recpack.errors import AnnotationError, ConfigError, DataError
+from recpack.files import text_lines
 from recpack.voc import parse_annotation
 from tests.devkits import box_xml, xml
 
@@ -177,12 +178,12 @@ def test_plain_folders(tmp_path: Path) -> None:
     assert (list(found.ids), found.annotations, found.images) == (["a"], ".", ".")
     other = make(tmp_path / "three", "labels/a.xml", "photos/a.jpg")
     devkit = open_devkit(other, Options(images="photos", annotations="labels"))
-    assert devkit.root == other
+    assert str(devkit.root) == str(other)
     assert [(s.annotations, s.images, list(s.ids)) for s in devkit.image_sets] == [
         ("labels", "photos", ["a"])
     ]
     elsewhere = open_devkit(voc, Options(images=other / "photos", annotations=other / "labels"))
-    assert elsewhere.root == other / "photos"
+    assert str(elsewhere.root) == str(other / "photos")
     assert [(s.annotations, s.images) for s in elsewhere.image_sets] == [("../labels", ".")]
 
 
@@ -224,4 +225,5 @@ def test_image_sets(tmp_path: Path, text: str, ids: list[str]) -> None:
     file = tmp_path / "trainval.txt"
     file.write_bytes(text.encode())
     (tmp_path / "holiday 1.xml").touch()
-    assert list(read_image_set(file, tmp_path)) == ids
+    found = read_image_set(text_lines(file), lambda name: (tmp_path / name).exists())
+    assert list(found) == ids

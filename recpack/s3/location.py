@@ -30,10 +30,6 @@ class Location(NamedTuple):
         stem = name.removesuffix(".rec")
         return self._replace(key=posixpath.join(posixpath.dirname(folder), SIBLING, stem + suffix))
 
-    def below(self, path: str) -> Location:
-        """An object by its path below this prefix."""
-        return self._replace(key=posixpath.normpath(posixpath.join(self.key, path)).lstrip("./"))
-
 
 def is_s3(path: object) -> bool:
     """Whether a path given by a user leads to S3."""

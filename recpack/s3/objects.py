@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from recpack.checksums import Checksum
 from recpack.s3.access import Access
 from recpack.s3.location import Location
-from recpack.s3.retry import DamagedError
+from recpack.s3.retry import DamagedError, S3Error
 
 CHUNK = 16 << 20
 """Bytes of a long text that are in memory at a time."""
@@ -42,7 +42,7 @@ def head(access: Access, location: Location, *, patience: float | None = None) -
     checksums = {
         checksum: answer[checksum_field(checksum)]
         for checksum in Checksum
-        if whole and checksum_field(checksum) in answer
+        if whole and _is_of(checksum, answer.get(checksum_field(checksum), ""))
     }
     etag = answer.get("ETag", "").strip('"')
     return Head(int(answer["ContentLength"]), etag, checksums, answer["LastModified"])
@@ -59,13 +59,11 @@ def read(
 ) -> bytes:
     """``length`` bytes of an object from ``start``, or all of it. With ``etag`` it must still be
     that object."""
-    parameters: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
+    parameters = _place(access, location)
     if length is not None:
         parameters["Range"] = f"bytes={start}-{start + length - 1}"
     if etag:
         parameters["IfMatch"] = f'"{etag}"'
-    if access.requester_pays:
-        parameters["RequestPayer"] = "requester"
 
     def get(client: Any) -> bytes:
         answer = client.get_object(**parameters)
@@ -84,6 +82,26 @@ def checksum_of(access: Access, location: Location, found: Head, checksum: Check
         length = min(CHUNK, found.size - start)
         value = checksum.of(read(access, location, start, length, etag=found.etag), value)
     return value
+
+
+def read_head(access: Access, location: Location, length: int) -> tuple[bytes, int]:
+    """Up to ``length`` bytes from the beginning of an object, and its size."""
+    parameters = _place(access, location) | {"Range": f"bytes=0-{max(length, 1) - 1}"}
+
+    def get(client: Any) -> tuple[bytes, int]:
+        answer = client.get_object(**parameters)
+        data: bytes = answer["Body"].read()
+        size = int(answer["ContentRange"].rpartition("/")[2])
+        if len(data) != min(max(length, 1), size):
+            raise DamagedError(f"{location}: {len(data):,} bytes of the first {length:,} came")
+        return data, size
+
+    try:
+        return access.attempt(get)
+    except S3Error as error:
+        if error.code != "InvalidRange":
+            raise
+        return b"", 0  # no range of an empty object can be satisfied
 
 
 def put(
@@ -141,10 +159,17 @@ def delete(access: Access, location: Location, *, patience: float | None = None)
     access.call("delete_object", Bucket=location.bucket, Key=location.key, patience=patience)
 
 
-def listed(access: Access, prefix: Location, *, deep: bool = False) -> Iterator[tuple[str, int]]:
-    """The objects whose keys begin with ``prefix``: the rest of each key, and its bytes. Unless
-    ``deep``, those behind a further ``/`` are one entry that ends in it, of -1 bytes."""
-    parameters: dict[str, Any] = {"Bucket": prefix.bucket, "Prefix": prefix.key}
+def listed(
+    access: Access, prefix: Location, *, deep: bool = False, most: int = 1000
+) -> Iterator[tuple[str, int]]:
+    """The objects whose keys begin with ``prefix``: the rest of each key, and its bytes; ``most``
+    of them a request. Unless ``deep``, those behind a further ``/`` are one entry that ends in
+    it, of -1 bytes."""
+    parameters: dict[str, Any] = {
+        "Bucket": prefix.bucket,
+        "Prefix": prefix.key,
+        "MaxKeys": most,
+    }
     if not deep:
         parameters["Delimiter"] = "/"
     while True:
@@ -156,6 +181,18 @@ def listed(access: Access, prefix: Location, *, deep: bool = False) -> Iterator[
         if not page.get("IsTruncated"):
             return
         parameters["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _is_of(checksum: Checksum, text: str) -> bool:
+    # a store was seen to answer with another algorithm's checksum
+    return len(base64.b64decode(text)) == checksum.width
+
+
+def _place(access: Access, location: Location) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
+    if access.requester_pays:
+        parameters["RequestPayer"] = "requester"
+    return parameters
 
 
 def _chunks(lines: Iterable[str]) -> Iterator[bytearray]:

@@ -1,0 +1,83 @@
+"""What every tree of files offers: listings to the coordinator, positioned reads to the workers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+from recpack.files import Closing
+
+
+class OpenFile(Closing):
+    """A file open for positioned reads."""
+
+    size: int
+    """Bytes."""
+
+    @abstractmethod
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
+
+    @abstractmethod
+    def read_into(self, room: memoryview) -> int:
+        """Fill ``room`` from the beginning of the file; returns how many bytes there were."""
+
+
+Opener = Callable[[], OpenFile]
+"""Opens a file when it is its turn; raises OSError, UnsafePathError for one outside the tree."""
+
+
+class Folder(Closing):
+    """A folder of a tree, held open by a worker."""
+
+    @abstractmethod
+    def open(self, name: str) -> OpenFile:
+        """Open a file by its path below the folder; raises as an ``Opener`` does."""
+
+    @abstractmethod
+    def in_order(
+        self,
+        names: Sequence[str | None],
+        *,
+        head: int | None = None,
+        sizes: Sequence[int] | None = None,
+    ) -> Iterator[Opener | None]:
+        """An opener for each name, None for None; a distant tree fetches some ahead, the first
+        ``head`` bytes of each, or all. ``sizes``, where they are known, bound what is ahead."""
+
+
+class Tree(ABC):
+    """A data set's root; ``str`` names it. Paths are relative to it, with ``/``; ``.`` is the root.
+    Picklable: a worker anywhere opens it again."""
+
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+    @abstractmethod
+    def is_folder(self, path: str) -> bool: ...
+
+    @abstractmethod
+    def is_file(self, path: str) -> bool: ...
+
+    @abstractmethod
+    def folders(self, path: str) -> list[str]:
+        """The names of the folders in a folder, sorted."""
+
+    @abstractmethod
+    def files(self, path: str) -> list[str]:
+        """The names of the files in a folder, sorted; OSError when there is no such folder."""
+
+    @abstractmethod
+    def lines(self, path: str) -> Iterator[str]:
+        """See ``files.text_lines``."""
+
+    @abstractmethod
+    def folder(self, path: str, *, judged: bool = False) -> Folder:
+        """Open a folder. ``judged``: its files were opened before, so that they need not be
+        proven to lie inside the tree again."""
+
+
+def join(folder: str, name: str) -> str:
+    """Two paths of a tree, one below the other."""
+    # not pathlib, which interns every part; in some Pythons what is interned stays for good
+    return name if folder == "." else f"{folder}/{name}"

@@ -1,0 +1,114 @@
+"""OpenStack Swift with its S3 interface, as a second, independent S3 server: it checks signatures,
+part rules and part checksums.
+
+    python tests/swift.py FOLDER PORT     with the Python of an environment that has swift
+
+Sets up a cluster of one device in FOLDER, serves S3 at PORT until standard input ends; the key is
+``test:tester``, the secret ``testing``.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+PROXY = """
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = {port}
+swift_dir = {folder}
+workers = 2
+log_address = /dev/null
+user = {user}
+max_clients = 1024
+
+[pipeline:main]
+pipeline = catch_errors gatekeeper cache listing_formats s3api tempauth slo dlo proxy-server
+
+[app:proxy-server]
+use = egg:swift#proxy
+allow_account_management = true
+account_autocreate = true
+node_timeout = 60
+conn_timeout = 5
+
+[filter:catch_errors]
+use = egg:swift#catch_errors
+[filter:gatekeeper]
+use = egg:swift#gatekeeper
+[filter:listing_formats]
+use = egg:swift#listing_formats
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:1
+error_suppression_limit = 0
+[filter:s3api]
+use = egg:swift#s3api
+location = us-east-1
+[filter:tempauth]
+use = egg:swift#tempauth
+user_test_tester = testing .admin
+[filter:slo]
+use = egg:swift#slo
+[filter:dlo]
+use = egg:swift#dlo
+"""
+
+STORAGE = """
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = {port}
+swift_dir = {folder}
+devices = {folder}/devices
+mount_check = false
+workers = 1
+disable_fallocate = true
+log_address = /dev/null
+user = {user}
+
+[pipeline:main]
+pipeline = {kind}-server
+
+[app:{kind}-server]
+use = egg:swift#{kind}
+"""
+
+
+def main() -> None:
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    user = pwd.getpwuid(os.getuid()).pw_name
+    tools = Path(sys.executable).parent
+    (folder / "devices" / "d1").mkdir(parents=True)
+    (folder / "swift.conf").write_text(
+        "[swift-hash]\nswift_hash_path_suffix = s\nswift_hash_path_prefix = p\n"
+        "[storage-policy:0]\nname = only\ndefault = yes\n"
+    )
+    (folder / "proxy.conf").write_text(PROXY.format(folder=folder, port=port, user=user))
+    environment = os.environ | {"SWIFT_CONF_FILE": str(folder / "swift.conf")}
+    commands = [[tools / "swift-proxy-server", folder / "proxy.conf"]]
+    for offset, kind in enumerate(("account", "container", "object"), 1):
+        text = STORAGE.format(folder=folder, port=port + offset, kind=kind, user=user)
+        (folder / f"{kind}.conf").write_text(text)
+        commands.insert(0, [tools / f"swift-{kind}-server", folder / f"{kind}.conf"])
+        builder = folder / f"{kind}.builder"
+        device = f"r1z1-127.0.0.1:{port + offset}/d1"
+        for arguments in (["create", "4", "1", "0"], ["add", device, "1"], ["rebalance"]):
+            ring = [sys.executable, tools / "swift-ring-builder", builder, *arguments]
+            subprocess.run(ring, check=True, stdout=subprocess.DEVNULL, env=environment)
+    servers = [
+        subprocess.Popen([sys.executable, *command], env=environment, start_new_session=True)
+        for command in commands
+    ]
+    try:
+        sys.stdin.read()
+    finally:
+        for server in servers:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
