@@ -1,4 +1,4 @@
-# make demo   a first look: makes a small devkit, converts it, reads it back
+# make demo   a first look: makes a small devkit, converts it, also into an S3 server, reads it back
 # make test   the whole test suite, MXNet as the oracle, with NumPy 1.26 and 2.x
 # make lint   ruff and mypy
 # make bench  measures, side by side, and prints a table
@@ -46,7 +46,7 @@ bench: .venv-test/installed
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	.venv/bin/python $(PIP) --editable .
+	.venv/bin/python $(PIP) --editable '.[demo]'
 	touch $@
 
 .venv-test/installed: pyproject.toml

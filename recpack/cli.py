@@ -166,7 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     cleanup.add_argument("--all", action="store_true", help="also uploads that others began")
     cleanup.add_argument("--dry-run", action="store_true", help="list them, abort nothing")
     demo = command(
-        "demo", commands.run_demo, "make a small devkit, convert it, read it back",
+        "demo", commands.run_demo,
+        "make a small devkit, convert it, also into an S3 server on loopback, read it back",
         "recpack demo recpack-demo",
     )  # fmt: skip
     demo.add_argument(

@@ -280,36 +280,54 @@ def run_s3_cleanup(args: argparse.Namespace) -> object:
 
 def run_demo(args: argparse.Namespace) -> object:
     from recpack.conversion import convert
-    from recpack.demo import CLASSES, make_devkit
+    from recpack.demo import CLASSES, make_devkit, through_s3
     from recpack.reader import RecordReader
+    from recpack.s3.loopback import is_installed
     from recpack.terminal import print_table, progress_bar
 
     folder = Path(args.folder)
     if folder.exists() and any(folder.iterdir()) and not args.overwrite:
         raise DataError(f"{folder} is not empty; choose another DIR, or use --overwrite")
     devkit, output = folder / "VOCdevkit", folder / "train.rec"
+    stored = None
     with progress_bar(args.quiet) as progress:
         make_devkit(devkit, progress=progress)
         result = convert(
             devkit, output, classes=CLASSES, overwrite=args.overwrite, progress=progress
         )
-    with RecordReader(output) as records:
-        objects = sum(len(record.boxes) for record in records)
-    expected = sum(result.manifest.objects.values())
-    if objects != expected:
-        raise DataError(f"{output}: read back {objects} objects, packed {expected}")
+        with RecordReader(output) as records:
+            objects = sum(len(record.boxes) for record in records)
+        expected = sum(result.manifest.objects.values())
+        if objects != expected:
+            raise DataError(f"{output}: read back {objects} objects, packed {expected}")
+        if is_installed():
+            stored = through_s3(devkit, output, progress)
     if not (args.quiet or args.json):
-        print_table(
-            [("devkit", os.fspath(devkit)), ("wrote", os.fspath(output)),
-             *_manifest_rows(result.manifest), ("read back", f"{objects:,} objects, all there")]
-        )  # fmt: skip
+        rows = [
+            ("devkit", os.fspath(devkit)),
+            ("wrote", os.fspath(output)),
+            *_manifest_rows(result.manifest),
+            ("read back", f"{objects:,} objects, all there"),
+        ]
+        if stored is None:
+            rows.append(("S3", "left out: it needs pip install 'recpack[demo]'"))
+        else:
+            rows += [
+                ("server", f"{stored.endpoint_url} (stopped again)"),
+                *(("wrote", name) for name in stored.objects),
+                ("verified", f"{stored.verified.checksum}, kept by the server and read back"),
+            ]
+        print_table(rows)
         print(
             "\nThe same for your own data:\n"
             "  recpack convert VOCdevkit train.rec --year 2007 --classes voc\n"
-            "  recpack inspect train.rec"
+            "  recpack convert VOCdevkit s3://bucket/prefix/train/train.rec\n"
+            "  recpack verify s3://bucket/prefix/train/train.rec\n"
+            "  recpack inspect s3://bucket/prefix/train/train.rec"
         )
     return {
         "devkit": os.fspath(devkit),
         "output": os.fspath(output),
         "manifest": json.loads(result.manifest.to_json()),
+        "objects": stored.objects if stored else [],
     }

@@ -1,4 +1,5 @@
-"""A small Pascal VOC devkit made from nothing: photo-like images with objects one can learn.
+"""The demonstration: a small Pascal VOC devkit made from nothing, photo-like images with objects
+one can learn, and its way into an S3 server.
 
 The same seed gives the same devkit, byte for byte, on one build of OpenCV.
 """
@@ -8,13 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from recpack.config import Encoding
+from recpack.conversion import convert
+from recpack.errors import DataError
 from recpack.image import encode
 from recpack.progress import Progress
+from recpack.s3.access import Access
+from recpack.s3.location import Location
+from recpack.s3.loopback import credentials, loopback_server
 from recpack.sample import Float64, Pixels
+from recpack.verification import Verification, verify
 
 CLASSES = ("ball", "box", "cone")
 YEAR = "2007"
@@ -47,6 +55,34 @@ def make_devkit(
     for name, part in (("trainval", ids[:split]), ("test", ids[split:])):
         (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{i}\n" for i in part))
     return root
+
+
+class Stored(NamedTuple):
+    """What went through the server: its URL, the objects it had, and how they were proven."""
+
+    endpoint_url: str
+    objects: list[str]
+    verified: Verification
+
+
+def through_s3(
+    devkit: Path, local: Path, progress: Callable[[Progress], None] | None = None
+) -> Stored:
+    """Convert into a real S3 server on loopback, and demand that the object is the local file."""
+    from recpack.s3.objects import listed, read
+
+    place = Location("recpack-demo", "voc/train/train.rec")
+    with loopback_server() as url, credentials():
+        access = Access(url)
+        access.call("create_bucket", Bucket=place.bucket)
+        convert(devkit, str(place), classes=CLASSES, endpoint_url=url, progress=progress)
+        verify(str(place), endpoint_url=url)
+        verified = verify(str(place), deep=True, endpoint_url=url)
+        if read(access, place) != local.read_bytes():
+            raise DataError(f"{place} differs from {local}")
+        root = place._replace(key="")
+        objects = [str(root._replace(key=name)) for name, _ in listed(access, root, deep=True)]
+    return Stored(url, objects, verified)
 
 
 Object = tuple[str, tuple[int, int, int, int]]

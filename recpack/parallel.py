@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from recpack.errors import ConfigError, RecpackError
 
 _IDLE_SECONDS = 10
 """Idle processes end after this time, also those whose coordinator was killed."""
+
+_INHERITED = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_environment: dict[str, str] | None = None
+"""Of these variables what the processes that wait for work were started with."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -28,6 +33,18 @@ def _interrupts_for_us_alone() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_outdated_workers() -> None:
+    """Processes that are used again keep the credentials that they were started with."""
+    now = {name: value for name, value in os.environ.items() if name.upper().startswith(_INHERITED)}
+    if now != _environment:
+        from joblib.externals.loky import get_reusable_executor
+
+        if _environment:
+            get_reusable_executor().shutdown(wait=True)
+        _environment.clear()
+        _environment.update(now)
 
 
 def workers(jobs: int | None, tasks: int) -> int:
@@ -69,6 +86,7 @@ def run(
     }
     if backend in (None, "loky"):
         settings["idle_worker_timeout"] = _IDLE_SECONDS
+        _end_outdated_workers()
     calls = (joblib.delayed(function)(task) for task in tasks)
     try:
         pool = joblib.Parallel(return_as="generator", **settings)

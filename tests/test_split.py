@@ -75,9 +75,8 @@ def test_wrong_fractions(text: str) -> None:
 def test_equal_images_are_one_group(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 2), ("c", 1), ("d", 3)):
         (tmp_path / f"{name}.jpg").write_bytes(jpeg(30, 30, seed))
-    rows = parse_rows(
-        [f"{n}\t1\t{name}.jpg\n" for n, name in enumerate("abcd")], LocalTree(str(tmp_path))
-    )
+    lines = [f"{n}\t1\t{name}.jpg\n" for n, name in enumerate("abcd")]
+    rows = parse_rows(lines, LocalTree(str(tmp_path)))
     sizes = np.array([(tmp_path / f"{name}.jpg").stat().st_size for name in "abcd"])
     from dataclasses import replace
 
