@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -37,14 +38,13 @@ def _interrupts_for_us_alone() -> Iterator[None]:
 
 def _end_outdated_workers() -> None:
     """Processes that are used again keep the credentials that they were started with."""
+    global _environment
     now = {name: value for name, value in os.environ.items() if name.upper().startswith(_INHERITED)}
-    if now != _environment:
+    before, _environment = _environment, now
+    if before not in (None, now):
         from joblib.externals.loky import get_reusable_executor
 
-        if _environment:
-            get_reusable_executor().shutdown(wait=True)
-        _environment.clear()
-        _environment.update(now)
+        get_reusable_executor().shutdown(wait=True)
 
 
 def workers(jobs: int | None, tasks: int) -> int:
@@ -109,6 +109,8 @@ def run(
         ) from error
     finally:
         if not finished:
-            results.close()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that tasks are cancelled, which is what we want
+                results.close()
             if backend in (None, "loky"):
                 get_reusable_executor().shutdown(wait=True, kill_workers=True)

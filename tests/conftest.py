@@ -4,13 +4,33 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from recpack.s3.access import Access
+from recpack.s3.location import Location
+from recpack.s3.loopback import loopback_server
+from recpack.s3.objects import listed
+from recpack.s3.uploads import open_uploads
 from tests.devkits import make_voc
+from tests.s3server import S3Server
+
+# for every process of the suite, so that nothing reaches the accounts of whoever runs it
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "test:tester",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+for _name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+    os.environ.pop(_name, None)
 
 settings.register_profile(
     "recpack",
@@ -71,3 +91,76 @@ def oracle() -> Iterator[Oracle]:
 def devkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean devkit of two years; read only."""
     return make_voc(tmp_path_factory.mktemp("clean") / "VOCdevkit", {"2007": 70, "2012": 50})
+
+
+@pytest.fixture
+def hostile() -> Iterator[S3Server]:
+    """The suite's own S3 server; whatever a test did to it, no upload may be left open."""
+    server = S3Server()
+    yield server
+    server.close()
+    assert not server.uploads
+    assert not [key for key in server.objects if key.endswith(".upload.json")]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A bucket of its own in a real server."""
+
+    kind: str
+    url: str
+    bucket: str
+
+    @property
+    def access(self) -> Access:
+        return Access(self.url, patience=20)
+
+    def at(self, key: str) -> Location:
+        return Location(self.bucket, key)
+
+    def listing(self) -> list[str]:
+        return sorted(key for key, _ in listed(self.access, self.at(""), deep=True))
+
+    def open_uploads(self) -> list[object]:
+        return list(open_uploads(self.access, self.at("")))
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    with loopback_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    python = os.environ.get("RECPACK_SWIFT_PYTHON")
+    if not python:
+        pytest.skip("no Swift here: make test sets RECPACK_SWIFT_PYTHON")
+    folder = tmp_path_factory.mktemp("swift") / "cluster"
+    script = Path(__file__).with_name("swift.py")
+    server = subprocess.Popen(
+        [python, os.fspath(script), os.fspath(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdin is not None
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    assert url, "Swift does not start"
+    yield url
+    server.stdin.close()
+    server.wait()
+    server.stdout.close()
+
+
+_buckets = count(1)
+
+
+@pytest.fixture(params=["moto", "swift"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Two independent S3 servers over HTTP, one after the other; no upload may be left open."""
+    url = request.getfixturevalue(request.param)
+    store = Store(request.param, url, f"bucket-{next(_buckets)}")
+    store.access.call("create_bucket", Bucket=store.bucket)
+    yield store
+    assert store.open_uploads() == []
+    assert [key for key in store.listing() if key.endswith(".upload.json")] == []

@@ -76,6 +76,17 @@ def make_voc(root: Path, years: dict[str, int], seed: int = 0) -> Path:
     return root
 
 
+def make_photos(folder: Path) -> Path:
+    """A data set of another layout, of another class."""
+    for name in ("images", "xml"):
+        (folder / name).mkdir(parents=True)
+    for number in range(3):
+        (folder / "images" / f"{number}.jpg").write_bytes(jpeg(60, 40, number))
+        annotation = xml(60, 40, box_xml("raccoon", (6, 4, 30, 20)))
+        (folder / "xml" / f"{number}.xml").write_text(annotation)
+    return folder
+
+
 def aws_list(root: Path, years: list[str], image_set: str = "trainval") -> str:
     """What the AWS sample tool's list step writes, restated from its source: coordinates as in
     the XML over ``<size>``, four decimals, running index, path relative to the devkit."""

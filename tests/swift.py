@@ -1,19 +1,22 @@
 """OpenStack Swift with its S3 interface, as a second, independent S3 server: it checks signatures,
 part rules and part checksums.
 
-    python tests/swift.py FOLDER PORT     with the Python of an environment that has swift
+    python tests/swift.py FOLDER     with the Python of an environment that has swift
 
-Sets up a cluster of one device in FOLDER, serves S3 at PORT until standard input ends; the key is
-``test:tester``, the secret ``testing``.
+Sets up a cluster of one device in FOLDER, prints its URL and serves S3 there until standard input
+ends; the key is ``test:tester``, the secret ``testing``.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
+import random
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 PROXY = """
@@ -78,8 +81,30 @@ use = egg:swift#{kind}
 """
 
 
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens at."""
+    while True:
+        first = random.randrange(20_000, 32_000)
+        try:
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return first
+
+
+def await_port(port: int) -> None:
+    for _ in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"nobody answers at {port}")
+
+
 def main() -> None:
-    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    folder, port = Path(sys.argv[1]), free_ports(4)
     user = pwd.getpwuid(os.getuid()).pw_name
     tools = Path(sys.executable).parent
     (folder / "devices" / "d1").mkdir(parents=True)
@@ -104,6 +129,9 @@ def main() -> None:
         for command in commands
     ]
     try:
+        for number in range(port, port + 4):
+            await_port(number)
+        print(f"http://127.0.0.1:{port}", flush=True)
         sys.stdin.read()
     finally:
         for server in servers:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.devkits import box_xml, jpeg, xml
+from tests.devkits import jpeg, make_photos
 from tests.test_cli import run
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -22,12 +22,7 @@ def blocks(language: str) -> list[str]:
 def here(devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the README takes for granted: a devkit, a folder of photos, a picture."""
     (tmp_path / "VOCdevkit").symlink_to(devkit)
-    for name in ("images", "xml"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-    for number in range(3):
-        (tmp_path / "photos" / "images" / f"{number}.jpg").write_bytes(jpeg(60, 40, number))
-        annotation = xml(60, 40, box_xml("raccoon", (6, 4, 30, 20)))
-        (tmp_path / "photos" / "xml" / f"{number}.xml").write_text(annotation)
+    make_photos(tmp_path / "photos")
     (tmp_path / "cat.jpg").write_bytes(jpeg())
     monkeypatch.chdir(tmp_path)
     return tmp_path

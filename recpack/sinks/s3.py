@@ -178,7 +178,10 @@ class S3Sink(Sink):
     def _preflight(self) -> None:
         """Find out in seconds whether the output can be written, and claim it."""
         patience = min(PREFLIGHT_PATIENCE, self._access.patience)
-        self._access.call("head_bucket", Bucket=self.location.bucket, patience=patience)
+        try:
+            self._access.call("head_bucket", Bucket=self.location.bucket, patience=patience)
+        except S3NotFoundError as error:
+            raise S3Error("there is no such bucket; make it, or correct the name") from error
         places = [self.location.companion(suffix) for suffix in (*COMPANIONS, MANIFEST)]
         present = [place for place in (self.location, *places) if self._exists(place, patience)]
         finished = places[-1] in present
