@@ -100,7 +100,8 @@ def run(
         results = pool(calls)
     finished = False
     try:
-        yield from results
+        for result in results:  # not "yield from": leaving early must reach us first
+            yield result
         finished = True
     except TerminatedWorkerError as error:
         raise RecpackError(
