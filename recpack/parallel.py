@@ -100,7 +100,7 @@ def run(
         results = pool(calls)
     finished = False
     try:
-        for result in results:  # not "yield from": leaving early must reach us first
+        for result in results:  # noqa: UP028  (leaving early must reach us first)
             yield result
         finished = True
     except TerminatedWorkerError as error:

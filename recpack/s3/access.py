@@ -37,6 +37,11 @@ class Access:
     requester_pays: bool = False
     patience: float = 300.0
 
+    @property
+    def payer(self) -> dict[str, str]:
+        """What a request must say where the requester pays."""
+        return {"RequestPayer": "requester"} if self.requester_pays else {}
+
     def client(self) -> Any:
         """This process's boto3 client, made once: its connections are shared by all threads."""
         key = (os.getpid(), self)
@@ -71,8 +76,8 @@ class Access:
         **parameters: Any,
     ) -> dict[str, Any]:
         """One request of boto3's that name."""
-        if self.requester_pays and operation not in _UNPAID:
-            parameters["RequestPayer"] = "requester"
+        if operation not in _UNPAID:
+            parameters |= self.payer
         return self.attempt(
             lambda client: getattr(client, operation)(**parameters), patience=patience, stop=stop
         )

@@ -189,10 +189,7 @@ def _is_of(checksum: Checksum, text: str) -> bool:
 
 
 def _place(access: Access, location: Location) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
-    if access.requester_pays:
-        parameters["RequestPayer"] = "requester"
-    return parameters
+    return {"Bucket": location.bucket, "Key": location.key, **access.payer}
 
 
 def _chunks(lines: Iterable[str]) -> Iterator[bytearray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -82,7 +83,8 @@ class S3Sink(Sink):
                 "ChecksumType": "FULL_OBJECT",
             }
         self._overwrite, self._resume = overwrite, resume
-        self._marked = self._opened = self._published = False
+        self._opened = self._published = False
+        self._marker: Marker | None = None
         self._resumed: Marker | None = None
         self._upload: Upload | None = None
         self._writer: UploadWriter | None = None
@@ -92,10 +94,11 @@ class S3Sink(Sink):
         try:
             self._preflight()
         except BaseException as error:
-            self._leave(error)
-            if isinstance(error, OSError):
-                raise self._failed(error) from error
-            raise
+            told = self._failed(error) if isinstance(error, OSError) else error
+            self._leave(told)
+            if told is error:
+                raise
+            raise told from error
         return self
 
     def __exit__(
@@ -153,14 +156,15 @@ class S3Sink(Sink):
             self._put(MANIFEST, [manifest(etag)])
             self._published = True
             self._dismiss_writer()
-            delete(self._access, self.location.companion(MARKER))
         except OSError as error:
             raise self._failed(error) from error
+        with suppress(OSError):  # all is done; a marker without an upload means nothing
+            delete(self._access, self.location.companion(MARKER))
 
     def abort(self) -> None:
         """End the upload, unless it is to be resumed, and remove what is not wholly published.
         Raises S3Error when the store does not let it."""
-        if not self._marked or self._published:
+        if self._marker is None or self._published:
             return
         self._dismiss_writer()
         if self._kept:
@@ -169,7 +173,7 @@ class S3Sink(Sink):
         for location in self._objects:
             delete(self._access, location)
         delete(self._access, self.location.companion(MARKER))
-        self._marked = False
+        self._marker = None
 
     @property
     def _kept(self) -> bool:
@@ -189,7 +193,7 @@ class S3Sink(Sink):
         if marker is not None and not finished:
             left = marked_uploads(self._access, self.location, marker)
             if self._resume and marker.plan:
-                self._marked, self._resumed = True, marker
+                self._marker = self._resumed = marker
                 return
             if not left:
                 # it was completed, and the run was killed before the manifest: they are its own
@@ -200,8 +204,8 @@ class S3Sink(Sink):
                 f"{present[0]} exists; choose another name or replace it with --overwrite"
             )
         if marker is not None:
-            for upload in marked_uploads(self._access, self.location, marker):
-                abort_upload(self._access, self.location, upload.id)
+            self._marker = marker
+            self._end_marked()
         self._begin(patience)
 
     def _exists(self, location: Location, patience: float) -> bool:
@@ -217,19 +221,26 @@ class S3Sink(Sink):
 
     def _begin(self, patience: float | None = None) -> None:
         self._mark(None, {}, patience)
-        place: dict[str, Any] = {"Bucket": self.location.bucket, "Key": self.location.key}
-        parameters = place | self._creation
+        place = {"Bucket": self.location.bucket, "Key": self.location.key, **self._access.payer}
+        attempts = 0
+
+        def create(client: Any) -> str:
+            nonlocal attempts
+            attempts += 1
+            answer = client.create_multipart_upload(**place, **self._creation)
+            return str(answer["UploadId"])
+
         try:
-            answer = self._access.call("create_multipart_upload", patience=patience, **parameters)
+            upload_id = self._access.attempt(create, patience=patience)
         except S3Error as error:
             if self._checked and error.code in ("InvalidArgument", "InvalidRequest",
                                                 "NotImplemented"):  # fmt: skip
                 hint = "; if the store keeps no checksums, use --checksum none"
                 raise S3Error(f"{error}{hint}", error.code) from error
             raise
-        self._upload = Upload(
-            self._access, self.location, answer["UploadId"], self.checksum, self._checked
-        )
+        if attempts > 1:  # the answer to an earlier one may have been lost, and its id with it
+            self._end_marked(but=upload_id)
+        self._upload = Upload(self._access, self.location, upload_id, self.checksum, self._checked)
 
     def _continue(self, plan: Mapping[str, str]) -> bool:
         """Take up the upload that an earlier run left, if there is one."""
@@ -313,8 +324,8 @@ class S3Sink(Sink):
     def _mark(
         self, upload_id: str | None, plan: Mapping[str, str], patience: float | None = None
     ) -> None:
-        self._marked = True
-        Marker(self.location.key, upload_id, plan).write(
+        self._marker = Marker(self.location.key, upload_id, plan)
+        self._marker.write(
             self._access, self.location, checked=self._checked, patience=patience,
             **self._encryption,
         )  # fmt: skip
@@ -323,6 +334,14 @@ class S3Sink(Sink):
         upload, self._upload = self._upload, None
         if upload is not None:
             abort_upload(self._access, self.location, upload.id)
+        elif self._marker is not None:
+            self._end_marked()
+
+    def _end_marked(self, *, but: str | None = None) -> None:
+        assert self._marker is not None
+        for upload in marked_uploads(self._access, self.location, self._marker):
+            if upload.id != but:
+                abort_upload(self._access, self.location, upload.id)
 
     def _dismiss_writer(self) -> None:
         if self._writer is not None:
@@ -343,7 +362,7 @@ class S3Sink(Sink):
                 f"{self.location}: the upload could not be aborted: {failure}; run "
                 f"recpack s3-cleanup {self.location}"
             )
-        if error is not None and self._marked and self._kept and not self._published:
+        if error is not None and self._marker is not None and self._kept and not self._published:
             error.add_note(
                 f"{self.location}: the upload is kept; run again with --resume, or abort it with "
                 f"recpack s3-cleanup {self.location}"

@@ -202,11 +202,10 @@ class _Uploader:
             "UploadId": upload.id,
             "PartNumber": part.number + 1,
             "Body": body,
+            **upload.access.payer,
         }
         if upload.checked:
             parameters[field] = expected
-        if upload.access.requester_pays:
-            parameters["RequestPayer"] = "requester"
         md5 = None if upload.checked else hashlib.md5(body, usedforsecurity=False).hexdigest()
 
         def attempt(client: Any) -> str:
