@@ -1,7 +1,8 @@
-"""``python -m benchmarks [--rounds N] [--json FILE]``: measure, print a table, keep the numbers.
+"""``python -m benchmarks [scan] [s3] [--rounds N] [--json FILE]``: measure, print tables, keep the
+numbers.
 
-What is compared runs in turns in one process, so that a noisy machine is noisy for both; each
-figure is a median with its extremes.
+What is compared runs in turns, so that a noisy machine is noisy for all; each figure is a median
+with its extremes. Data is made in memory (/dev/shm) where there is such a place.
 """
 
 from __future__ import annotations
@@ -11,42 +12,47 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import scan
+from benchmarks import Measured, s3, scan
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of the rounds of one piece of work."""
+    """Seconds of the rounds of one piece of work, and the median of its CPU seconds."""
 
     name: str
     median: float
     low: float
     high: float
+    cpu: float
 
     @classmethod
-    def of(cls, name: str, seconds: list[float]) -> Timing:
-        return cls(name, statistics.median(seconds), min(seconds), max(seconds))
+    def of(cls, name: str, rounds: list[Measured]) -> Timing:
+        seconds = [measured.seconds for measured in rounds]
+        cpu = statistics.median(measured.cpu for measured in rounds)
+        return cls(name, statistics.median(seconds), min(seconds), max(seconds), cpu)
 
 
-def measure(works: dict[str, Callable[[], float]], rounds: int) -> list[Timing]:
+def measure(works: Mapping[str, Callable[[], Measured]], rounds: int) -> list[Timing]:
     """Run every work once a round, after one round that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+    measured: dict[str, list[Measured]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
             taken = work()
             if number:
-                seconds[name].append(taken)
-    return [Timing.of(name, values) for name, values in seconds.items()]
+                measured[name].append(taken)
+    return [Timing.of(name, values) for name, values in measured.items()]
 
 
 def machine() -> dict[str, object]:
     """What the figures depend on, without naming the machine."""
-    packages = ("recpack", "numpy", "lxml", "opencv-python-headless", "joblib")
+    packages = ("recpack", "numpy", "lxml", "opencv-python-headless", "joblib", "boto3")
     return {
         "cores": len(os.sched_getaffinity(0)),
         "architecture": platform.machine(),
@@ -55,27 +61,44 @@ def machine() -> dict[str, object]:
     }
 
 
+def print_table(title: str, timings: list[Timing]) -> None:
+    base = timings[0]
+    print(f"\n| {title} | median s | low to high | CPU s | × the first |")
+    print("|---|---|---|---|---|")
+    for timing in timings:
+        print(
+            f"| {timing.name} | {timing.median:.3f} | {timing.low:.3f} to {timing.high:.3f} "
+            f"| {timing.cpu:.2f} | {timing.median / base.median:.2f} |",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="scan, s3 (default: both)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    timings = measure(scan.works(), args.rounds)
-    base = timings[0]
-    print(f"| work ({scan.IMAGES:,} annotations) | median s | low to high | ratio |")
-    print("|---|---|---|---|")
-    for timing in timings:
-        ratio = timing.median / base.median
-        print(
-            f"| {timing.name} | {timing.median:.3f} | {timing.low:.3f} to {timing.high:.3f} "
-            f"| {ratio:.2f} |"
-        )
+    found: dict[str, list[Timing]] = {}
+    with ExitStack() as stack:
+        tables: dict[str, Mapping[str, Callable[[], Measured]]] = {}
+        if "scan" in args.suites or not args.suites:
+            tables[f"{scan.IMAGES:,} annotations"] = scan.works()
+        if "s3" in args.suites or not args.suites:
+            memory = Path("/dev/shm")
+            where = memory if memory.is_dir() else None
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=where))
+            tables |= stack.enter_context(s3.works(Path(folder)))
+        for title, works in tables.items():
+            found[title] = measure(works, args.rounds)
+            print_table(title, found[title])
     if args.json:
         results = {
             "machine": machine(),
             "rounds": args.rounds,
-            "images": scan.IMAGES,
-            "timings": [asdict(timing) for timing in timings],
+            "timings": {
+                title: [asdict(timing) for timing in timings] for title, timings in found.items()
+            },
         }
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(results, indent=1) + "\n")

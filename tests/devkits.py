@@ -85,27 +85,3 @@ def make_photos(folder: Path) -> Path:
         annotation = xml(60, 40, box_xml("raccoon", (6, 4, 30, 20)))
         (folder / "xml" / f"{number}.xml").write_text(annotation)
     return folder
-
-
-def aws_list(root: Path, years: list[str], image_set: str = "trainval") -> str:
-    """What the AWS sample tool's list step writes, restated from its source: coordinates as in
-    the XML over ``<size>``, four decimals, running index, path relative to the devkit."""
-    import xml.etree.ElementTree as ElementTree
-
-    lines: list[str] = []
-    for year in years:
-        folder = root / f"VOC{year}"
-        for id_ in (folder / "ImageSets" / "Main" / f"{image_set}.txt").read_text().split():
-            tree = ElementTree.parse(folder / "Annotations" / f"{id_}.xml").getroot()
-            width = float(tree.findtext("size/width", ""))
-            height = float(tree.findtext("size/height", ""))
-            label: list[float] = []
-            for item in tree.iter("object"):
-                label.append(VOC_CLASSES.index(item.findtext("name", "")))
-                for tag, side in (
-                    ("xmin", width), ("ymin", height), ("xmax", width), ("ymax", height)
-                ):  # fmt: skip
-                    label.append(float(item.findtext(f"bndbox/{tag}", "")) / side)
-            text = "\t".join(f"{value:.4f}" for value in label)
-            lines.append(f"{len(lines)}\t2\t5\t{text}\tVOC{year}/JPEGImages/{id_}.jpg\n")
-    return "".join(lines)

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import LifoQueue, SimpleQueue
 from typing import Any, NamedTuple
 
 from recpack.checksums import Checksum
@@ -91,7 +91,8 @@ class _Uploader:
         self._upload = upload
         self._most_threads = threads
         self._threads: list[threading.Thread] = []
-        self._free: SimpleQueue[PartBuffer | None] = SimpleQueue()
+        # the buffer used last is the one whose memory is still in the processor's cache
+        self._free: LifoQueue[PartBuffer | None] = LifoQueue()
         for _ in range(buffers):
             self._free.put(None)
         self._queue: SimpleQueue[_Part | None] = SimpleQueue()

@@ -9,8 +9,8 @@ import cv2
 import pytest
 
 import recpack
+from benchmarks.aws import aws_list
 from tests.conftest import Oracle
-from tests.devkits import aws_list
 
 SAME_OPENCV = cv2.__version__.startswith("4.11")
 """Whether this leg has the build that im2rec runs with; then the pixels are equal too."""
