@@ -1,5 +1,5 @@
 # make demo   a first look: makes a small devkit, converts it, also into an S3 server, reads it back
-# make test   the whole test suite, MXNet as the oracle, with NumPy 1.26 and 2.x
+# make test   the whole test suite, with NumPy 1.26 and 2.x; MXNet and two S3 servers take part
 # make lint   ruff and mypy
 # make bench  measures, side by side, and prints a table
 # make coverage   what the last make test covered
@@ -9,8 +9,13 @@ PYTHON ?= python3
 # where mxnet 1.9.1 and numpy 1.26.4 have wheels; without it the MXNet comparison is left out
 MXNET ?= $(shell $(PYTHON) -c 'import platform as p, sys; print(int(p.system() == "Linux" and p.machine() == "x86_64" and sys.version_info < (3, 13)))')
 
+# the second S3 server of the tests, OpenStack Swift, runs on Linux
+SWIFT ?= $(shell $(PYTHON) -c 'import platform as p; print(int(p.system() == "Linux"))')
+
 PIP = -m pip install --quiet --disable-pip-version-check
 ORACLE = .venv-mxnet/bin/python
+STORE = $(if $(filter 1,$(SWIFT)),RECPACK_SWIFT_PYTHON=$(CURDIR)/.venv-swift/bin/python)
+SERVER = $(if $(filter 1,$(SWIFT)),.venv-swift/installed)
 PYTEST = -m pytest $(ARGS)
 
 .PHONY: demo test bench test-numpy2 test-numpy1 lint coverage clean
@@ -21,13 +26,13 @@ demo: .venv/installed
 test: test-numpy2 test-numpy1
 
 # as users have it
-test-numpy2: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
-	$(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
+test-numpy2: .venv-test/installed $(SERVER) $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
+	$(STORE) $(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
 
 # the oldest NumPy supported, beside MXNet in one environment
 ifeq ($(MXNET),1)
-test-numpy1: .venv-mxnet/installed
-	RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE) $(ORACLE) $(PYTEST)
+test-numpy1: .venv-mxnet/installed $(SERVER)
+	$(STORE) RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE) $(ORACLE) $(PYTEST)
 else
 test-numpy1:
 	@echo "the comparison with MXNet needs Linux on x86-64 and Python 3.11 or 3.12: left out"
@@ -41,8 +46,8 @@ lint: .venv-test/installed
 coverage:
 	.venv-test/bin/python -m coverage report
 
-bench: .venv-test/installed
-	.venv-test/bin/python -m benchmarks --json benchmarks/work/results.json
+bench: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
+	$(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python -m benchmarks --json benchmarks/work/results.json
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -59,5 +64,10 @@ bench: .venv-test/installed
 	.venv-mxnet/bin/python $(PIP) mxnet==1.9.1 numpy==1.26.4 opencv-python-headless==4.11.0.86 --editable '.[test]'
 	touch $@
 
+.venv-swift/installed: Makefile
+	$(PYTHON) -m venv .venv-swift
+	.venv-swift/bin/python $(PIP) swift==2.38.3
+	touch $@
+
 clean:
-	rm -rf .venv .venv-test .venv-mxnet recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-test .venv-mxnet .venv-swift recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache

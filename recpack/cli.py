@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from recpack import __version__, commands
+from recpack import __version__, commands, forked
 from recpack.errors import ConfigError, DataError, RecpackError
 
 Command = Callable[[argparse.Namespace], object]
@@ -25,7 +25,8 @@ def console() -> NoReturn:
     """The console script: ``main`` in a process of its own, whose signals are ours."""
     _fill_closed_streams()
     signal.signal(signal.SIGTERM, _interrupt)
-    code = main()
+    code = main(own_process=True)
+    forked.kill()  # they are idle; winding them up would take as long as starting them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, Python only winds up
     sys.exit(code)
 
@@ -43,12 +44,15 @@ def _fill_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
+    """Run the command line and return its exit code. ``own_process``: nothing else runs in this
+    process, so that workers may be forked from it."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
-    args = _parser().parse_args(arguments)
+    args = _parser("fork" if own_process and sys.platform == "linux" else "loky").parse_args(
+        arguments
+    )
     try:
         outcome = args.run(args)
         if args.json:
@@ -90,7 +94,7 @@ def _failed(
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(backend: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="recpack",
         description="Pascal VOC data sets to MXNet RecordIO: fast, exact, validated.",
@@ -196,6 +200,8 @@ def _parser() -> argparse.ArgumentParser:
         _run_options(sub)
         sub.add_argument("--report", metavar="FILE.json", help="write all problems to a file")
     _worker_options(check.add_argument_group("the run"))
+    for sub in (convert, rows, pack, check):
+        sub.set_defaults(backend=backend)
     convert.add_argument(
         "--split", metavar="F/F",
         help="write x_train.rec and x_val.rec (and x_test.rec) for x.rec, by class, like 0.8/0.2",
@@ -327,4 +333,8 @@ def _upload_options(parser: argparse.ArgumentParser) -> None:
 
 def _worker_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--jobs", type=int, metavar="N", help="workers (default: all cores)")
-    group.add_argument("--backend", metavar="NAME", help="joblib backend (default: loky)")
+    group.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="of the workers: fork, or any of joblib (default: %(default)s)",
+    )

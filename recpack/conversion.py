@@ -24,7 +24,7 @@ from recpack.plan import expected_lengths
 from recpack.problems import Problem, summary
 from recpack.s3.location import is_s3
 from recpack.sample import Int64, Samples
-from recpack.scan import ScanResult, scan_devkit
+from recpack.scan import Scanning, ScanResult, scan_devkit
 from recpack.sinks.base import LIST, Sink
 from recpack.sinks.file import FileSink, write_file
 from recpack.split import split_samples
@@ -138,8 +138,12 @@ def convert_devkit(
         rec: RecFile = {"name": name, "bytes": size, "checksum": None}
         return _described(scan, options, rec)
     with ExitStack() as stack:
-        sinks = [stack.enter_context(sink) for sink in _sinks(output, options)]
-        scan = _scanned(devkit, options, progress)
+        sinks = _sinks(output, options)
+        # the workers read while we find out whether the output can be written
+        scanning = stack.enter_context(Scanning(open_devkit(devkit, options), options))
+        for sink in sinks:
+            stack.enter_context(sink)
+        scan = _judged(scanning.finish(progress), options)
         orders = _orders(scan.samples, options)
         packed = [
             pack_samples(_scan_source(scan, order, options), options, sink, progress)
@@ -253,8 +257,11 @@ def _same_file(rows: Path, output: Path) -> bool:
 
 
 def _scanned(devkit: str | os.PathLike[str], options: Options, progress: Watch) -> ScanResult:
+    return _judged(scan_devkit(open_devkit(devkit, options), options, progress), options)
+
+
+def _judged(scan: ScanResult, options: Options) -> ScanResult:
     """The scan, if the policy lets it pass."""
-    scan = scan_devkit(open_devkit(devkit, options), options, progress)
     _refuse(scan.problems, options, scan.classes.names)
     if not len(scan.samples):
         reasons = summary(scan.problems, scan.classes.names)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from recpack import forked
 from recpack.errors import ConfigError, RecpackError
+
+FORK = "fork"
 
 _IDLE_SECONDS = 10
 """Idle processes end after this time, also those whose coordinator was killed."""
@@ -23,7 +26,7 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def _interrupts_for_us_alone() -> Iterator[None]:
+def interrupts_for_us_alone() -> Iterator[None]:
     """Ctrl-C reaches every process of a terminal's group; the workers started here, and the
     threads that may start more, are deaf to it, and the coordinator stops them."""
     from multiprocessing import resource_tracker
@@ -63,23 +66,37 @@ def run(
     *,
     jobs: int | None,
     backend: str | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Results in the order of the ``count`` tasks, which begin in their order too and are made as
-    they are needed.
+    they are needed. The first ones are under way when this returns.
 
     ``jobs`` None means all cores. One job, or one task, runs in this process: a pool of processes
-    costs more than it saves. ``backend`` is any joblib backend, ``loky`` (processes) when None.
-    Leaving the iteration early, or Ctrl-C, stops the workers.
+    costs more than it saves. ``backend`` is any joblib backend, ``loky`` (processes) when None, or
+    ``fork``: see ``recpack.forked``. Leaving the iteration early, or Ctrl-C, stops the workers.
     """
+    running: Generator[Any, None, None]
     if count < 2 or jobs == 1:
-        yield from map(function, tasks)
-        return
+        return (function(task) for task in tasks)
+    if backend == FORK:
+        with interrupts_for_us_alone():
+            pool = forked.pool(workers(jobs, count))
+        running = forked.run(pool, function, tasks)
+    else:
+        running = _through_joblib(function, tasks, workers(jobs, count), backend)
+    next(running)
+    return running
+
+
+def _through_joblib(
+    function: Callable[[Task], Result], tasks: Iterable[Task], jobs: int, backend: str | None
+) -> Generator[Result | None, None, None]:
+    """None when the first tasks are under way, then the results."""
     import joblib
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     settings: dict[str, object] = {
-        "n_jobs": workers(jobs, count),
+        "n_jobs": jobs,
         "backend": backend,
         "batch_size": 1,
         "max_nbytes": None,  # a segment's description travels as it is, not through a file
@@ -94,20 +111,19 @@ def run(
         if "return_as" not in str(error):
             raise ConfigError(f"backend: {error}") from error
         # some backends give their results all at once
+        yield None
         yield from joblib.Parallel(**settings)(calls)
         return
-    with _interrupts_for_us_alone():
+    with interrupts_for_us_alone():
         results = pool(calls)
     finished = False
     try:
+        yield None
         for result in results:  # noqa: UP028  (leaving early must reach us first)
             yield result
         finished = True
     except TerminatedWorkerError as error:
-        raise RecpackError(
-            "a worker process died (killed, or out of memory); try fewer --jobs or a smaller "
-            "--segment-size"
-        ) from error
+        raise RecpackError(forked.DIED) from error
     finally:
         if not finished:
             with warnings.catch_warnings():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from recpack.config import Options
 from recpack.devkit import Devkit, ImageSet
 from recpack.errors import AnnotationError, ImageError
-from recpack.files import UnsafePathError
+from recpack.files import Closing, UnsafePathError
 from recpack.image import EXTENSIONS, ImageHeader, check_whole, read_header
 from recpack.judge import Judge, ScanChunk
 from recpack.labels import class_places
@@ -67,21 +67,46 @@ class ScanResult:
     scanned: int
 
 
-def scan_devkit(
-    devkit: Devkit, options: Options, progress: Callable[[Progress], None] | None = None
-) -> ScanResult:
-    """Read a whole devkit in parallel and judge it by the options' policies.
+class Scanning(Closing):
+    """The scan of a whole devkit: it begins in the workers at once, and ``finish`` waits for it.
 
     Bad data never raises here: it is in ``problems``. Metadata stays within 300 bytes an image.
     """
-    tasks = chain.from_iterable(_tasks(devkit, rank) for rank in range(len(devkit.image_sets)))
-    task_count = sum(-(-len(image_set.ids) // CHUNK) for image_set in devkit.image_sets)
+
+    def __init__(self, devkit: Devkit, options: Options) -> None:
+        tasks = chain.from_iterable(_tasks(devkit, rank) for rank in range(len(devkit.image_sets)))
+        count = sum(-(-len(image_set.ids) // CHUNK) for image_set in devkit.image_sets)
+        scan = partial(scan_chunk, root=devkit.root, options=options)
+        self._devkit, self._options = devkit, options
+        self._chunks = run(scan, tasks, count, jobs=options.jobs, backend=options.backend)
+
+    def close(self) -> None:
+        self._chunks.close()
+
+    def finish(self, progress: Callable[[Progress], None] | None = None) -> ScanResult:
+        """All of it, judged by the options' policies."""
+        return _collected(self._chunks, self._devkit, self._options, progress)
+
+
+def scan_devkit(
+    devkit: Devkit, options: Options, progress: Callable[[Progress], None] | None = None
+) -> ScanResult:
+    """Read a whole devkit in parallel; see ``Scanning``."""
+    with Scanning(devkit, options) as scanning:
+        return scanning.finish(progress)
+
+
+def _collected(
+    chunks: Iterable[ScanChunk],
+    devkit: Devkit,
+    options: Options,
+    progress: Callable[[Progress], None] | None,
+) -> ScanResult:
     total = sum(len(image_set.ids) for image_set in devkit.image_sets)
-    scan = partial(scan_chunk, root=devkit.root, options=options)
     columns = _Columns()
     problems = _repeated_ids(devkit)
     done = 0
-    for chunk in run(scan, tasks, task_count, jobs=options.jobs, backend=options.backend):
+    for chunk in chunks:
         columns.append(chunk)
         problems += chunk.problems
         done += chunk.scanned
@@ -215,14 +240,28 @@ class _Listing:
         except OSError:
             self._names = Texts()
         self._folded: dict[str, list[str]] | None = None
+        self._next = 0
+
+    def _first(self, start: str) -> int:
+        """The place of the first name that is not before ``start``: mostly that behind the name
+        found last, because ids come in order."""
+        at = self._next
+        if (
+            at < len(self._names)
+            and self._names[at] >= start
+            and (not at or self._names[at - 1] < start)
+        ):
+            return at
+        return bisect_left(self._names, start)
 
     def find(self, stem: str) -> list[str]:
         """Names of this stem and any extension; failing that, of this stem in any case."""
         found = []
-        for at in range(bisect_left(self._names, stem + "."), len(self._names)):
+        for at in range(self._first(stem + "."), len(self._names)):
             name = self._names[at]
             if not name.startswith(stem + "."):
                 break
+            self._next = at + 1
             if os.path.splitext(name)[0] == stem:
                 found.append(name)
         if not found and len(self._names):

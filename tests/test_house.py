@@ -15,7 +15,7 @@ ROOT = Path(recpack.__file__).parent
 
 LEVELS = [
     {"errors", "texts", "progress", "distributions", "checksums", "files"},
-    {"problems", "s3.location", "s3.retry", "trees.base"},
+    {"problems", "s3.location", "s3.retry", "trees.base", "forked"},
     {"sample", "s3.access", "trees.local"},
     {"config", "s3.objects"},
     {"s3.uploads", "s3.file", "places", "trees.s3"},

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from recpack.s3.objects import delete, put
+from tests.conftest import Store
 from tests.devkits import jpeg, make_photos
+from tests.functional.test_s3_stores import upload_tree
 from tests.test_cli import run
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -19,13 +23,26 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def here(devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the README takes for granted: a devkit, a folder of photos, a picture."""
+def here(
+    devkit: Path, moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """What the README takes for granted: a devkit, a folder of photos, a picture, a bucket with
+    another devkit."""
+    store = Store("moto", moto, "bucket")
+    store.access.call("create_bucket", Bucket="bucket")
+    upload_tree(store, devkit, "in/VOCdevkit/")
+    for year in ("2007", "2012"):
+        chosen = (devkit / f"VOC{year}/ImageSets/Main/trainval.txt").read_bytes()[:120]
+        put(store.access, store.at(f"in/VOCdevkit/VOC{year}/ImageSets/Main/val.txt"), chosen)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
     (tmp_path / "VOCdevkit").symlink_to(devkit)
     make_photos(tmp_path / "photos")
     (tmp_path / "cat.jpg").write_bytes(jpeg())
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for key in store.listing():
+        delete(store.access, store.at(key))
+    store.access.call("delete_bucket", Bucket="bucket")
 
 
 def test_the_commands(here: Path) -> None:
@@ -50,6 +67,7 @@ def test_the_snippets(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.startswith("120 ")
     assert (here / "own.json").exists()
+    assert "proof='checksum'" in out
 
 
 def test_the_makefile_has_what_the_readme_says() -> None:

@@ -20,7 +20,7 @@ PREFLIGHT_PATIENCE = 10.0
 _CONNECTIONS = 256
 _UNPAID = frozenset({"head_bucket", "create_bucket"})
 
-_clients: dict[tuple[int, Access], Any] = {}
+_clients: dict[tuple[int, Access, tuple[tuple[str, str], ...]], Any] = {}
 _lock = threading.Lock()
 
 
@@ -44,7 +44,7 @@ class Access:
 
     def client(self) -> Any:
         """This process's boto3 client, made once: its connections are shared by all threads."""
-        key = (os.getpid(), self)
+        key = self._key()
         with _lock:
             if key not in _clients:
                 _clients[key] = self._new_client()
@@ -85,7 +85,12 @@ class Access:
     def _renew(self) -> None:
         """Ask the chain for credentials anew; files and variables may have changed."""
         with _lock:
-            _clients.pop((os.getpid(), self), None)
+            _clients.pop(self._key(), None)
+
+    def _key(self) -> tuple[int, Access, tuple[tuple[str, str], ...]]:
+        # forked processes inherit the clients of their parent, and variables may change
+        variables = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
+        return os.getpid(), self, tuple(variables)
 
     def _new_client(self) -> Any:
         import boto3

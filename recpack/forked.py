@@ -1,0 +1,88 @@
+"""Workers that are copies of this process (``fork``): they are there at once, with all that is
+imported, where new processes take most of a second.
+
+Only for a process of our own, the console script: other threads, which a library may find around
+it, do not survive a fork, and what they hold stays locked. The workers end with their coordinator,
+even if that is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import TypeVar
+
+from recpack.errors import RecpackError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+DIED = (
+    "a worker process died (killed, or out of memory); try fewer --jobs or a smaller --segment-size"
+)
+
+_PR_SET_PDEATHSIG = 1
+_AHEAD = 8
+"""Tasks submitted for each worker, so that none waits for us."""
+
+_pools: dict[int, ProcessPoolExecutor] = {}
+
+
+def pool(size: int) -> ProcessPoolExecutor:
+    """The workers of this process: those of the last call, if they are as many."""
+    if size not in _pools:
+        for other in list(_pools):
+            _pools.pop(other).shutdown()
+        context = multiprocessing.get_context("fork")
+        _pools[size] = ProcessPoolExecutor(size, context, _begin, (os.getpid(),))
+        # all are forked by the first task, here, where the caller holds what they inherit
+        _pools[size].submit(os.getpid).result()
+    return _pools[size]
+
+
+def run(
+    executor: ProcessPoolExecutor, function: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Generator[Result | None, None, None]:
+    """None when the first tasks are under way, then results in their order; see
+    ``parallel.run``."""
+    window = _AHEAD * next(size for size, pool in _pools.items() if pool is executor)
+    waiting: deque[Future[Result]] = deque()
+    finished = False
+    try:
+        tasks = iter(tasks)
+        waiting.extend(executor.submit(function, task) for task in islice(tasks, window))
+        yield None
+        for task in tasks:
+            yield waiting.popleft().result()
+            waiting.append(executor.submit(function, task))
+        while waiting:
+            yield waiting.popleft().result()
+        finished = True
+    except BrokenProcessPool as error:
+        raise RecpackError(DIED) from error
+    finally:
+        if not finished:
+            kill()
+
+
+def kill() -> None:
+    """End all workers at once, also in the middle of their work."""
+    for size in list(_pools):
+        executor = _pools.pop(size)
+        for process in list((executor._processes or {}).values()):
+            process.kill()
+        executor.shutdown(cancel_futures=True)
+
+
+def _begin(coordinator: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != coordinator:  # it ended before we could ask to be told
+        os._exit(1)

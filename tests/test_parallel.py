@@ -1,0 +1,132 @@
+"""Work in workers of every kind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import recpack
+from recpack import forked
+from recpack.parallel import run, workers
+
+
+def square(number: int) -> int:
+    time.sleep(0.01 * (number % 3))
+    return number * number
+
+
+def die(number: int) -> int:
+    if number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def fail(number: int) -> int:
+    return 1 // (number - 5)
+
+
+@pytest.fixture(autouse=True)
+def no_workers_left() -> Iterator[None]:
+    yield
+    forked.kill()
+
+
+@pytest.mark.parametrize("backend", ["fork", "loky", "threading", "multiprocessing", None])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_results_come_in_order(backend: str | None, jobs: int) -> None:
+    expected = [number * number for number in range(60)]
+    assert list(run(square, iter(range(60)), 60, jobs=jobs, backend=backend)) == expected
+    assert list(run(square, range(2), 2, jobs=jobs, backend=backend)) == [0, 1]
+    assert list(run(square, range(1), 1, jobs=jobs, backend=backend)) == [0]
+    assert list(run(square, [], 0, jobs=jobs, backend=backend)) == []
+
+
+def test_how_many_work() -> None:
+    assert workers(4, 100) == 4
+    assert workers(4, 3) == 3
+    assert workers(4, 0) == 1
+    assert 1 <= workers(None, 100) <= 100
+
+
+def test_tasks_are_made_as_they_are_needed() -> None:
+    made = []
+
+    def tasks() -> object:
+        for number in range(500):
+            made.append(number)
+            yield number
+
+    results = run(square, tasks(), 500, jobs=2, backend="fork")
+    assert [next(results) for _ in range(3)] == [0, 1, 4]
+    assert len(made) < 40
+    results.close()
+
+
+@pytest.mark.parametrize("backend", ["fork", "loky"])
+def test_an_error_in_a_worker(backend: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(run(fail, range(9), 9, jobs=2, backend=backend))
+    assert list(run(square, range(9), 9, jobs=2, backend=backend))[8] == 64
+
+
+@pytest.mark.parametrize("backend", ["fork", "loky"])
+def test_a_worker_that_dies(backend: str) -> None:
+    with pytest.raises(recpack.RecpackError, match="a worker process died"):
+        list(run(die, range(60), 60, jobs=2, backend=backend))
+    assert list(run(square, range(9), 9, jobs=2, backend=backend))[8] == 64
+
+
+def test_leaving_early_ends_the_workers() -> None:
+    results = run(square, range(1000), 1000, jobs=2, backend="fork")
+    next(results)
+    (pool,) = forked._pools.values()
+    processes = list((pool._processes or {}).values())
+    assert len(processes) == 2
+    results.close()
+    assert not forked._pools
+    for process in processes:
+        process.join(10)
+        assert process.exitcode == -signal.SIGKILL
+
+
+def test_forked_workers_end_with_their_coordinator() -> None:
+    script = (
+        "import os, time\nfrom recpack.parallel import run\n"
+        "def pid(number):\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
+        "list(run(pid, range(9), 9, jobs=2, backend='fork'))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pids = [int(process.stdout.readline()) for _ in range(2)]
+    process.kill()
+    process.wait()
+    give_up = time.monotonic() + 10
+    while any(alive(pid) for pid in pids) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in pids)
+    process.stdout.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_the_bytes_are_those_of_any_backend(devkit: Path, tmp_path: Path) -> None:
+    recpack.convert(devkit, tmp_path / "a.rec", jobs=1)
+    options = {"jobs": 2, "segment_size": "1MiB", "backend": "fork"}
+    recpack.convert(devkit, tmp_path / "b.rec", **options)
+    assert (tmp_path / "b.rec").read_bytes() == (tmp_path / "a.rec").read_bytes()
+    options |= {"reencode": True, "resize": 50}
+    recpack.convert(devkit, tmp_path / "c.rec", **options)
+    recpack.convert(devkit, tmp_path / "d.rec", **options | {"jobs": 1})
+    assert (tmp_path / "c.rec").read_bytes() == (tmp_path / "d.rec").read_bytes()
