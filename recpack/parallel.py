@@ -29,9 +29,6 @@ Result = TypeVar("Result")
 def interrupts_for_us_alone() -> Iterator[None]:
     """Ctrl-C reaches every process of a terminal's group; the workers started here, and the
     threads that may start more, are deaf to it, and the coordinator stops them."""
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # started later, it would leave the mask open
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -114,6 +111,9 @@ def _through_joblib(
         yield None
         yield from joblib.Parallel(**settings)(calls)
         return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # started later, it would leave the mask open
     with interrupts_for_us_alone():
         results = pool(calls)
     finished = False
