@@ -56,7 +56,7 @@ bench: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
 
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/python $(PIP) --editable '.[test,lint]'
+	.venv-test/bin/python $(PIP) --editable '.[test,lint,bench]'
 	touch $@
 
 .venv-mxnet/installed: pyproject.toml

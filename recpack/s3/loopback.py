@@ -24,7 +24,7 @@ CREDENTIALS = {
 
 def is_installed() -> bool:
     """Whether the extra ``demo`` is there."""
-    return find_spec("moto") is not None and find_spec("werkzeug") is not None
+    return find_spec("moto") is not None and find_spec("flask_cors") is not None
 
 
 @contextmanager
