@@ -72,7 +72,7 @@ def _reported(args: argparse.Namespace) -> Iterator[list[Problem]]:
     """Collects a run's problems, and writes them to ``--report`` also when the run fails."""
     from recpack.report import PAGES, problem_report, write_text
 
-    path = Path(args.report) if args.report else None
+    path = _report_path(args)
     if path is not None and path.suffix in PAGES:
         raise ConfigError(
             f"report: {path} would be a page, which recpack check makes; this is JSON"
@@ -88,6 +88,14 @@ def _reported(args: argparse.Namespace) -> Iterator[list[Problem]]:
             write_text(path, problem_report(problems))
 
 
+def _report_path(args: argparse.Namespace) -> Path | None:
+    from recpack.s3.location import is_s3
+
+    if is_s3(args.report):
+        raise ConfigError(f"report: {args.report} is on S3; name a file of this machine")
+    return Path(args.report) if args.report else None
+
+
 def run_check(args: argparse.Namespace) -> object:
     from recpack.checking import check_devkit
     from recpack.devkit import open_devkit
@@ -95,11 +103,12 @@ def run_check(args: argparse.Namespace) -> object:
     from recpack.terminal import progress_bar
 
     options = _options(args)
+    report = _report_path(args)
     devkit = open_devkit(args.devkit, options, every_set=True)
     with progress_bar(args.quiet) as progress:
         found = check_devkit(devkit, options, progress)
-    if args.report:
-        write_report(Path(args.report), found, devkit)
+    if report is not None:
+        write_report(report, found, devkit)
     if not (args.quiet or args.json):
         unicode = (sys.stdout.encoding or "").lower().startswith("utf")
         for line in text_report(found, "█" if unicode else "#"):

@@ -22,7 +22,8 @@ from recpack.lst import CheckedLines, format_rows, parse_rows
 from recpack.manifest import RecFile, describe
 from recpack.plan import expected_lengths
 from recpack.problems import Problem, summary
-from recpack.s3.location import is_s3
+from recpack.s3.access import PREFLIGHT_PATIENCE
+from recpack.s3.location import is_s3, parse_location
 from recpack.sample import Int64, Samples
 from recpack.scan import Scanning, ScanResult, scan_devkit
 from recpack.sinks.base import LIST, Sink
@@ -159,20 +160,27 @@ def write_list(
     options: Options,
     progress: Watch = None,
 ) -> Result:
-    """Only the rows: a devkit's ``.lst``, the one that ``convert`` would write.
+    """Only the rows: a devkit's ``.lst``, the one that ``convert`` would write, to a path or
+    ``s3://…``.
 
     Nothing is packed, so the result's manifest names no ``.rec``.
     """
-    path = Path(output)
-    if path.exists() and not (options.overwrite or options.dry_run):
-        raise SinkError(f"{path} exists; choose another name or replace it with --overwrite")
+    if _exists(output, options) and not (options.overwrite or options.dry_run):
+        raise SinkError(f"{output} exists; choose another name or replace it with --overwrite")
     scan = _scanned(devkit, options, progress)
     (order,) = _orders(scan.samples, replace(options, split=None))
     rows = CheckedLines(format_rows(scan.samples.shuffled(order), options.precision))
     if options.dry_run:
         deque(rows, maxlen=0)
+    elif is_s3(output):
+        from recpack.s3.objects import put_lines
+
+        try:
+            put_lines(options.access, parse_location(output), rows)
+        except OSError as error:
+            raise SinkError(f"{output}: {error}") from error
     else:
-        write_file(path, rows)
+        write_file(Path(output), rows)
     rec: RecFile = {"name": None, "bytes": None, "checksum": None}
     return _described(scan, options, rec, rows.crc32)
 
@@ -223,6 +231,20 @@ def _described(
 ) -> Result:
     names, problems = scan.classes.names, scan.problems
     return Result(describe(scan.samples, names, problems, options, rec, list_crc32), problems)
+
+
+def _exists(output: str | os.PathLike[str], options: Options) -> bool:
+    if not is_s3(output):
+        return Path(output).exists()
+    from recpack.s3.objects import head
+
+    try:
+        head(options.access, parse_location(output), patience=PREFLIGHT_PATIENCE)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise SinkError(f"{output}: {error}") from error
+    return True
 
 
 def _sink(

@@ -32,8 +32,9 @@ class Location(NamedTuple):
 
 
 def is_s3(path: object) -> bool:
-    """Whether a path given by a user leads to S3."""
-    return isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(SCHEME)
+    """Whether a path given by a user is meant to lead to S3, also if ``parse_location`` will not
+    take it (``S3://…``, or what pathlib makes of a URL): no file has such a name."""
+    return isinstance(path, (str, os.PathLike)) and os.fspath(path)[:4].lower() == "s3:/"
 
 
 def parse_location(url: str | os.PathLike[str]) -> Location:

@@ -337,6 +337,18 @@ def test_a_record_writer(store: Store, tmp_path: Path) -> None:
     assert store.listing() == ["p/_recpack/train.idx", "p/_recpack/train.json", REC]
 
 
+def test_a_list_on_s3(
+    store: Store, devkit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = ["list", os.fspath(devkit), str(store.at("l/train.lst")), "--endpoint-url", store.url]
+    assert run(*target) == 0
+    recpack.write_list(devkit, tmp_path / "train.lst", recpack.Options())
+    assert read(store.access, store.at("l/train.lst")) == (tmp_path / "train.lst").read_bytes()
+    assert run(*target) == 1
+    assert "exists; choose another name" in capsys.readouterr().err
+    assert run(*target, "--overwrite") == 0
+
+
 def test_a_split_on_s3(store: Store, devkit: Path, tmp_path: Path) -> None:
     outcome = run(
         "convert", os.fspath(devkit), str(store.at("p/voc.rec")), "--split", "0.7/0.3",
