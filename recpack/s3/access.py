@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from recpack import __version__
+from recpack.errors import ConfigError
 
 Outcome = TypeVar("Outcome")
 
@@ -43,11 +44,15 @@ class Access:
         return {"RequestPayer": "requester"} if self.requester_pays else {}
 
     def client(self) -> Any:
-        """This process's boto3 client, made once: its connections are shared by all threads."""
-        key = self._key()
+        """This process's boto3 client, made once: its connections are shared by all threads.
+        A forked process has that of its parent, with connections of its own."""
+        key = self._key(os.getpid())
         with _lock:
             if key not in _clients:
-                _clients[key] = self._new_client()
+                inherited = _clients.get(self._key(os.getppid()))
+                if inherited is not None:
+                    inherited.close()  # its connections are our parent's
+                _clients[key] = inherited or self._new_client()
             return _clients[key]
 
     def attempt(
@@ -85,12 +90,11 @@ class Access:
     def _renew(self) -> None:
         """Ask the chain for credentials anew; files and variables may have changed."""
         with _lock:
-            _clients.pop(self._key(), None)
+            _clients.pop(self._key(os.getpid()), None)
 
-    def _key(self) -> tuple[int, Access, tuple[tuple[str, str], ...]]:
-        # forked processes inherit the clients of their parent, and variables may change
+    def _key(self, process: int) -> tuple[int, Access, tuple[tuple[str, str], ...]]:
         variables = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
-        return os.getpid(), self, tuple(variables)
+        return process, self, tuple(variables)
 
     def _new_client(self) -> Any:
         import boto3
@@ -110,7 +114,10 @@ class Access:
                 s3={"payload_signing_enabled": signed},
                 user_agent_extra=f"recpack/{__version__}",
             )
-            return session.client("s3", endpoint_url=self.endpoint_url, config=config)
+            try:
+                return session.client("s3", endpoint_url=self.endpoint_url, config=config)
+            except ValueError as error:
+                raise ConfigError(f"endpoint_url: {error}; write http(s)://host:port") from error
 
         session = boto3.session.Session()
         client = made(signed=False)

@@ -111,6 +111,9 @@ class Sink(Closing):
     name: str
     """The ``.rec``'s own name, without any folder."""
 
+    def prepare(self) -> None:
+        """Get ready, without any effect yet, what workers that are forked now should find."""
+
     @abstractmethod
     def open(
         self,

@@ -90,6 +90,12 @@ class S3Sink(Sink):
         self._writer: UploadWriter | None = None
         self._objects: list[Location] = []
 
+    def prepare(self) -> None:
+        try:
+            self._access.attempt(lambda _: None)
+        except OSError as error:
+            raise self._failed(error) from error
+
     def __enter__(self) -> Self:
         try:
             self._preflight()
