@@ -99,7 +99,7 @@ def test_leaving_early_ends_the_workers() -> None:
 def test_forked_workers_end_with_their_coordinator() -> None:
     script = (
         "import os, time\nfrom recpack.parallel import run\n"
-        "def pid(number):\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
+        "def pid(number):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n"
         "list(run(pid, range(9), 9, jobs=2, backend='fork'))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
