@@ -249,6 +249,36 @@ def test_an_upload_that_is_aborted_elsewhere(hostile: S3Server, photos: Path) ->
     assert sorted(hostile.objects) == []
 
 
+def test_a_completion_that_is_applied_and_never_answered(hostile: S3Server, photos: Path) -> None:
+    hostile.fault = lambda r: "lost" if r.name == "complete_multipart_upload" else None
+    convert(photos, hostile, patience=1.0)
+    assert sorted(hostile.objects) == EVERYTHING
+    hostile.objects.clear()
+    hostile.fault = lambda r: "reset" if r.name == "complete_multipart_upload" else None
+    with pytest.raises(recpack.SinkError, match="attempts in"):
+        convert(photos, hostile, patience=1.0)
+    assert sorted(hostile.objects) == []
+
+
+def test_what_stood_there_before_is_not_taken_for_ours(
+    hostile: S3Server, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was to replace it was killed; the next one must be told to replace it too."""
+    hostile.answer("put_object", REC, {}, {}, b"older, of another tool")
+    with monkeypatch.context() as patch:
+        patch.setattr(S3Sink, "abort", lambda self: self._dismiss_writer())
+        hostile.fault = lambda r: "403" if r.name == "upload_part" else None
+        with pytest.raises(recpack.SinkError):
+            convert(photos, hostile, overwrite=True)
+    hostile.fault = lambda _: None
+    hostile.uploads.clear()  # as a lifecycle rule does
+    with pytest.raises(recpack.SinkError, match="exists; choose another name"):
+        convert(photos, hostile)
+    assert hostile.rec(REC) == b"older, of another tool"
+    convert(photos, hostile, overwrite=True)
+    assert sorted(hostile.objects) == EVERYTHING
+
+
 def test_a_lie_about_a_part(hostile: S3Server, photos: Path) -> None:
     hostile.fault = nth("upload_part", "lie", 2)
     with pytest.raises(recpack.SinkError, match="InvalidPart"):

@@ -55,14 +55,15 @@ _EXPLAINED = {
 
 
 class S3Error(OSError):
-    """A request that failed for good; ``strerror`` says why, ``code`` is the store's word."""
+    """A request that failed for good; ``strerror`` says why, ``code`` is the store's word.
+    ``gave_up``: it was repeated until patience ended, and may have had its effect."""
 
-    def __init__(self, message: str, code: str = "") -> None:
+    def __init__(self, message: str, code: str = "", gave_up: bool = False) -> None:
         super().__init__(errno.EIO, message)
-        self.code = code
+        self.code, self.gave_up = code, gave_up
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.strerror or "", self.code)
+    def __reduce__(self) -> tuple[type, tuple[str, str, bool]]:
+        return type(self), (self.strerror or "", self.code, self.gave_up)
 
     def __str__(self) -> str:
         return self.strerror or ""
@@ -105,7 +106,7 @@ def patiently(
             pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures))
             if now + pause > give_up:
                 tried = f"{failures} attempts in {now - give_up + patience:.0f} s"
-                raise S3Error(f"{_explained(error, code)} ({tried})", code) from error
+                raise S3Error(f"{_explained(error, code)} ({tried})", code, True) from error
             if code in _EXPIRED:
                 renew()
             if stop is None:

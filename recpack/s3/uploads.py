@@ -33,11 +33,13 @@ class OpenUpload(NamedTuple):
 
 @dataclass(frozen=True)
 class Marker:
-    """``upload_id`` None: it was about to begin. ``plan``: digests by topic."""
+    """``upload_id`` None: it was about to begin. ``plan``: digests by topic. ``fresh``: nothing of
+    the output was there before, so that whatever is there without a manifest is its own."""
 
     key: str
     upload_id: str | None = None
     plan: Mapping[str, str] = field(default_factory=dict)
+    fresh: bool = False
 
     @classmethod
     def from_json(cls, text: bytes) -> Marker:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from recpack.checksums import Checksum
-from recpack.errors import SinkError
+from recpack.errors import ConfigError, SinkError
 from recpack.recordio import RecordBuffer
 from recpack.s3.access import PREFLIGHT_PATIENCE, Access
 from recpack.s3.location import Location, parse_location
@@ -23,7 +23,7 @@ from recpack.sinks.uploader import MD5, Upload, UploadWriter
 MIN_PART = 5 << 20
 MAX_PARTS = 10_000
 
-_MEANT_FOR_ANOTHER = {"NoSuchUpload", "PreconditionFailed", "412"}
+_MEANT_FOR_ANOTHER = ("NoSuchUpload", "PreconditionFailed")
 """What a second ``complete`` is told when the first one was applied and its answer was lost."""
 
 
@@ -68,6 +68,8 @@ class S3Sink(Sink):
         self.name = self.location.key.rpartition("/")[2]
         if not self.name.removesuffix(".rec") or not self.name.endswith(".rec"):
             raise SinkError(f"{url}: the output's name must end in .rec")
+        if checksum not in ("none", *(known.value for known in Checksum)):
+            raise ConfigError(f"checksum: {checksum!r} is none of crc32, crc64nvme, none")
         self.checksum = Checksum.CRC32 if checksum == "none" else Checksum(checksum)
         self._checked = checksum != "none"
         self._access = Access(endpoint_url, requester_pays, patience)
@@ -83,7 +85,7 @@ class S3Sink(Sink):
                 "ChecksumType": "FULL_OBJECT",
             }
         self._overwrite, self._resume = overwrite, resume
-        self._opened = self._published = False
+        self._opened = self._published = self._fresh = False
         self._marker: Marker | None = None
         self._resumed: Marker | None = None
         self._upload: Upload | None = None
@@ -200,10 +202,12 @@ class S3Sink(Sink):
             left = marked_uploads(self._access, self.location, marker)
             if self._resume and marker.plan:
                 self._marker = self._resumed = marker
+                self._fresh = marker.fresh
                 return
-            if not left:
-                # it was completed, and the run was killed before the manifest: they are its own
-                self._remove(present)
+            if marker.fresh and not left:
+                # it was completed, and the run was killed before the manifest
+                for place in present:
+                    delete(self._access, place)
                 present = []
         if present and not self._overwrite:
             raise SinkError(
@@ -212,6 +216,7 @@ class S3Sink(Sink):
         if marker is not None:
             self._marker = marker
             self._end_marked()
+        self._fresh = not present
         self._begin(patience)
 
     def _exists(self, location: Location, patience: float) -> bool:
@@ -286,20 +291,25 @@ class S3Sink(Sink):
         try:
             upload.call("complete_multipart_upload", **parameters)
         except S3Error as error:
-            # it may be this very object that is in the way; whose it is, the proof tells
-            try:
-                if error.code not in _MEANT_FOR_ANOTHER:
-                    raise
-                self._prove(written)
-            except (SinkError, S3Error):
-                self._objects.clear()
-                if error.code not in ("PreconditionFailed", "412"):
-                    raise error from None
-                raise SinkError(
-                    f"{self.location} was written by somebody else in the meantime; choose "
-                    "another name or replace it with --overwrite"
-                ) from error
+            # an earlier attempt may have been applied, and its answer lost
+            doubtful = error.gave_up or error.code in _MEANT_FOR_ANOTHER
+            if not doubtful or not self._is_proven(written):
+                if not error.gave_up:
+                    self._objects.clear()
+                if error.code == "PreconditionFailed":
+                    raise SinkError(
+                        f"{self.location} was written by somebody else in the meantime; choose "
+                        "another name or replace it with --overwrite"
+                    ) from error
+                raise
         self._objects = [self.location]
+
+    def _is_proven(self, written: Written) -> bool:
+        try:
+            self._prove(written)
+        except (SinkError, S3Error):
+            return False
+        return True
 
     def _prove(self, written: Written) -> str | None:
         """Demand that the object is what was packed; returns its ETag where nothing better than
@@ -320,7 +330,7 @@ class S3Sink(Sink):
                 f"{self.location}: its {self.checksum.value} is {stored}, "
                 f"{self.checksum.base64(written.value)} was packed"
             )
-        return None if found.checksums else found.etag
+        return None if self.checksum in found.checksums else found.etag
 
     def _put(self, suffix: str, lines: Iterable[str]) -> None:
         place = self.location.companion(suffix)
@@ -330,7 +340,7 @@ class S3Sink(Sink):
     def _mark(
         self, upload_id: str | None, plan: Mapping[str, str], patience: float | None = None
     ) -> None:
-        self._marker = Marker(self.location.key, upload_id, plan)
+        self._marker = Marker(self.location.key, upload_id, plan, self._fresh)
         self._marker.write(
             self._access, self.location, checked=self._checked, patience=patience,
             **self._encryption,
@@ -352,10 +362,6 @@ class S3Sink(Sink):
     def _dismiss_writer(self) -> None:
         if self._writer is not None:
             self._writer.dismiss()
-
-    def _remove(self, places: Iterable[Location]) -> None:
-        for place in places:
-            delete(self._access, place)
 
     def _leave(self, error: BaseException | None) -> None:
         """Abort; what stands in the way of that is added to the error that led here."""
