@@ -23,6 +23,7 @@ LEVELS = [
     {"labels", "recordio", "image", "boxes", "voc"},
     {"lst", "plan", "reader", "manifest", "parallel", "sinks.base", "devkit"},
     {"sinks.file", "sinks.memory", "sinks.uploader"},
+    {"sinks.proof"},
     {"sinks.s3"},
     {"judge", "duplicates", "split"},
     {"packer", "scan", "writer", "inspection", "verification"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -14,11 +13,12 @@ from recpack.errors import ConfigError, SinkError
 from recpack.recordio import RecordBuffer
 from recpack.s3.access import PREFLIGHT_PATIENCE, Access
 from recpack.s3.location import Location, parse_location
-from recpack.s3.objects import checksum_field, checksum_of, delete, head, put_lines
+from recpack.s3.objects import checksum_field, delete, head, put_lines
 from recpack.s3.retry import S3Error, S3NotFoundError
 from recpack.s3.uploads import MARKER, Marker, abort_upload, marked_uploads, read_marker
 from recpack.sinks.base import COMPANIONS, MANIFEST, Receipts, SegmentWriter, Sink, Written
-from recpack.sinks.uploader import MD5, Upload, UploadWriter
+from recpack.sinks.proof import prove
+from recpack.sinks.uploader import Upload, UploadWriter
 
 MIN_PART = 5 << 20
 MAX_PARTS = 10_000
@@ -155,7 +155,7 @@ class S3Sink(Sink):
                 delete(self._access, self.location.companion(MANIFEST))
             if self._upload is not None:
                 self._complete(self._upload, written)
-            etag = self._prove(written)
+            etag = prove(self._access, self.location, written)
             for suffix in COMPANIONS:
                 if suffix in companions:
                     self._put(suffix, companions[suffix])
@@ -306,31 +306,10 @@ class S3Sink(Sink):
 
     def _is_proven(self, written: Written) -> bool:
         try:
-            self._prove(written)
+            prove(self._access, self.location, written)
         except (SinkError, S3Error):
             return False
         return True
-
-    def _prove(self, written: Written) -> str | None:
-        """Demand that the object is what was packed; returns its ETag where nothing better than
-        that can be compared later."""
-        found = head(self._access, self.location)
-        if found.size != written.size:
-            raise SinkError(
-                f"{self.location}: it has {found.size:,} bytes, {written.size:,} were packed"
-            )
-        stored = found.checksums.get(self.checksum)
-        if stored is None and found.etag == _etag_of_etags(written):
-            return found.etag
-        if stored is None:
-            value = checksum_of(self._access, self.location, found, self.checksum)
-            stored = self.checksum.base64(value)
-        if stored != self.checksum.base64(written.value):
-            raise SinkError(
-                f"{self.location}: its {self.checksum.value} is {stored}, "
-                f"{self.checksum.base64(written.value)} was packed"
-            )
-        return None if self.checksum in found.checksums else found.etag
 
     def _put(self, suffix: str, lines: Iterable[str]) -> None:
         place = self.location.companion(suffix)
@@ -390,12 +369,3 @@ class _AlreadyThere(SegmentWriter):
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
         del buffer, checksum
         return {number: ""}
-
-
-def _etag_of_etags(written: Written) -> str | None:
-    """The ETag of an upload whose parts' ETags are their MD5."""
-    etags = [written.receipts[segment.number] for segment in written.segments]
-    if not all(MD5.fullmatch(etag) for etag in etags):
-        return None
-    digest = hashlib.md5(b"".join(map(bytes.fromhex, etags)), usedforsecurity=False)
-    return f"{digest.hexdigest()}-{len(etags)}"
