@@ -20,7 +20,7 @@ from recpack.errors import DataError, SinkError
 from recpack.lst import CheckedLines, format_rows
 from recpack.manifest import Manifest, RecFile, describe
 from recpack.packer import Failure, PackedSegment, pack_segment
-from recpack.parallel import run, workers
+from recpack.parallel import renew, run, workers
 from recpack.plan import Segment, expected_lengths, joined, plan_cuts, segments
 from recpack.problems import Action, Problem, quarantine_lines, summary
 from recpack.progress import Progress
@@ -166,6 +166,8 @@ class _Packing:
             lasting=options.backend != "multiprocessing",
             plan=self._fingerprint,
         )
+        if sink.inherited:
+            renew(options.backend)
 
     def pack(self) -> list[PackedSegment]:
         """All segments in order; those that came out too small for the sink are not in it."""

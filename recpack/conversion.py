@@ -140,8 +140,6 @@ def convert_devkit(
         return _described(scan, options, rec)
     with ExitStack() as stack:
         sinks = _sinks(output, options)
-        for sink in sinks:
-            sink.prepare()
         # the workers read while we find out whether the output can be written
         scanning = stack.enter_context(Scanning(open_devkit(devkit, options), options))
         for sink in sinks:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from recpack.errors import DataError
 from recpack.sample import Float32, Int64, Samples
@@ -28,6 +29,23 @@ def detection_widths(label: Float32) -> tuple[int, int] | None:
     if header != label[0] or width != label[1] or (len(label) - header) % width:
         return None
     return header, width
+
+
+def detection_labels(samples: Samples) -> npt.NDArray[np.bool_]:
+    """Which of the samples as stored have a detection label, bool (n,); see
+    ``detection_widths``."""
+    starts, lengths = samples.bounds[:-1], np.diff(samples.bounds)
+    found = lengths >= 2
+    header = samples.labels[starts[found]]
+    width = samples.labels[starts[found] + 1]
+    room = lengths[found]
+    with np.errstate(invalid="ignore"):
+        fit = (header >= 2) & (header <= room) & (width >= 5) & (width <= room)
+    header, width = np.where(fit, header, 2), np.where(fit, width, 5)
+    fit &= (header == np.floor(header)) & (width == np.floor(width))
+    fit &= (room - header) % width == 0
+    found[found] = fit
+    return found
 
 
 def assemble_labels(objects: Float32, counts: Int64) -> tuple[Float32, Int64]:

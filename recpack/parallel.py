@@ -47,6 +47,13 @@ def _end_outdated_workers() -> None:
         get_reusable_executor().shutdown(wait=True)
 
 
+def renew(backend: str | None) -> None:
+    """Workers that are forked from now on have what this process has by now: whatever a worker
+    would make for itself, each of them at the same time, is best made here before."""
+    if backend == FORK:
+        forked.kill()
+
+
 def workers(jobs: int | None, tasks: int) -> int:
     """How many work at the same time on so many tasks; ``jobs`` None means all cores."""
     if jobs is None:

@@ -105,14 +105,13 @@ class Sink(Closing):
     """Segments that a ``.rec`` may have."""
     gives_receipts = False
     """Whether each segment must have a receipt before the ``.rec`` can be published."""
+    inherited = False
+    """Whether workers that are forked when it is open find in themselves what they need of it."""
     checksum = Checksum.CRC32
     """The algorithm of the segments' checksums, and of the whole."""
 
     name: str
     """The ``.rec``'s own name, without any folder."""
-
-    def prepare(self) -> None:
-        """Get ready, without any effect yet, what workers that are forked now should find."""
 
     @abstractmethod
     def open(

@@ -48,6 +48,7 @@ class S3Sink(Sink):
     min_segment = MIN_PART
     max_segments = MAX_PARTS
     gives_receipts = True
+    inherited = True
 
     def __init__(
         self,
@@ -91,12 +92,6 @@ class S3Sink(Sink):
         self._upload: Upload | None = None
         self._writer: UploadWriter | None = None
         self._objects: list[Location] = []
-
-    def prepare(self) -> None:
-        try:
-            self._access.attempt(lambda _: None)
-        except OSError as error:
-            raise self._failed(error) from error
 
     def __enter__(self) -> Self:
         try:
