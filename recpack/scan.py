@@ -38,6 +38,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 CHUNK = 512
 """Annotations a task."""
+_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -241,6 +242,21 @@ class _Listing:
             self._names = Texts()
         self._folded: dict[str, list[str]] | None = None
         self._next = 0
+        self._block: list[str] = []
+        self._block_start = 0
+        self._asked = -1
+
+    def _name(self, at: int) -> str:
+        """One name; where they are asked for one behind the other, from a block that is unpacked
+        already."""
+        asked, self._asked = self._asked, at
+        if self._block_start <= at < self._block_start + len(self._block):
+            return self._block[at - self._block_start]
+        if at != asked + 1:
+            return self._names[at]
+        self._block_start = at
+        self._block = list(self._names[at : at + _BLOCK])
+        return self._block[0]
 
     def _first(self, start: str) -> int:
         """The place of the first name that is not before ``start``: mostly that behind the name
@@ -248,8 +264,8 @@ class _Listing:
         at = self._next
         if (
             at < len(self._names)
-            and self._names[at] >= start
-            and (not at or self._names[at - 1] < start)
+            and self._name(at) >= start
+            and (not at or self._name(at - 1) < start)
         ):
             return at
         return bisect_left(self._names, start)
@@ -258,7 +274,7 @@ class _Listing:
         """Names of this stem and any extension; failing that, of this stem in any case."""
         found = []
         for at in range(self._first(stem + "."), len(self._names)):
-            name = self._names[at]
+            name = self._name(at)
             if not name.startswith(stem + "."):
                 break
             self._next = at + 1

@@ -1,4 +1,4 @@
-"""How a store is reached: boto3's clients, tuned for large bodies."""
+"""How a store is reached: botocore's client, the one inside boto3, tuned for large bodies."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Access:
         return {"RequestPayer": "requester"} if self.requester_pays else {}
 
     def client(self) -> Any:
-        """This process's boto3 client, made once: its connections are shared by all threads.
+        """This process's client, made once: its connections are shared by all threads.
         A forked process has that of its parent, with connections of its own."""
         key = self._key(os.getpid())
         with _lock:
@@ -97,7 +97,7 @@ class Access:
         return process, self, tuple(variables)
 
     def _new_client(self) -> Any:
-        import boto3
+        import botocore.session  # boto3 adds to it what is not used here, and takes longer
         from botocore.config import Config
 
         def made(*, signed: bool) -> Any:
@@ -115,11 +115,11 @@ class Access:
                 user_agent_extra=f"recpack/{__version__}",
             )
             try:
-                return session.client("s3", endpoint_url=self.endpoint_url, config=config)
+                return session.create_client("s3", endpoint_url=self.endpoint_url, config=config)
             except ValueError as error:
                 raise ConfigError(f"endpoint_url: {error}; write http(s)://host:port") from error
 
-        session = boto3.session.Session()
+        session = botocore.session.Session()
         client = made(signed=False)
         # a SHA-256 of every body costs more than sending it; TLS proves the body already
         return client if _is_safe(client.meta.endpoint_url) else made(signed=True)
