@@ -39,6 +39,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 CHUNK = 512
 """Annotations a task."""
 _BLOCK = 1024
+_IN_ORDER = 8
 
 
 @dataclass(frozen=True)
@@ -244,19 +245,16 @@ class _Listing:
         self._next = 0
         self._block: list[str] = []
         self._block_start = 0
-        self._asked = -1
+        self._in_order = 0
 
     def _name(self, at: int) -> str:
-        """One name; where they are asked for one behind the other, from a block that is unpacked
-        already."""
-        asked, self._asked = self._asked, at
-        if self._block_start <= at < self._block_start + len(self._block):
-            return self._block[at - self._block_start]
-        if at != asked + 1:
-            return self._names[at]
-        self._block_start = at
-        self._block = list(self._names[at : at + _BLOCK])
-        return self._block[0]
+        """One name; where they are asked for in order, from a block that is unpacked already."""
+        if not self._block_start <= at < self._block_start + len(self._block):
+            if self._in_order < _IN_ORDER:
+                return self._names[at]
+            self._block_start = max(at - 1, 0)
+            self._block = list(self._names[self._block_start : self._block_start + _BLOCK])
+        return self._block[at - self._block_start]
 
     def _first(self, start: str) -> int:
         """The place of the first name that is not before ``start``: mostly that behind the name
@@ -267,7 +265,9 @@ class _Listing:
             and self._name(at) >= start
             and (not at or self._name(at - 1) < start)
         ):
+            self._in_order += 1
             return at
+        self._in_order = 0
         return bisect_left(self._names, start)
 
     def find(self, stem: str) -> list[str]:
