@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recpack.errors import ListError
-from recpack.labels import assemble_labels
+from recpack.labels import assemble_labels, detection_labels, detection_widths
 from recpack.lst import CheckedLines, format_floats, format_rows, parse_rows, unsafe_path
 from recpack.sample import Samples
 from recpack.texts import Texts
@@ -106,6 +106,29 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except ListError:
         return
     assert len(table) == len(table.paths) >= 1
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 2.5, 5.5, -1, float("nan"), float("inf")]),
+            min_size=1,
+            max_size=14,
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_detection_labels_are_those_with_detection_widths(labels: list[list[float]]) -> None:
+    table = samples(labels)
+    expected = [detection_widths(sample.label) is not None for sample in table]
+    assert detection_labels(table).tolist() == expected
+
+
+def test_texts_tell_apart_what_is_equal_but_not_the_same() -> None:
+    values = np.array([0.0, -0.0, 0.1, 0.1, 1e-8, 3e7], np.float32)
+    assert format_floats(values) == ["0.0", "-0.0", "0.1", "0.1", "1e-08", "3e+07"]
+    assert format_floats(values, 2) == ["0.00", "-0.00", "0.10", "0.10", "0.00", "30000000.00"]
 
 
 def test_checked_lines() -> None:
