@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from recpack import __version__, commands, forked
+from recpack import __version__, commands
 from recpack.errors import ConfigError, DataError, RecpackError
 
 Command = Callable[[argparse.Namespace], object]
@@ -26,7 +26,8 @@ def console() -> NoReturn:
     _fill_closed_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     code = main(own_process=True)
-    forked.kill()  # they are idle; winding them up would take as long as starting them
+    if "recpack.forked" in sys.modules:  # its workers are idle; winding them up takes its time
+        sys.modules["recpack.forked"].kill()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, Python only winds up
     sys.exit(code)
 

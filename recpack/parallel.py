@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,8 @@ def run(
     if count < 2 or jobs == 1:
         return (function(task) for task in tasks)
     if backend == FORK:
+        if sys.platform != "linux":
+            raise ConfigError("backend: workers are forked on Linux only; take loky")
         with interrupts_for_us_alone():
             pool = forked.pool(workers(jobs, count))
         running = forked.run(pool, function, tasks)
