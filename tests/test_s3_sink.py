@@ -165,8 +165,10 @@ def test_resets_for_seconds(hostile: S3Server, photos: Path, expected: bytes) ->
 def test_answers_out_of_order_and_uploads_apart_from_jobs(
     hostile: S3Server, photos: Path, expected: bytes
 ) -> None:
+    convert(photos, hostile, jobs=2)  # both workers are there from now on
+    hostile.most_at_once = 0
     hostile.fault = lambda r: 1.0 - r.number % 3 * 0.3 if r.name == "upload_part" else None
-    convert(photos, hostile, jobs=1, uploads=3)
+    convert(photos, hostile, jobs=1, uploads=3, overwrite=True)
     assert hostile.rec(REC) == expected
     assert hostile.most_at_once == 3
     convert(photos, hostile, jobs=2, uploads=6, overwrite=True)
