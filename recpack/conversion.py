@@ -20,6 +20,7 @@ from recpack.files import UnsafePathError, text_lines
 from recpack.labels import detection_widths
 from recpack.lst import CheckedLines, format_rows, parse_rows
 from recpack.manifest import RecFile, describe
+from recpack.parallel import FORK
 from recpack.plan import expected_lengths
 from recpack.problems import Problem, summary
 from recpack.s3.access import PREFLIGHT_PATIENCE
@@ -140,10 +141,15 @@ def convert_devkit(
         return _described(scan, options, rec)
     with ExitStack() as stack:
         sinks = _sinks(output, options)
-        # the workers read while we find out whether the output can be written
+        if (
+            options.backend != FORK
+        ):  # joblib's workers complain when they are stopped at their start
+            for sink in sinks:
+                stack.enter_context(sink)
         scanning = stack.enter_context(Scanning(open_devkit(devkit, options), options))
-        for sink in sinks:
-            stack.enter_context(sink)
+        if options.backend == FORK:  # they read while we find out whether we can write
+            for sink in sinks:
+                stack.enter_context(sink)
         scan = _judged(scanning.finish(progress), options)
         orders = _orders(scan.samples, options)
         packed = [
