@@ -104,12 +104,12 @@ class Store:
                 self.sizes[path] = self.sizes.get(path, 0) + length
         elif method == "POST" and "uploads" in query:
             self.sizes[path] = 0
-            content = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"  # noqa: E501
+            content = b"<Begun><UploadId>1</UploadId></Begun>"
         elif method == "POST":
             self.objects[path] = {
                 name: headers[name] for name in headers if name.startswith("x-amz-checksum")
             }
-            content = b"<CompleteMultipartUploadResult><ETag>&quot;0-1&quot;</ETag></CompleteMultipartUploadResult>"  # noqa: E501
+            content = b"<Done><ETag>&quot;0-1&quot;</ETag></Done>"
         elif method == "DELETE":
             self.objects.pop(path, None)
             status = "204 No Content"

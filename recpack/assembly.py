@@ -170,7 +170,7 @@ class _Packing:
             renew(options.backend)
 
     def pack(self) -> list[PackedSegment]:
-        """All segments in order; those that came out too small for the sink are not in it."""
+        """All segments in order; those that came out too small are not in the sink yet."""
         tasks = segments(self._samples, self._cuts, self._sizes, self._sink.min_segment)
         packed = []
         done = size = 0
@@ -251,14 +251,19 @@ class _Packing:
         changed = np.full(len(lengths), self._options.changes_images)
         changed |= self._samples.needs() != Treatment.KEEP
         places = np.flatnonzero(changed)
-        if not len(places):
+        if len(places) < 2:
             return lengths
         places = places[:: -(-len(places) // _TRIED)]
-        tried = self._work(_Nowhere())(
-            Segment(0, self._samples.take(places), int(lengths[places].sum()))
+        # by the workers: it is their work, and threads that OpenCV starts here survive no fork
+        tasks = (
+            Segment(number, self._samples.take(places[number : number + 1]), int(lengths[place]))
+            for number, place in enumerate(places)
         )
-        good = tried.lengths > 0
-        ratio = tried.lengths[good].sum() / max(lengths[places][good].sum(), 1)
+        tried = np.array(
+            [one.size for one in self._in_parallel(self._work(_Nowhere()), tasks, len(places))]
+        )
+        good = tried > 0
+        ratio = tried[good].sum() / max(lengths[places][good].sum(), 1)
         likely: Int64 = np.where(changed, np.maximum(lengths * ratio, 1), lengths).astype(np.int64)
         return likely
 

@@ -138,8 +138,6 @@ class Options:
         )
         choose("checksum", "crc32", "crc64nvme", "none")
         choose("sse", None, "AES256", "aws:kms", "aws:kms:dsse")
-        if self.kms_key_id is not None and self.sse is None:
-            object.__setattr__(self, "sse", "aws:kms")
         demand(
             self.kms_key_id is None or self.sse != "AES256",
             "kms_key_id: sse AES256 has no key of yours; take aws:kms",

@@ -141,15 +141,14 @@ def convert_devkit(
         return _described(scan, options, rec)
     with ExitStack() as stack:
         sinks = _sinks(output, options)
-        if (
-            options.backend != FORK
-        ):  # joblib's workers complain when they are stopped at their start
-            for sink in sinks:
-                stack.enter_context(sink)
+        # forked workers read while we find out whether we can write; those of joblib complain when
+        # they are stopped at their start
+        early = options.backend == FORK
+        for sink in () if early else sinks:
+            stack.enter_context(sink)
         scanning = stack.enter_context(Scanning(open_devkit(devkit, options), options))
-        if options.backend == FORK:  # they read while we find out whether we can write
-            for sink in sinks:
-                stack.enter_context(sink)
+        for sink in sinks if early else ():
+            stack.enter_context(sink)
         scan = _judged(scanning.finish(progress), options)
         orders = _orders(scan.samples, options)
         packed = [

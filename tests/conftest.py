@@ -16,7 +16,7 @@ from recpack.s3.access import Access
 from recpack.s3.location import Location
 from recpack.s3.loopback import loopback_server
 from recpack.s3.objects import listed
-from recpack.s3.uploads import open_uploads
+from recpack.s3.uploads import OpenUpload, open_uploads
 from tests.devkits import make_voc
 from tests.s3server import S3Server
 
@@ -121,7 +121,7 @@ class Store:
     def listing(self) -> list[str]:
         return sorted(key for key, _ in listed(self.access, self.at(""), deep=True))
 
-    def open_uploads(self) -> list[object]:
+    def open_uploads(self) -> list[OpenUpload]:
         return list(open_uploads(self.access, self.at("")))
 
 

@@ -40,7 +40,8 @@ class S3Sink(Sink):
 
     ``uploads``: requests in flight, in all workers together · ``checksum``: ``crc32``,
     ``crc64nvme``, or ``none`` for a store that refuses them (parts are then compared by MD5) ·
-    ``storage_class`` of the ``.rec`` · ``sse``, ``kms_key_id``: encryption of all objects ·
+    ``storage_class`` of the ``.rec`` · ``sse``, ``kms_key_id``: encryption of all objects (a key
+    alone means ``aws:kms``) ·
     ``patience``: seconds for which a request is repeated after its first failure. Credentials
     come from boto3's chain.
     """
@@ -75,6 +76,7 @@ class S3Sink(Sink):
         self._checked = checksum != "none"
         self._access = Access(endpoint_url, requester_pays, patience)
         self._uploads = uploads
+        sse = sse or ("aws:kms" if kms_key_id else None)
         encryption = {"ServerSideEncryption": sse, "SSEKMSKeyId": kms_key_id}
         self._encryption = {name: value for name, value in encryption.items() if value}
         self._creation = dict(self._encryption)

@@ -140,6 +140,18 @@ def test_kill_9_and_clean_up(
     assert not hostile.uploads
 
 
+def test_forked_workers_change_images(
+    hostile: S3Server, start: Callable[..., subprocess.Popen[str]], photos: Path, tmp_path: Path
+) -> None:
+    """Their sizes are estimated before, which must leave nothing behind that survives no fork."""
+    hostile.fault = lambda _: None
+    process = start("--resize", "650")
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 0, complaint
+    recpack.convert(photos, tmp_path / "train.rec", resize=650)
+    assert hostile.rec(REC) == (tmp_path / "train.rec").read_bytes()
+
+
 def test_interrupted_with_resume(
     hostile: S3Server, start: Callable[..., subprocess.Popen[str]], expected: bytes
 ) -> None:

@@ -223,7 +223,7 @@ def test_cleanup_knows_its_own(
     assert len(store.open_uploads()) == 2
     assert run(*arguments) == 0
     assert "not begun by recpack" in capsys.readouterr().out
-    assert [upload.id for upload in store.open_uploads()] == [foreign]  # type: ignore[attr-defined]
+    assert [upload.id for upload in store.open_uploads()] == [foreign]
     assert run(*arguments, "--all") == 0
     assert run(*arguments) == 0
     assert "no open uploads" in capsys.readouterr().out
@@ -330,10 +330,10 @@ def test_a_record_writer(store: Store, tmp_path: Path) -> None:
             for image in images:
                 writer.write(image, [[0, 0.1, 0.1, 0.5, 0.5]])
     assert read(store.access, store.at(REC)) == (tmp_path / "train.rec").read_bytes()
-    with pytest.raises(ZeroDivisionError):  # noqa: SIM117
-        with recpack.RecordWriter(S3Sink(str(store.at("b.rec")), endpoint_url=store.url)) as writer:
-            writer.write(images[0], label=1)
-            raise ZeroDivisionError
+    sink = S3Sink(str(store.at("b.rec")), endpoint_url=store.url)
+    with pytest.raises(ZeroDivisionError), recpack.RecordWriter(sink) as writer:
+        writer.write(images[0], label=1)
+        raise ZeroDivisionError
     assert store.listing() == ["p/_recpack/train.idx", "p/_recpack/train.json", REC]
 
 
