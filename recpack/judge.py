@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from recpack.annotation import Annotation
 from recpack.boxes import crop_square, normalise
 from recpack.config import Options
 from recpack.image import EXTENSIONS, ImageHeader, decodes_gif
@@ -15,7 +16,6 @@ from recpack.labels import assemble_labels
 from recpack.problems import Action, Problem, Severity
 from recpack.sample import Float32, Int64, Treatment
 from recpack.texts import Texts
-from recpack.voc import Annotation
 
 SIZE_TOLERANCE = 2.0
 """Pixels by which a box may stick out of the image and still be called clipped, not scaled."""

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from html import escape
 
+from recpack.annotation import Annotation
 from recpack.checking import Check
 from recpack.config import Encoding
 from recpack.devkit import Devkit
@@ -13,7 +14,6 @@ from recpack.errors import DataError
 from recpack.image import decode, encode, shrink
 from recpack.problems import CATALOGUE, Problem
 from recpack.scan import look_up
-from recpack.voc import Annotation
 
 PICTURES = 60
 """At most so many problem images are shown."""

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from recpack.annotation import Annotation
 from recpack.config import Options
 from recpack.devkit import Devkit, ImageSet
 from recpack.errors import AnnotationError, ImageError
@@ -32,7 +33,7 @@ from recpack.sample import (
 )
 from recpack.texts import Texts
 from recpack.trees.base import Folder, Opener, Tree, join
-from recpack.voc import MAX_ANNOTATION, Annotation, parse_annotation
+from recpack.voc import MAX_ANNOTATION, parse_annotation
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

@@ -8,10 +8,11 @@ layout task and nested ``<attributes>`` are not objects.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from lxml import etree
 
+from recpack.annotation import Annotation, Defect
+from recpack.canonical import read_canonical
 from recpack.errors import AnnotationError
 
 MAX_ANNOTATION = 16 << 20
@@ -29,36 +30,6 @@ _EDGES = {"xmin": 0, "ymin": 1, "xmax": 2, "ymax": 3}
 _FLAGS = {"0": 0, "1": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """A fault inside an annotation that leaves the rest of it readable."""
-
-    code: str
-    object: int
-    field: str
-    value: str
-
-
-@dataclass(slots=True)
-class Annotation:
-    """One parsed annotation.
-
-    ``width`` and ``height`` are ``<size>`` in pixels, 0 when missing. Boxes are columns: class
-    ``names``, ``boxes`` (xmin, ymin, xmax, ymax in pixels as written, flat), ``difficult`` (0 or
-    1) and ``objects``, the number of the ``<object>`` (from 1) that each box belongs to.
-    """
-
-    filename: str = ""
-    width: float = 0.0
-    height: float = 0.0
-    names: list[str] = field(default_factory=list)
-    boxes: list[float] = field(default_factory=list)
-    difficult: list[int] = field(default_factory=list)
-    objects: list[int] = field(default_factory=list)
-    object_count: int = 0
-    defects: list[Defect] = field(default_factory=list)
-
-
 def parse_annotation(data: bytes) -> Annotation:
     """Annotation bytes → values; the encoding is the one that the bytes declare.
 
@@ -66,6 +37,11 @@ def parse_annotation(data: bytes) -> Annotation:
     ``-not-voc``, ``-too-large``). A fault in one object is a ``Defect`` of the result, and the
     object is left out.
     """
+    return read_canonical(data) or parse_xml(data)
+
+
+def parse_xml(data: bytes) -> Annotation:
+    """``parse_annotation`` by the XML parser alone, which takes every annotation there is."""
     root = _root(data)
     result = Annotation()
     for child in root:

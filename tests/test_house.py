@@ -14,8 +14,8 @@ import recpack
 ROOT = Path(recpack.__file__).parent
 
 LEVELS = [
-    {"errors", "texts", "progress", "distributions", "checksums", "files"},
-    {"problems", "s3.location", "s3.retry", "trees.base", "forked"},
+    {"errors", "texts", "progress", "distributions", "checksums", "files", "annotation"},
+    {"problems", "s3.location", "s3.retry", "trees.base", "forked", "canonical"},
     {"sample", "s3.access", "trees.local"},
     {"config", "s3.objects"},
     {"s3.uploads", "s3.file", "places", "trees.s3"},
