@@ -1,4 +1,9 @@
-"""The AWS way's list step, restated: ``python benchmarks/aws.py ROOT YEARS OUT.lst``."""
+"""The AWS way's list step, restated: ``python benchmarks/aws.py ROOT YEARS OUT.lst``.
+
+It does what MXNet's ``example/ssd/tools/prepare_dataset.py`` does, which the AWS sample uses: the
+same look-ups, arrays, checks and formatting, a progress bar written for every image, and the import
+of OpenCV, which its data set class brings. (Its COCO half, which it imports too, is left out.)
+"""
 
 from __future__ import annotations
 
@@ -18,42 +23,77 @@ CLASSES = [
 
 
 def aws_list(root: Path, years: list[str], image_set: str = "trainval") -> str:
-    """What the AWS sample tool's list step writes and does, restated from its source: a look
-    whether each file exists, a NumPy array for each image, coordinates as in the XML over
-    ``<size>``, four decimals, running index, path relative to the devkit."""
-    labels = []
-    images = []
-    for year in years:
-        folder = os.path.join(root, f"VOC{year}")
-        for id_ in (root / f"VOC{year}/ImageSets/Main/{image_set}.txt").read_text().split():
-            file = os.path.join(folder, "Annotations", id_ + ".xml")
-            assert os.path.exists(file)
-            tree = ElementTree.parse(file).getroot()
-            size = tree.find("size")
-            width, height = _number(size, "width"), _number(size, "height")
-            label = []
-            for item in tree.iter("object"):
-                assert _number(item, "difficult") in (0, 1)
-                box = item.find("bndbox")
-                label.append([
-                    CLASSES.index(str(item.findtext("name"))),
-                    _number(box, "xmin") / width, _number(box, "ymin") / height,
-                    _number(box, "xmax") / width, _number(box, "ymax") / height,
-                ])  # fmt: skip
-            labels.append(np.array(label))
-            images.append(os.path.join(folder, "JPEGImages", id_ + ".jpg"))
+    """What the tool's list has in it: coordinates as in the XML over ``<size>``, four decimals,
+    running index, path relative to the devkit."""
+    sets = [_VocSet(root, year, image_set) for year in years]
+    total = sum(len(part.ids) for part in sets)
     lines = []
-    for index, (array, image) in enumerate(zip(labels, images, strict=True)):
-        assert os.path.exists(image)
-        values = [f"{value:.4f}" for value in array.ravel()]
-        path = os.path.relpath(image, root)
-        lines.append("\t".join([str(index), "2", str(array.shape[1]), *values, path]) + "\n")
+    for index in range(total):
+        _progress(index, total)
+        part, place = _locate(sets, index)
+        label = part.labels[place]
+        if label.size < 1:
+            continue
+        path = os.path.relpath(part.image(place), root)
+        row = [str(index), "2", str(label.shape[1])]
+        row += [format(value, ".4f") for value in label.ravel()]
+        lines.append("\t".join([*row, path]) + "\n")
     return "".join(lines)
 
 
-def _number(element: Any, tag: str) -> float:
-    return float(element.find(tag).text)
+class _VocSet:
+    """One year: its labels are all read at the start."""
+
+    def __init__(self, root: Path, year: str, image_set: str) -> None:
+        self.folder = os.path.join(root, "VOC" + year)
+        file = os.path.join(self.folder, "ImageSets", "Main", image_set + ".txt")
+        assert os.path.exists(file)
+        with open(file) as lines:
+            self.ids = [line.strip() for line in lines.readlines()]
+        self.labels = [self._label(id_) for id_ in self.ids]
+
+    def image(self, place: int) -> str:
+        file = os.path.join(self.folder, "JPEGImages", self.ids[place] + ".jpg")
+        assert os.path.exists(file), f"Path does not exist: {file}"
+        return file
+
+    def _label(self, id_: str) -> Any:
+        file = os.path.join(self.folder, "Annotations", id_ + ".xml")
+        assert os.path.exists(file), f"Path does not exist: {file}"
+        root: Any = ElementTree.parse(file).getroot()
+        size = root.find("size")
+        width, height = float(size.find("width").text), float(size.find("height").text)
+        label = []
+        for item in root.iter("object"):
+            int(item.find("difficult").text)
+            name = item.find("name").text
+            if name not in CLASSES:
+                continue
+            box = item.find("bndbox")
+            label.append([
+                CLASSES.index(name),
+                float(box.find("xmin").text) / width, float(box.find("ymin").text) / height,
+                float(box.find("xmax").text) / width, float(box.find("ymax").text) / height,
+            ])  # fmt: skip
+        return np.array(label)
+
+
+def _locate(sets: list[_VocSet], index: int) -> tuple[_VocSet, int]:
+    for part in sets:
+        if index < len(part.ids):
+            return part, index
+        index -= len(part.ids)
+    raise IndexError(index)
+
+
+def _progress(count: int, total: int) -> None:
+    filled = round(24 * count / total)
+    bar = "=" * filled + "-" * (24 - filled)
+    sys.stdout.write(f"[{bar}] {round(100 * count / total, 1)}% ...\r")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
+    import cv2  # noqa: F401
+
     Path(sys.argv[3]).write_text(aws_list(Path(sys.argv[1]), sys.argv[2].split(",")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ from recpack.errors import DataError, SinkError
 from recpack.lst import CheckedLines, format_rows
 from recpack.manifest import Manifest, RecFile, describe
 from recpack.packer import Failure, PackedSegment, pack_segment
-from recpack.parallel import renew, run, workers
+from recpack.parallel import in_own_processes, renew, run, workers
 from recpack.plan import Segment, expected_lengths, joined, plan_cuts, segments
 from recpack.problems import Action, Problem, quarantine_lines, summary
 from recpack.progress import Progress
@@ -153,6 +152,7 @@ class _Packing:
     def __init__(self, samples: Samples, options: Options, sink: Sink, progress: Watch) -> None:
         self._samples, self._options = samples, options
         self._sink, self._progress = sink, progress
+        self._backend = "threading" if sink.in_process else options.backend
         lengths = expected_lengths(samples)
         if lengths.sum() > sink.min_segment > 0:
             lengths = self._likely(lengths)
@@ -209,23 +209,23 @@ class _Packing:
         return Written(self._sink.checksum, list(written.values()), self._receipts)
 
     def _run(self, tasks: Iterable[Segment], count: int) -> Generator[PackedSegment, None, None]:
-        for segment in self._in_parallel(self._work(self._writer), tasks, count):
+        for segment in self._in_parallel(self._work(self._writer, count), tasks, count):
             self._receipts |= segment.receipts
             yield segment
 
     def _in_parallel(
         self, function: Callable[[Task], Outcome], tasks: Iterable[Task], count: int
     ) -> Iterator[Outcome]:
-        backend = "threading" if self._sink.in_process else self._options.backend
-        return run(function, tasks, count, jobs=self._options.jobs, backend=backend)
+        return run(function, tasks, count, jobs=self._options.jobs, backend=self._backend)
 
-    def _work(self, writer: SegmentWriter) -> Callable[[Segment], PackedSegment]:
+    def _work(self, writer: SegmentWriter, count: int) -> Callable[[Segment], PackedSegment]:
         return partial(
             pack_segment,
             encoding=self._options.image_encoding,
             reencode_all=self._options.changes_images,
             writer=writer,
             checksum=self._sink.checksum,
+            alone=in_own_processes(self._backend, workers(self._options.jobs, count)),
         )
 
     def _drain(self, numbers: Collection[int]) -> None:
@@ -260,7 +260,12 @@ class _Packing:
             for number, place in enumerate(places)
         )
         tried = np.array(
-            [one.size for one in self._in_parallel(self._work(_Nowhere()), tasks, len(places))]
+            [
+                one.size
+                for one in self._in_parallel(
+                    self._work(_Nowhere(), len(places)), tasks, len(places)
+                )
+            ]
         )
         good = tried > 0
         ratio = tried[good].sum() / max(lengths[places][good].sum(), 1)
@@ -287,6 +292,8 @@ def _drain(number: int, writer: SegmentWriter) -> Receipts:
 
 
 def _digest(*columns: bytes | npt.NDArray[np.generic] | None) -> str:
+    import hashlib
+
     digest = hashlib.blake2b(digest_size=16)
     for column in columns:
         if column is not None:

@@ -93,6 +93,7 @@ def _numbered(pattern: re.Pattern[str]) -> list[int]:
     return sorted({*range(1, pattern.groups + 1)} - {*pattern.groupindex.values()})
 
 
+_NOTHING = (None, None, None)
 _HEAD_GROUPS, _OBJECT_GROUPS, _TAIL_GROUPS = map(_numbered, (_HEAD, _OBJECT, _TAIL))
 
 
@@ -104,35 +105,38 @@ def read_canonical(data: bytes) -> Annotation | None:
     head = _HEAD.match(text)
     if head is None:
         return None
-    names: list[str] = []
-    boxes: list[float] = []
-    difficult: list[int] = []
+    names: list[str | None] = []
+    edges: list[str | None] = []
+    flags: list[str | None] = []
     at = head.end()
     match = _OBJECT.match
     while (found := match(text, at)) is not None:
         name, flag, xmin, ymin, xmax, ymax, later_name, later_flag = found.group(*_OBJECT_GROUPS)
-        name = (later_name if later_name is not None else name or "").strip()
-        # an edge may stand there twice, and another one not at all
-        if not name or xmin is None or ymin is None or xmax is None or ymax is None:
-            return None
-        names.append(name)
-        boxes += float(xmin), float(ymin), float(xmax), float(ymax)
-        difficult.append(1 if (later_flag or flag) == "1" else 0)
+        names.append(name if later_name is None else later_name)
+        edges += (xmin, ymin, xmax, ymax)
+        flags.append(later_flag or flag)
         at = found.end()
     tail = _TAIL.match(text, at)
-    if tail is None:
+    # an edge may stand there twice, and another one not at all
+    if tail is None or None in edges or None in names:
         return None
-    filename, width, height = (
-        later if later is not None else earlier
-        for earlier, later in zip(head.group(*_HEAD_GROUPS), tail.group(*_TAIL_GROUPS), strict=True)
-    )
+    classes = [name.strip() for name in names]  # type: ignore[union-attr]
+    if "" in classes:
+        return None
+    about = head.group(*_HEAD_GROUPS)
+    later = tail.group(*_TAIL_GROUPS)
+    if later != _NOTHING:
+        about = tuple(
+            new if new is not None else old for old, new in zip(about, later, strict=True)
+        )
+    filename, width, height = about
     return Annotation(
-        (filename or "").strip(),
-        max(float(width or 0), 0.0),
-        max(float(height or 0), 0.0),
-        names,
-        boxes,
-        difficult,
+        filename.strip() if filename else "",
+        max(float(width), 0.0) if width else 0.0,
+        max(float(height), 0.0) if height else 0.0,
+        classes,
+        list(map(float, edges)),  # type: ignore[arg-type]
+        [1 if flag == "1" else 0 for flag in flags],
         list(range(1, len(names) + 1)),
         len(names),
     )

@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 the data or the destination is at fault · 2 usage · 13
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -24,6 +25,8 @@ Command = Callable[[argparse.Namespace], object]
 def console() -> NoReturn:
     """The console script: ``main`` in a process of its own, whose signals are ours."""
     _fill_closed_streams()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's start is shorter without them
+    gc.set_threshold(100_000)  # we make many small things, and no cycles of them
     signal.signal(signal.SIGTERM, _interrupt)
     code = main(own_process=True)
     if "recpack.forked" in sys.modules:  # its workers are idle; winding them up takes its time
@@ -192,6 +195,10 @@ def _parser(backend: str) -> argparse.ArgumentParser:
     )
     for sub in (convert, pack):
         _image_options(sub)
+    convert.add_argument(
+        "--im2rec-pixels", action="store_true",
+        help="resize large photographs from full size, to im2rec's very pixels; slower",
+    )  # fmt: skip
     rows.add_argument("--center-crop", action="store_true", help="as convert --center-crop")
     for sub in (convert, pack):
         _upload_options(sub)

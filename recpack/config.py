@@ -54,13 +54,15 @@ class Encoding:
 
     ``resize``: pixels of the shorter side, 0 keeps the size · ``quality``: 1-100 for JPEG (95
     when None), 0-9 compression for PNG (3 when None) · ``encoding``: ``jpg`` or ``png`` ·
-    ``center_crop``: cut the longer side to a centred square first.
+    ``center_crop``: cut the longer side to a centred square first · ``im2rec_pixels``: always
+    decode at full size, as im2rec does (see ``image.reencode``).
     """
 
     resize: int = 0
     quality: int | None = None
     encoding: str = "jpg"
     center_crop: bool = False
+    im2rec_pixels: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,7 @@ class Options:
     encoding: str = "jpg"
     reencode: bool = False
     center_crop: bool = False
+    im2rec_pixels: bool = False
     split: str | None = None
     jobs: int | None = None
     backend: str | None = None
@@ -190,7 +193,9 @@ class Options:
     @property
     def image_encoding(self) -> Encoding:
         """How changed images are written."""
-        return Encoding(self.resize, self.quality, self.encoding, self.center_crop)
+        return Encoding(
+            self.resize, self.quality, self.encoding, self.center_crop, self.im2rec_pixels
+        )
 
     @property
     def changes_images(self) -> bool:
@@ -211,5 +216,5 @@ class Options:
         """The options that shape the bytes, for the manifest."""
         names = ("shuffle", "precision", "one_based", "difficult", "box_policy", "negatives",
                  "unknown_class", "size_mismatch", "on_error", "strict", "split", "resize",
-                 "quality", "encoding", "reencode", "center_crop")  # fmt: skip
+                 "quality", "encoding", "reencode", "center_crop", "im2rec_pixels")  # fmt: skip
         return {name: getattr(self, name) for name in names}

@@ -57,6 +57,7 @@ def convert(
     encoding: str = "jpg",
     reencode: bool = False,
     center_crop: bool = False,
+    im2rec_pixels: bool = False,
     split: str | None = None,
     jobs: int | None = None,
     backend: str | None = None,
@@ -108,6 +109,7 @@ def convert(
         encoding=encoding,
         reencode=reencode,
         center_crop=center_crop,
+        im2rec_pixels=im2rec_pixels,
         split=split,
         jobs=jobs,
         backend=backend,
@@ -215,6 +217,7 @@ def pack(
         raise ConfigError(
             "center_crop: the boxes of a list can't follow the crop; crop with recpack convert"
         )
+    options = replace(options, im2rec_pixels=True)
     names = options.class_map.names if options.classes and options.class_map else ()
     own = isinstance(output, (str, os.PathLike)) and _same_file(path, Path(output))
     with _sink(output, options, spare=(LIST,) if own else ()) as sink:

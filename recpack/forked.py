@@ -16,7 +16,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from recpack.errors import RecpackError
@@ -32,7 +34,22 @@ _PR_SET_PDEATHSIG = 1
 _AHEAD = 8
 """Tasks submitted for each worker, so that none waits for us."""
 
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
 _pools: dict[int, ProcessPoolExecutor] = {}
+
+
+def cores() -> int:
+    """The processor cores that this process may use: its affinity and its container's quota. (As
+    ``joblib.cpu_count`` says, whose import takes longer than a small data set.)"""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = map(int, _QUOTA.read_text().split())  # "max" is no number
+        count = min(count, -(-quota // period))
+    return max(count, 1)
 
 
 def pool(size: int) -> ProcessPoolExecutor:

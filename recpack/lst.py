@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from recpack.texts import Texts
 from recpack.trees.base import Tree
 
 _BATCH = 2048
+_MAX_KNOWN = 1 << 17
 
 
 def format_rows(samples: Samples, precision: int | None = None) -> Iterator[str]:
@@ -29,12 +30,15 @@ def format_rows(samples: Samples, precision: int | None = None) -> Iterator[str]
     Numbers have as many digits as float32 needs to come back unchanged, or ``precision``
     decimals (4 gives the AWS tool's text to the byte).
     """
+    floats = FloatTexts(precision)
     for start in range(0, len(samples), _BATCH):
         batch = samples.slice(start, min(start + _BATCH, len(samples)))
-        texts = format_floats(batch.labels, precision)
-        for place in np.flatnonzero(detection_labels(batch)).tolist():
-            first = batch.bounds[place]
-            texts[first : first + 2] = map(str, batch.labels[first : first + 2].astype(int))
+        texts = floats.of(batch.labels)
+        firsts = batch.bounds[:-1][detection_labels(batch)]
+        for places in (firsts, firsts + 1):  # the two widths
+            widths = batch.labels[places].astype(np.int64)
+            for place, width in zip(places.tolist(), widths.tolist(), strict=True):
+                texts[place] = str(width)
         bounds = batch.bounds.tolist()
         for i, (index, path) in enumerate(zip(batch.indices.tolist(), batch.paths, strict=True)):
             label = "\t".join(texts[bounds[i] : bounds[i + 1]])
@@ -42,28 +46,42 @@ def format_rows(samples: Samples, precision: int | None = None) -> Iterator[str]
 
 
 class CheckedLines:
-    """Lines that pass through once, and the CRC-32 of their text when they have."""
+    """Lines that pass through once, many at a time, and the CRC-32 of their text when they have."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = lines
+        self._lines = iter(lines)
         self.crc32 = 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
-            self.crc32 = Checksum.CRC32.of(line.encode(), self.crc32)
-            yield line
+        while text := "".join(islice(self._lines, _BATCH)):
+            self.crc32 = Checksum.CRC32.of(text.encode(), self.crc32)
+            yield text
 
 
-def format_floats(values: Float32, precision: int | None = None) -> list[str]:
-    """Each float32 as its shortest text that reads back equal, or with so many decimals."""
-    # one text for each bit pattern: many boxes share an edge, and making texts is the slow part
-    patterns, places = np.unique(values.view(np.uint32), return_inverse=True)
-    distinct = patterns.view(np.float32)
-    if precision is None:
-        texts = distinct.astype("U").tolist()
-    else:
-        texts = [f"{value:.{precision}f}" for value in distinct.tolist()]
-    return [texts[place] for place in places.tolist()]
+class FloatTexts:
+    """Float32 → text: the shortest that reads back equal, or with so many decimals.
+
+    Each bit pattern is made into text once, because many boxes share an edge, and making texts is
+    the slow part.
+    """
+
+    def __init__(self, precision: int | None = None) -> None:
+        self._precision = precision
+        self._known: dict[int, str] = {}
+
+    def of(self, values: Float32) -> list[str]:
+        """The text of each value."""
+        patterns = values.view(np.uint32).tolist()
+        if len(self._known) > _MAX_KNOWN:
+            self._known.clear()
+        new = list(set(patterns).difference(self._known))
+        distinct = np.array(new, np.uint32).view(np.float32)
+        if self._precision is None:
+            texts = distinct.astype("U").tolist()
+        else:
+            texts = [f"{value:.{self._precision}f}" for value in distinct.tolist()]
+        self._known.update(zip(new, texts, strict=True))
+        return [self._known[pattern] for pattern in patterns]
 
 
 def parse_rows(lines: Iterable[str], root: Tree) -> Samples:

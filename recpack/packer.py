@@ -11,7 +11,7 @@ import numpy.typing as npt
 from recpack.checksums import Checksum
 from recpack.config import Encoding
 from recpack.errors import ImageError, RecordError
-from recpack.image import reencode
+from recpack.image import reencode, settle
 from recpack.plan import Segment
 from recpack.recordio import RecordBuffer
 from recpack.sample import Sample, Treatment
@@ -54,13 +54,17 @@ def pack_segment(
     reencode_all: bool,
     writer: SegmentWriter,
     checksum: Checksum,
+    alone: bool = False,
 ) -> PackedSegment:
-    """Read the segment's images, build its records in place, give them to the sink."""
+    """Read the segment's images, build its records in place, give them to the sink. ``alone``: in
+    a process that has nothing else to do."""
     buffer = writer.buffer(segment.room)
     lengths = np.zeros(len(segment.samples), np.uint32)
     failures: list[Failure] = []
+    samples = segment.samples
+    if alone and (reencode_all or samples.treatments.any()):
+        settle()
     try:
-        samples = segment.samples
         sizes = samples.image_bytes.tolist()
         with samples.root.folder(".", judged=True) as folder:
             openers = folder.in_order(samples.paths, sizes=sizes)
@@ -91,16 +95,17 @@ def pack_segment(
 
 
 def _unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
-    if file.size != sample.image_bytes:
+    expected = sample.image_bytes
+    room = buffer.begin(sample.index, sample.label, expected)
+    found = file.read_into(room)
+    del room  # while somebody looks at it the buffer can't grow in place
+    if found != expected:
+        now = "more" if found > expected else f"{found:,}"
         raise ImageError(
             "image-unreadable",
-            f"it changed while it was packed, from {sample.image_bytes:,} to {file.size:,} bytes",
+            f"it changed while it was packed, from {expected:,} bytes to {now}",
         )
-    room = buffer.begin(sample.index, sample.label, file.size)
-    if file.read_into(room) < file.size:
-        raise ImageError("image-truncated", "it was cut short while it was packed")
-    del room  # while somebody looks at it the buffer can't grow in place
-    return buffer.commit(file.size)
+    return buffer.commit(expected)
 
 
 def _changed(sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding) -> int:

@@ -58,10 +58,13 @@ def renew(backend: str | None) -> None:
 def workers(jobs: int | None, tasks: int) -> int:
     """How many work at the same time on so many tasks; ``jobs`` None means all cores."""
     if jobs is None:
-        import joblib
-
-        jobs = joblib.cpu_count()
+        jobs = forked.cores()
     return max(min(jobs, tasks), 1)
+
+
+def in_own_processes(backend: str | None, workers: int) -> bool:
+    """Whether ``run`` with so many workers keeps to processes that have nothing else to do."""
+    return backend == FORK or (workers > 1 and backend in (None, "loky", "multiprocessing"))
 
 
 def run(

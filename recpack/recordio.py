@@ -27,17 +27,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from recpack.errors import RecordError
 from recpack.labels import detection_widths
 from recpack.sample import Float32, Int64
+from recpack.words import find_words
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 MAX_PAYLOAD = (1 << 29) - 1
 PART_HEADER = struct.Struct("<II")
 RECORD_HEADER = struct.Struct("<IfQQ")
+_FLOAT = np.dtype("<f4")
 
 
 def framed_length(payload_length: int) -> int:
@@ -95,7 +96,8 @@ class RecordBuffer:
         else:
             RECORD_HEADER.pack_into(self._memory, at, len(label), 0.0, id, 0)
             self._image = at + RECORD_HEADER.size + 4 * len(label)
-            self._memory[at + RECORD_HEADER.size : self._image] = label.astype("<f4").tobytes()
+            label = label.astype(_FLOAT, copy=False)
+            self._memory[at + RECORD_HEADER.size : self._image] = label.tobytes()
         return memoryview(self._memory)[self._image : self._image + image_length]
 
     def commit(self, image_length: int) -> int:
@@ -103,20 +105,18 @@ class RecordBuffer:
         start = self._end
         at = start + PART_HEADER.size
         length = self._image + image_length - at
-        words = np.frombuffer(self._memory, np.dtype("<u4"), length // 4, at)
-        cuts = np.flatnonzero(words == MAGIC)
-        del words  # exports the memory, which then could not be replaced
-        if len(cuts):
-            self._commit_parts(bytes(memoryview(self._memory)[at : at + length]), cuts * 4)
+        cuts = find_words(self._memory, MAGIC_BYTES, at, length)
+        if cuts:
+            self._commit_parts(bytes(memoryview(self._memory)[at : at + length]), cuts)
         else:
             PART_HEADER.pack_into(self._memory, start, MAGIC, length)
             self._pad(at + length)
         return self._end - start
 
-    def _commit_parts(self, payload: bytes, cuts: npt.NDArray[np.intp]) -> None:
+    def _commit_parts(self, payload: bytes, cuts: list[int]) -> None:
         self._reserve(framed_length(len(payload)) + 4 * len(cuts))
         begin = 0
-        for cut in cuts.tolist():
+        for cut in cuts:
             PART_HEADER.pack_into(
                 self._memory, self._end, MAGIC, (2 if begin else 1) << 29 | cut - begin
             )

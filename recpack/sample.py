@@ -117,7 +117,7 @@ class Treatment(enum.IntEnum):
     AS_STORED = 2  #: decode without its EXIF orientation (the boxes describe it so), encode
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Sample:
     """One image and its label.
 
@@ -131,6 +131,9 @@ class Sample:
     label: Float32
     image_bytes: int
     treatment: Treatment
+
+
+_TREATMENTS = tuple(Treatment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +175,7 @@ class Samples:
                 )
             ):
                 label = block.labels[bounds[i] : bounds[i + 1]]
-                yield Sample(index, path, label, size, Treatment(treatment))
+                yield Sample(index, path, label, size, _TREATMENTS[treatment])
 
     def shuffled(self, order: Int64) -> Samples:
         """The same samples in this order, numbered anew from 0."""

@@ -39,8 +39,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 CHUNK = 512
 """Annotations a task."""
-_BLOCK = 1024
-_IN_ORDER = 8
+_MAX_WINDOW = 8 * CHUNK
+"""Names looked through at once for those of a task."""
+_SUFFIXES = tuple(EXTENSIONS)
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ def _repeated_ids(devkit: Devkit) -> list[Problem]:
     problems = []
     for image_set in devkit.image_sets:
         hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
-        if len(np.unique(hashes)) < len(hashes):  # rare, so it may take more memory
+        hashes.sort()
+        if (hashes[1:] == hashes[:-1]).any():  # rare, so it may take more memory
             seen: set[str] = set()
             for id_ in image_set.ids:
                 if id_ in seen:
@@ -187,10 +189,15 @@ def _repeated_ids(devkit: Devkit) -> list[Problem]:
 
 def _tasks(devkit: Devkit, rank: int) -> Iterator[ScanTask]:
     image_set = devkit.image_sets[rank]
-    listings: dict[str, _Listing] = {}
+    listing = _Listing(devkit.root, image_set.images)
+    listings = {"": listing}
     for start in range(0, len(image_set.ids), CHUNK):
         ids = image_set.ids[start : start + CHUNK]
-        candidates = [_candidates(devkit, image_set, id_, listings) for id_ in ids]
+        known = {} if b"/" in ids.blob else listing.one_each(list(ids))
+        candidates = [
+            [known[id_]] if id_ in known else _candidates(devkit, image_set, id_, listings)
+            for id_ in ids
+        ]
         yield ScanTask(rank, image_set.annotations, image_set.images, ids, candidates)
 
 
@@ -243,42 +250,26 @@ class _Listing:
         except OSError:
             self._names = Texts()
         self._folded: dict[str, list[str]] | None = None
-        self._next = 0
-        self._block: list[str] = []
-        self._block_start = 0
-        self._in_order = 0
 
-    def _name(self, at: int) -> str:
-        """One name; where they are asked for in order, from a block that is unpacked already."""
-        if not self._block_start <= at < self._block_start + len(self._block):
-            if self._in_order < _IN_ORDER:
-                return self._names[at]
-            self._block_start = max(at - 1, 0)
-            self._block = list(self._names[self._block_start : self._block_start + _BLOCK])
-        return self._block[at - self._block_start]
-
-    def _first(self, start: str) -> int:
-        """The place of the first name that is not before ``start``: mostly that behind the name
-        found last, because ids come in order."""
-        at = self._next
-        if (
-            at < len(self._names)
-            and self._name(at) >= start
-            and (not at or self._name(at - 1) < start)
-        ):
-            self._in_order += 1
-            return at
-        self._in_order = 0
-        return bisect_left(self._names, start)
+    def one_each(self, stems: list[str]) -> dict[str, str]:
+        """The image of each stem that has just one; for stems that lie close together among the
+        names, as those of an image set do, and with nothing found otherwise."""
+        # all names of a stem lie between "stem." and "stem/", the character behind the dot
+        first = bisect_left(self._names, min(stem + "." for stem in stems))
+        last = bisect_left(self._names, max(stem + "/" for stem in stems))
+        if last - first > _MAX_WINDOW:
+            return {}
+        names = list(self._names[first:last])
+        found = {name.rpartition(".")[0]: name for name in names}
+        return found if len(found) == len(names) else {}
 
     def find(self, stem: str) -> list[str]:
         """Names of this stem and any extension; failing that, of this stem in any case."""
         found = []
-        for at in range(self._first(stem + "."), len(self._names)):
-            name = self._name(at)
+        for at in range(bisect_left(self._names, stem + "."), len(self._names)):
+            name = self._names[at]
             if not name.startswith(stem + "."):
                 break
-            self._next = at + 1
             if os.path.splitext(name)[0] == stem:
                 found.append(name)
         if not found and len(self._names):
@@ -291,7 +282,7 @@ class _Listing:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
+    return not name.startswith(".") and name.lower().endswith(_SUFFIXES)
 
 
 def scan_chunk(task: ScanTask, *, root: Tree, options: Options) -> ScanChunk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Self, TypeVar, overload
 
 import numpy as np
@@ -43,13 +43,20 @@ class Texts(Sequence[str]):
 
     __slots__ = ("_blob", "_bounds")
 
-    def __init__(self, texts: Iterable[str | bytes] = ()) -> None:
+    def __init__(self, texts: Iterable[str] = ()) -> None:
         blob = bytearray()
-        bounds = array("q", [0])
-        for text in texts:
-            blob += os.fsencode(text)
-            bounds.append(len(blob))
-        self._set(bytes(blob), np.array(bounds, np.int64))
+        lengths = array("q", [0])
+        texts = iter(texts)
+        while block := list(islice(texts, _BLOCK)):
+            joined = "".join(block)
+            if joined.isascii():  # as names are as a rule: all of them at once
+                blob += joined.encode("ascii")
+                lengths.extend(map(len, block))
+            else:
+                encoded = list(map(os.fsencode, block))
+                blob += b"".join(encoded)
+                lengths.extend(map(len, encoded))
+        self._set(bytes(blob), np.cumsum(lengths, dtype=np.int64))
 
     def _set(self, blob: bytes, bounds: npt.NDArray[np.int64]) -> Self:
         self._blob, self._bounds = blob, bounds
@@ -93,8 +100,15 @@ class Texts(Sequence[str]):
         return os.fsdecode(self._blob[self._bounds[item] : self._bounds[item + 1]])
 
     def __iter__(self) -> Iterator[str]:
-        for start, end in pairwise(map(int, self._bounds)):
-            yield os.fsdecode(self._blob[start:end])
+        for first in range(0, len(self), _BLOCK):
+            bounds = self._bounds[first : first + _BLOCK + 1]
+            block = self._blob[bounds[0] : bounds[-1]]
+            places = pairwise((bounds - bounds[0]).tolist())
+            if block.isascii():
+                text = block.decode("ascii")
+                yield from [text[start:end] for start, end in places]
+            else:
+                yield from [os.fsdecode(block[start:end]) for start, end in places]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from recpack.annotation import Annotation
 from recpack.canonical import read_canonical
 from recpack.errors import AnnotationError
-from recpack.voc import parse_annotation, parse_xml
+from recpack.voc import parse_annotation
+from recpack.voc_xml import parse_xml
 from tests.devkits import box_xml, xml
 
 PLAIN = xml(500, 375, box_xml("cat", (1, 2, 30.5, 40)), box_xml("dog", (5, 6, 70, 80)))

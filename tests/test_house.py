@@ -14,14 +14,14 @@ import recpack
 ROOT = Path(recpack.__file__).parent
 
 LEVELS = [
-    {"errors", "texts", "progress", "distributions", "checksums", "files", "annotation"},
+    {"errors", "texts", "progress", "distributions", "checksums", "files", "annotation", "words"},
     {"problems", "s3.location", "s3.retry", "trees.base", "forked", "canonical"},
     {"sample", "s3.access", "trees.local"},
     {"config", "s3.objects"},
     {"s3.uploads", "s3.file", "places", "trees.s3"},
     {"s3.cleanup", "s3.loopback", "trees.opening"},
-    {"labels", "recordio", "image", "boxes", "voc"},
-    {"lst", "plan", "reader", "manifest", "parallel", "sinks.base", "devkit"},
+    {"labels", "recordio", "image", "boxes", "voc_xml"},
+    {"lst", "plan", "reader", "manifest", "parallel", "sinks.base", "devkit", "voc"},
     {"sinks.file", "sinks.memory", "sinks.uploader"},
     {"sinks.proof"},
     {"sinks.s3"},

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import struct
+import subprocess
+import sys
 import zlib
 from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from recpack.config import Encoding
 from recpack.errors import ConfigError, ImageError
@@ -190,6 +195,76 @@ def test_geometry(size: tuple[int, int], shorter: int, expected: tuple[int, int]
     data = jpeg(*size)
     found = decode(bytes(reencode(data, Treatment.UPRIGHT, Encoding(resize=shorter))))
     assert found.shape == (expected[1], expected[0], 3)
+
+
+def smooth(width: int, height: int) -> npt.NDArray[np.uint8]:
+    """A picture with soft and hard edges."""
+    y, x = np.mgrid[:height, :width]
+    waves = [127 + 120 * np.sin(x / (30 + 9 * i)) * np.cos(y / (25 + 5 * i)) for i in range(3)]
+    picture = np.stack(waves, 2).astype(np.uint8)
+    picture[height // 3 : height // 2, width // 3 : width // 2] = (255, 0, 90)
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("size", "shorter"),
+    [((1201, 803), 100), ((803, 1201), 100), ((801, 400), 199), ((640, 480), 60)],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_reduced_decoding_keeps_im2recs_geometry(
+    size: tuple[int, int], shorter: int, orientation: int
+) -> None:
+    tags = Image.Exif()
+    tags[274] = orientation
+    file = io.BytesIO()
+    Image.fromarray(smooth(*size)).save(file, "JPEG", quality=95, exif=tags)
+    for treatment in (Treatment.UPRIGHT, Treatment.AS_STORED):
+        made = [
+            decode(bytes(reencode(file.getvalue(), treatment, Encoding(resize=shorter, **exact))))
+            for exact in ({}, {"im2rec_pixels": True})
+        ]
+        assert made[0].shape == made[1].shape
+        assert not np.array_equal(*made)
+        assert np.abs(made[0].astype(int) - made[1]).mean() < 12
+
+
+def test_im2recs_pixels_are_those_of_the_full_size() -> None:
+    data = encoded(".jpg", smooth(1200, 800))
+    full = cv2.resize(decode(data), (150, 100), interpolation=cv2.INTER_LINEAR)
+    asked = Encoding(resize=100, encoding="png", im2rec_pixels=True)
+    np.testing.assert_array_equal(decode(bytes(reencode(data, Treatment.UPRIGHT, asked))), full)
+    # the default is nearer to the average of all pixels, which im2rec mostly skips
+    average = cv2.resize(decode(data), (150, 100), interpolation=cv2.INTER_AREA).astype(int)
+    reduced = decode(bytes(reencode(data, Treatment.UPRIGHT, Encoding(resize=100, encoding="png"))))
+    assert np.square(reduced - average).mean() < np.square(full - average).mean()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "options"),
+    [
+        (".jpg", (199, 300), {}),  # less than twice the size
+        (".png", (1200, 800), {}),
+        (".jpg", (1200, 800), {"center_crop": True}),
+    ],
+)
+def test_what_is_decoded_at_full_size(
+    kind: str, size: tuple[int, int], options: dict[str, bool]
+) -> None:
+    data = encoded(kind, smooth(*size))
+    made = [
+        bytes(reencode(data, Treatment.UPRIGHT, Encoding(resize=100, **options, **exact)))
+        for exact in ({}, {"im2rec_pixels": True})
+    ]
+    assert made[0] == made[1]
+
+
+def test_a_process_of_its_own_is_settled() -> None:
+    script = (
+        "from recpack.image import settle; settle(); settle()\n"
+        "import cv2; print(cv2.getNumThreads())"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1"]
 
 
 def test_center_crop() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recpack.errors import ListError
 from recpack.labels import assemble_labels, detection_labels, detection_widths
-from recpack.lst import CheckedLines, format_floats, format_rows, parse_rows, unsafe_path
+from recpack.lst import CheckedLines, FloatTexts, format_rows, parse_rows, unsafe_path
 from recpack.sample import Samples
 from recpack.texts import Texts
 from tests import strategies
@@ -43,7 +43,7 @@ def test_the_aws_text_and_full_precision() -> None:
 @given(st.lists(strategies.float32, max_size=30))
 def test_full_precision_comes_back_unchanged(values: list[float]) -> None:
     array = np.array(values, np.float32)
-    back = np.array([float(text) for text in format_floats(array)], np.float32)
+    back = np.array([float(text) for text in FloatTexts().of(array)], np.float32)
     np.testing.assert_array_equal(back, array)
 
 
@@ -127,13 +127,13 @@ def test_detection_labels_are_those_with_detection_widths(labels: list[list[floa
 
 def test_texts_tell_apart_what_is_equal_but_not_the_same() -> None:
     values = np.array([0.0, -0.0, 0.1, 0.1, 1e-8, 0.75], np.float32)
-    assert format_floats(values) == ["0.0", "-0.0", "0.1", "0.1", "1e-08", "0.75"]
-    assert format_floats(values, 2) == ["0.00", "-0.00", "0.10", "0.10", "0.00", "0.75"]
+    assert FloatTexts().of(values) == ["0.0", "-0.0", "0.1", "0.1", "1e-08", "0.75"]
+    assert FloatTexts(2).of(values) == ["0.00", "-0.00", "0.10", "0.10", "0.00", "0.75"]
 
 
 def test_checked_lines() -> None:
     lines = CheckedLines(["ä\n", "b\n"])
-    assert list(lines) == ["ä\n", "b\n"]
+    assert "".join(lines) == "ä\nb\n"
     assert lines.crc32 == zlib.crc32("ä\nb\n".encode())
 
 

@@ -11,8 +11,10 @@ from recpack.files import Closing
 class OpenFile(Closing):
     """A file open for positioned reads."""
 
-    size: int
-    """Bytes."""
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes."""
 
     @abstractmethod
     def read(self, offset: int, length: int) -> bytes:
@@ -20,7 +22,8 @@ class OpenFile(Closing):
 
     @abstractmethod
     def read_into(self, room: memoryview) -> int:
-        """Fill ``room`` from the beginning of the file; returns how many bytes there were."""
+        """Fill ``room`` from the beginning of the file. Returns how many bytes the file has: fewer
+        than asked for, as many, or 1 more when it has any number more."""
 
 
 Opener = Callable[[], OpenFile]

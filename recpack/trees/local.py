@@ -13,6 +13,9 @@ from pathlib import Path
 from recpack.files import UnsafePathError, text_lines
 from recpack.trees.base import Folder, Opener, OpenFile, Tree
 
+_BEYOND = bytearray(1)
+"""Room for a byte too many; nobody reads it."""
+
 
 @dataclass(frozen=True)
 class LocalTree(Tree):
@@ -64,7 +67,7 @@ class LocalFolder(Folder):
 
     def open(self, name: str) -> LocalFile:
         if self._judged:
-            return LocalFile(os.open(name, os.O_RDONLY, dir_fd=self._descriptor))
+            return LocalFile(os.open(name, os.O_RDONLY, dir_fd=self._descriptor), None)
         # a name with folders in it may pass through a link anywhere; a bare one only at its end
         if "/" in name:
             self._demand_inside(name)
@@ -76,7 +79,11 @@ class LocalFolder(Folder):
                 raise
             self._demand_inside(name)
             file = os.open(name, flags, dir_fd=self._descriptor)
-        return LocalFile(file)
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(file)
+            raise OSError(errno.EINVAL, "not a regular file")
+        return LocalFile(file, status.st_size)
 
     def in_order(
         self,
@@ -96,15 +103,16 @@ class LocalFolder(Folder):
 
 
 class LocalFile(OpenFile):
-    """A regular file, by its descriptor."""
+    """A regular file, by its descriptor, and its size where that was looked up."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        status = os.fstat(descriptor)
-        self.size = status.st_size
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "not a regular file")
+    def __init__(self, descriptor: int, size: int | None) -> None:
+        self._descriptor, self._size = descriptor, size
+
+    @property
+    def size(self) -> int:
+        if self._size is None:
+            self._size = os.fstat(self._descriptor).st_size
+        return self._size
 
     def read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._descriptor, length, offset)
@@ -115,7 +123,7 @@ class LocalFile(OpenFile):
         return data
 
     def read_into(self, room: memoryview) -> int:
-        done = 0
+        done = os.readv(self._descriptor, [room, _BEYOND])
         while done < len(room) and (count := os.readv(self._descriptor, [room[done:]])):
             done += count
         return done

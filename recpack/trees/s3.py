@@ -131,12 +131,16 @@ class S3File(OpenFile):
 
     def __init__(self, location: Location, access: Access, head: int) -> None:
         self._location, self._access = location, access
-        self._head, self.size = read_head(access, location, head)
+        self._head, self._size = read_head(access, location, head)
         self._tail = b""
         self._middle, self._middle_start = b"", 0
         if self.size > len(self._head):
             length = min(_TAIL, self.size - len(self._head))
             self._tail = read(access, location, self.size - length, length)
+
+    @property
+    def size(self) -> int:
+        return self._size
 
     def read(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self.size)
@@ -156,7 +160,7 @@ class S3File(OpenFile):
     def read_into(self, room: memoryview) -> int:
         data = self.read(0, len(room))
         room[: len(data)] = data
-        return len(data)
+        return len(data) + (self.size > len(room))
 
     def close(self) -> None:
         self._head = self._middle = self._tail = b""
