@@ -21,7 +21,7 @@ from recpack.manifest import Manifest, RecFile, describe
 from recpack.packer import Failure, PackedSegment, pack_segment
 from recpack.parallel import in_own_processes, renew, run, workers
 from recpack.plan import Segment, expected_lengths, joined, plan_cuts, segments
-from recpack.problems import Action, Problem, quarantine_lines, summary
+from recpack.problems import Problem, quarantine_lines, summary
 from recpack.progress import Progress
 from recpack.recordio import RecordBuffer, format_index
 from recpack.sample import Int64, Samples, Treatment
@@ -58,10 +58,6 @@ class Result:
     parts: list[Result] = field(default_factory=list)
 
 
-def error_action(options: Options) -> Action:
-    return "dropped image" if options.on_error == "skip" else "error"
-
-
 @dataclass(frozen=True)
 class Source:
     """What is packed: samples, the text of their list, and what is known beside them."""
@@ -84,7 +80,7 @@ class Source:
 
 
 def as_problems(failures: Sequence[Failure], options: Options) -> list[Problem]:
-    action = error_action(options)
+    action = options.error_action
     return [
         Problem(failure.code, "error", failure.path, action, value=failure.value)
         for failure in failures

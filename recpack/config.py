@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recpack.errors import ConfigError
+from recpack.problems import Action
 from recpack.s3.access import Access
 from recpack.sample import ClassMap, class_map
 
@@ -201,6 +202,11 @@ class Options:
     def changes_images(self) -> bool:
         """Whether every image is decoded and encoded anew."""
         return bool(self.reencode or self.resize or self.center_crop)
+
+    @property
+    def error_action(self) -> Action:
+        """What is done about what can't be read."""
+        return "dropped image" if self.on_error == "skip" else "error"
 
     @property
     def access(self) -> Access:

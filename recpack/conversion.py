@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from recpack.assembly import Result, Source, Watch, error_action, pack_samples, publish
+from recpack.assembly import Result, Source, Watch, pack_samples, publish
 from recpack.config import SPLIT_NAMES, Options, parse_fractions
 from recpack.devkit import open_devkit
 from recpack.duplicates import duplicate_groups
 from recpack.errors import ConfigError, DataError, ListError, SinkError
-from recpack.files import UnsafePathError, text_lines
+from recpack.files import text_lines
 from recpack.labels import detection_widths
 from recpack.lst import CheckedLines, format_rows, parse_rows
 from recpack.manifest import RecFile, describe
+from recpack.measuring import measured
 from recpack.parallel import FORK
 from recpack.plan import expected_lengths
 from recpack.problems import Problem, summary
@@ -221,7 +222,7 @@ def pack(
     names = options.class_map.names if options.classes and options.class_map else ()
     own = isinstance(output, (str, os.PathLike)) and _same_file(path, Path(output))
     with _sink(output, options, spare=(LIST,) if own else ()) as sink:
-        samples, problems = _measured(listed, options)
+        samples, problems = measured(listed, options)
         _refuse(problems, options)
         # class ids come from outside here: refuse those without a name before any work is done
         describe(samples, names, [], options, {"name": None, "bytes": None, "checksum": None})
@@ -342,31 +343,3 @@ def _refuse(problems: list[Problem], options: Options, classes: Sequence[str] = 
     errors = [problem for problem in problems if problem.severity in fatal]
     if errors and options.on_error == "fail":
         raise DataError(summary(errors, classes), problems)
-
-
-def _measured(samples: Samples, options: Options) -> tuple[Samples, list[Problem]]:
-    """A list's samples with the sizes of their image files; where errors are skipped, without the
-    files that can't be opened."""
-    problems: list[Problem] = []
-    sizes = np.full(len(samples), -1, np.int64)
-
-    def note(code: str, path: str, reason: str = "") -> None:
-        problems.append(Problem(code, "error", path, error_action(options), value=reason))
-
-    with samples.root.folder(".") as folder:
-        for row, opener in enumerate(folder.in_order(samples.paths, head=1)):
-            assert opener is not None
-            path = samples.paths[row]
-            try:
-                with opener() as file:
-                    sizes[row] = file.size
-            except FileNotFoundError:
-                note("image-missing", path)
-            except UnsafePathError as error:
-                note("path-unsafe", path, error.strerror or "")
-            except OSError as error:
-                note("image-unreadable", path, error.strerror or "")
-    samples = replace(samples, image_bytes=sizes)
-    if problems and options.on_error == "skip":
-        samples = samples.take(np.flatnonzero(sizes >= 0))
-    return samples, problems

@@ -10,6 +10,7 @@ import posixpath
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
+from math import inf
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from recpack.trees.base import Tree
 
 _BATCH = 2048
 _MAX_KNOWN = 1 << 17
+_MAX_FLOAT = 2.0**128 - 2.0**103
+"""From here on float64 rounds to a float32 that is infinite."""
 
 
 def format_rows(samples: Samples, precision: int | None = None) -> Iterator[str]:
@@ -96,7 +99,7 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
     labels = array("f")
     paths: list[str] = []
     for number, line in zip(count(1), lines, strict=False):
-        columns = [column.strip() for column in line.strip().split("\t")]
+        columns = line.strip().split("\t")
         if columns == [""]:
             continue
         if len(columns) < 3:
@@ -110,25 +113,22 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
                 raise ValueError
         except ValueError:
             raise ListError(
-                f"line {number}: index is {columns[0][:80]!r}, expected an integer from 0"
+                f"line {number}: index is {columns[0].strip()[:80]!r}, expected an integer from 0"
             ) from None
         try:
-            with np.errstate(over="ignore"):
-                values = np.array(columns[1:-1], np.float64).astype(np.float32)
-        except ValueError:
-            values = np.array([np.nan], np.float32)
-        if not np.isfinite(values).all():
-            bad = next(column for column in columns[1:-1] if not _finite(column))
-            raise ListError(f"line {number}: label is {bad[:80]!r}, expected a number")
-        if unsafe_path(columns[-1]):
+            values = list(map(_number, columns[1:-1]))
+        except ValueError as error:
+            raise ListError(f"line {number}: label is {error}, expected a number") from None
+        path = columns[-1].strip()
+        if unsafe_path(path):
             raise ListError(
-                f"line {number}: path {columns[-1][:200]!r} leaves the root; paths are relative "
+                f"line {number}: path {path[:200]!r} leaves the root; paths are relative "
                 "to the image root and stay below it"
             )
         indices.append(index)
-        labels.extend(values.tolist())
+        labels.extend(values)
         bounds.append(len(labels))
-        paths.append(columns[-1])
+        paths.append(path)
     if not paths:
         raise ListError("the list has no rows")
     ids = np.array(indices, np.int64)
@@ -147,11 +147,15 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
     )
 
 
-def _finite(text: str) -> bool:
+def _number(text: str) -> float:
+    """A finite float32; ValueError with the text for anything else."""
     try:
-        return abs(float(text)) <= float(np.finfo(np.float32).max)
+        value = float(text)
     except ValueError:
-        return False
+        value = inf
+    if not -_MAX_FLOAT < value < _MAX_FLOAT or "_" in text:  # float() takes 1_000 too
+        raise ValueError(repr(text.strip()[:80]))
+    return value
 
 
 def unsafe_path(path: str) -> bool:

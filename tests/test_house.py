@@ -26,7 +26,7 @@ LEVELS = [
     {"sinks.proof"},
     {"sinks.s3"},
     {"judge", "duplicates", "split"},
-    {"packer", "scan", "writer", "inspection", "verification"},
+    {"packer", "scan", "measuring", "writer", "inspection", "verification"},
     {"assembly"},
     {"conversion", "checking"},
     {"terminal", "page", "demo"},

@@ -13,6 +13,8 @@ from pathlib import Path
 from recpack.files import UnsafePathError, text_lines
 from recpack.trees.base import Folder, Opener, OpenFile, Tree
 
+_MAX_INSIDE = 1 << 12
+"""Folders remembered as inside the data set."""
 _BEYOND = bytearray(1)
 """Room for a byte too many; nobody reads it."""
 
@@ -60,6 +62,7 @@ class LocalFolder(Folder):
         self._roots = tuple(
             os.path.join(os.path.realpath(allowed), "") for allowed in (root, self._path)
         )
+        self._inside: set[str] = set()
         self._descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
 
     def close(self) -> None:
@@ -70,7 +73,12 @@ class LocalFolder(Folder):
             return LocalFile(os.open(name, os.O_RDONLY, dir_fd=self._descriptor), None)
         # a name with folders in it may pass through a link anywhere; a bare one only at its end
         if "/" in name:
-            self._demand_inside(name)
+            parent = os.path.dirname(name)
+            if parent not in self._inside:
+                self._demand_inside(parent)
+                if len(self._inside) == _MAX_INSIDE:
+                    self._inside.clear()
+                self._inside.add(parent)
         flags = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe must not wait for its writer
         try:
             file = os.open(name, flags | os.O_NOFOLLOW, dir_fd=self._descriptor)

@@ -1,0 +1,135 @@
+"""Works side by side: what they take, how they compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Measured(NamedTuple):
+    """Seconds of one run, and CPU seconds of it on our side."""
+
+    seconds: float
+    cpu: float
+
+
+Work = Callable[[], Measured]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the rounds of one piece of work, and the median of its CPU seconds."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+    cpu: float
+
+    @classmethod
+    def of(cls, name: str, rounds: Sequence[Measured]) -> Timing:
+        seconds = [measured.seconds for measured in rounds]
+        cpu = statistics.median(measured.cpu for measured in rounds)
+        return cls(name, statistics.median(seconds), min(seconds), max(seconds), cpu)
+
+
+Found = Mapping[str, Timing]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A ratio of medians: the sum of ``slow``, less that of ``less``, over the sum of ``fast``; it
+    should be at least ``least`` or at most ``most``."""
+
+    text: str
+    slow: Sequence[str]
+    fast: Sequence[str]
+    least: float | None = None
+    most: float | None = None
+    less: Sequence[str] = ()
+
+    def ratio(self, found: Found) -> float | None:
+        """None where something was not measured."""
+        if not {*self.slow, *self.fast, *self.less} <= found.keys():
+            return None
+        slow, fast, less = (
+            sum(found[name].median for name in names) for names in (self.slow, self.fast, self.less)
+        )
+        return (slow - less) / fast
+
+
+@dataclass(frozen=True)
+class Table:
+    """Works that are compared; ratios are to the first of them."""
+
+    title: str
+    works: Mapping[str, Work]
+    claims: Sequence[Claim] = field(default_factory=list)
+
+
+def measure(works: Mapping[str, Work], rounds: int) -> list[Timing]:
+    """Run every work once a round, in turns, after one round that does not count."""
+    measured: dict[str, list[Measured]] = {name: [] for name in works}
+    for number in range(rounds + 1):
+        for name, work in works.items():
+            taken = work()
+            if number:
+                measured[name].append(taken)
+    return [Timing.of(name, values) for name, values in measured.items()]
+
+
+def timed(work: Callable[[], None]) -> Work:
+    """Work in this process."""
+
+    def measured() -> Measured:
+        cpu, start = time.process_time(), time.perf_counter()
+        work()
+        return Measured(time.perf_counter() - start, time.process_time() - cpu)
+
+    return measured
+
+
+def commands(*all_: Sequence[object], fresh: Sequence[Path] = ()) -> Work:
+    """Whole processes one behind the other, their start included. ``fresh`` are outputs, removed
+    before the clock starts, so that nobody's time is that of giving back an older file."""
+
+    def work() -> Measured:
+        for path in fresh:
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
+        os.sync()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.perf_counter()
+        for command in all_:
+            run = subprocess.run(
+                list(map(str, command)), check=False,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            if run.returncode:
+                raise RuntimeError(f"{command[:4]} …: {run.stderr.decode()[-2000:]}")
+        seconds = time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Measured(seconds, cpu)
+
+    return work
+
+
+def reported(*command: object) -> Work:
+    """A process that prints its own seconds and CPU seconds as JSON."""
+
+    def work() -> Measured:
+        run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+        return Measured(*json.loads(run.stdout))
+
+    return work

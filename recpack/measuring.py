@@ -1,0 +1,67 @@
+"""The first pass over a list: every image is opened, in parallel, for its size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from recpack.config import Options
+from recpack.files import UnsafePathError
+from recpack.parallel import run
+from recpack.problems import Problem
+from recpack.sample import Int64, Samples
+from recpack.texts import Texts
+from recpack.trees.base import Tree
+
+_CHUNK = 2048
+"""Images a task."""
+
+
+class _Unopened(NamedTuple):
+    """An image that can't be opened: its place in the task, and why."""
+
+    row: int
+    code: str
+    reason: str
+
+
+def measured(samples: Samples, options: Options) -> tuple[Samples, list[Problem]]:
+    """A list's samples with the sizes of their image files; where errors are skipped, without the
+    files that can't be opened."""
+    starts = range(0, len(samples), _CHUNK)
+    tasks = (samples.paths[start : start + _CHUNK] for start in starts)
+    work = partial(_sizes, root=samples.root)
+    found = run(work, tasks, len(starts), jobs=options.jobs, backend=options.backend)
+    problems: list[Problem] = []
+    sizes = np.empty(len(samples), np.int64)
+    for start, (chunk, unopened) in zip(starts, found, strict=True):
+        sizes[start : start + len(chunk)] = chunk
+        for row, code, reason in unopened:
+            path = samples.paths[start + row]
+            problems.append(Problem(code, "error", path, options.error_action, value=reason))
+    samples = replace(samples, image_bytes=sizes)
+    if problems and options.on_error == "skip":
+        samples = samples.take(np.flatnonzero(sizes >= 0))
+    return samples, problems
+
+
+def _sizes(paths: Texts, *, root: Tree) -> tuple[Int64, list[_Unopened]]:
+    """The size of each file, -1 where it can't be opened; runs in a worker."""
+    sizes = np.full(len(paths), -1, np.int64)
+    unopened = []
+    with root.folder(".") as folder:
+        for row, opener in enumerate(folder.in_order(list(paths), head=1)):
+            assert opener is not None
+            try:
+                with opener() as file:
+                    sizes[row] = file.size
+            except FileNotFoundError:
+                unopened.append(_Unopened(row, "image-missing", ""))
+            except UnsafePathError as error:
+                unopened.append(_Unopened(row, "path-unsafe", error.strerror or ""))
+            except OSError as error:
+                unopened.append(_Unopened(row, "image-unreadable", error.strerror or ""))
+    return sizes, unopened
