@@ -1,7 +1,7 @@
 # make demo   a first look: makes a small devkit, converts it, also into an S3 server, reads it back
 # make test   the whole test suite, with NumPy 1.26 and 2.x; MXNet and two S3 servers take part
 # make lint   ruff and mypy
-# make bench  measures, side by side, and prints a table
+# make bench  measures, side by side: tables and plots in benchmarks/work/results; ARGS=--quick
 # make coverage   what the last make test covered
 # Each makes the virtual environments that it needs, in this folder.
 
@@ -47,7 +47,7 @@ coverage:
 	.venv-test/bin/python -m coverage report
 
 bench: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
-	$(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python -m benchmarks --json benchmarks/work/results.json
+	$(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python -m benchmarks $(or $(ARGS),--full)
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

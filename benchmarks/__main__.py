@@ -1,107 +1,128 @@
-"""``python -m benchmarks [scan] [s3] [--rounds N] [--json FILE]``: measure, print tables, keep the
-numbers.
+"""``python -m benchmarks --quick | --full [SUITE …]``: measure recpack beside the AWS pipeline,
+other packers and the floors of this machine, and write tables, plots and JSON.
 
 What is compared runs in turns, so that a noisy machine is noisy for all; each figure is a median
-with its extremes. Data is made in memory (/dev/shm) where there is such a place.
+with its extremes. Data is made in memory (/dev/shm) where there is such a place, 8 GB for --full.
+The peers' environments are made on first use, 12 GB of them for --full.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import statistics
+import shlex
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from benchmarks import Measured, s3, scan
+from benchmarks import encoding, growth, packing, s3, scan
+from benchmarks.environments import PEERS
+from benchmarks.measure import measure
+from benchmarks.report import Section, compare, markdown, plot, to_json
+from benchmarks.setting import HERE, Setting
 
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of the rounds of one piece of work, and the median of its CPU seconds."""
-
-    name: str
-    median: float
-    low: float
-    high: float
-    cpu: float
-
-    @classmethod
-    def of(cls, name: str, rounds: list[Measured]) -> Timing:
-        seconds = [measured.seconds for measured in rounds]
-        cpu = statistics.median(measured.cpu for measured in rounds)
-        return cls(name, statistics.median(seconds), min(seconds), max(seconds), cpu)
-
-
-def measure(works: Mapping[str, Callable[[], Measured]], rounds: int) -> list[Timing]:
-    """Run every work once a round, after one round that does not count."""
-    measured: dict[str, list[Measured]] = {name: [] for name in works}
-    for number in range(rounds + 1):
-        for name, work in works.items():
-            taken = work()
-            if number:
-                measured[name].append(taken)
-    return [Timing.of(name, values) for name, values in measured.items()]
+SUITES = {
+    "scan": scan.tables,
+    "packing": packing.tables,
+    "encoding": encoding.tables,
+    "growth": growth.tables,
+    "s3": s3.tables,
+}
+SIZES: dict[bool, dict[str, Any]] = {
+    True: {"images": 16_551, "encoded": 4_000, "large": 300,
+           "growth": (1_000, 4_000, 16_000, 64_000)},
+    False: {"images": 2_000, "encoded": 400, "large": 40, "growth": (500, 2_000)},
+}  # fmt: skip
 
 
-def machine() -> dict[str, object]:
+def machine() -> dict[str, Any]:
     """What the figures depend on, without naming the machine."""
-    packages = ("recpack", "numpy", "lxml", "opencv-python-headless", "joblib", "boto3")
+    names = ("numpy", "opencv-python-headless", "lxml", "joblib", "boto3")
     return {
         "cores": len(os.sched_getaffinity(0)),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "processor": _processor(),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GiB",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
+        "Python": platform.python_version(),
+        "packages": ", ".join(f"{name} {version(name)}" for name in names),
     }
 
 
-def print_table(title: str, timings: list[Timing]) -> None:
-    base = timings[0]
-    print(f"\n| {title} | median s | low to high | CPU s | × the first |")
-    print("|---|---|---|---|---|")
-    for timing in timings:
-        print(
-            f"| {timing.name} | {timing.median:.3f} | {timing.low:.3f} to {timing.high:.3f} "
-            f"| {timing.cpu:.2f} | {timing.median / base.median:.2f} |",
-            flush=True,
-        )
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{platform.machine()} {names[0] if names else ''}".strip()
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--full", action="store_true", help="the figures of RESULTS.md")
+    size.add_argument("--quick", action="store_true", help="a look in two or three minutes")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
+    parser.add_argument("--rounds", type=int, help="of each work (default: 7, quick 3)")
+    parser.add_argument(
+        "--peers", metavar="A,B", default=None,
+        help=f"which of {', '.join(PEERS)} (default: all, quick: tfrecord)",
+    )  # fmt: skip
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="for environments")
+    parser.add_argument("--output", type=Path, default=HERE / "work" / "results")
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="an earlier run's results")
+    args = parser.parse_args()
+    args.rounds = args.rounds or (7 if args.full else 3)
+    if args.peers is None:
+        args.peers = ",".join(PEERS) if args.full else "tfrecord"
+    for name in args.suites:
+        if name not in SUITES:
+            parser.error(f"no suite {name}; there are {', '.join(SUITES)}")
+    for name in filter(None, args.peers.split(",")):
+        if name not in PEERS:
+            parser.error(f"no peer {name}; there are {', '.join(PEERS)}")
+    return args
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="scan, s3 (default: both)")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    args = parser.parse_args()
-    found: dict[str, list[Timing]] = {}
+    args = parsed()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has been compiled
+    sections = []
+    facts = {"command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]), **machine()}
+    facts["rounds"] = args.rounds
     with ExitStack() as stack:
-        tables: dict[str, Mapping[str, Callable[[], Measured]]] = {}
-        if "scan" in args.suites or not args.suites:
-            tables[f"{scan.IMAGES:,} annotations"] = scan.works()
-        if "s3" in args.suites or not args.suites:
-            memory = Path("/dev/shm")
-            where = memory if memory.is_dir() else None
-            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=where))
-            tables |= stack.enter_context(s3.works(Path(folder)))
-        for title, works in tables.items():
-            found[title] = measure(works, args.rounds)
-            print_table(title, found[title])
-    if args.json:
-        results = {
-            "machine": machine(),
-            "rounds": args.rounds,
-            "timings": {
-                title: [asdict(timing) for timing in timings] for title, timings in found.items()
-            },
-        }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+        memory = Path("/dev/shm")
+        args.work.mkdir(parents=True, exist_ok=True)
+        fast, slow = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(dir=where)))
+            for where in (memory if memory.is_dir() else None, args.work.absolute())
+        )
+        setting = Setting(
+            memory=fast,
+            disk=slow,
+            environments=args.work.absolute() / "environments",
+            peers=tuple(filter(None, args.peers.split(","))),
+            **SIZES[args.full],
+        )
+        for name in args.suites or SUITES:
+            for table in SUITES[name](setting):
+                print(f"measuring: {table.title}", file=sys.stderr, flush=True)
+                sections.append(Section.of(table, measure(table.works, args.rounds)))
+                print("\n".join(sections[-1].lines()), flush=True)
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "results.json").write_text(to_json(facts, sections))
+    (args.output / "results.md").write_text(markdown(facts, sections))
+    plot(args.output, sections)
+    print(f"tables, plots and results.json: {args.output}", file=sys.stderr)
+    if args.compare is not None:
+        print("\n".join(compare(args.compare, sections)))
 
 
 if __name__ == "__main__":

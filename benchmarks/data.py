@@ -1,43 +1,109 @@
-"""What is measured on: a devkit of the shape of VOC07+12 trainval."""
+"""What is measured on: devkits of photo-like pictures, made once and used again."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.scan import IMAGES, make_annotations
 from recpack.config import Encoding
 from recpack.demo import make_image
 from recpack.image import encode
+from recpack.sample import VOC_CLASSES
 
-_KINDS = 200
-"""Pictures that are drawn; copies differ by a comment, because drawing takes the time."""
+SMALL = ((500, 375), (375, 500), (500, 333))
+"""Sizes of VOC's photographs."""
+LARGE = ((3000, 2000),)
+
+_KINDS = 66
+"""Pictures of a size that are drawn; copies differ by a comment, because drawing takes the time."""
+_FIRST_YEAR = 0.303
+"""VOC2007's share of VOC07+12."""
 
 
-def make_voc(root: Path, images: int = IMAGES) -> Path:
-    """``VOC2012`` below ``root``: photo-like JPEGs of about 50 KB, 1 to 42 objects each. Made once:
-    a folder that is there is taken as it is."""
-    done = root / f"{images}.made"
+def make_annotations(
+    count: int, sizes: Sequence[tuple[int, int]] = SMALL, seed: int = 0
+) -> list[tuple[bytes, int, int]]:
+    """(annotation, width, height): the devkits' layout, 1 to 42 objects, 2.9 on average."""
+    random = np.random.RandomState(seed)
+    made = []
+    for number in range(count):
+        width, height = sizes[random.randint(len(sizes))]
+        objects = "".join(
+            _object(random, width, height) for _ in range(min(int(random.geometric(0.35)), 42))
+        )
+        text = (
+            f"<annotation>\n\t<folder>VOC2012</folder>\n\t<filename>2012_{number:06d}.jpg"
+            "</filename>\n\t<source>\n\t\t<database>The VOC2007 Database</database>\n"
+            "\t\t<annotation>PASCAL VOC2007</annotation>\n\t\t<image>flickr</image>\n"
+            f"\t</source>\n\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n"
+            f"\t\t<depth>3</depth>\n\t</size>\n\t<segmented>0</segmented>\n{objects}"
+            "</annotation>\n"
+        )
+        made.append((text.encode(), width, height))
+    return made
+
+
+def _object(random: np.random.RandomState, width: int, height: int) -> str:
+    left, right = sorted(random.choice(width, 2, replace=False) + 1)
+    top, bottom = sorted(random.choice(height, 2, replace=False) + 1)
+    return (
+        f"\t<object>\n\t\t<name>{VOC_CLASSES[random.randint(20)]}</name>\n"
+        "\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
+        f"\t\t<difficult>{random.randint(2)}</difficult>\n\t\t<bndbox>\n"
+        f"\t\t\t<xmin>{left}</xmin>\n\t\t\t<ymin>{top}</ymin>\n\t\t\t<xmax>{right}</xmax>\n"
+        f"\t\t\t<ymax>{bottom}</ymax>\n\t\t</bndbox>\n\t</object>\n"
+    )
+
+
+def make_devkit(root: Path, images: int, sizes: Sequence[tuple[int, int]] = SMALL) -> Path:
+    """``VOC2007`` and ``VOC2012`` below ``root``, with JPEGs of about 3.8 bits a pixel (45 KB for
+    VOC's sizes). A devkit that is there is taken as it is."""
+    done = root / "made"
     if done.exists():
         return root
-    folder = root / "VOC2012"
-    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
     random = np.random.RandomState(0)
-    drawn: dict[tuple[int, int], list[bytes]] = {}
-    for number, (text, width, height) in enumerate(make_annotations(images)):
-        kinds = drawn.setdefault((width, height), [])
-        if len(kinds) < _KINDS // 3:
+    kinds: dict[tuple[int, int], list[bytes]] = {}
+    most = _KINDS if sizes == SMALL else 6
+    ids: dict[str, list[str]] = {"2007": [], "2012": []}
+    for year in ids:
+        for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (root / f"VOC{year}" / name).mkdir(parents=True, exist_ok=True)
+    for number, (text, width, height) in enumerate(make_annotations(images, sizes)):
+        drawn = kinds.setdefault((width, height), [])
+        if len(drawn) < most:
             pixels, _ = make_image(random, width, height)
-            kinds.append(encode(pixels, Encoding(quality=82)).tobytes())
-        image = kinds[number % len(kinds)]
+            drawn.append(encode(pixels, Encoding(quality=82)).tobytes())
+        image = drawn[number % len(drawn)]
         comment = b"\xff\xfe\x00\x0a%08d" % number
-        (folder / "JPEGImages" / f"2012_{number:06d}.jpg").write_bytes(
-            image[:2] + comment + image[2:]
-        )
-        (folder / "Annotations" / f"2012_{number:06d}.xml").write_bytes(text)
-    ids = "".join(f"2012_{number:06d}\n" for number in range(images))
-    (folder / "ImageSets" / "Main" / "trainval.txt").write_text(ids)
+        year = "2007" if number < _FIRST_YEAR * images else "2012"
+        ids[year].append(f"{number:06d}")
+        folder = root / f"VOC{year}"
+        (folder / "JPEGImages" / f"{number:06d}.jpg").write_bytes(image[:2] + comment + image[2:])
+        (folder / "Annotations" / f"{number:06d}.xml").write_bytes(text)
+    for year, names in ids.items():
+        _write_set(root, year, names)
     done.touch()
     return root
+
+
+def first_images(whole: Path, root: Path, images: int) -> Path:
+    """A devkit of the first images of a larger one, by hard links."""
+    first = round(_FIRST_YEAR * images)
+    for year, count in (("2007", first), ("2012", images - first)):
+        for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (root / f"VOC{year}" / name).mkdir(parents=True, exist_ok=True)
+        names = (whole / f"VOC{year}/ImageSets/Main/trainval.txt").read_text().split()[:count]
+        for name in names:
+            for file in (f"VOC{year}/Annotations/{name}.xml", f"VOC{year}/JPEGImages/{name}.jpg"):
+                if not (root / file).exists():
+                    os.link(whole / file, root / file)
+        _write_set(root, year, names)
+    return root
+
+
+def _write_set(root: Path, year: str, names: list[str]) -> None:
+    file = root / f"VOC{year}" / "ImageSets" / "Main" / "trainval.txt"
+    file.write_text("".join(f"{name}\n" for name in names))

@@ -47,8 +47,8 @@ Found = Mapping[str, Timing]
 
 @dataclass(frozen=True)
 class Claim:
-    """A ratio of medians: the sum of ``slow``, less that of ``less``, over the sum of ``fast``; it
-    should be at least ``least`` or at most ``most``."""
+    """A ratio of medians: the sum of ``slow``, less that of ``less``, over the sum of ``fast``,
+    less that of ``fast_less``, times ``factor``; wanted from ``least`` to ``most``."""
 
     text: str
     slow: Sequence[str]
@@ -56,15 +56,24 @@ class Claim:
     least: float | None = None
     most: float | None = None
     less: Sequence[str] = ()
+    fast_less: Sequence[str] = ()
+    factor: float = 1.0
 
     def ratio(self, found: Found) -> float | None:
         """None where something was not measured."""
-        if not {*self.slow, *self.fast, *self.less} <= found.keys():
+        if not {*self.slow, *self.fast, *self.less, *self.fast_less} <= found.keys():
             return None
-        slow, fast, less = (
-            sum(found[name].median for name in names) for names in (self.slow, self.fast, self.less)
+        slow, less, fast, fast_less = (
+            sum(found[name].median for name in names)
+            for names in (self.slow, self.less, self.fast, self.fast_less)
         )
-        return (slow - less) / fast
+        return (slow - less) / (fast - fast_less) * self.factor
+
+    def holds(self, ratio: float) -> bool | None:
+        """None where no bound is set."""
+        if self.least is None and self.most is None:
+            return None
+        return (self.least or 0.0) <= ratio <= (self.most or float("inf"))
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
-from benchmarks import Measured
-from benchmarks.data import make_voc
+from benchmarks.measure import Claim, Table, Work, commands, reported
+from benchmarks.setting import Setting, aws_list, companions, recpack
 from benchmarks.store import certificate
 
 PARTS = 50
@@ -23,17 +19,10 @@ CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1",
 }  # fmt: skip
 
-IM2REC = (
-    "import os, runpy, sys, numpy; numpy.bool = bool; import mxnet; "
-    "tool = os.path.join(os.path.dirname(mxnet.__file__), 'tools', 'im2rec.py'); "
-    "sys.argv[0] = tool; runpy.run_path(tool, run_name='__main__')"
-)
 UPLOAD = (
     "import boto3, sys; s3 = boto3.client('s3', endpoint_url=sys.argv[1])\n"
     "for name in sys.argv[2:]: s3.upload_file(name, 'bucket', name.rpartition('/')[2])"
 )
-
-Work = Callable[[], Measured]
 
 
 @contextmanager
@@ -52,83 +41,77 @@ def store(*arguments: str) -> Iterator[str]:
 
 def send(*arguments: object) -> Work:
     """See benchmarks.send: its own seconds, without the start of Python."""
-
-    def work() -> Measured:
-        run = subprocess.run(
-            [sys.executable, "-m", "benchmarks.send", *map(str, arguments)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        return Measured(*json.loads(run.stdout))
-
-    return work
+    return reported(sys.executable, "-m", "benchmarks.send", *arguments)
 
 
-def commands(*all_: list[object]) -> Work:
-    """Whole processes one behind the other, their start included."""
-
-    def work() -> Measured:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        start = time.perf_counter()
-        for command in all_:
-            subprocess.run(
-                list(map(str, command)), check=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-        seconds = time.perf_counter() - start
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return Measured(seconds, cpu)
-
-    return work
-
-
-@contextmanager
-def works(folder: Path) -> Iterator[dict[str, dict[str, Work]]]:
-    """Tables of works; the first of each is the one to compare with."""
+def tables(setting: Setting) -> Iterator[Table]:
+    """Sending by http, by TLS, over slow connections; the whole job."""
     os.environ |= CREDENTIALS
+    folder = setting.memory
     certificate(folder / "tls")
     os.environ["AWS_CA_BUNDLE"] = str(folder / "tls" / "cert.pem")
-    voc = make_voc(folder / "voc")
     file = folder / "upload.rec"
     file.write_bytes(bytes(PARTS << 24))
     with ExitStack() as stack:
         plain = stack.enter_context(store())
         tls = stack.enter_context(store("--tls", str(folder / "tls")))
         slow = stack.enter_context(store("--rate", "90"))
-        tables: dict[str, dict[str, Work]] = {}
         for name, url in (("http", plain), ("TLS", tls)):
-            tables[f"sending 839 MB, {name}"] = {
-                "raw sockets, 4": send("raw", url, PARTS, 4),
+            works = {
                 "recpack, 4 uploads": send("recpack", url, PARTS, 4),
                 "recpack, 16 uploads": send("recpack", url, PARTS, 16),
                 "upload_file": send("upload_file", url, PARTS, 0, file),
                 "upload_file, 2 threads, 16 MiB parts": send("upload_file", url, PARTS, 2, file),
+                "raw sockets, 4": send("raw", url, PARTS, 4),
             }
-        tables["sending 839 MB, 90 MB/s a connection"] = {
-            "raw sockets, 16": send("raw", slow, PARTS, 16),
+            claims = [
+                Claim(f"sending alone over {name}, against upload_file", ["upload_file"],
+                      ["recpack, 4 uploads"], 3 if name == "http" else 2),
+                Claim(f"the same over {name}, upload_file tuned for this machine",
+                      ["upload_file, 2 threads, 16 MiB parts"], ["recpack, 4 uploads"]),
+                Claim(f"raw sockets' time over {name}, against recpack's", ["raw sockets, 4"],
+                      ["recpack, 4 uploads"], 0.8 if name == "TLS" else None),
+            ]  # fmt: skip
+            yield Table(f"sending 839 MB, {name}", works, claims)
+        works = {
             "recpack, 16 uploads": send("recpack", slow, PARTS, 16),
+            "raw sockets, 16": send("raw", slow, PARTS, 16),
             "upload_file": send("upload_file", slow, PARTS, 0, file),
         }
-        recpack = [sys.executable, "-m", "recpack", "convert", voc]
-        job: dict[str, Work] = {
-            "convert to memory": commands([*recpack, folder / "out.rec", "--overwrite"]),
-            "send alone": send("recpack", plain, PARTS, 16),
-            "convert s3://": commands(
-                [*recpack, "s3://bucket/p/train.rec", "--endpoint-url", plain, "--overwrite"]
-            ),
-        }
-        python = os.environ.get("RECPACK_MXNET_PYTHON")
-        if python:
-            made = [folder / f"aws.{suffix}" for suffix in ("lst", "rec", "idx")]
-            rows = [sys.executable, "benchmarks/aws.py", voc, "2012", made[0]]
-            im2rec = [python, "-c", IM2REC, folder / "aws", voc, "--pack-label"]
-            upload = [sys.executable, "-c", UPLOAD, plain, *reversed(made)]
-            best, encoding = [*im2rec, "--pass-through"], [*im2rec, "--num-thread", "4"]
-            job["AWS at its best: list, im2rec --pass-through, upload_file"] = commands(
-                rows, best, upload
-            )
-            job["AWS as its tool runs it: list, im2rec (encodes), upload_file"] = commands(
-                rows, encoding, upload
-            )
-        tables["the whole job, 16,551 images, http"] = job
-        yield tables
+        claim = Claim("raw sockets' time at 90 MB/s a connection, against recpack's",
+                      ["raw sockets, 16"], ["recpack, 16 uploads"], 0.9)  # fmt: skip
+        yield Table("sending 839 MB, 90 MB/s a connection", works, [claim])
+        yield _whole_job(setting, plain)
+
+
+def _whole_job(setting: Setting, url: str) -> Table:
+    devkit = setting.devkit(setting.images)
+    rows = setting.rows(devkit)
+    listed = setting.memory / "job-aws.lst"
+    sent = [rows.with_suffix(suffix) for suffix in (".rec", ".idx", ".lst")]
+    out = setting.memory / "out.rec"
+    convert = "recpack convert s3://"
+    works = {
+        convert: commands(
+            recpack("convert", devkit, "s3://bucket/p/train.rec", "--endpoint-url", url,
+                    "--overwrite", "--quiet")
+        ),
+        "recpack convert to memory": commands(
+            recpack("convert", devkit, out, "--quiet"), fresh=companions(out)
+        ),
+        "recpack, sending alone": send("recpack", url, PARTS, 16),
+        "AWS list": commands(aws_list(devkit, listed), fresh=[listed]),
+        "im2rec --pass-through": commands(
+            setting.im2rec(rows, devkit, "--pass-through"), fresh=companions(rows)[:2]
+        ),
+        "upload_file of the three": commands(
+            [sys.executable, "-c", UPLOAD, url, *sent]
+        ),
+    }  # fmt: skip
+    claims = [
+        Claim("convert s3:// against the AWS way at its best (list, im2rec, upload_file)",
+              ["AWS list", "im2rec --pass-through", "upload_file of the three"], [convert], 4),
+        Claim("convert s3:// against convert to memory", [convert],
+              ["recpack convert to memory"], most=1.25),
+    ]  # fmt: skip
+    return Table(f"the whole job into S3, {setting.images:,} images, http", works, claims)

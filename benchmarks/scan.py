@@ -1,64 +1,32 @@
-"""What judging costs on top of parsing: annotations of the shape of VOC07+12 trainval."""
+"""What judging costs on top of parsing."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
-import numpy as np
-
-from benchmarks import Measured
+from benchmarks.data import make_annotations
+from benchmarks.measure import Claim, Table, timed
+from benchmarks.setting import Setting
 from recpack.config import Options
 from recpack.image import ImageHeader
 from recpack.judge import Judge
-from recpack.sample import VOC_CLASSES
 from recpack.scan import CHUNK
 from recpack.voc import parse_annotation
-
-IMAGES = 16_551
-
-
-def make_annotations(count: int = IMAGES, seed: int = 0) -> list[tuple[bytes, int, int]]:
-    """(annotation, width, height): the devkits' layout, 1 to 42 objects, 2.9 on average."""
-    random = np.random.RandomState(seed)
-    made = []
-    for number in range(count):
-        width, height = ((500, 375), (375, 500), (500, 333))[random.randint(3)]
-        objects = "".join(
-            _object(random, width, height) for _ in range(min(int(random.geometric(0.35)), 42))
-        )
-        text = (
-            f"<annotation>\n\t<folder>VOC2012</folder>\n\t<filename>2012_{number:06d}.jpg"
-            "</filename>\n\t<source>\n\t\t<database>The VOC2007 Database</database>\n"
-            "\t\t<annotation>PASCAL VOC2007</annotation>\n\t\t<image>flickr</image>\n"
-            f"\t</source>\n\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n"
-            f"\t\t<depth>3</depth>\n\t</size>\n\t<segmented>0</segmented>\n{objects}"
-            "</annotation>\n"
-        )
-        made.append((text.encode(), width, height))
-    return made
+from recpack.voc_xml import parse_xml
 
 
-def _object(random: np.random.RandomState, width: int, height: int) -> str:
-    left, right = sorted(random.choice(width, 2, replace=False) + 1)
-    top, bottom = sorted(random.choice(height, 2, replace=False) + 1)
-    return (
-        f"\t<object>\n\t\t<name>{VOC_CLASSES[random.randint(20)]}</name>\n"
-        "\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
-        f"\t\t<difficult>{random.randint(2)}</difficult>\n\t\t<bndbox>\n"
-        f"\t\t\t<xmin>{left}</xmin>\n\t\t\t<ymin>{top}</ymin>\n\t\t\t<xmax>{right}</xmax>\n"
-        f"\t\t\t<ymax>{bottom}</ymax>\n\t\t</bndbox>\n\t</object>\n"
-    )
-
-
-def works() -> dict[str, Callable[[], Measured]]:
-    """Parsing alone, and parsing and judging, each by its seconds."""
-    made = make_annotations()
+def tables(setting: Setting) -> Iterator[Table]:
+    """One: parsing alone, by the XML parser and as it is done, and parsing and judging."""
+    made = make_annotations(setting.images)
     options = Options()
 
     def parse() -> None:
         for data, _, _ in made:
             parse_annotation(data)
+
+    def by_xml() -> None:
+        for data, _, _ in made:
+            parse_xml(data)
 
     def parse_and_judge() -> None:
         for first in range(0, len(made), CHUNK):
@@ -72,15 +40,14 @@ def works() -> dict[str, Callable[[], Measured]]:
             found = judge.finish(len(chunk))
             assert len(found.paths) == len(chunk)
 
-    return {"parse alone (lxml)": timed(parse), "parse and judge": timed(parse_and_judge)}
-
-
-def timed(work: Callable[[], None]) -> Callable[[], Measured]:
-    """Work in this process, with its seconds."""
-
-    def measured() -> Measured:
-        cpu, start = time.process_time(), time.perf_counter()
-        work()
-        return Measured(time.perf_counter() - start, time.process_time() - cpu)
-
-    return measured
+    works = {
+        "parse": timed(parse),
+        "parse and judge": timed(parse_and_judge),
+        "parse by lxml alone": timed(by_xml),
+    }
+    claims = [
+        Claim("parse and judge against parsing by lxml alone", ["parse and judge"],
+              ["parse by lxml alone"], most=1.3),
+        Claim("parsing by lxml against parsing", ["parse by lxml alone"], ["parse"]),
+    ]  # fmt: skip
+    yield Table(f"{setting.images:,} annotations in memory, one process", works, claims)

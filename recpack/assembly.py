@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack import __version__
-from recpack.config import Options
+from recpack.config import MIN_SEGMENT, Options
 from recpack.errors import DataError, SinkError
 from recpack.lst import CheckedLines, format_rows
 from recpack.manifest import Manifest, RecFile, describe
@@ -41,6 +41,8 @@ Watch = Callable[[Progress], None] | None
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
+_SHARES = 16
+"""Segments for each worker at least, so that all end at about the same time."""
 _TRIED = 24
 """Images encoded to learn how that changes their size."""
 _PATIENCE = 20
@@ -152,7 +154,11 @@ class _Packing:
         lengths = expected_lengths(samples)
         if lengths.sum() > sink.min_segment > 0:
             lengths = self._likely(lengths)
-        self._cuts = plan_cuts(lengths, options.segment_bytes, sink.min_segment, sink.max_segments)
+        size = options.segment_bytes
+        if not sink.min_segment:  # a run that resumes an upload must plan its parts alike
+            share = int(lengths.sum()) // (_SHARES * workers(options.jobs, len(samples)))
+            size = min(size, max(share, MIN_SEGMENT))
+        self._cuts = plan_cuts(lengths, size, sink.min_segment, sink.max_segments)
         self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
         self._workers = workers(options.jobs, len(self._cuts) - 1)
         self._receipts: dict[int, str] = {}

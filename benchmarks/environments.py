@@ -1,0 +1,51 @@
+"""The peers' environments: each its own, made when it is first asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A packer: what to install, and what importing it alone is."""
+
+    requirements: tuple[str, ...]
+    imports: str
+
+
+PEERS = {
+    "tfrecord": Peer(("tfrecord==1.14.6",), "import numpy; from tfrecord import TFRecordWriter"),
+    "webdataset": Peer(("webdataset==1.0.2",), "import numpy, webdataset"),
+    "mds": Peer(("mosaicml-streaming==0.13.0",), "import numpy; from streaming import MDSWriter"),
+    "litdata": Peer(("litdata==0.2.76",), "import numpy, litdata"),
+}
+"""The last two bring PyTorch, some 6 GB each."""
+
+_MXNET = ("mxnet==1.9.1", "numpy==1.26.4", "opencv-python-headless==4.11.0.86")
+
+
+def python_of(name: str, folder: Path) -> Path:
+    """The interpreter of a peer's environment."""
+    return _made(folder / name, PEERS[name].requirements)
+
+
+def mxnet_python(folder: Path) -> Path:
+    """The interpreter with MXNet: that of ``RECPACK_MXNET_PYTHON``, or one made here."""
+    given = os.environ.get("RECPACK_MXNET_PYTHON")
+    return Path(given) if given else _made(folder / "mxnet", _MXNET)
+
+
+def _made(folder: Path, requirements: tuple[str, ...]) -> Path:
+    python = folder / "bin" / "python"
+    done = folder / "installed"
+    if not done.exists():
+        print(f"installing {' '.join(requirements)} …", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([python, *install, *requirements], check=True)
+        done.touch()
+    return python

@@ -1,0 +1,125 @@
+"""Results → Markdown, plots, and what changed since an earlier run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Claim, Table, Timing
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table's timings, and its claims with their ratios."""
+
+    title: str
+    timings: Sequence[Timing]
+    claims: Sequence[tuple[Claim, float]]
+
+    @classmethod
+    def of(cls, table: Table, timings: Sequence[Timing]) -> Section:
+        found = {timing.name: timing for timing in timings}
+        ratios = [(claim, claim.ratio(found)) for claim in table.claims]
+        return cls(
+            table.title,
+            timings,
+            [(claim, ratio) for claim, ratio in ratios if ratio is not None],
+        )
+
+    def lines(self) -> Iterator[str]:
+        """Markdown."""
+        yield f"### {self.title}\n"
+        yield "| | median s | low to high | CPU s | × the first |"
+        yield "|---|---|---|---|---|"
+        base = self.timings[0].median
+        for timing in self.timings:
+            yield (
+                f"| {timing.name} | {timing.median:.3f} | {timing.low:.3f} to {timing.high:.3f} "
+                f"| {timing.cpu:.2f} | {timing.median / base:.2f} |"
+            )
+        if self.claims:
+            yield "\n| ratio | | wanted |"
+            yield "|---|---|---|"
+        for claim, ratio in self.claims:
+            yield f"| {claim.text} | {ratio:.2f} × | {_wanted(claim, ratio)} |"
+        yield ""
+
+
+def _wanted(claim: Claim, ratio: float) -> str:
+    bounds = [f"{claim.least:g} × or more"] if claim.least is not None else []
+    bounds += [f"{claim.most:g} × or less"] if claim.most is not None else []
+    return ", ".join(bounds) + ("" if claim.holds(ratio) is not False else ": **missed**")
+
+
+def markdown(facts: dict[str, Any], sections: Sequence[Section]) -> str:
+    """All of it: the machine, the settings, every table."""
+    lines = ["# Results\n", f"`{facts['command']}`\n"]
+    lines += [f"- {name}: {value}" for name, value in facts.items() if name != "command"]
+    lines.append("")
+    for section in sections:
+        lines += section.lines()
+    return "\n".join(lines)
+
+
+def to_json(facts: dict[str, Any], sections: Sequence[Section]) -> str:
+    """All of it, for ``compare``."""
+    tables = {
+        section.title: {
+            "timings": [asdict(timing) for timing in section.timings],
+            "ratios": {claim.text: ratio for claim, ratio in section.claims},
+        }
+        for section in sections
+    }
+    return json.dumps({"facts": facts, "tables": tables}, indent=1) + "\n"
+
+
+def compare(old: Path, sections: Sequence[Section]) -> Iterator[str]:
+    """Each work beside its time in an earlier run, and whether the two runs' ranges overlap."""
+    tables = json.loads(old.read_text())["tables"]
+    yield "| work | before | now | now / before | |"
+    yield "|---|---|---|---|---|"
+    for section in sections:
+        before = {
+            timing["name"]: Timing(**timing)
+            for timing in tables.get(section.title, {"timings": []})["timings"]
+        }
+        for now in section.timings:
+            if now.name in before:
+                then = before[now.name]
+                verdict = "" if now.high >= then.low and then.high >= now.low else "**changed**"
+                yield (
+                    f"| {section.title}: {now.name} | {then.median:.3f} | {now.median:.3f} "
+                    f"| {now.median / then.median:.2f} | {verdict} |"
+                )
+
+
+def plot(folder: Path, sections: Sequence[Section]) -> None:
+    """A PNG for each table: bars to the median, whiskers from the lowest to the highest."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot
+
+    for section in sections:
+        timings = list(reversed(section.timings))
+        figure, axes = pyplot.subplots(figsize=(9, 0.9 + 0.36 * len(timings)))
+        medians = [timing.median for timing in timings]
+        spread = [
+            [timing.median - timing.low for timing in timings],
+            [timing.high - timing.median for timing in timings],
+        ]
+        colours = ["#c44" if "recpack" in timing.name else "#789" for timing in timings]
+        axes.barh([timing.name for timing in timings], medians, xerr=spread, color=colours)
+        axes.set_xlabel("seconds")
+        axes.set_title(section.title)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        figure.savefig(
+            folder / (re.sub(r"\W+", "-", section.title).strip("-") + ".png"),
+            bbox_inches="tight", dpi=110,
+        )  # fmt: skip
+        pyplot.close(figure)

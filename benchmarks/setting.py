@@ -1,0 +1,88 @@
+"""What all suites share: where things lie, how much is measured, how programs are called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.data import LARGE, SMALL, make_devkit
+from benchmarks.environments import mxnet_python
+
+HERE = Path(__file__).parent
+
+IM2REC_IMPORTS = "import numpy; numpy.bool = bool; import mxnet, cv2"
+_IM2REC = (
+    "import os, runpy, sys, numpy; numpy.bool = bool; import mxnet; "
+    "tool = os.path.join(os.path.dirname(mxnet.__file__), 'tools', 'im2rec.py'); "
+    "sys.argv[0] = tool; runpy.run_path(tool, run_name='__main__')"
+)
+"""The wheel's own tool; ``numpy.bool`` is an alias that MXNet 1.9.1 still expects."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``memory`` and ``disk`` are empty folders, ``environments`` where those of the peers stand.
+    Numbers of images: ``images`` of VOC's shape, ``encoded`` of them where all are encoded anew,
+    ``large`` photographs, ``growth`` for the cost an image."""
+
+    memory: Path
+    disk: Path
+    environments: Path
+    images: int
+    encoded: int
+    large: int
+    growth: tuple[int, ...]
+    peers: tuple[str, ...]
+
+    def devkit(self, images: int) -> Path:
+        """A devkit of VOC's shape, in memory."""
+        return make_devkit(self.memory / f"voc{images}", images, SMALL)
+
+    def photographs(self) -> Path:
+        """A devkit of 3000 x 2000 photographs, in memory."""
+        return make_devkit(self.memory / "large", self.large, LARGE)
+
+    def rows(self, devkit: Path) -> Path:
+        """A devkit's ``.lst``, as the AWS tool writes it."""
+        rows = self.memory / f"{devkit.name}-aws.lst"
+        if not rows.exists():
+            command = aws_list(devkit, rows)
+            subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+        return rows
+
+    def im2rec(self, rows: Path, devkit: Path, *options: object) -> list[object]:
+        """MXNet's packer on a list; it writes beside it."""
+        python = mxnet_python(self.environments)
+        return [python, "-c", _IM2REC, rows.with_suffix(""), devkit, "--pack-label", *options]
+
+    def im2rec_imports(self) -> list[object]:
+        """What every run of it begins with."""
+        return [mxnet_python(self.environments), "-c", IM2REC_IMPORTS]
+
+
+def aws_list(devkit: Path, rows: Path) -> list[object]:
+    """The AWS tool's list step."""
+    return [sys.executable, HERE / "aws.py", devkit, "2007,2012", rows]
+
+
+def floor(*arguments: object) -> list[object]:
+    """See ``benchmarks/floors.py``."""
+    return [sys.executable, HERE / "floors.py", *arguments]
+
+
+def recpack(*arguments: object) -> list[object]:
+    """The command line, in a process of its own."""
+    return [sys.executable, "-m", "recpack", *arguments]
+
+
+RECPACK_IMPORTS: list[object] = [
+    sys.executable, "-c", "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'; "
+    "import recpack.cli, recpack.conversion, numpy.random",
+]  # fmt: skip
+
+
+def companions(rec: Path) -> list[Path]:
+    """All that a packer may leave beside a ``.rec``."""
+    return [rec.with_suffix(suffix) for suffix in (".rec", ".idx", ".lst", ".json")]
