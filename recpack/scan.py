@@ -290,11 +290,13 @@ def scan_chunk(task: ScanTask, *, root: Tree, options: Options) -> ScanChunk:
     judge = Judge(options, task.image_set)
     with root.folder(task.annotations) as annotations, root.folder(task.images) as images:
         files = [id_ + ".xml" for id_ in task.ids]
+        bare = b"/" not in task.ids.blob and b"\0" not in task.ids.blob
+        safe = files if bare else [None if unsafe_path(file) else file for file in files]
         likely = [names[0] if len(names) == 1 else None for names in task.candidates]
         for file, names, opener, image in zip(
             files,
             task.candidates,
-            annotations.in_order([None if unsafe_path(file) else file for file in files]),
+            annotations.in_order(safe),
             images.in_order(likely),
             strict=True,
         ):
@@ -314,9 +316,10 @@ def _read_annotation(opener: Opener | None, name: str, judge: Judge) -> Annotati
         return None
     try:
         with opener() as file:
-            if file.size > MAX_ANNOTATION:
+            data = file.whole(MAX_ANNOTATION)
+            if len(data) > MAX_ANNOTATION:
                 raise AnnotationError("annotation-too-large", "bytes", f"{file.size:,}")
-            return parse_annotation(file.read(0, file.size))
+            return parse_annotation(data)
     except AnnotationError as error:
         judge.note(error.code, "error", field=error.field, value=error.value)
     except FileNotFoundError:

@@ -67,8 +67,10 @@ def test_a_file_of_a_tree(server: S3Server, reads: list[tuple[int, int]], head: 
         for offset, length in reads:
             assert file.read(offset, length) == DATA[offset : offset + length]
         room = bytearray(1000)
-        assert file.read_into(memoryview(room)) == 1000
+        assert file.read_into(memoryview(room)) == 1001  # there is more
         assert room == DATA[:1000]
+        assert file.whole(len(DATA)) == DATA
+        assert file.whole(999) == room
 
 
 def test_an_empty_object(hostile: S3Server) -> None:

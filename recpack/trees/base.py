@@ -20,6 +20,10 @@ class OpenFile(Closing):
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
 
+    def whole(self, limit: int) -> bytes:
+        """All of the file, or its first ``limit + 1`` bytes where it has more than ``limit``."""
+        return self.read(0, min(self.size, limit + 1))
+
     @abstractmethod
     def read_into(self, room: memoryview) -> int:
         """Fill ``room`` from the beginning of the file. Returns how many bytes the file has: fewer

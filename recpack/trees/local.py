@@ -15,6 +15,8 @@ from recpack.trees.base import Folder, Opener, OpenFile, Tree
 
 _MAX_INSIDE = 1 << 12
 """Folders remembered as inside the data set."""
+_SMALL = 16 << 10
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe must not wait for its writer
 _BEYOND = bytearray(1)
 """Room for a byte too many; nobody reads it."""
 
@@ -70,7 +72,7 @@ class LocalFolder(Folder):
 
     def open(self, name: str) -> LocalFile:
         if self._judged:
-            return LocalFile(os.open(name, os.O_RDONLY, dir_fd=self._descriptor), None)
+            return LocalFile(os.open(name, os.O_RDONLY, dir_fd=self._descriptor))
         # a name with folders in it may pass through a link anywhere; a bare one only at its end
         if "/" in name:
             parent = os.path.dirname(name)
@@ -79,19 +81,14 @@ class LocalFolder(Folder):
                 if len(self._inside) == _MAX_INSIDE:
                     self._inside.clear()
                 self._inside.add(parent)
-        flags = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe must not wait for its writer
         try:
-            file = os.open(name, flags | os.O_NOFOLLOW, dir_fd=self._descriptor)
+            file = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=self._descriptor)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
             self._demand_inside(name)
-            file = os.open(name, flags, dir_fd=self._descriptor)
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(file)
-            raise OSError(errno.EINVAL, "not a regular file")
-        return LocalFile(file, status.st_size)
+            file = os.open(name, _FLAGS, dir_fd=self._descriptor)
+        return LocalFile(file)
 
     def in_order(
         self,
@@ -101,8 +98,7 @@ class LocalFolder(Folder):
         sizes: Sequence[int] | None = None,
     ) -> Iterator[Opener | None]:
         del head, sizes
-        for name in names:
-            yield None if name is None else partial(self.open, name)
+        return (None if name is None else partial(self.open, name) for name in names)
 
     def _demand_inside(self, name: str) -> None:
         target = os.path.realpath(os.path.join(self._path, name))
@@ -111,16 +107,28 @@ class LocalFolder(Folder):
 
 
 class LocalFile(OpenFile):
-    """A regular file, by its descriptor, and its size where that was looked up."""
+    """A regular file, by its descriptor. That it is one shows when it is read: each look at it
+    takes as long as reading an annotation."""
 
-    def __init__(self, descriptor: int, size: int | None) -> None:
-        self._descriptor, self._size = descriptor, size
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = -1
 
     @property
     def size(self) -> int:
-        if self._size is None:
-            self._size = os.fstat(self._descriptor).st_size
+        if self._size < 0:
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            self._size = status.st_size
         return self._size
+
+    def whole(self, limit: int) -> bytes:
+        try:
+            data = os.pread(self._descriptor, _SMALL, 0)
+        except OSError:
+            return super().whole(limit)
+        return data if len(data) < _SMALL else super().whole(limit)
 
     def read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._descriptor, length, offset)
