@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -103,7 +103,7 @@ def pack_samples(source: Source, options: Options, sink: Sink, progress: Watch) 
     """Pack into an entered sink, without the images that fail where errors are skipped."""
     while True:
         packing = _Packing(source.samples, options, sink, progress)
-        segments = packing.pack()
+        segments = packing.pack(source.rows.make_ahead)
         failures = [failure for segment in segments for failure in segment.failures]
         if not failures:
             lengths = np.concatenate([segment.lengths for segment in segments]).astype(np.int64)
@@ -171,13 +171,16 @@ class _Packing:
         if sink.inherited:
             renew(options.backend)
 
-    def pack(self) -> list[PackedSegment]:
-        """All segments in order; those that came out too small are not in the sink yet."""
+    def pack(self, meanwhile: Callable[[], None]) -> list[PackedSegment]:
+        """All segments in order; those that came out too small are not in the sink yet.
+        ``meanwhile`` is done here while the workers are at it."""
         tasks = segments(self._samples, self._cuts, self._sizes, self._sink.min_segment)
         packed = []
         done = size = 0
         with closing(self._run(tasks, len(self._cuts) - 1)) as results:
+            meanwhile()
             for segment in results:
+                self._receipts |= segment.receipts
                 packed.append(segment)
                 done, size = done + len(segment.lengths), size + segment.size
                 if self._progress is not None:
@@ -203,6 +206,7 @@ class _Packing:
         }
         with closing(self._run(again, len(again))) as results:
             for task, segment in zip(again, results, strict=True):
+                self._receipts |= segment.receipts
                 if segment.failures:
                     raise DataError(summary(as_problems(segment.failures, self._options)))
                 written[task.number] = WrittenSegment(task.number, segment.size, segment.checksum)
@@ -211,13 +215,11 @@ class _Packing:
         return Written(self._sink.checksum, list(written.values()), self._receipts)
 
     def _run(self, tasks: Iterable[Segment], count: int) -> Generator[PackedSegment, None, None]:
-        for segment in self._in_parallel(self._work(self._writer, count), tasks, count):
-            self._receipts |= segment.receipts
-            yield segment
+        return self._in_parallel(self._work(self._writer, count), tasks, count)
 
     def _in_parallel(
         self, function: Callable[[Task], Outcome], tasks: Iterable[Task], count: int
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         return run(function, tasks, count, jobs=self._options.jobs, backend=self._backend)
 
     def _work(self, writer: SegmentWriter, count: int) -> Callable[[Segment], PackedSegment]:

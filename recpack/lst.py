@@ -10,7 +10,6 @@ import posixpath
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
-from math import inf
 
 import numpy as np
 
@@ -23,6 +22,8 @@ from recpack.trees.base import Tree
 
 _BATCH = 2048
 _MAX_KNOWN = 1 << 17
+_AHEAD = 2 << 20
+"""Characters of a list made ahead."""
 _MAX_FLOAT = 2.0**128 - 2.0**103
 """From here on float64 rounds to a float32 that is infinite."""
 
@@ -53,12 +54,26 @@ class CheckedLines:
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
+        self._made: list[str] = []
         self.crc32 = 0
 
     def __iter__(self) -> Iterator[str]:
-        while text := "".join(islice(self._lines, _BATCH)):
-            self.crc32 = Checksum.CRC32.of(text.encode(), self.crc32)
+        yield from self._made
+        self._made.clear()
+        while text := self._next():
             yield text
+
+    def make_ahead(self) -> None:
+        """Make the first of it now, while somebody else is busy."""
+        size = 0
+        while size < _AHEAD and (text := self._next()):
+            self._made.append(text)
+            size += len(text)
+
+    def _next(self) -> str:
+        text = "".join(islice(self._lines, _BATCH))
+        self.crc32 = Checksum.CRC32.of(text.encode(), self.crc32)
+        return text
 
 
 class FloatTexts:
@@ -115,11 +130,18 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
             raise ListError(
                 f"line {number}: index is {columns[0].strip()[:80]!r}, expected an integer from 0"
             ) from None
-        try:
-            values = list(map(_number, columns[1:-1]))
-        except ValueError as error:
-            raise ListError(f"line {number}: label is {error}, expected a number") from None
         path = columns[-1].strip()
+        try:
+            values = list(map(float, columns[1:-1]))
+            total = sum(values)
+            sound = min(values) > -_MAX_FLOAT and max(values) < _MAX_FLOAT and total == total
+        except ValueError:
+            sound = False
+        if not sound or line.count("_") > path.count("_"):
+            bad = next((column for column in columns[1:-1] if not _is_number(column)), None)
+            if bad is not None:
+                text = bad.strip()[:80]
+                raise ListError(f"line {number}: label is {text!r}, expected a number")
         if unsafe_path(path):
             raise ListError(
                 f"line {number}: path {path[:200]!r} leaves the root; paths are relative "
@@ -147,15 +169,12 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
     )
 
 
-def _number(text: str) -> float:
-    """A finite float32; ValueError with the text for anything else."""
+def _is_number(text: str) -> bool:
+    """Whether it is a finite float32; ``float`` takes 1_000 too."""
     try:
-        value = float(text)
+        return -_MAX_FLOAT < float(text) < _MAX_FLOAT and "_" not in text
     except ValueError:
-        value = inf
-    if not -_MAX_FLOAT < value < _MAX_FLOAT or "_" in text:  # float() takes 1_000 too
-        raise ValueError(repr(text.strip()[:80]))
-    return value
+        return False
 
 
 def unsafe_path(path: str) -> bool:

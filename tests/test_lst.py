@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recpack import lst
 from recpack.errors import ListError
 from recpack.labels import assemble_labels, detection_labels, detection_widths
 from recpack.lst import CheckedLines, FloatTexts, format_rows, parse_rows, unsafe_path
@@ -76,6 +77,10 @@ def test_rows_round_trip(rows: list[tuple[list[float], str]]) -> None:
         ("1.0\t1\ta.jpg", "line 2: index is '1.0'"),
         ("1\tcat\ta.jpg", "line 2: label is 'cat'"),
         ("1\tnan\ta.jpg", "line 2: label is 'nan'"),
+        ("1\t1\tnan\t2\ta.jpg", "line 2: label is 'nan'"),
+        ("1\tnan\tinf\ta.jpg", "line 2: label is 'nan'"),
+        ("1\t2\t-inf\ta.jpg", "line 2: label is '-inf'"),
+        ("1\t2\t1_0\ta_b.jpg", "line 2: label is '1_0'"),
         ("1\t1e99\ta.jpg", "line 2: label is '1e99'"),
         ("1\t1\t/etc/passwd", "line 2: path '/etc/passwd' leaves the root"),
         ("1\t1\ta/../../b.jpg", "leaves the root"),
@@ -135,6 +140,20 @@ def test_checked_lines() -> None:
     lines = CheckedLines(["ä\n", "b\n"])
     assert "".join(lines) == "ä\nb\n"
     assert lines.crc32 == zlib.crc32("ä\nb\n".encode())
+
+
+@pytest.mark.parametrize("count", [0, 1, 5000])
+@pytest.mark.parametrize("ahead", [0, 1, 60_000])
+def test_lines_made_ahead(monkeypatch: pytest.MonkeyPatch, count: int, ahead: int) -> None:
+    monkeypatch.setattr(lst, "_AHEAD", ahead)
+    rows = [f"row {number}\n" for number in range(count)]
+    made = []
+    lines = CheckedLines(made.append(row) or row for row in rows)  # type: ignore[func-returns-value]
+    lines.make_ahead()
+    assert (len(made) > 0) == (min(count, ahead) > 0)
+    assert "".join(lines) == "".join(rows)
+    assert lines.crc32 == zlib.crc32("".join(rows).encode())
+    assert "".join(lines) == ""
 
 
 def test_labels_of_samples_with_and_without_objects() -> None:

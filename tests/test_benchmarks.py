@@ -1,0 +1,107 @@
+"""The suite's arithmetic, and one small run of it; what it measures is no test's business."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.data import first_images, make_devkit
+from benchmarks.measure import Claim, Measured, Table, Timing, commands, measure
+from benchmarks.report import Section, compare, markdown, to_json
+from recpack.config import Options
+from recpack.devkit import open_devkit
+from recpack.scan import scan_devkit
+
+ROOT = Path(__file__).parents[1]
+
+
+def section(*medians: float, claims: tuple[Claim, ...] = ()) -> Section:
+    names = "abcd"[: len(medians)]
+    timings = [Timing(n, m, m - 0.1, m + 0.1, m) for n, m in zip(names, medians, strict=True)]
+    return Section.of(Table("table", {}, claims), timings)
+
+
+def test_rounds_are_taken_in_turns() -> None:
+    calls = []
+
+    def work(name: str, *seconds: float) -> tuple[str, object]:
+        values = iter(seconds)
+
+        def run() -> Measured:
+            calls.append(name)
+            return Measured(next(values), 1.0)
+
+        return name, run
+
+    works = dict([work("a", 99, 3, 1, 2), work("b", 99, 5, 5, 8)])
+    assert measure(works, 3) == [Timing("a", 2, 1, 3, 1.0), Timing("b", 5, 5, 8, 1.0)]
+    assert calls == ["a", "b"] * 4
+
+
+def test_claims() -> None:
+    claims = (
+        Claim("sum", ["a", "b"], ["c"], least=3),
+        Claim("net", ["b"], ["c"], less=["a"], fast_less=["a"], factor=0.5, most=1),
+        Claim("unmeasured", ["a"], ["nothing"]),
+    )
+    found = section(1.0, 6.0, 2.0, claims=claims)
+    assert [(claim.text, ratio) for claim, ratio in found.claims] == [("sum", 3.5), ("net", 2.5)]
+    text = markdown({"command": "x", "cores": 2}, [found])
+    assert "| sum | 3.50 × | 3 × or more |" in text
+    assert "| net | 2.50 × | 1 × or less: **missed** |" in text
+    assert "| b | 6.000 | 5.900 to 6.100 | 6.00 | 6.00 |" in text
+
+
+def test_a_run_compared_with_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text(to_json({}, [section(1.0, 6.0)]))
+    rows = list(compare(tmp_path / "old.json", [section(1.15, 3.0, 9.0)]))[2:]
+    assert rows == [
+        "| table: a | 1.000 | 1.150 | 1.15 |  |",
+        "| table: b | 6.000 | 3.000 | 0.50 | **changed** |",
+    ]
+
+
+def test_processes_are_timed_without_their_old_outputs(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("old")
+    work = commands([sys.executable, "-c", f"open({str(out)!r}, 'x')"], fresh=[out])
+    assert work().cpu > 0
+    assert work().seconds > 0
+    with pytest.raises(RuntimeError, match="no good"):
+        commands([sys.executable, "-c", "raise SystemExit('no good')"])()
+
+
+def test_the_data_is_sound(tmp_path: Path) -> None:
+    whole = make_devkit(tmp_path / "whole", 30)
+    part = first_images(whole, tmp_path / "part", 12)
+    for root, count in ((whole, 30), (part, 12), (part, 12)):
+        options = Options(jobs=1)
+        scan = scan_devkit(open_devkit(root, options), options)
+        assert (len(scan.samples), scan.problems) == (count, [])
+    sizes = scan.samples.image_bytes
+    assert 30_000 < sizes.mean() < 70_000
+
+
+def test_a_small_run(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("cryptography")
+    command = [
+        sys.executable, "-m", "benchmarks", "--quick", "scan", "--rounds", "1", "--peers", "",
+        "--work", str(tmp_path / "work"), "--output", str(tmp_path / "results"),
+    ]  # fmt: skip
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "| parse and judge |" in run.stdout
+    results = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert results["facts"]["rounds"] == 1
+    (table,) = results["tables"].values()
+    assert {timing["name"] for timing in table["timings"]} >= {"parse", "parse and judge"}
+    names = {path.name for path in (tmp_path / "results").iterdir()}
+    assert {"results.json", "results.md"} < names
+    assert any(name.endswith(".png") for name in names)
+    again = [*command, "--compare", str(tmp_path / "results" / "results.json")]
+    run = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "one process: parse and judge |" in run.stdout

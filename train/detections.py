@@ -1,0 +1,216 @@
+"""What the service answers: detections, drawn and judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from train.errors import JobError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from train.pictures import Picture
+
+    Pixels = npt.NDArray[np.uint8]
+
+Box = tuple[float, float, float, float]
+"""xmin, ymin, xmax, ymax."""
+
+
+class Detection(NamedTuple):
+    """One object found: class id and name, score 0 to 1, box in ratios of the image's size."""
+
+    class_id: int
+    name: str
+    score: float
+    box: Box
+
+
+@dataclass(frozen=True)
+class Detections(Sequence[Detection]):
+    """All objects found in one image of ``width`` x ``height`` pixels, the surest first."""
+
+    found: tuple[Detection, ...]
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.found[item]
+
+    def above(self, threshold: float) -> Detections:
+        """Those with this score or more."""
+        return replace(self, found=tuple(one for one in self.found if one.score >= threshold))
+
+    def pixels(self) -> list[Box]:
+        """The boxes in pixels, in the same order."""
+        sides = (self.width, self.height, self.width, self.height)
+        return [
+            tuple(ratio * side for ratio, side in zip(one.box, sides, strict=True))  # type: ignore[misc]
+            for one in self.found
+        ]
+
+    def draw(self, image: str | Path | bytes | Pixels, threshold: float = 0.3) -> Picture:
+        """The image with the boxes, names and scores of those above the threshold."""
+        from train.pictures import draw
+
+        shown = self.above(threshold)
+        labels = [f"{one.name} {one.score:.2f}" for one in shown.found]
+        return draw(image, shown.pixels(), labels, [one.class_id for one in shown.found])
+
+
+def parse_response(body: bytes, classes: Sequence[str], width: int, height: int) -> Detections:
+    """The endpoint's JSON → detections; class ids beyond ``classes`` are named by their number.
+
+    Takes both forms that the service answers in: ratios, and with ``annotation=1`` pixels. Raises
+    JobError for anything else.
+    """
+    try:
+        answer = json.loads(body)
+        if "prediction" in answer:
+            rows = [
+                (int(id_), float(score), (float(a), float(b), float(c), float(d)))
+                for id_, score, a, b, c, d in answer["prediction"]
+            ]
+        else:
+            (size,) = answer["image_size"][:1]
+            wide, high = float(size["width"]), float(size["height"])
+            rows = [
+                (int(one["class_id"]), float(one["score"]), _ratios(one, wide, high))
+                for one in answer["annotations"]
+            ]
+    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        start = body[:200].decode(errors="replace")
+        raise JobError(f"the endpoint's answer is no list of detections: {start!r}") from error
+    found = [
+        Detection(id_, classes[id_] if 0 <= id_ < len(classes) else str(id_), score, box)
+        for id_, score, box in rows
+        if id_ >= 0
+    ]
+    found.sort(key=lambda one: -one.score)
+    return Detections(tuple(found), width, height)
+
+
+def _ratios(one: dict[str, Any], width: float, height: float) -> Box:
+    left, top = float(one["left"]), float(one["top"])
+    right, bottom = left + float(one["width"]), top + float(one["height"])
+    return left / width, top / height, right / width, bottom / height
+
+
+class Truth(NamedTuple):
+    """An image's objects: class ids, boxes in ratios, and which are difficult (not counted)."""
+
+    class_ids: Sequence[int]
+    boxes: Sequence[Box]
+    difficult: Sequence[bool]
+
+
+def truth_of(label: Iterable[Sequence[float]]) -> Truth:
+    """A record's ``boxes`` rows (class id, xmin, ymin, xmax, ymax, difficult if there is one)."""
+    rows = [tuple(map(float, row)) for row in label]
+    rows = [row for row in rows if row[0] >= 0]
+    return Truth(
+        [int(row[0]) for row in rows],
+        [(row[1], row[2], row[3], row[4]) for row in rows],
+        [len(row) > 5 and row[5] == 1 for row in rows],
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """VOC's average precision of each class that has objects, and their mean."""
+
+    average_precision: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        """mAP; 0 when no class has objects."""
+        values = self.average_precision.values()
+        return sum(values) / len(values) if values else 0.0
+
+
+def evaluate(
+    pairs: Iterable[tuple[Detections, Truth]],
+    classes: Sequence[str],
+    *,
+    overlap: float = 0.5,
+    eleven_points: bool = False,
+) -> Evaluation:
+    """VOC's mean average precision: a detection is right when it overlaps (IoU) an object of its
+    class that no surer one took by ``overlap`` or more.
+
+    ``eleven_points`` as in VOC2007, the area below the curve otherwise (VOC2010 on). Difficult
+    objects count neither way. Source: the VOC development kit, ``VOCevaldet``.
+    """
+    objects = dict.fromkeys(range(len(classes)), 0)
+    verdicts: dict[int, list[tuple[float, bool]]] = {id_: [] for id_ in objects}
+    for detections, truth in pairs:
+        for id_, difficult in zip(truth.class_ids, truth.difficult, strict=True):
+            objects[id_] = objects.get(id_, 0) + (not difficult)
+        for id_, score, right in _judged(detections, truth, overlap):
+            verdicts.setdefault(id_, []).append((score, right))
+    return Evaluation({
+        classes[id_] if id_ < len(classes) else str(id_): _average_precision(
+            verdicts.get(id_, []), count, eleven_points=eleven_points
+        )
+        for id_, count in objects.items()
+        if count
+    })  # fmt: skip
+
+
+def _judged(
+    detections: Detections, truth: Truth, overlap: float
+) -> Iterator[tuple[int, float, bool]]:
+    """(class, score, right) of the detections that count."""
+    taken: set[int] = set()
+    for one in sorted(detections.found, key=lambda one: -one.score):
+        best, place = 0.0, -1
+        for at, (id_, box) in enumerate(zip(truth.class_ids, truth.boxes, strict=True)):
+            if id_ == one.class_id and (ratio := iou(one.box, box)) > best:
+                best, place = ratio, at
+        if best < overlap or place < 0:
+            yield one.class_id, one.score, False
+        elif not truth.difficult[place]:
+            yield one.class_id, one.score, place not in taken
+            taken.add(place)
+
+
+def iou(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes in the same unit."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return width * height / (sum(areas) - width * height)
+
+
+def _average_precision(
+    verdicts: list[tuple[float, bool]], objects: int, *, eleven_points: bool
+) -> float:
+    right = 0
+    curve: list[tuple[float, float]] = []  # (recall, precision), recall rising
+    for number, (_, good) in enumerate(sorted(verdicts, key=lambda verdict: -verdict[0]), 1):
+        right += good
+        curve.append((right / objects, right / number))
+    if eleven_points:
+        return (
+            sum(
+                max((precision for recall, precision in curve if recall >= point / 10), default=0.0)
+                for point in range(11)
+            )
+            / 11
+        )
+    area = best = 0.0
+    for at in range(len(curve) - 1, -1, -1):
+        recall, precision = curve[at]
+        best = max(best, precision)
+        area += (recall - (curve[at - 1][0] if at else 0.0)) * best
+    return area

@@ -1,0 +1,188 @@
+"""The hyperparameters of SageMaker's built-in object detection, checked before anything is paid.
+
+Names, ranges and defaults: AWS developer guide, "Object Detection Hyperparameters". The service
+reports an unknown name only in the logs of a job that runs already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from train.errors import SpecError
+
+if TYPE_CHECKING:
+    from recpack.manifest import Manifest
+
+Check = Callable[[Any], str]
+"""What a value should be, or nothing when it is that."""
+
+
+def _whole(least: int) -> Check:
+    def check(value: Any) -> str:
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        return "" if good else f"a whole number, {least} or more"
+
+    return check
+
+
+def _between(low: float, high: float, *, with_low: bool = False, with_high: bool = True) -> Check:
+    def check(value: Any) -> str:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        good = good and (low < value < high or (with_low and value == low))
+        good = good or (with_high and value == high)
+        return "" if good else f"in {'[' if with_low else '('}{low:g}, {high:g}{')]'[with_high]}"
+
+    return check
+
+
+def _one_of(*choices: Any) -> Check:
+    def check(value: Any) -> str:
+        good = any(value == choice and type(value) is type(choice) for choice in choices)
+        return "" if good else "one of " + ", ".join(map(str, choices))
+
+    return check
+
+
+def _steps(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"(\d+(,\d+)*)?", value):
+        steps = [int(step) for step in value.split(",") if step]
+        if steps == sorted(set(steps)) and 0 not in steps:
+            return ""
+    return "epochs in rising order with commas between, like 10,20"
+
+
+def _pattern(value: Any) -> str:
+    try:
+        re.compile(value)
+    except (re.error, TypeError):
+        return "a regular expression"
+    return ""
+
+
+def _parameter(default: Any, check: Check) -> Any:
+    return field(default=default, metadata={"check": check})
+
+
+def _required(check: Check) -> Any:
+    return field(metadata={"check": check})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """All of them. ``num_classes``, ``num_training_samples`` and ``label_width`` come from the
+    manifests: see ``filled``. ``learning_rate`` and the thresholds are ratios, ``image_shape``
+    pixels of a square's side. None leaves a parameter out, for the service's own default. Raises
+    SpecError listing everything that is wrong."""
+
+    num_classes: int = _required(_whole(1))
+    num_training_samples: int = _required(_whole(1))
+    label_width: int = _required(_whole(1))
+    base_network: str = _parameter("vgg-16", _one_of("vgg-16", "resnet-50"))
+    use_pretrained_model: int = _parameter(1, _one_of(0, 1))
+    epochs: int = _parameter(30, _whole(1))
+    mini_batch_size: int = _parameter(32, _whole(1))
+    image_shape: int = _parameter(300, _whole(300))
+    learning_rate: float = _parameter(0.001, _between(0, 1))
+    lr_scheduler_step: str = _parameter("", _steps)
+    lr_scheduler_factor: float = _parameter(0.1, _between(0, 1, with_high=False))
+    optimizer: str = _parameter("sgd", _one_of("sgd", "adam", "rmsprop", "adadelta"))
+    momentum: float = _parameter(0.9, _between(0, 1))
+    weight_decay: float = _parameter(0.0005, _between(0, 1, with_high=False))
+    overlap_threshold: float = _parameter(0.5, _between(0, 1))
+    nms_threshold: float = _parameter(0.45, _between(0, 1))
+    early_stopping: bool = _parameter(False, _one_of(True, False))
+    early_stopping_min_epochs: int = _parameter(10, _whole(1))
+    early_stopping_patience: int = _parameter(5, _whole(1))
+    early_stopping_tolerance: float = _parameter(0.0, _between(0, 1, with_low=True))
+    freeze_layer_pattern: str | None = _parameter(None, _pattern)
+    kv_store: str | None = _parameter(None, _one_of("dist_sync", "dist_async"))
+
+    def __post_init__(self) -> None:
+        wrong = []
+        for parameter in fields(self):
+            value = getattr(self, parameter.name)
+            if value is None and parameter.default is None:
+                continue
+            expected = parameter.metadata["check"](value)
+            if expected:
+                wrong.append(f"{parameter.name}: {value!r} is not {expected}")
+        if wrong:
+            raise SpecError("\n".join(wrong))
+
+    def texts(self) -> dict[str, str]:
+        """What is sent: every value as text, those that are None left out, and so is an empty
+        ``lr_scheduler_step``."""
+        values = {parameter.name: getattr(self, parameter.name) for parameter in fields(self)}
+        return {name: str(value) for name, value in values.items() if value not in (None, "")}
+
+    @classmethod
+    def filled(
+        cls, train: Manifest, validation: Manifest | None = None, **chosen: Any
+    ) -> Hyperparameters:
+        """What the data says, and the user's own choices (values, or texts as on a command line).
+
+        Raises SpecError for a name that there is not, for a choice that contradicts the manifests,
+        and for channels whose classes differ.
+        """
+        wrong = []
+        if validation is not None and train.classes != validation.classes:
+            wrong.append(
+                "the classes of the channels differ: train has "
+                f"{', '.join(train.classes)}; validation has {', '.join(validation.classes)}"
+            )
+        widths = [manifest.label_width for manifest in (train, validation) if manifest is not None]
+        known: dict[str, Any] = {
+            "num_classes": len(train.classes),
+            "num_training_samples": train.num_samples,
+            "label_width": max(widths),
+        }
+        values = dict(known)
+        names = [parameter.name for parameter in fields(cls)]
+        for name, value in chosen.items():
+            if name not in names:
+                near = get_close_matches(name, names, 1)
+                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+                wrong.append(f"{name}: no such hyperparameter{hint}")
+                continue
+            value = _value(cls, name, value)
+            # room for longer labels than there are does no harm
+            if name in known and value != known[name]:
+                if name != "label_width" or not isinstance(value, int):
+                    wrong.append(f"{name}: {value} was asked for, the manifest says {known[name]}")
+                elif value < known[name]:
+                    wrong.append(f"{name}: {value} was asked for, the data needs {known[name]}")
+            values[name] = value
+        try:
+            made = cls(**values)
+        except SpecError as error:
+            wrong.append(str(error))
+        if wrong:
+            raise SpecError("\n".join(wrong))
+        return made
+
+    @classmethod
+    def chosen_from(cls, texts: Mapping[str, str]) -> dict[str, Any]:
+        """What ``describe_training_job`` says of an earlier job, as values; unknown names stay."""
+        return {name: _value(cls, name, text) for name, text in texts.items()}
+
+
+_BOOLS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def _value(cls: type[Hyperparameters], name: str, value: Any) -> Any:
+    """A text → a value of the parameter's type; the text itself where that can't be."""
+    if not isinstance(value, str):
+        return value
+    kind = cls.__annotations__.get(name, "str").split(" ")[0]
+    try:
+        if kind == "int":
+            return int(value)
+        if kind == "float":
+            return float(value)
+    except ValueError:
+        return value
+    return _BOOLS.get(value.lower(), value) if kind == "bool" else value

@@ -1,0 +1,84 @@
+"""Pictures with boxes on them (OpenCV, which recpack brings)."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from train.errors import TrainError
+
+Pixels = npt.NDArray[np.uint8]
+
+_GOLDEN = 0.61803398875
+"""Hues this far apart never come near each other again soon."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """``pixels``: uint8 (height, width, 3), blue first. Notebooks show it as it is."""
+
+    pixels: Pixels
+
+    def save(self, path: str | Path) -> None:
+        """Write it, as the name's ending says (``.png``, ``.jpg``)."""
+        if not cv2.imwrite(str(path), self.pixels):
+            raise TrainError(f"{path}: can't be written")
+
+    def _repr_png_(self) -> bytes:
+        return cv2.imencode(".png", self.pixels)[1].tobytes()
+
+
+def load(image: str | Path | bytes | Pixels) -> Pixels:
+    """A file, its bytes, or pixels (blue first, copied) → pixels."""
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise TrainError(
+                f"an image array of shape {image.shape} and {image.dtype}; (height, width, 3) and "
+                "uint8 is needed, blue first"
+            )
+        return image.copy()
+    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        name = "the bytes are" if isinstance(image, bytes) else f"{image} is"
+        raise TrainError(f"{name} no image that OpenCV can decode")
+    return pixels  # type: ignore[return-value]  # IMREAD_COLOR always gives uint8
+
+
+def colour(class_id: int) -> tuple[int, int, int]:
+    """A class's own colour, blue first."""
+    red, green, blue = colorsys.hsv_to_rgb(class_id * _GOLDEN % 1, 0.85, 1.0)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def draw(
+    image: str | Path | bytes | Pixels,
+    boxes: Sequence[tuple[float, float, float, float]],
+    labels: Sequence[str],
+    class_ids: Sequence[int],
+) -> Picture:
+    """The image with boxes (pixels) and a label at each; the first lie on top."""
+    pixels = load(image)
+    height, width = pixels.shape[:2]
+    thick = max(round(max(height, width) / 400), 1)
+    scale = max(max(height, width) / 1200, 0.4)
+    for box, label, class_id in reversed(list(zip(boxes, labels, class_ids, strict=True))):
+        ink = colour(class_id)
+        left, top, right, bottom = (round(edge) for edge in box)
+        cv2.rectangle(pixels, (left, top), (right, bottom), ink, thick)
+        # its fonts know no other letters
+        text = label.encode("ascii", "replace").decode()
+        (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+        x = min(max(left, 0), max(width - wide, 0))
+        y = top - below if top - below - high >= 0 else min(top + high + below, height - below)
+        cv2.rectangle(pixels, (x, y - high - below), (x + wide, y + below), ink, cv2.FILLED)
+        cv2.putText(
+            pixels, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA
+        )
+    return Picture(pixels)

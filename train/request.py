@@ -1,0 +1,274 @@
+"""What a job, a model or an endpoint is → the arguments of boto3's calls (pure).
+
+Shapes: the SageMaker API reference; channels and content types: AWS developer guide, "Input/Output
+Interface for the Object Detection Algorithm" and "Incremental Training".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from train.errors import SpecError
+from train.hyperparameters import Hyperparameters
+
+RECORDIO = "application/x-recordio"
+MODEL = "application/x-sagemaker-model"
+
+TRAINING_TYPE = "ml.g5.xlarge"
+INFERENCE_TYPE = "ml.m5.xlarge"
+
+_JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_GPU = re.compile(r"ml\.(p[2-6]|g[4-7])[a-z0-9-]*\.\w+")
+_OWN_DISK = re.compile(r"ml\.(g4dn|g5|g6|p4d|p4de|p5)[a-z]*\.")
+
+Request = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Where instances stand and how what they keep is encrypted: VPC ``subnets`` and
+    ``security_groups``, KMS keys of the instances' disks and of the output."""
+
+    subnets: Sequence[str] = ()
+    security_groups: Sequence[str] = ()
+    volume_kms_key: str | None = None
+    output_kms_key: str | None = None
+    encrypt_traffic: bool = False
+    isolated: bool = False
+
+    def vpc(self) -> Request:
+        """The part of a request; empty without subnets."""
+        if not self.subnets:
+            return {}
+        return {
+            "VpcConfig": {
+                "Subnets": list(self.subnets),
+                "SecurityGroupIds": list(self.security_groups),
+            }
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """A training job. ``train`` and ``validation`` are S3 prefixes with one ``.rec`` each,
+    ``model`` the ``model.tar.gz`` to go on from, ``output`` a prefix. ``volume_gb`` in GB,
+    ``max_run`` and ``max_wait`` in seconds; ``max_wait`` is for ``spot`` alone, and counts the
+    waiting and the running. Raises SpecError listing everything that is wrong."""
+
+    job_name: str
+    role: str
+    image: str
+    train: str
+    validation: str
+    output: str
+    hyperparameters: Hyperparameters
+    model: str | None = None
+    instance_type: str = TRAINING_TYPE
+    instance_count: int = 1
+    volume_gb: int = 50
+    max_run: int = 24 * 3600
+    input_mode: str = "File"
+    spot: bool = False
+    max_wait: int | None = None
+    checkpoints: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    network: Network = Network()
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if not _JOB_NAME.fullmatch(self.job_name):
+            wrong.append(
+                f"job_name: {self.job_name!r}; letters, digits and hyphens between them, 63 at most"
+            )
+        if not _GPU.fullmatch(self.instance_type):
+            wrong.append(
+                f"instance_type: {self.instance_type} has no GPU, and this algorithm trains on "
+                f"nothing else; take {TRAINING_TYPE}"
+            )
+        if self.input_mode not in ("File", "Pipe"):
+            wrong.append(f"input_mode: {self.input_mode}; this algorithm takes File or Pipe")
+        if self.instance_count > 1 and self.hyperparameters.kv_store is None:
+            wrong.append(
+                f"kv_store: {self.instance_count} instances need dist_sync or dist_async to "
+                "train one model"
+            )
+        for name, least in (("instance_count", 1), ("volume_gb", 1), ("max_run", 1)):
+            if getattr(self, name) < least:
+                wrong.append(f"{name}: {getattr(self, name)}; {least} or more")
+        for name in ("train", "validation", "output", "model", "checkpoints"):
+            place = getattr(self, name)
+            if place is not None and not re.fullmatch(r"s3://[^/]+/?.*", place):
+                wrong.append(f"{name}: {place!r} is no s3://bucket/…")
+        if self.model is not None and not self.model.endswith(".tar.gz"):
+            wrong.append(f"model: {self.model} is no model.tar.gz")
+        if self.spot and self.max_wait is not None and self.max_wait < self.max_run:
+            wrong.append(
+                f"max_wait: {self.max_wait} s in all is less than max_run, {self.max_run} s"
+            )
+        if not self.spot and self.max_wait is not None:
+            wrong.append("max_wait: only spot instances are waited for; ask for spot")
+        if bool(self.network.subnets) != bool(self.network.security_groups):
+            wrong.append("network: subnets and security_groups come together")
+        if wrong:
+            raise SpecError("\n".join(wrong))
+
+
+def training_request(spec: TrainingSpec) -> Request:
+    """The arguments of ``create_training_job``."""
+    channels = [
+        _channel("train", prefix(spec.train), RECORDIO, spec.input_mode),
+        _channel("validation", prefix(spec.validation), RECORDIO, spec.input_mode),
+    ]
+    if spec.model is not None:
+        channels.append(_channel("model", spec.model, MODEL, "File"))
+    resources: Request = {
+        "InstanceCount": spec.instance_count,
+        "InstanceType": spec.instance_type,
+        "VolumeSizeInGB": spec.volume_gb,
+    }
+    # the disks of these types are part of the machine, and have a key of their own
+    if spec.network.volume_kms_key and not _OWN_DISK.match(spec.instance_type):
+        resources["VolumeKmsKeyId"] = spec.network.volume_kms_key
+    stopping = {"MaxRuntimeInSeconds": spec.max_run}
+    output: Request = {"S3OutputPath": spec.output}
+    if spec.network.output_kms_key:
+        output["KmsKeyId"] = spec.network.output_kms_key
+    request: Request = {
+        "TrainingJobName": spec.job_name,
+        "AlgorithmSpecification": {
+            "TrainingImage": spec.image,
+            "TrainingInputMode": spec.input_mode,
+        },
+        "RoleArn": spec.role,
+        "InputDataConfig": channels,
+        "OutputDataConfig": output,
+        "ResourceConfig": resources,
+        "StoppingCondition": stopping,
+        "HyperParameters": spec.hyperparameters.texts(),
+    }
+    if spec.spot:
+        request["EnableManagedSpotTraining"] = True
+        stopping["MaxWaitTimeInSeconds"] = spec.max_wait or spec.max_run
+    if spec.checkpoints is not None:
+        request["CheckpointConfig"] = {"S3Uri": spec.checkpoints}
+    if spec.network.encrypt_traffic:
+        request["EnableInterContainerTrafficEncryption"] = True
+    if spec.network.isolated:
+        request["EnableNetworkIsolation"] = True
+    return request | spec.network.vpc() | _tags(spec.tags)
+
+
+def _channel(name: str, place: str, content_type: str, input_mode: str) -> Request:
+    return {
+        "ChannelName": name,
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": place,
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+        "ContentType": content_type,
+        "CompressionType": "None",
+        "RecordWrapperType": "None",
+        "InputMode": input_mode,
+    }
+
+
+def prefix(place: str) -> str:
+    """A channel's prefix: that of a ``.rec`` is its folder. It ends in ``/``, because the service
+    takes every key that begins with it."""
+    if place.endswith(".rec"):
+        return place.rpartition("/")[0] + "/"
+    return place if place.endswith("/") else place + "/"
+
+
+def model_request(
+    name: str,
+    role: str,
+    image: str,
+    model: str,
+    *,
+    tags: Mapping[str, str] | None = None,
+    network: Network | None = None,
+) -> Request:
+    """The arguments of ``create_model``; ``model`` is a ``model.tar.gz``."""
+    network = network or Network()
+    request: Request = {
+        "ModelName": name,
+        "ExecutionRoleArn": role,
+        "PrimaryContainer": {"Image": image, "ModelDataUrl": model},
+    }
+    if network.isolated:
+        request["EnableNetworkIsolation"] = True
+    return request | network.vpc() | _tags(tags or {})
+
+
+def endpoint_config_request(
+    name: str,
+    model_name: str,
+    *,
+    instance_type: str = INFERENCE_TYPE,
+    instance_count: int = 1,
+    tags: Mapping[str, str] | None = None,
+    network: Network | None = None,
+) -> Request:
+    """The arguments of ``create_endpoint_config``."""
+    request: Request = {
+        "EndpointConfigName": name,
+        "ProductionVariants": [
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": model_name,
+                "InitialInstanceCount": instance_count,
+                "InstanceType": instance_type,
+                "InitialVariantWeight": 1,
+            }
+        ],
+    }
+    if network is not None and network.volume_kms_key and not _OWN_DISK.match(instance_type):
+        request["KmsKeyId"] = network.volume_kms_key
+    return request | _tags(tags or {})
+
+
+def endpoint_request(
+    name: str, config_name: str, *, tags: Mapping[str, str] | None = None
+) -> Request:
+    """The arguments of ``create_endpoint``."""
+    return {"EndpointName": name, "EndpointConfigName": config_name} | _tags(tags or {})
+
+
+def transform_request(
+    name: str,
+    model_name: str,
+    images: str,
+    output: str,
+    *,
+    content_type: str = "image/jpeg",
+    instance_type: str = INFERENCE_TYPE,
+    instance_count: int = 1,
+    tags: Mapping[str, str] | None = None,
+) -> Request:
+    """The arguments of ``create_transform_job``: one image an object below ``images``."""
+    return {
+        "TransformJobName": name,
+        "ModelName": model_name,
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": images}},
+            "ContentType": content_type,
+            "CompressionType": "None",
+            "SplitType": "None",
+        },
+        "TransformOutput": {"S3OutputPath": output, "AssembleWith": "None"},
+        "TransformResources": {
+            "InstanceType": instance_type,
+            "InstanceCount": instance_count,
+        },
+    } | _tags(tags or {})
+
+
+def _tags(tags: Mapping[str, str]) -> Request:
+    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]} if tags else {}
