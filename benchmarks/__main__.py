@@ -35,7 +35,7 @@ SUITES = {
 SIZES: dict[bool, dict[str, Any]] = {
     True: {"images": 16_551, "encoded": 4_000, "large": 300,
            "growth": (1_000, 4_000, 16_000, 64_000)},
-    False: {"images": 2_000, "encoded": 400, "large": 40, "growth": (500, 2_000)},
+    False: {"images": 2_000, "encoded": 400, "large": 40, "growth": (500, 1_000, 2_000)},
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ Outcome = TypeVar("Outcome")
 
 _SHARES = 16
 """Segments for each worker at least, so that all end at about the same time."""
+_ROWS_AHEAD = 8192
 _TRIED = 24
 """Images encoded to learn how that changes their size."""
 _PATIENCE = 20
@@ -103,7 +104,7 @@ def pack_samples(source: Source, options: Options, sink: Sink, progress: Watch) 
     """Pack into an entered sink, without the images that fail where errors are skipped."""
     while True:
         packing = _Packing(source.samples, options, sink, progress)
-        segments = packing.pack(source.rows.make_ahead)
+        segments = packing.pack(source.rows)
         failures = [failure for segment in segments for failure in segment.failures]
         if not failures:
             lengths = np.concatenate([segment.lengths for segment in segments]).astype(np.int64)
@@ -171,18 +172,19 @@ class _Packing:
         if sink.inherited:
             renew(options.backend)
 
-    def pack(self, meanwhile: Callable[[], None]) -> list[PackedSegment]:
-        """All segments in order; those that came out too small are not in the sink yet.
-        ``meanwhile`` is done here while the workers are at it."""
+    def pack(self, rows: CheckedLines) -> list[PackedSegment]:
+        """All segments in order; those that came out too small are not in the sink yet. The list's
+        ``rows`` are made here while the workers are at it."""
         tasks = segments(self._samples, self._cuts, self._sizes, self._sink.min_segment)
         packed = []
         done = size = 0
         with closing(self._run(tasks, len(self._cuts) - 1)) as results:
-            meanwhile()
+            rows.make_ahead(_ROWS_AHEAD)
             for segment in results:
                 self._receipts |= segment.receipts
                 packed.append(segment)
                 done, size = done + len(segment.lengths), size + segment.size
+                rows.make_ahead(done + _ROWS_AHEAD)
                 if self._progress is not None:
                     self._progress(Progress("pack", done, len(self._samples), size))
         return packed

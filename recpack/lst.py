@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import posixpath
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 
 import numpy as np
+from isal import isal_zlib
 
 from recpack.checksums import Checksum
 from recpack.errors import ListError
@@ -22,8 +24,6 @@ from recpack.trees.base import Tree
 
 _BATCH = 2048
 _MAX_KNOWN = 1 << 17
-_AHEAD = 2 << 20
-"""Characters of a list made ahead."""
 _MAX_FLOAT = 2.0**128 - 2.0**103
 """From here on float64 rounds to a float32 that is infinite."""
 
@@ -54,25 +54,27 @@ class CheckedLines:
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
-        self._made: list[str] = []
+        self._count = 0
+        self._made: deque[bytes] = deque()
         self.crc32 = 0
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._made
-        self._made.clear()
+        while self._made:
+            yield isal_zlib.decompress(self._made.popleft()).decode()
         while text := self._next():
-            yield text
+            yield text.decode()
 
-    def make_ahead(self) -> None:
-        """Make the first of it now, while somebody else is busy."""
-        size = 0
-        while size < _AHEAD and (text := self._next()):
-            self._made.append(text)
-            size += len(text)
+    def make_ahead(self, count: int) -> None:
+        """Have so many lines ready, while somebody else is busy. They are kept compressed, in a few
+        dozen bytes each."""
+        while self._count < count and (text := self._next()):
+            self._made.append(isal_zlib.compress(text, 1))
 
-    def _next(self) -> str:
-        text = "".join(islice(self._lines, _BATCH))
-        self.crc32 = Checksum.CRC32.of(text.encode(), self.crc32)
+    def _next(self) -> bytes:
+        lines = list(islice(self._lines, _BATCH))
+        self._count += len(lines)
+        text = "".join(lines).encode()
+        self.crc32 = Checksum.CRC32.of(text, self.crc32)
         return text
 
 

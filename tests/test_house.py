@@ -118,3 +118,19 @@ def test_help_needs_no_heavy_import() -> None:
 def test_a_change_of_the_version_has_one_home() -> None:
     text = (ROOT.parent / "pyproject.toml").read_text()
     assert 'dynamic = ["version"]' in text
+
+
+def test_train_knows_the_manifest_and_nothing_else_of_recpack() -> None:
+    for path in (ROOT.parent / "train").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and "recpack" in node.module:
+                assert node.module == "recpack.manifest"
+            if isinstance(node, ast.Import) and any("recpack" in name.name for name in node.names):
+                assert path.name == "cli.py"  # evaluate reads a .rec, by the public reader
+
+
+def test_importing_train_imports_nothing_heavy() -> None:
+    script = "import sys, train; print(*sorted(set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    heavy = {"numpy", "cv2", "boto3", "botocore", "matplotlib", "sagemaker", "recpack.manifest"}
+    assert not heavy & set(run.stdout.split())

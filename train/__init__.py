@@ -1,1 +1,50 @@
-"""Amazon SageMaker training jobs from a recpack manifest."""
+"""Amazon SageMaker's object detection, from the ``.rec`` and the manifest that recpack wrote: fit,
+go on from a model, host it, detect, draw, take it down.
+
+``import train`` is light: what a name needs is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from train.detections import Detection, Detections, Evaluation, evaluate, truth_of
+    from train.endpoint import (
+        Endpoint,
+        attach_endpoint,
+        delete_endpoint,
+        deploy,
+        transform,
+    )
+    from train.errors import JobError, SpecError, TrainError
+    from train.hyperparameters import Hyperparameters
+    from train.job import Job, attach, jobs
+    from train.planning import Plan, fit, plan
+    from train.plots import plot_jobs
+    from train.request import Network
+    from train.service import Service
+
+_HOMES = {
+    "Detection": "detections", "Detections": "detections", "Evaluation": "detections",
+    "evaluate": "detections", "truth_of": "detections", "Endpoint": "endpoint",
+    "attach_endpoint": "endpoint", "delete_endpoint": "endpoint", "deploy": "endpoint",
+    "transform": "endpoint", "JobError": "errors", "SpecError": "errors", "TrainError": "errors",
+    "Plan": "planning", "fit": "planning", "plan": "planning", "Hyperparameters": "hyperparameters",
+    "Job": "job", "attach": "job", "jobs": "job", "plot_jobs": "plots", "Network": "request",
+    "Service": "service",
+}  # fmt: skip
+
+__all__ = [
+    "Detection", "Detections", "Endpoint", "Evaluation", "Hyperparameters", "Job", "JobError",
+    "Network", "Plan", "Service", "SpecError", "TrainError", "attach", "attach_endpoint",
+    "delete_endpoint", "deploy", "evaluate", "fit", "jobs", "plan", "plot_jobs", "transform",
+    "truth_of",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'train' has no attribute {name!r}")
+    return getattr(import_module(f"train.{_HOMES[name]}"), name)

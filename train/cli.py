@@ -1,0 +1,281 @@
+"""``recpack-train``: arguments → ``train`` → exit code (0 done, 1 refused or failed, 2 usage, 130
+interrupted)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from train.errors import SpecError, TrainError
+from train.request import INFERENCE_TYPE, TRAINING_TYPE, Network
+from train.service import Service
+
+Command = Callable[[argparse.Namespace, Service], object]
+"""Runs a command; what it returns is printed as JSON."""
+
+
+def console() -> NoReturn:
+    """The console script."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    args = _parser().parse_args(arguments)
+    service = Service(args.region, args.endpoint_url)
+    command: Command = args.command
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"warning: {message}", file=sys.stderr
+        )
+        warnings.simplefilter("always", UserWarning)
+        try:
+            answer = command(args, service)
+        except KeyboardInterrupt:
+            name = getattr(args, "name", None)
+            back = f"; come back with recpack-train status {name}" if name else ""
+            print(f"interrupted; what was started goes on{back}", file=sys.stderr)
+            return 130
+        except (TrainError, OSError) as error:
+            print(f"recpack-train: {error}", file=sys.stderr)
+            return 1
+        except Exception as error:
+            if not _is_aws(error):
+                raise
+            print(f"recpack-train: {error}", file=sys.stderr)
+            return 1
+    if answer is not None:
+        print(json.dumps(answer, indent=2))
+    return 0
+
+
+def _is_aws(error: Exception) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return isinstance(error, (BotoCoreError, ClientError))
+
+
+def _fit(args: argparse.Namespace, service: Service) -> object:
+    from train.planning import plan
+
+    planned = plan(
+        args.train, args.validation, args.output, role=args.role, model=args.model,
+        job_name=args.job_name, service=service, image=args.image, tags=_pairs(args.tag, "--tag"),
+        network=Network(subnets=_words(args.subnets), security_groups=_words(args.security_groups),
+                        volume_kms_key=args.volume_kms_key, output_kms_key=args.output_kms_key),
+        settings={
+            "instance_type": args.instance_type, "instance_count": args.instance_count,
+            "volume_gb": args.volume_gb, "max_run": args.max_run, "input_mode": args.input_mode,
+            "spot": args.spot, "max_wait": args.max_wait, "checkpoints": args.checkpoints,
+        },
+        **_pairs(args.set, "--set"),
+    )  # fmt: skip
+    if args.dry_run:
+        return planned.request
+    job = planned.start()
+    args.name = job.name
+    print(f"started {job.name}", file=sys.stderr)
+    if args.wait:
+        job.wait(on_status=_tell, on_line=_log)
+        return {"job": job.name, "model": job.model, "mAP": job.history()}
+    return {"job": job.name}
+
+
+def _status(args: argparse.Namespace, service: Service) -> object:
+    from train.job import attach, jobs
+
+    if args.name is None:
+        return [{"job": name, "state": status.state} for name, status in jobs(service)]
+    job = attach(args.name, service)
+    status = job.status()
+    for _ in job.new_lines():
+        pass
+    return {
+        "job": job.name, "state": status.state, "phase": status.phase,
+        "billed_seconds": status.billed, "reason": status.reason, "mAP": job.history(),
+    }  # fmt: skip
+
+
+def _logs(args: argparse.Namespace, service: Service) -> None:
+    from train.job import attach
+
+    job = attach(args.name, service)
+    if args.follow:
+        job.wait(on_line=print, on_status=_tell)
+    else:
+        for line in job.new_lines():
+            print(line)
+    if args.plot is not None:
+        from train.plots import plot_jobs
+
+        plot_jobs([job], args.plot)
+
+
+def _stop(args: argparse.Namespace, service: Service) -> None:
+    from train.job import attach
+
+    attach(args.name, service).stop()
+
+
+def _deploy(args: argparse.Namespace, service: Service) -> object:
+    from train.endpoint import deploy
+
+    endpoint = deploy(
+        args.model, name=args.endpoint_name, classes=_words(args.classes) or None, role=args.role,
+        service=service, instance_type=args.instance_type, instance_count=args.instance_count,
+        image=args.image, wait=not args.no_wait,
+    )  # fmt: skip
+    return {"endpoint": endpoint.name, "classes": list(endpoint.classes)}
+
+
+def _predict(args: argparse.Namespace, service: Service) -> object:
+    from train.endpoint import attach_endpoint
+
+    endpoint = attach_endpoint(args.name, service, classes=_words(args.classes) or None)
+    found = endpoint.predict(args.image)
+    if args.draw is not None:
+        found.draw(args.image, args.threshold).save(args.draw)
+    shown = found.above(args.threshold)
+    return [
+        {"class": one.name, "class_id": one.class_id, "score": one.score, "box": one.box,
+         "pixels": box}
+        for one, box in zip(shown.found, shown.pixels(), strict=True)
+    ]  # fmt: skip
+
+
+def _evaluate(args: argparse.Namespace, service: Service) -> object:
+    import recpack
+    from train.detections import evaluate, truth_of
+    from train.endpoint import attach_endpoint
+
+    endpoint = attach_endpoint(args.name, service, classes=_words(args.classes) or None)
+    with recpack.RecordReader(args.rec) as records:
+        pairs = (
+            (endpoint.predict(record.image_bytes), truth_of(record.boxes)) for record in records
+        )
+        found = evaluate(
+            pairs, endpoint.classes, overlap=args.overlap, eleven_points=args.eleven_points
+        )
+    return {"mAP": found.mean, "average_precision": found.average_precision}
+
+
+def _delete(args: argparse.Namespace, service: Service) -> None:
+    from train.endpoint import delete_endpoint
+
+    delete_endpoint(args.name, service)
+
+
+def _tell(status: object) -> None:
+    print(status, file=sys.stderr)
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    wrong = [text for text in texts if "=" not in text]
+    if wrong:
+        raise SpecError(f"{option}: {wrong[0]!r}; write name=value")
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+def _words(text: str | None) -> list[str]:
+    return [word for word in (text or "").split(",") if word]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="recpack-train",
+        description="Amazon SageMaker object detection, from the .rec and manifest of recpack.",
+    )
+    subs = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Command, text: str, example: str) -> argparse.ArgumentParser:
+        sub = subs.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".",
+            epilog=f"example: recpack-train {name} {example}",
+        )  # fmt: skip
+        sub.set_defaults(command=run)
+        sub.add_argument("--region", help="default: the one configured for AWS")
+        sub.add_argument("--endpoint-url", metavar="URL", help="another implementation than AWS")
+        return sub
+
+    _fit_options(
+        command(
+            "fit", _fit, "start a training job",
+            "--train s3://b/p/train/train.rec --validation s3://b/p/val/val.rec "
+            "--output s3://b/p/models --set epochs=5 --wait",
+        )
+    )  # fmt: skip
+    status = command("status", _status, "where a job is, or all jobs", "voc-2026-01-01-00-00-00")
+    status.add_argument("name", nargs="?", metavar="JOB")
+    logs = command("logs", _logs, "a job's log", "voc-1 --follow")
+    logs.add_argument("name", metavar="JOB")
+    logs.add_argument("--follow", action="store_true", help="until the job is done")
+    logs.add_argument("--plot", metavar="FILE.png", help="losses and mAP by epoch")
+    stop = command("stop", _stop, "stop a job; its model is kept", "voc-1")
+    stop.add_argument("name", metavar="JOB")
+    deploy = command("deploy", _deploy, "host a job's model", "voc-1")
+    deploy.add_argument("model", metavar="JOB|s3://…/model.tar.gz")
+    deploy.add_argument("--endpoint-name", metavar="NAME")
+    deploy.add_argument("--classes", metavar="A,B", help="where the manifest can't be found")
+    deploy.add_argument("--role", metavar="ARN")
+    deploy.add_argument("--instance-type", default=INFERENCE_TYPE)
+    deploy.add_argument("--instance-count", type=int, default=1)
+    deploy.add_argument("--image", metavar="URI", help="another container than the region's")
+    deploy.add_argument("--no-wait", action="store_true")
+    predict = command(
+        "predict", _predict, "detect objects in an image", "voc-1 cat.jpg --draw x.png"
+    )
+    predict.add_argument("name", metavar="ENDPOINT")
+    predict.add_argument("image", type=Path)
+    predict.add_argument("--threshold", type=float, default=0.3)
+    predict.add_argument("--draw", type=Path, metavar="FILE", help="the image with the boxes")
+    predict.add_argument("--classes", metavar="A,B")
+    evaluate = command("evaluate", _evaluate, "the mAP of an endpoint on a .rec", "voc-1 val.rec")
+    evaluate.add_argument("name", metavar="ENDPOINT")
+    evaluate.add_argument("rec", metavar="REC")
+    evaluate.add_argument("--overlap", type=float, default=0.5)
+    evaluate.add_argument("--eleven-points", action="store_true", help="as VOC2007 counts")
+    evaluate.add_argument("--classes", metavar="A,B")
+    delete = command("delete", _delete, "take an endpoint down, with its model", "voc-1")
+    delete.add_argument("name", metavar="ENDPOINT")
+    return parser
+
+
+def _fit_options(fit: argparse.ArgumentParser) -> None:
+    fit.add_argument("--train", required=True, metavar="s3://…/train.rec")
+    fit.add_argument("--validation", required=True, metavar="s3://…/val.rec")
+    fit.add_argument("--output", required=True, metavar="s3://…/")
+    fit.add_argument("--role", metavar="ARN", help="execution role (default: your own)")
+    fit.add_argument(
+        "--model", metavar="JOB|s3://…/model.tar.gz", help="go on from this model (incremental)"
+    )
+    fit.add_argument(
+        "--set", action="append", default=[], metavar="name=value", help="a hyperparameter"
+    )
+    fit.add_argument("--job-name", metavar="N")
+    fit.add_argument("--instance-type", default=TRAINING_TYPE, metavar="T")
+    fit.add_argument("--instance-count", type=int, default=1)
+    fit.add_argument("--volume-gb", type=int, default=50)
+    fit.add_argument("--max-run", type=int, default=24 * 3600, metavar="SECONDS")
+    fit.add_argument("--input-mode", default="File", choices=("File", "Pipe"))
+    fit.add_argument("--spot", action="store_true", help="spare capacity: cheaper, may be paused")
+    fit.add_argument("--max-wait", type=int, metavar="SECONDS", help="of a spot job in all")
+    fit.add_argument("--checkpoints", metavar="s3://…/", help="where a paused job goes on from")
+    fit.add_argument("--image", metavar="URI", help="another container than the region's")
+    fit.add_argument("--tag", action="append", default=[], metavar="key=value")
+    fit.add_argument("--subnets", metavar="A,B")
+    fit.add_argument("--security-groups", metavar="A,B")
+    fit.add_argument("--volume-kms-key", metavar="KEY")
+    fit.add_argument("--output-kms-key", metavar="KEY")
+    fit.add_argument("--wait", action="store_true", help="until it is done, with its log")
+    fit.add_argument(
+        "--dry-run", action="store_true", help="print the request as JSON and send nothing"
+    )

@@ -1,0 +1,43 @@
+"""What the epochs bought: losses and mAP, of jobs that went on from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.errors import TrainError
+from train.job import Job
+
+_LOSSES = ("cross_entropy", "smooth_l1")
+
+
+def plot_jobs(jobs: Sequence[Job], path: str | Path) -> None:
+    """One picture of jobs that follow each other (initial, incremental, …): mAP and losses by
+    epoch, counted on from job to job. Needs matplotlib; TrainError without it."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise TrainError("plots need matplotlib: pip install matplotlib") from error
+    mpl.use("agg")
+    from matplotlib import pyplot
+
+    figure, (upper, lower) = pyplot.subplots(2, 1, sharex=True, figsize=(8, 6))
+    first = 0
+    for number, job in enumerate(jobs):
+        curves = {name: job.history(name) for name in ("mAP", *_LOSSES)}
+        for name, curve in curves.items():
+            epochs = [first + epoch + 1 for epoch in curve]
+            axes = upper if name == "mAP" else lower
+            axes.plot(epochs, list(curve.values()), marker="o", label=f"{name}, {job.name}")
+        if number:
+            for axes in (upper, lower):
+                axes.axvline(first + 0.5, color="gray", linestyle=":")
+        first += 1 + max((epoch for curve in curves.values() for epoch in curve), default=-1)
+    upper.set_ylabel("validation mAP")
+    lower.set_ylabel("training loss")
+    lower.set_xlabel("epoch")
+    for axes in (upper, lower):
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    figure.savefig(path, bbox_inches="tight", dpi=110)
+    pyplot.close(figure)
