@@ -1,11 +1,13 @@
 # make demo   a first look: makes a small devkit, converts it, also into an S3 server, reads it back
-# make test   the whole test suite, with NumPy 1.26 and 2.x; MXNet and two S3 servers take part
+# make test   the whole test suite, with NumPy 1.26 and 2.x; MXNet, two S3 servers and the official
+#             SageMaker SDK take part
 # make lint   ruff and mypy
 # make bench  measures, side by side: tables and plots in benchmarks/work/results; ARGS=--quick
 # make coverage   what the last make test covered
 # Each makes the virtual environments that it needs, in this folder.
 
 PYTHON ?= python3
+SDK = RECPACK_SDK_PYTHON=$(CURDIR)/.venv-sdk/bin/python
 # where mxnet 1.9.1 and numpy 1.26.4 have wheels; without it the MXNet comparison is left out
 MXNET ?= $(shell $(PYTHON) -c 'import platform as p, sys; print(int(p.system() == "Linux" and p.machine() == "x86_64" and sys.version_info < (3, 13)))')
 
@@ -26,13 +28,13 @@ demo: .venv/installed
 test: test-numpy2 test-numpy1
 
 # as users have it
-test-numpy2: .venv-test/installed $(SERVER) $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
-	$(STORE) $(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
+test-numpy2: .venv-test/installed .venv-sdk/installed $(SERVER) $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
+	$(SDK) $(STORE) $(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE)) .venv-test/bin/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
 
 # the oldest NumPy supported, beside MXNet in one environment
 ifeq ($(MXNET),1)
-test-numpy1: .venv-mxnet/installed $(SERVER)
-	$(STORE) RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE) $(ORACLE) $(PYTEST)
+test-numpy1: .venv-mxnet/installed .venv-sdk/installed $(SERVER)
+	$(SDK) $(STORE) RECPACK_MXNET_PYTHON=$(CURDIR)/$(ORACLE) $(ORACLE) $(PYTEST)
 else
 test-numpy1:
 	@echo "the comparison with MXNet needs Linux on x86-64 and Python 3.11 or 3.12: left out"
@@ -64,10 +66,16 @@ bench: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
 	.venv-mxnet/bin/python $(PIP) mxnet==1.9.1 numpy==1.26.4 opencv-python-headless==4.11.0.86 --editable '.[test]'
 	touch $@
 
+# what is sent is compared with what the official SDK sends
+.venv-sdk/installed: Makefile
+	$(PYTHON) -m venv .venv-sdk
+	.venv-sdk/bin/python $(PIP) 'sagemaker==2.257.*'
+	touch $@
+
 .venv-swift/installed: Makefile
 	$(PYTHON) -m venv .venv-swift
 	.venv-swift/bin/python $(PIP) swift==2.38.3
 	touch $@
 
 clean:
-	rm -rf .venv .venv-test .venv-mxnet .venv-swift recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-test .venv-mxnet .venv-swift .venv-sdk recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache

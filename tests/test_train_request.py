@@ -44,8 +44,7 @@ def test_the_request_of_a_plain_job() -> None:
             "S3DataType": "S3Prefix", "S3Uri": "s3://bucket/prod/train/",
             "S3DataDistributionType": "FullyReplicated",
         }},
-        "ContentType": "application/x-recordio", "CompressionType": "None",
-        "RecordWrapperType": "None", "InputMode": "File",
+        "ContentType": "application/x-recordio", "InputMode": "File",
     }  # fmt: skip
     source = validation["DataSource"]["S3DataSource"]
     assert source["S3Uri"] == "s3://bucket/prod/validation/"

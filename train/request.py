@@ -148,6 +148,8 @@ def training_request(spec: TrainingSpec) -> Request:
         "ResourceConfig": resources,
         "StoppingCondition": stopping,
         "HyperParameters": spec.hyperparameters.texts(),
+        # these algorithms have nothing to profile, and a profiler is a job of its own
+        "ProfilerConfig": {"DisableProfiler": True},
     }
     if spec.spot:
         request["EnableManagedSpotTraining"] = True
@@ -172,8 +174,6 @@ def _channel(name: str, place: str, content_type: str, input_mode: str) -> Reque
             }
         },
         "ContentType": content_type,
-        "CompressionType": "None",
-        "RecordWrapperType": "None",
         "InputMode": input_mode,
     }
 
