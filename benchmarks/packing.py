@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,11 +39,13 @@ def tables(setting: Setting) -> Iterator[Table]:
     yield _in_memory(setting, devkit, rows)
     yield _on_disk(setting, devkit, rows)
     out = setting.memory / "jobs.rec"
+    cores = len(os.sched_getaffinity(0))
+    powers = (1 << power for power in range(cores.bit_length()))
     jobs: dict[str, Work] = {
         f"{count} jobs": commands(
             recpack("convert", devkit, out, "--quiet", "--jobs", count), fresh=companions(out)
         )
-        for count in (2, 1)
+        for count in sorted({1, 2, *powers, cores})
     }
     claim = Claim("two jobs against one, pass-through", ["1 jobs"], ["2 jobs"], least=1.5)
     yield Table(f"{setting.images:,} images, pass-through, by jobs", jobs, [claim])

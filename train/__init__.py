@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         deploy,
         transform,
     )
-    from train.errors import JobError, SpecError, TrainError
+    from train.errors import JobError, SpecError, TrainError, UsageError
     from train.hyperparameters import Hyperparameters
     from train.job import Job, attach, jobs
     from train.planning import Plan, fit, plan
@@ -31,15 +31,36 @@ _HOMES = {
     "evaluate": "detections", "truth_of": "detections", "Endpoint": "endpoint",
     "attach_endpoint": "endpoint", "delete_endpoint": "endpoint", "deploy": "endpoint",
     "transform": "endpoint", "JobError": "errors", "SpecError": "errors", "TrainError": "errors",
+    "UsageError": "errors",
     "Plan": "planning", "fit": "planning", "plan": "planning", "Hyperparameters": "hyperparameters",
     "Job": "job", "attach": "job", "jobs": "job", "plot_jobs": "plots", "Network": "request",
     "Service": "service",
 }  # fmt: skip
 
 __all__ = [
-    "Detection", "Detections", "Endpoint", "Evaluation", "Hyperparameters", "Job", "JobError",
-    "Network", "Plan", "Service", "SpecError", "TrainError", "attach", "attach_endpoint",
-    "delete_endpoint", "deploy", "evaluate", "fit", "jobs", "plan", "plot_jobs", "transform",
+    "Detection",
+    "Detections",
+    "Endpoint",
+    "Evaluation",
+    "Hyperparameters",
+    "Job",
+    "JobError",
+    "Network",
+    "Plan",
+    "Service",
+    "SpecError",
+    "TrainError",
+    "UsageError",
+    "attach",
+    "attach_endpoint",
+    "delete_endpoint",
+    "deploy",
+    "evaluate",
+    "fit",
+    "jobs",
+    "plan",
+    "plot_jobs",
+    "transform",
     "truth_of",
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from train.errors import SpecError, TrainError
+from train.errors import TrainError, UsageError
 from train.request import INFERENCE_TYPE, TRAINING_TYPE, Network
 from train.service import Service
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
         except (TrainError, OSError) as error:
             print(f"recpack-train: {error}", file=sys.stderr)
-            return 1
+            return 2 if isinstance(error, UsageError) else 1
         except Exception as error:
             if not _is_aws(error):
                 raise
@@ -181,7 +181,7 @@ def _log(line: str) -> None:
 def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     wrong = [text for text in texts if "=" not in text]
     if wrong:
-        raise SpecError(f"{option}: {wrong[0]!r}; write name=value")
+        raise UsageError(f"{option}: {wrong[0]!r}; write name=value")
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 

@@ -12,6 +12,10 @@ class SpecError(TrainError):
     nothing was sent."""
 
 
+class UsageError(SpecError):
+    """Of those, what no data could make right: an unknown name, a value out of its range."""
+
+
 class JobError(TrainError):
     """A training job or an endpoint that ended otherwise than hoped; ``reason`` is the
     service's."""

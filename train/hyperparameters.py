@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from train.errors import SpecError
+from train.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
     from recpack.manifest import Manifest
@@ -76,7 +76,7 @@ class Hyperparameters:
     """All of them. ``num_classes``, ``num_training_samples`` and ``label_width`` come from the
     manifests: see ``filled``. ``learning_rate`` and the thresholds are ratios, ``image_shape``
     pixels of a square's side. None leaves a parameter out, for the service's own default. Raises
-    SpecError listing everything that is wrong."""
+    UsageError listing everything that is wrong."""
 
     num_classes: int = _required(_whole(1))
     num_training_samples: int = _required(_whole(1))
@@ -111,7 +111,7 @@ class Hyperparameters:
             if expected:
                 wrong.append(f"{parameter.name}: {value!r} is not {expected}")
         if wrong:
-            raise SpecError("\n".join(wrong))
+            raise UsageError("\n".join(wrong))
 
     def texts(self) -> dict[str, str]:
         """What is sent: every value as text, those that are None left out, and so is an empty
@@ -125,10 +125,11 @@ class Hyperparameters:
     ) -> Hyperparameters:
         """What the data says, and the user's own choices (values, or texts as on a command line).
 
-        Raises SpecError for a name that there is not, for a choice that contradicts the manifests,
-        and for channels whose classes differ.
+        Raises UsageError for names that there are not and values out of their range, SpecError if a
+        choice contradicts the manifests, or the channels' classes differ.
         """
         wrong = []
+        misused = []
         if validation is not None and train.classes != validation.classes:
             wrong.append(
                 "the classes of the channels differ: train has "
@@ -146,7 +147,7 @@ class Hyperparameters:
             if name not in names:
                 near = get_close_matches(name, names, 1)
                 hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
-                wrong.append(f"{name}: no such hyperparameter{hint}")
+                misused.append(f"{name}: no such hyperparameter{hint}")
                 continue
             value = _value(cls, name, value)
             # room for longer labels than there are does no harm
@@ -158,10 +159,10 @@ class Hyperparameters:
             values[name] = value
         try:
             made = cls(**values)
-        except SpecError as error:
-            wrong.append(str(error))
-        if wrong:
-            raise SpecError("\n".join(wrong))
+        except UsageError as error:
+            misused.append(str(error))
+        if wrong or misused:
+            raise (SpecError if wrong else UsageError)("\n".join(wrong + misused))
         return made
 
     @classmethod

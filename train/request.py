@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from train.errors import SpecError
+from train.errors import UsageError
 from train.hyperparameters import Hyperparameters
 
 RECORDIO = "application/x-recordio"
@@ -56,7 +56,7 @@ class TrainingSpec:
     """A training job. ``train`` and ``validation`` are S3 prefixes with one ``.rec`` each,
     ``model`` the ``model.tar.gz`` to go on from, ``output`` a prefix. ``volume_gb`` in GB,
     ``max_run`` and ``max_wait`` in seconds; ``max_wait`` is for ``spot`` alone, and counts the
-    waiting and the running. Raises SpecError listing everything that is wrong."""
+    waiting and the running. Raises UsageError listing everything that is wrong."""
 
     job_name: str
     role: str
@@ -113,7 +113,7 @@ class TrainingSpec:
         if bool(self.network.subnets) != bool(self.network.security_groups):
             wrong.append("network: subnets and security_groups come together")
         if wrong:
-            raise SpecError("\n".join(wrong))
+            raise UsageError("\n".join(wrong))
 
 
 def training_request(spec: TrainingSpec) -> Request:

@@ -22,7 +22,8 @@ from tests.stubs import Stubs
 from tests.test_train_request import SPEC
 from train.channels import manifest_key, read_channel
 from train.cli import main
-from train.endpoint import MAX_BODY, attach_endpoint, deploy, payload
+from train.detections import Detection, Detections
+from train.endpoint import MAX_BODY, Endpoint, attach_endpoint, deploy, payload
 from train.errors import JobError, SpecError
 from train.pictures import colour, load
 from train.planning import Plan, fit, plan
@@ -299,15 +300,16 @@ def test_the_commands(typed: Any, service: Service) -> None:
 
 
 def test_what_the_commands_refuse(typed: Any) -> None:
-    for arguments, message in (
-        (("fit", *DATA, "--set", "epoch=5"), "did you mean epochs?"),
-        (("fit", *DATA, "--set", "epochs"), "write name=value"),
-        (("fit", *DATA, "--instance-type", "ml.m5.large"), "has no GPU"),
-        (("status", "nowhere"), "there is no such training job"),
-        (("predict", "nowhere", "x.jpg"), "there is no such endpoint"),
+    for arguments, expected, message in (
+        (("fit", *DATA, "--set", "epoch=5"), 2, "did you mean epochs?"),
+        (("fit", *DATA, "--set", "epochs"), 2, "write name=value"),
+        (("fit", *DATA, "--set", "num_classes=21"), 1, "the manifest says 20"),
+        (("fit", *DATA, "--instance-type", "ml.m5.large"), 2, "has no GPU"),
+        (("status", "nowhere"), 1, "there is no such training job"),
+        (("predict", "nowhere", "x.jpg"), 1, "there is no such endpoint"),
     ):
         code, out, err = typed(*arguments)
-        assert (code, out) == (1, ""), err
+        assert (code, out) == (expected, ""), err
         assert message in err
         assert "Traceback" not in err
     with pytest.raises(SystemExit) as caught:
@@ -331,3 +333,34 @@ def test_the_example(
     assert [one.name for one in found] == ["cat"]
     assert tuple(load(tmp_path / "drawn.png")[60, 50]) == colour(7)
     assert service.client("sagemaker").list_endpoints()["Endpoints"] == []
+
+
+def test_predict_and_evaluate(
+    typed: Any, service: Service, moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(TRAIN, VALIDATION, OUTPUT, role=ROLE, service=service, job_name="judged-1")
+    typed("deploy", "judged-1", "--endpoint-name", "judged", "--role", ROLE)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
+    with recpack.RecordReader(VALIDATION) as records:
+        known = {bytes(record.image_bytes): record.boxes for record in records}
+
+    def perfect(endpoint: Endpoint, image: bytes | Path) -> Detections:
+        rows = known.get(image, []) if isinstance(image, bytes) else [[7, 0.1, 0.1, 0.9, 0.9]]
+        found = [
+            Detection(int(row[0]), endpoint.classes[int(row[0])], 0.9, tuple(map(float, row[1:5])))
+            for row in rows
+        ]
+        return Detections(tuple(found), 200, 120)
+
+    monkeypatch.setattr(Endpoint, "predict", perfect)
+    code, out, _ = typed("evaluate", "judged", VALIDATION)
+    assert code == 0
+    found = json.loads(out)
+    assert found["mAP"] > 0.95  # two boxes of one class that nearly coincide may trade places
+    assert set(found["average_precision"]) <= set(recpack.VOC_CLASSES)
+    (tmp_path / "photo.jpg").write_bytes(jpeg(200, 120))
+    drawn = tmp_path / "drawn.png"
+    code, out, _ = typed("predict", "judged", str(tmp_path / "photo.jpg"), "--draw", str(drawn))
+    assert (code, json.loads(out)[0]["class"]) == (0, "cat")
+    assert tuple(load(drawn)[60, 20]) == colour(7)
+    assert typed("delete", "judged")[0] == 0
