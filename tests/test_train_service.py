@@ -51,7 +51,12 @@ def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(SpecError, match="region: none is configured"):
         _ = Service().region
+    with pytest.raises(SpecError, match="region: none is configured"):
+        Service().client("s3")
     assert Service("eu-west-1").region == "eu-west-1"
+    monkeypatch.setenv("AWS_REGION", "eu-west-2")
+    assert Service().region == "eu-west-2"
+    assert Service().client("s3").meta.region_name == "eu-west-2"
 
 
 def endpoint_answer(status: str, **more: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -50,7 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"recpack-train: {error}", file=sys.stderr)
             return 1
     if answer is not None:
-        print(json.dumps(answer, indent=2))
+        try:
+            print(json.dumps(answer, indent=2), flush=True)
+        except BrokenPipeError:
+            # whoever read our output has gone; Python must not complain again when it exits
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,12 +25,14 @@ class Service:
             return self.session
         import boto3
 
-        return boto3.Session(region_name=self.region_name)
+        # of the SDKs, boto3 alone does not look at AWS_REGION
+        return boto3.Session(region_name=self.region_name or os.environ.get("AWS_REGION"))
 
     def client(self, name: str) -> Any:
         """boto3's client, one for each name."""
         made: dict[str, Any] = self.__dict__.setdefault("_clients", {})
         if name not in made:
+            _ = self.region  # said in our words
             made[name] = self._session.client(name, endpoint_url=self.endpoint_url)
         return made[name]
 
