@@ -50,7 +50,9 @@ def read_channel(name: str, place: str, service: Service) -> Channel:
     bucket, folder = split(where)
     demand_region(name, bucket, service)
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
-    keys = [one["Key"] for page in pages for one in page.get("Contents", [])]
+    found = [one for page in pages for one in page.get("Contents", [])]
+    # the console makes an empty object for a folder, which is no data
+    keys = [one["Key"] for one in found if one["Size"] or not one["Key"].endswith("/")]
     recs = [key for key in keys if key.endswith(".rec")]
     if not recs:
         raise SpecError(

@@ -213,6 +213,7 @@ def test_manifests_are_where_recpack_puts_them(service: Service) -> None:
     for key in ("prod/train/train.rec", "train.rec", "a/train.rec", "a/b/c/d.rec"):
         location = parse_location(f"s3://bucket/{key}")
         assert manifest_key(key) == location.companion(".json").key
+    put(service, "prod/train/", b"")  # as the console makes folders
     channel = read_channel("train", f"s3://{BUCKET}/prod/train", service)
     assert (channel.rec, channel.place) == (TRAIN, f"s3://{BUCKET}/prod/train/")
 
