@@ -92,7 +92,7 @@ def test_scalar_labels_equal_im2rec(oracle: Oracle, devkit: Path, tmp_path: Path
     [
         ([], {"reencode": True}),
         (["--quality", "80"], {"reencode": True, "quality": 80}),
-        (["--resize", "50"], {"resize": 50}),
+        (["--resize", "50"], {"resize": 50, "im2rec_pixels": True}),
         (["--resize", "300"], {"resize": 300}),
         (["--encoding", ".png", "--quality", "3"], {"reencode": True, "encoding": "png"}),
     ],
