@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack import __version__
-from recpack.config import MIN_SEGMENT, Options
+from recpack.config import Options
 from recpack.errors import DataError, SinkError
 from recpack.lst import CheckedLines, format_rows
 from recpack.manifest import Manifest, RecFile, describe
@@ -43,6 +43,8 @@ Outcome = TypeVar("Outcome")
 
 _SHARES = 16
 """Segments for each worker at least, so that all end at about the same time."""
+_WORTH_A_TASK = 1 << 20
+"""Bytes; less than this is packed sooner than a process starts."""
 _ROWS_AHEAD = 8192
 _TRIED = 24
 """Images encoded to learn how that changes their size."""
@@ -158,7 +160,7 @@ class _Packing:
         size = options.segment_bytes
         if not sink.min_segment:  # a run that resumes an upload must plan its parts alike
             share = int(lengths.sum()) // (_SHARES * workers(options.jobs, len(samples)))
-            size = min(size, max(share, MIN_SEGMENT))
+            size = min(size, max(share, _WORTH_A_TASK))
         self._cuts = plan_cuts(lengths, size, sink.min_segment, sink.max_segments)
         self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
         self._workers = workers(options.jobs, len(self._cuts) - 1)
