@@ -245,8 +245,9 @@ class _Packing:
         while missing := [number for number in numbers if number not in self._receipts]:
             before = len(self._receipts)
             asked = partial(_drain, writer=self._writer)
-            for receipts in self._in_parallel(asked, range(self._workers), self._workers):
-                self._receipts |= receipts
+            with closing(self._in_parallel(asked, range(self._workers), self._workers)) as answers:
+                for receipts in answers:
+                    self._receipts |= receipts
             fruitless = 0 if len(self._receipts) > before else fruitless + 1
             if fruitless == _PATIENCE:
                 raise SinkError(
@@ -267,14 +268,9 @@ class _Packing:
             Segment(number, self._samples.take(places[number : number + 1]), int(lengths[place]))
             for number, place in enumerate(places)
         )
-        tried = np.array(
-            [
-                one.size
-                for one in self._in_parallel(
-                    self._work(_Nowhere(), len(places)), tasks, len(places)
-                )
-            ]
-        )
+        work = self._work(_Nowhere(), len(places))
+        with closing(self._in_parallel(work, tasks, len(places))) as packed:
+            tried = np.array([one.size for one in packed])
         good = tried > 0
         ratio = tried[good].sum() / max(lengths[places][good].sum(), 1)
         likely: Int64 = np.where(changed, np.maximum(lengths * ratio, 1), lengths).astype(np.int64)

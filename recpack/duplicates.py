@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from functools import partial
 from itertools import chain
 
@@ -39,9 +40,10 @@ def duplicate_groups(
     )
     groups = np.arange(len(samples))
     first: dict[bytes, int] = {}
-    for place, digest in zip(suspects.tolist(), chain.from_iterable(digests), strict=True):
-        if digest:
-            groups[place] = first.setdefault(digest, place)
+    with closing(digests):
+        for place, digest in zip(suspects.tolist(), chain.from_iterable(digests), strict=True):
+            if digest:
+                groups[place] = first.setdefault(digest, place)
     return groups
 
 

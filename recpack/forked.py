@@ -86,16 +86,21 @@ def run(
         raise RecpackError(DIED) from error
     finally:
         if not finished:
-            kill()
+            _kill(executor)
 
 
 def kill() -> None:
     """End all workers at once, also in the middle of their work."""
-    for size in list(_pools):
-        executor = _pools.pop(size)
-        for process in list((executor._processes or {}).values()):
-            process.kill()
-        executor.shutdown(cancel_futures=True)
+    for executor in list(_pools.values()):
+        _kill(executor)
+
+
+def _kill(executor: ProcessPoolExecutor) -> None:
+    for size in [size for size, pool in _pools.items() if pool is executor]:
+        del _pools[size]
+    for process in list((executor._processes or {}).values()):
+        process.kill()
+    executor.shutdown(cancel_futures=True)
 
 
 def _begin(coordinator: int) -> None:

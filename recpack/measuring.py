@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -37,11 +38,12 @@ def measured(samples: Samples, options: Options) -> tuple[Samples, list[Problem]
     found = run(work, tasks, len(starts), jobs=options.jobs, backend=options.backend)
     problems: list[Problem] = []
     sizes = np.empty(len(samples), np.int64)
-    for start, (chunk, unopened) in zip(starts, found, strict=True):
-        sizes[start : start + len(chunk)] = chunk
-        for row, code, reason in unopened:
-            path = samples.paths[start + row]
-            problems.append(Problem(code, "error", path, options.error_action, value=reason))
+    with closing(found):
+        for start, (chunk, unopened) in zip(starts, found, strict=True):
+            sizes[start : start + len(chunk)] = chunk
+            for row, code, reason in unopened:
+                path = samples.paths[start + row]
+                problems.append(Problem(code, "error", path, options.error_action, value=reason))
     samples = replace(samples, image_bytes=sizes)
     if problems and options.on_error == "skip":
         samples = samples.take(np.flatnonzero(sizes >= 0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,12 +17,12 @@ from recpack.errors import ConfigError, RecpackError
 
 FORK = "fork"
 
-_IDLE_SECONDS = 10
-"""Idle processes end after this time, also those whose coordinator was killed."""
-
 _INHERITED = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-_environment: dict[str, str] | None = None
-"""Of these variables what the processes that wait for work were started with."""
+"""What joblib's workers, which are used again by later runs, must have as it is now: credentials
+above all."""
+
+_POLL = 1.0
+"""Seconds between two looks of a worker whether its coordinator is still there."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -37,15 +39,25 @@ def interrupts_for_us_alone() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_outdated_workers() -> None:
-    """Processes that are used again keep the credentials that they were started with."""
-    global _environment
-    now = {name: value for name, value in os.environ.items() if name.upper().startswith(_INHERITED)}
-    before, _environment = _environment, now
-    if before not in (None, now):
-        from joblib.externals.loky import get_reusable_executor
+def _inherited() -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, value)
+        for name, value in sorted(os.environ.items())
+        if name.upper().startswith(_INHERITED)
+    )
 
-        get_reusable_executor().shutdown(wait=True)
+
+def _begin(coordinator: int, environment: tuple[tuple[str, str], ...]) -> None:
+    """A worker's first act. It must not outlive its coordinator, even one that was killed, by the
+    minutes that it would wait for more to do."""
+
+    def watch() -> None:
+        while os.getppid() == coordinator:
+            time.sleep(_POLL)
+        os._exit(1)
+
+    os.environ.update(environment)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def renew(backend: str | None) -> None:
@@ -80,7 +92,8 @@ def run(
 
     ``jobs`` None means all cores. One job, or one task, runs in this process: a pool of processes
     costs more than it saves. ``backend`` is any joblib backend, ``loky`` (processes) when None, or
-    ``fork``: see ``recpack.forked``. Leaving the iteration early, or Ctrl-C, stops the workers.
+    ``fork``: see ``recpack.forked``. Ctrl-C, or leaving the iteration early, stops the workers:
+    close it then and there, since later runs use the same workers.
     """
     running: Generator[Any, None, None]
     if count < 2 or jobs == 1:
@@ -102,7 +115,6 @@ def _through_joblib(
 ) -> Generator[Result | None, None, None]:
     """None when the first tasks are under way, then the results."""
     import joblib
-    from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     settings: dict[str, object] = {
@@ -112,8 +124,11 @@ def _through_joblib(
         "max_nbytes": None,  # a segment's description travels as it is, not through a file
     }
     if backend in (None, "loky"):
-        settings["idle_worker_timeout"] = _IDLE_SECONDS
-        _end_outdated_workers()
+        # workers that began with other arguments are replaced
+        settings |= {"initializer": _begin, "initargs": (os.getpid(), _inherited())}
+        # loky says so from the thread that hands on results, which would die of it where warnings
+        # are errors, and we would wait for ever
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     calls = (joblib.delayed(function)(task) for task in tasks)
     try:
         pool = joblib.Parallel(return_as="generator", **settings)
@@ -129,18 +144,13 @@ def _through_joblib(
     resource_tracker.ensure_running()  # started later, it would leave the mask open
     with interrupts_for_us_alone():
         results = pool(calls)
-    finished = False
     try:
         yield None
         for result in results:  # noqa: UP028  (leaving early must reach us first)
             yield result
-        finished = True
     except TerminatedWorkerError as error:
         raise RecpackError(forked.DIED) from error
     finally:
-        if not finished:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that tasks are cancelled, which is what we want
-                results.close()
-            if backend in (None, "loky"):
-                get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that tasks are cancelled, which is what we want
+            results.close()

@@ -32,6 +32,17 @@ def fail(number: int) -> int:
     return 1 // (number - 5)
 
 
+def report(number: int) -> None:
+    del number
+    os.write(1, b"%d\n" % os.getpid())
+    time.sleep(60)
+
+
+def known(number: int) -> str | None:
+    del number
+    return os.environ.get("AWS_SECRET_ACCESS_KEY")
+
+
 @pytest.fixture(autouse=True)
 def no_workers_left() -> Iterator[None]:
     yield
@@ -107,11 +118,15 @@ def test_forked_workers_end_with_their_coordinator() -> None:
     pids = [int(process.stdout.readline()) for _ in range(2)]
     process.kill()
     process.wait()
+    assert_gone(pids)
+    process.stdout.close()
+
+
+def assert_gone(pids: list[int]) -> None:
     give_up = time.monotonic() + 10
     while any(alive(pid) for pid in pids) and time.monotonic() < give_up:
         time.sleep(0.05)
     assert not any(alive(pid) for pid in pids)
-    process.stdout.close()
 
 
 def alive(pid: int) -> bool:
@@ -119,6 +134,56 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
+
+
+def test_loky_workers_end_with_their_coordinator() -> None:
+    script = (
+        "import os, sys\nsys.path.insert(0, '.')\n"
+        "from recpack.parallel import run\nfrom tests.test_parallel import report\n"
+        "list(run(report, range(9), 9, jobs=2))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pids = [int(process.stdout.readline()) for _ in range(2)]
+    process.kill()
+    process.wait()
+    assert_gone(pids)
+    process.stdout.close()
+
+
+def test_workers_that_waited_too_long_are_replaced_without_a_word() -> None:
+    """loky warns of it in its own thread, which a warning that is an error would end."""
+    script = (
+        "import sys, time\nsys.path.insert(0, '.')\nimport joblib\n"
+        "from recpack.parallel import run\nfrom tests.test_parallel import square\n"
+        "def late():\n    for n in range(60):\n        yield n\n        time.sleep(0.05)\n"
+        "with joblib.parallel_config('loky', idle_worker_timeout=0.05):\n"
+        "    print(list(run(square, late(), 60, jobs=2)) == [n * n for n in range(60)])\n"
+    )
+    command = [sys.executable, "-W", "error::UserWarning", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout == "True\n"
+    assert "A worker stopped" not in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["fork", "loky"])
+def test_a_run_left_early_does_no_harm_to_the_next(backend: str) -> None:
+    left = run(square, range(1000), 1000, jobs=2, backend=backend)
+    next(left)
+    left.close()
+    now = run(square, range(60), 60, jobs=2, backend=backend)
+    next(now)
+    left.close()
+    assert list(now)[-1] == 59 * 59
+
+
+def test_workers_have_the_credentials_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    for secret in ("old", "new", "new", None):
+        if secret is None:
+            monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        else:
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        assert set(run(known, range(4), 4, jobs=2)) == {secret}
 
 
 def test_the_bytes_are_those_of_any_backend(devkit: Path, tmp_path: Path) -> None:
