@@ -17,7 +17,7 @@ from recpack.devkit import open_devkit
 from recpack.duplicates import duplicate_groups
 from recpack.errors import ConfigError, DataError, ListError, SinkError
 from recpack.files import text_lines
-from recpack.labels import detection_widths
+from recpack.labels import detection_widths, doubtful_rows
 from recpack.lst import CheckedLines, format_rows, parse_rows
 from recpack.manifest import RecFile, describe
 from recpack.measuring import measured
@@ -223,6 +223,10 @@ def pack(
     own = isinstance(output, (str, os.PathLike)) and _same_file(path, Path(output))
     with _sink(output, options, spare=(LIST,) if own else ()) as sink:
         samples, problems = measured(listed, options)
+        problems += [
+            Problem(code, "warning", listed.paths[row], "kept", value=value)
+            for row, code, value in doubtful_rows(listed)
+        ]
         _refuse(problems, options)
         # class ids come from outside here: refuse those without a name before any work is done
         describe(samples, names, [], options, {"name": None, "bytes": None, "checksum": None})

@@ -13,6 +13,9 @@ from recpack.sample import Float32, Int64, Samples
 
 _BLOCK = 2048
 
+_RATIO = 2
+"""No edge of a box is further out, in sides of its image; some lie a little beside it."""
+
 MAX_CLASSES = 1 << 16
 """More than any data set has; a class id beyond it is no class id."""
 
@@ -83,6 +86,25 @@ def object_table(samples: Samples) -> tuple[Float32, Int64]:
     places = places[labels[places] >= 0]
     owners = np.searchsorted(bounds, places, "right") - 1
     return labels[places[:, None] + np.arange(int(labels[1]))], owners
+
+
+def doubtful_rows(samples: Samples) -> list[tuple[int, str, str]]:
+    """Rows of a detection list that readers choke on, or learn nonsense from: (row, code of the
+    problem, what was read). A list without any detection label has none."""
+    detections = detection_labels(samples)
+    if not detections.any():
+        return []
+    found = [(row, "label-scalar", "") for row in np.flatnonzero(~detections).tolist()]
+    large = np.flatnonzero(np.abs(samples.labels) > _RATIO)  # class ids and widths among them
+    rows = np.unique(np.searchsorted(samples.bounds, large, "right") - 1)
+    for row in rows[detections[rows]].tolist():
+        label = samples.labels[samples.bounds[row] : samples.bounds[row + 1]]
+        header, width = int(label[0]), int(label[1])
+        objects = label[header:].reshape(-1, width)
+        edges = objects[objects[:, 0] >= 0, 1:5]
+        if (np.abs(edges) > _RATIO).any():
+            found.append((row, "box-pixels", f"{edges.ravel()[np.abs(edges).argmax()]:g}"))
+    return sorted(found)
 
 
 class LabelShape(NamedTuple):

@@ -39,6 +39,14 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "box-off-image": ("the box lies wholly outside the image", "correct or remove it"),
     "box-empty": ("the box has no area", "correct or remove it"),
     "box-cropped-away": ("the box lies outside the centred square", "nothing, or do not crop"),
+    "box-pixels": (
+        "the box's edges are no ratios of the image's sides",
+        "divide them by width and height, as recpack convert does",
+    ),
+    "label-scalar": (
+        "the row has no boxes, as others of the list have",
+        "write header width, object width and objects, or leave the row out",
+    ),
     "class-unknown": (
         "the class is not among those chosen",
         "name it with --classes (auto takes all), or --unknown-class skip",

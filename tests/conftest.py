@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ os.environ |= {
 }
 for _name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
     os.environ.pop(_name, None)
+
+# a shell's background job ignores Ctrl-C, and so would every command that is interrupted here
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "recpack",

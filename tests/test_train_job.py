@@ -4,6 +4,7 @@ import datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.stubs import Stubs
 from train.errors import JobError
@@ -90,7 +91,12 @@ def test_waiting_tells_every_change_and_every_line() -> None:
     lines: list[str] = []
     naps: list[float] = []
     job = Job("voc-1", stubs.service)
-    job.wait(on_status=states.append, on_line=lines.append, sleep=naps.append, poll=7)
+    metrics: list[Metric] = []
+    job.wait(
+        on_status=states.append, on_line=lines.append, on_metric=metrics.append,
+        sleep=naps.append, poll=7,
+    )  # fmt: skip
+    assert metrics == job.metrics == [Metric("mAP", 0.25, 0), Metric("mAP", 0.5, 1)]
     assert [str(state) for state in states] == [
         "InProgress: Starting", "InProgress: Training", "Completed, 99 s billed",
     ]  # fmt: skip
@@ -111,6 +117,35 @@ def test_a_job_that_ends_badly_raises_with_the_reason(state: str) -> None:
     with pytest.raises(JobError, match=f"voc-1: {state.lower()}: .*estimated width: 380") as caught:
         Job("voc-1", stubs.service).wait()
     assert caught.value.reason == reason
+
+
+def test_a_service_that_does_not_answer_is_asked_again() -> None:
+    stubs = Stubs()
+    for code, status in (
+        ("ThrottlingException", 400), ("InternalFailure", 500), ("ServiceUnavailable", 503),
+    ):  # fmt: skip
+        stubs.refuse("sagemaker", "describe_training_job", code, "Rate exceeded", status)
+    stubs.answer("sagemaker", "describe_training_job", described("InProgress", "Training"))
+    stubs.refuse("logs", "describe_log_streams", "ThrottlingException")
+    stubs.answer("sagemaker", "describe_training_job", described())
+    no_logs(stubs)
+    naps: list[float] = []
+    Job("voc-1", stubs.service).wait(sleep=naps.append)
+    assert len(naps) == 4
+    stubs.done()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "asked"),
+    [("ThrottlingException", 400, 40), ("AccessDeniedException", 400, 1)],
+)
+def test_but_not_for_ever(code: str, status: int, asked: int) -> None:
+    stubs = Stubs()
+    for _ in range(asked):
+        stubs.refuse("sagemaker", "describe_training_job", code, "no", status)
+    with pytest.raises(ClientError, match=code):
+        Job("voc-1", stubs.service).wait(sleep=lambda _: None)
+    stubs.done()
 
 
 def test_interrupted_waiting_leaves_the_job_alone() -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from recpack.manifest import Manifest
 
 _SHOWN = 5
+_OBJECT_WIDTH = 5
+"""Numbers of an object: its class and four edges, at least."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ def read_channel(name: str, place: str, service: Service) -> Channel:
             f"them: {others}; leave one .rec"
         )
     rec = f"s3://{bucket}/{recs[0]}"
-    return Channel(where, rec, _proven(name, rec, service))
+    manifest = _proven(name, rec, service)
+    _demand_boxes(name, rec, manifest)
+    return Channel(where, rec, manifest)
 
 
 def manifest_below(place: str, service: Service) -> Manifest | None:
@@ -95,6 +99,20 @@ def demand_region(name: str, bucket: str, service: Service) -> None:
             f"{name}: bucket {bucket} is in {region}, the job in {service.region}; a job reads "
             "from its own region only"
         )
+
+
+def _demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
+    """Refuse what was packed from a list of another template: the job would end in its reader."""
+    remedy = "pack it with recpack convert, or from a list of the detection template"
+    if manifest.object_width < _OBJECT_WIDTH:
+        raise SpecError(f"{name}: {rec} holds no boxes but single labels; {remedy}")
+    kept = manifest.problems.get("kept", {})
+    for code, what in (
+        ("box-pixels", "images have boxes in pixels, not in ratios"),
+        ("label-scalar", "images have a single label and no boxes"),
+    ):
+        if code in kept:
+            raise SpecError(f"{name}: {kept[code]:,} of its {what}: {rec}; {remedy}")
 
 
 def _proven(name: str, rec: str, service: Service) -> Manifest:

@@ -6,15 +6,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from train.errors import TrainError, UsageError
 from train.request import INFERENCE_TYPE, TRAINING_TYPE, Network
 from train.service import Service
+
+if TYPE_CHECKING:
+    from train.logs import Metric
 
 Command = Callable[[argparse.Namespace, Service], object]
 """Runs a command; what it returns is printed as JSON."""
@@ -22,6 +26,7 @@ Command = Callable[[argparse.Namespace, Service], object]
 
 def console() -> NoReturn:
     """The console script."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
 
 
@@ -87,7 +92,7 @@ def _fit(args: argparse.Namespace, service: Service) -> object:
     args.name = job.name
     print(f"started {job.name}", file=sys.stderr)
     if args.wait:
-        job.wait(on_status=_tell, on_line=_log)
+        job.wait(on_status=_tell, on_line=_log, on_metric=_progress)
         return {"job": job.name, "model": job.model, "mAP": job.history()}
     return {"job": job.name}
 
@@ -112,7 +117,7 @@ def _logs(args: argparse.Namespace, service: Service) -> None:
 
     job = attach(args.name, service)
     if args.follow:
-        job.wait(on_line=print, on_status=_tell)
+        job.wait(on_line=print, on_status=_tell, on_metric=_progress)
     else:
         for line in job.new_lines():
             print(line)
@@ -182,6 +187,11 @@ def _tell(status: object) -> None:
 
 def _log(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+def _progress(metric: Metric) -> None:
+    if metric.name == "mAP":
+        print(f"epoch {metric.epoch}: mAP {metric.value:.3f}", file=sys.stderr)
 
 
 def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:

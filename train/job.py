@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from train.errors import JobError, SpecError
 from train.logs import LogReader, Metric, parse_metric
-from train.service import Service
+from train.service import Service, may_pass
 
 if TYPE_CHECKING:
     from recpack.manifest import Manifest
 
 POLL_SECONDS = 15.0
+
+_PATIENCE = 40
+"""Times in a row that the service may not answer while a job is waited for."""
 
 _RUNNING = ("InProgress", "Stopping")
 
@@ -88,26 +91,37 @@ class Job:
         *,
         on_status: Callable[[Status], None] | None = None,
         on_line: Callable[[str], None] | None = None,
+        on_metric: Callable[[Metric], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         poll: float = POLL_SECONDS,
     ) -> Job:
-        """Until it is done: ``on_status`` at every change, ``on_line`` for every line of its log.
+        """Until it is done: ``on_status`` at every change, ``on_line`` for every line of its log,
+        ``on_metric`` for every number in them. ``poll`` seconds lie between two looks; a service
+        that throttles or can't be reached for some minutes is asked again.
 
         Raises JobError, with the service's reason, when it failed or was stopped. The job goes on
         when the waiting is interrupted: ``attach`` comes back to it.
         """
         seen = None
+        unanswered = 0
         while True:
-            described = self.describe()
-            status = _status(described)
-            if status != seen and on_status is not None:
-                on_status(status)
-            seen = status
-            for line in self.new_lines():
-                if on_line is not None:
-                    on_line(line)
-            if not status.running:
-                break
+            try:
+                status = self.status()
+                if status != seen and on_status is not None:
+                    on_status(status)
+                seen = status
+                for line in self.new_lines():
+                    if on_line is not None:
+                        on_line(line)
+                    if on_metric is not None and (metric := parse_metric(line)) is not None:
+                        on_metric(metric)
+                unanswered = 0
+                if not status.running:
+                    break
+            except Exception as error:
+                unanswered += 1
+                if unanswered == _PATIENCE or not may_pass(error):
+                    raise
             sleep(poll)
         if status.state != "Completed":
             reason = status.reason or "the service gives no reason"

@@ -44,7 +44,8 @@ def load(image: str | Path | bytes | Pixels) -> Pixels:
             )
         return image.copy()
     data = image if isinstance(image, bytes) else Path(image).read_bytes()
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    # OpenCV raises an error of its own for nothing at all
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if pixels is None:
         name = "the bytes are" if isinstance(image, bytes) else f"{image} is"
         raise TrainError(f"{name} no image that OpenCV can decode")

@@ -45,6 +45,18 @@ class Service:
         return str(region)
 
 
+def may_pass(error: Exception) -> bool:
+    """Whether the same question may be answered in a minute: throttled, out of order, out of
+    reach."""
+    from botocore.exceptions import ClientError, HTTPClientError
+
+    if not isinstance(error, ClientError):
+        return isinstance(error, HTTPClientError)
+    code = error.response["Error"].get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or "Throttl" in code or code in ("TooManyRequestsException", "SlowDown")
+
+
 def find_role(role: str | None, service: Service) -> str:
     """The execution role's ARN: the one given (an ARN, or a name), or the caller's own.
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import boto3
@@ -14,6 +20,7 @@ import pytest
 from botocore.response import StreamingBody
 
 import recpack
+from recpack.cli import main as recpack_main
 from recpack.s3.location import parse_location
 from recpack.s3.loopback import credentials
 from tests.botomodel import faults
@@ -24,7 +31,7 @@ from train.channels import manifest_key, read_channel
 from train.cli import main
 from train.detections import Detection, Detections
 from train.endpoint import MAX_BODY, Endpoint, attach_endpoint, deploy, payload
-from train.errors import JobError, SpecError
+from train.errors import JobError, SpecError, TrainError
 from train.pictures import colour, load
 from train.planning import Plan, fit, plan
 from train.service import Service
@@ -173,6 +180,44 @@ def test_what_would_fail_late_is_refused_before_it_costs_anything(service: Servi
     assert started(service) == before
 
 
+def list_of(photos: Path, *rows: str) -> Path:
+    (photos / "image.jpg").write_bytes(jpeg(60, 40))
+    path = photos / "rows.lst"
+    path.write_text("".join(f"{index}\t{row}\timage.jpg\n" for index, row in enumerate(rows)))
+    return path
+
+
+GOOD = "2\t5\t0\t0.1\t0.2\t0.3\t0.4"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([GOOD, "2\t5\t0\t10\t20\t30\t40"], "1 of its images have boxes in pixels, not in ratios"),
+        ([GOOD, "3", "4"], "2 of its images have a single label and no boxes"),
+        (["3", "4"], "holds no boxes but single labels"),
+    ],
+)
+def test_lists_of_another_template_are_refused(
+    service: Service, moto: str, tmp_path: Path, rows: list[str], message: str
+) -> None:
+    """ "Not enough annotation packed" and "Not enough label packed", an hour into a job."""
+    place = f"s3://{BUCKET}/bad/train/train.rec"
+    arguments = [list_of(tmp_path, *rows), tmp_path, place, "--endpoint-url", moto]
+    assert recpack_main(["pack", *map(str, arguments)]) == 0
+    before = started(service)
+    with pytest.raises(SpecError, match=f"^train: .*{message}.*pack it with recpack convert"):
+        plan(place, VALIDATION, OUTPUT, role=ROLE, service=service)
+    assert started(service) == before
+
+
+@pytest.mark.parametrize("image", [b"", b"no image", "/no/such.jpg"])
+def test_predict_without_an_image(stubs: Stubs, image: bytes | str) -> None:
+    """ "'body' must not be null", from a service that has been paid for already."""
+    with pytest.raises((SpecError, TrainError, FileNotFoundError), match=r"no image|such\.jpg"):
+        Endpoint("cats", ("cat",), stubs.service).predict(image)
+
+
 def test_another_file_of_the_same_size_is_refused(service: Service) -> None:
     client = service.client("s3")
     whole = bytearray(client.get_object(Bucket=BUCKET, Key="prod/train/train.rec")["Body"].read())
@@ -258,6 +303,76 @@ def test_a_failed_deployment_leaves_nothing(service: Service, monkeypatch: Any) 
     client = service.client("sagemaker")
     assert client.list_endpoints()["Endpoints"] == []
     assert client.list_models()["Models"] == []
+
+
+class _Training(BaseHTTPRequestHandler):
+    """moto, where jobs take their time."""
+
+    moto = ""
+
+    def do_POST(self) -> None:
+        self._forward()
+
+    do_GET = do_HEAD = do_PUT = do_POST
+
+    def _forward(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        connection = HTTPConnection(self.moto.removeprefix("http://"))
+        connection.request(self.command, self.path, body, dict(self.headers))
+        answer = connection.getresponse()
+        found = answer.read()
+        if self.headers.get("X-Amz-Target", "").endswith("DescribeTrainingJob"):
+            found = found.replace(b'"Completed"', b'"InProgress"')
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("content-length", "connection", "date", "server"):
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(found))
+        self.send_header("Content-Length", length or "0")
+        self.end_headers()
+        self.wfile.write(found)
+        connection.close()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def training(moto: str) -> Iterator[str]:
+    handler = type("Training", (_Training,), {"moto": moto})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_waiting_says_how_to_come_back(
+    service: Service, training: str, number: signal.Signals
+) -> None:
+    before = started(service)
+    name = f"waiting-{number.name.lower()}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from train.cli import console; console()", "fit",
+         "--region", "us-east-1", "--endpoint-url", training, *DATA, "--job-name", name, "--wait"],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        told = [process.stderr.readline() for _ in range(2)]
+        assert told[0] == f"started {name}\n"
+        assert told[1].startswith("InProgress"), told + process.stderr.readlines()
+        process.send_signal(number)
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert f"come back with recpack-train status {name}" in err
+    assert "Traceback" not in err
+    assert started(service) == before + 1
 
 
 # ---- the command line
