@@ -246,6 +246,27 @@ def test_what_pack_refuses(
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        (["2\t5\t0\t-.1\t.2\t1.1\t1", "2\t5\t-1\t-1\t-1\t-1\t-1"], {}),
+        (["3\t5\t99\t7\t.1\t.2\t.3\t.4"], {}),  # a header and a class id are no edges
+        (["3\t6\t99\t7\t.1\t.2\t.3\t.4\t77", "2\t5\t0\t0\t0\t30\t1"], {"box-pixels": 1}),
+        (["2\t5\t0\t-9\t0\t1\t1\t1\t9\t9\t9\t9", "4"], {"box-pixels": 1, "label-scalar": 1}),
+        (["4", "5", "6"], {}),
+    ],
+)
+def test_pack_keeps_what_readers_choke_on_but_tells(
+    tmp_path: Path, rows: list[str], kept: dict[str, int]
+) -> None:
+    (tmp_path / "0.jpg").write_bytes(jpeg())
+    text = "".join(f"{index}\t{row}\t0.jpg\n" for index, row in enumerate(rows))
+    (tmp_path / "a.lst").write_text(text)
+    result = recpack.pack(tmp_path / "a.lst", tmp_path, tmp_path / "o.rec", recpack.Options())
+    assert result.manifest.problems.get("kept", {}) == kept
+    assert (tmp_path / "o.lst").read_text() == text
+
+
 def test_workers_follow_a_change_of_the_working_directory(
     devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
