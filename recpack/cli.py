@@ -32,6 +32,7 @@ def console() -> NoReturn:
     if "recpack.forked" in sys.modules:  # its workers are idle; winding them up takes its time
         sys.modules["recpack.forked"].kill()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, Python only winds up
+    gc.freeze()  # it would look for garbage among all that botocore has made
     sys.exit(code)
 
 

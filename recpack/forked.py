@@ -31,7 +31,7 @@ DIED = (
 )
 
 _PR_SET_PDEATHSIG = 1
-_AHEAD = 8
+_AHEAD = 16
 """Tasks submitted for each worker, so that none waits for us."""
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
