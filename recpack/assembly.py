@@ -198,7 +198,7 @@ class _Packing:
         again = [
             Segment(
                 run.start,
-                self._samples.slice(self._cuts[run.start], self._cuts[run.stop]),
+                self._samples.slice(self._cuts[run.start], self._cuts[run.stop]).alone(),
                 sum(packed[number].size for number in run),
             )
             for run in runs
@@ -265,7 +265,9 @@ class _Packing:
         places = places[:: -(-len(places) // _TRIED)]
         # by the workers: it is their work, and threads that OpenCV starts here survive no fork
         tasks = (
-            Segment(number, self._samples.take(places[number : number + 1]), int(lengths[place]))
+            Segment(
+                number, self._samples.take(places[number : number + 1]).alone(), int(lengths[place])
+            )
             for number, place in enumerate(places)
         )
         work = self._work(_Nowhere(), len(places))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from recpack.labels import label_shape, object_table
 from recpack.problems import Problem, unknown_classes
 from recpack.progress import Progress
 from recpack.scan import ScanResult, scan_devkit
+from recpack.trees.opening import Root
 
 BOX_SIDES = (8, 16, 32, 64, 96, 128, 256, 512)
 """Pixels: the square root of a box's area. 32 and 96 are COCO's limits of small and medium."""
@@ -70,7 +70,7 @@ class Check:
 
 
 def check(
-    devkit: str | os.PathLike[str],
+    devkit: Root,
     options: Options,
     progress: Callable[[Progress], None] | None = None,
 ) -> Check:

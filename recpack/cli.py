@@ -18,6 +18,8 @@ from typing import NoReturn
 from recpack import __version__, commands
 from recpack.errors import ConfigError, DataError, RecpackError
 
+_DEVKIT = "devkit folder, or tar archives of it; also s3://bucket/…"
+
 Command = Callable[[argparse.Namespace], object]
 """Runs a command; what it returns is printed as JSON with ``--json``."""
 
@@ -127,26 +129,28 @@ def _parser(backend: str) -> argparse.ArgumentParser:
         "convert", commands.run_convert, "convert a devkit into .rec, .idx, .lst and manifest",
         "recpack convert VOCdevkit out/train.rec --year 2007,2012 --set trainval",
     )  # fmt: skip
-    convert.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
+    convert.add_argument("devkit", nargs="+", metavar="DEVKIT", help=_DEVKIT)
     convert.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
     rows = command(
         "list", commands.run_list, "write only the rows of a devkit",
         "recpack list VOCdevkit train.lst --year 2007 --precision 4 --no-shuffle",
     )  # fmt: skip
-    rows.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
+    rows.add_argument("devkit", nargs="+", metavar="DEVKIT", help=_DEVKIT)
     rows.add_argument("output", metavar="OUT.lst", help="file to write")
     pack = command(
         "pack", commands.run_pack, "pack an existing .lst and its image root, as im2rec does",
         "recpack pack train.lst VOCdevkit train.rec",
     )  # fmt: skip
     pack.add_argument("list", metavar="LIST", help=".lst file")
-    pack.add_argument("root", metavar="ROOT", help="folder that the list's paths are relative to")
+    pack.add_argument(
+        "root", metavar="ROOT", help="folder (or tar) that the list's paths are relative to"
+    )
     pack.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
     check = command(
         "check", commands.run_check, "find everything that is wrong with a devkit, write nothing",
         "recpack check VOCdevkit --year 2007 --report check.html",
     )  # fmt: skip
-    check.add_argument("devkit", metavar="DEVKIT", help="devkit folder")
+    check.add_argument("devkit", nargs="+", metavar="DEVKIT", help=_DEVKIT)
     check.add_argument(
         "--report", metavar="FILE", help="write all of it as JSON, or to FILE.html as a page"
     )

@@ -31,11 +31,11 @@ from recpack.scan import Scanning, ScanResult, scan_devkit
 from recpack.sinks.base import LIST, Sink
 from recpack.sinks.file import FileSink, write_file
 from recpack.split import split_samples
-from recpack.trees.opening import open_tree
+from recpack.trees.opening import Root, open_tree
 
 
 def convert(
-    devkit: str | os.PathLike[str],
+    devkit: Root,
     output: str | os.PathLike[str] | Sink,
     *,
     year: str | Sequence[str] | None = None,
@@ -76,6 +76,9 @@ def convert(
     progress: Watch = None,
 ) -> Result:
     """Convert a Pascal VOC devkit into a ``.rec`` with its ``.idx``, ``.lst`` and manifest.
+
+    ``devkit`` is a folder, or one or several tar archives (which are read as they are: nothing is
+    unpacked), on a disk or on S3.
 
     ``output`` is a path that ends in ``.rec`` (the others stand beside it) or a sink. The other
     arguments are the command line's options; see ``recpack.config.Options``. ``progress`` is
@@ -130,7 +133,7 @@ def convert(
 
 
 def convert_devkit(
-    devkit: str | os.PathLike[str],
+    devkit: Root,
     output: str | os.PathLike[str] | Sink,
     options: Options,
     progress: Watch = None,
@@ -163,7 +166,7 @@ def convert_devkit(
 
 
 def write_list(
-    devkit: str | os.PathLike[str],
+    devkit: Root,
     output: str | os.PathLike[str],
     options: Options,
     progress: Watch = None,
@@ -195,17 +198,17 @@ def write_list(
 
 def pack(
     rows: str | os.PathLike[str],
-    root: str | os.PathLike[str],
+    root: Root,
     output: str | os.PathLike[str] | Sink,
     options: Options,
     progress: Watch = None,
 ) -> Result:
     """An existing ``.lst`` and its image root → ``.rec``: what im2rec does, to the byte.
 
-    ``root`` may be ``s3://…``. Rows keep their order, indices and labels, and images pass through
-    unless the options change all of them. ``options.classes`` names the classes in the manifest;
-    without it they are named by their ids. Where ``on_error`` skips images, the rows left are
-    numbered anew.
+    ``root`` may be ``s3://…``, and a tar archive. Rows keep their order, indices and labels, and
+    images pass through unless the options change all of them. ``options.classes`` names the
+    classes in the manifest; without it they are named by their ids. Where ``on_error`` skips
+    images, the rows left are numbered anew.
     """
     path = Path(rows)
     try:
@@ -291,7 +294,7 @@ def _same_file(rows: Path, output: Path) -> bool:
     return beside.exists() and rows.samefile(beside)
 
 
-def _scanned(devkit: str | os.PathLike[str], options: Options, progress: Watch) -> ScanResult:
+def _scanned(devkit: Root, options: Options, progress: Watch) -> ScanResult:
     return _judged(scan_devkit(open_devkit(devkit, options), options, progress), options)
 
 

@@ -14,7 +14,7 @@ from recpack.files import text_lines
 from recpack.texts import Texts
 from recpack.trees.base import Tree, join
 from recpack.trees.local import LocalTree
-from recpack.trees.opening import open_tree
+from recpack.trees.opening import Root, open_tree
 
 _PRESENCE = ("-1", "0", "1")
 
@@ -41,12 +41,10 @@ class Devkit:
     image_sets: list[ImageSet]
 
 
-def open_devkit(
-    path: str | os.PathLike[str], options: Options, *, every_set: bool = False
-) -> Devkit:
+def open_devkit(path: Root, options: Options, *, every_set: bool = False) -> Devkit:
     """Find a devkit's folders and read its image sets.
 
-    ``path``, which may be ``s3://…``, is a devkit (``VOC2007``, ``VOC2012``, … below it), one VOC
+    ``path``, a folder or archives, is a devkit (``VOC2007``, ``VOC2012``, … below it), one VOC
     folder (``Annotations`` and ``JPEGImages``), a folder with images and annotations side by
     side, or anything else with ``options.images`` and ``options.annotations``. ``year`` and
     ``set`` pair as in the AWS tool: equal lengths, or one of them single; the default is every

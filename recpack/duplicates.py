@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -27,12 +26,13 @@ def duplicate_groups(
     """
     _, inverse, counts = np.unique(samples.image_bytes, return_inverse=True, return_counts=True)
     suspects = np.flatnonzero(counts[inverse] > 1)
-    tasks = (
+    chunks = (
         [samples.paths[i] for i in suspects[start : start + _TASK].tolist()]
         for start in range(0, len(suspects), _TASK)
     )
+    tasks = ((samples.root.only(paths), paths) for paths in chunks)
     digests = run(
-        partial(_digests, root=samples.root),
+        _digests,
         tasks,
         -(-len(suspects) // _TASK),
         jobs=jobs,
@@ -47,8 +47,9 @@ def duplicate_groups(
     return groups
 
 
-def _digests(paths: list[str], root: Tree) -> list[bytes]:
+def _digests(task: tuple[Tree, list[str]]) -> list[bytes]:
     """128 bits of each file; empty for one that can't be read."""
+    root, paths = task
     found = []
     with root.folder(".", judged=True) as folder:
         for opener in filter(None, folder.in_order(paths)):

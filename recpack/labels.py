@@ -91,20 +91,29 @@ def object_table(samples: Samples) -> tuple[Float32, Int64]:
 def doubtful_rows(samples: Samples) -> list[tuple[int, str, str]]:
     """Rows of a detection list that readers choke on, or learn nonsense from: (row, code of the
     problem, what was read). A list without any detection label has none."""
-    detections = detection_labels(samples)
-    if not detections.any():
-        return []
-    found = [(row, "label-scalar", "") for row in np.flatnonzero(~detections).tolist()]
-    large = np.flatnonzero(np.abs(samples.labels) > _RATIO)  # class ids and widths among them
-    rows = np.unique(np.searchsorted(samples.bounds, large, "right") - 1)
-    for row in rows[detections[rows]].tolist():
-        label = samples.labels[samples.bounds[row] : samples.bounds[row + 1]]
-        header, width = int(label[0]), int(label[1])
-        objects = label[header:].reshape(-1, width)
-        edges = objects[objects[:, 0] >= 0, 1:5]
-        if (np.abs(edges) > _RATIO).any():
-            found.append((row, "box-pixels", f"{edges.ravel()[np.abs(edges).argmax()]:g}"))
+    found: list[tuple[int, str, str]] = []
+    scalars: list[int] = []
+    for start in range(0, len(samples), _BLOCK):
+        block = samples.slice(start, min(start + _BLOCK, len(samples)))
+        uniform = _uniform_objects(block)
+        if uniform is not None and not _far(uniform):
+            continue
+        for row, sample in enumerate(block, start):
+            widths = detection_widths(sample.label)
+            if widths is None:
+                scalars.append(row)
+            elif _far(objects := sample.label[widths[0] :].reshape(-1, widths[1])):
+                found.append((row, "box-pixels", f"{_far(objects):g}"))
+    if len(scalars) < len(samples):
+        found += [(row, "label-scalar", "") for row in scalars]
     return sorted(found)
+
+
+def _far(objects: Float32) -> float:
+    """The edge that is furthest out, if it is no ratio of its image's sides; 0 if all are."""
+    edges = objects[objects[:, 0] >= 0, 1:5]
+    furthest = float(np.abs(edges).max(initial=0))
+    return furthest if furthest > _RATIO else 0
 
 
 class LabelShape(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -33,9 +32,9 @@ def measured(samples: Samples, options: Options) -> tuple[Samples, list[Problem]
     """A list's samples with the sizes of their image files; where errors are skipped, without the
     files that can't be opened."""
     starts = range(0, len(samples), _CHUNK)
-    tasks = (samples.paths[start : start + _CHUNK] for start in starts)
-    work = partial(_sizes, root=samples.root)
-    found = run(work, tasks, len(starts), jobs=options.jobs, backend=options.backend)
+    chunks = (samples.paths[start : start + _CHUNK] for start in starts)
+    tasks = ((samples.root.only(paths), paths) for paths in chunks)
+    found = run(_sizes, tasks, len(starts), jobs=options.jobs, backend=options.backend)
     problems: list[Problem] = []
     sizes = np.empty(len(samples), np.int64)
     with closing(found):
@@ -50,8 +49,9 @@ def measured(samples: Samples, options: Options) -> tuple[Samples, list[Problem]
     return samples, problems
 
 
-def _sizes(paths: Texts, *, root: Tree) -> tuple[Int64, list[_Unopened]]:
+def _sizes(task: tuple[Tree, Texts]) -> tuple[Int64, list[_Unopened]]:
     """The size of each file, -1 where it can't be opened; runs in a worker."""
+    root, paths = task
     sizes = np.full(len(paths), -1, np.int64)
     unopened = []
     with root.folder(".") as folder:

@@ -64,7 +64,7 @@ def segments(
     for number, (start, stop) in enumerate(pairwise(cuts)):
         last = stop == cuts[-1]
         least = 0 if last else min_segment
-        yield Segment(number, samples.slice(start, stop), sizes[number], least)
+        yield Segment(number, samples.slice(start, stop).alone(), sizes[number], least)
 
 
 def joined(sizes: Sequence[int], min_segment: int) -> list[range]:

@@ -214,6 +214,10 @@ class Samples:
         rows = chosen if self.order is None else self.order[chosen]
         return self._rows(rows, np.arange(len(rows), dtype=np.int64))
 
+    def alone(self) -> Samples:
+        """The same samples, whose root knows their files and no others: for a worker."""
+        return replace(self, root=self.root.only(self.paths))
+
     def _rows(self, rows: Int64, indices: Int64) -> Samples:
         labels, bounds = gather(self.labels, self.bounds, rows)
         return Samples(

@@ -46,8 +46,10 @@ _SUFFIXES = tuple(EXTENSIONS)
 
 @dataclass(frozen=True)
 class ScanTask:
-    """A few hundred ids of the image set of this rank; ``candidates`` for each one's image."""
+    """A few hundred ids of the image set of this rank; ``candidates`` for each one's image.
+    ``root`` knows their files at least."""
 
+    root: Tree
     image_set: int
     annotations: str
     images: str
@@ -80,7 +82,7 @@ class Scanning(Closing):
     def __init__(self, devkit: Devkit, options: Options) -> None:
         tasks = chain.from_iterable(_tasks(devkit, rank) for rank in range(len(devkit.image_sets)))
         count = sum(-(-len(image_set.ids) // CHUNK) for image_set in devkit.image_sets)
-        scan = partial(scan_chunk, root=devkit.root, options=options)
+        scan = partial(scan_chunk, options=options)
         self._devkit, self._options = devkit, options
         self._chunks = run(scan, tasks, count, jobs=options.jobs, backend=options.backend)
 
@@ -198,7 +200,22 @@ def _tasks(devkit: Devkit, rank: int) -> Iterator[ScanTask]:
             [known[id_]] if id_ in known else _candidates(devkit, image_set, id_, listings)
             for id_ in ids
         ]
-        yield ScanTask(rank, image_set.annotations, image_set.images, ids, candidates)
+        yield ScanTask(
+            _root_for(devkit.root, image_set, ids, candidates),
+            rank, image_set.annotations, image_set.images, ids, candidates,
+        )  # fmt: skip
+
+
+def _root_for(root: Tree, image_set: ImageSet, ids: Texts, candidates: list[list[str]]) -> Tree:
+    """What a task needs of the root; all of it where an annotation must say which its image is."""
+    if not all(candidates):
+        return root
+    return root.only(
+        chain(
+            (join(image_set.annotations, id_ + ".xml") for id_ in ids),
+            (join(image_set.images, name) for names in candidates for name in names),
+        )
+    )
 
 
 def _candidates(
@@ -285,9 +302,10 @@ def _is_image(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(_SUFFIXES)
 
 
-def scan_chunk(task: ScanTask, *, root: Tree, options: Options) -> ScanChunk:
+def scan_chunk(task: ScanTask, *, options: Options) -> ScanChunk:
     """Scan one task's annotations; runs in a worker."""
     judge = Judge(options, task.image_set)
+    root = task.root
     with root.folder(task.annotations) as annotations, root.folder(task.images) as images:
         files = [id_ + ".xml" for id_ in task.ids]
         bare = b"/" not in task.ids.blob and b"\0" not in task.ids.blob

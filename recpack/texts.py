@@ -70,6 +70,16 @@ class Texts(Sequence[str]):
         blob = b"".join(part._blob for part in parts)
         return cls()._set(blob, np.concatenate((np.zeros(1, np.int64), *bounds)))
 
+    @classmethod
+    def of(cls, blob: bytes, bounds: npt.NDArray[np.int64]) -> Texts:
+        """What ``blob`` and ``bounds`` were."""
+        return cls()._set(blob, bounds)
+
+    @property
+    def bounds(self) -> npt.NDArray[np.int64]:
+        """Where each begins in ``blob``, and the end of the last, int64 (n + 1,)."""
+        return self._bounds
+
     @property
     def blob(self) -> bytes:
         """All of them end to end."""

@@ -9,6 +9,7 @@ import pytest
 
 import recpack
 from recpack.plan import expected_lengths, plan_cuts, segments
+from recpack.trees.local import LocalTree
 from tests.devkits import box_xml, jpeg, make_voc, xml
 
 
@@ -298,7 +299,7 @@ def test_segments_cover_the_samples_in_order(tmp_path: Path, size: int) -> None:
     recpack.write_list(tmp_path, tmp_path / "a.lst", recpack.Options())
     from recpack.lst import parse_rows
 
-    table = parse_rows((tmp_path / "a.lst").read_text().splitlines(), str(tmp_path))
+    table = parse_rows((tmp_path / "a.lst").read_text().splitlines(), LocalTree(str(tmp_path)))
     lengths = expected_lengths(table)
     cuts = plan_cuts(lengths, size)
     found = list(segments(table, cuts, np.add.reduceat(lengths, cuts[:-1]).tolist()))

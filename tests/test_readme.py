@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def here(
         put(store.access, store.at(f"in/VOCdevkit/VOC{year}/ImageSets/Main/val.txt"), chosen)
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
     (tmp_path / "VOCdevkit").symlink_to(devkit)
+    for name, year in (("06-Nov-2007", "VOC2007"), ("11-May-2012", "VOC2012")):
+        with tarfile.open(tmp_path / f"VOCtrainval_{name}.tar", "w") as archive:
+            archive.add(devkit / year, f"VOCdevkit/{year}")
     make_photos(tmp_path / "photos")
     (tmp_path / "cat.jpg").write_bytes(jpeg())
     monkeypatch.chdir(tmp_path)

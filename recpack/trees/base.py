@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from recpack.files import Closing
 
@@ -77,6 +77,12 @@ class Tree(ABC):
     @abstractmethod
     def lines(self, path: str) -> Iterator[str]:
         """See ``files.text_lines``."""
+
+    def only(self, paths: Iterable[str]) -> Tree:
+        """The tree for a worker that needs no other files than these: smaller to send, where a
+        tree must know the place of every file."""
+        del paths
+        return self
 
     @abstractmethod
     def folder(self, path: str, *, judged: bool = False) -> Folder:
