@@ -58,7 +58,7 @@ bench: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
 
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/python $(PIP) --editable '.[test,lint,bench]'
+	.venv-test/bin/python $(PIP) --editable '.[test,lint,bench,dask,ray]'
 	touch $@
 
 .venv-mxnet/installed: pyproject.toml

@@ -19,7 +19,16 @@ from recpack.errors import DataError, SinkError
 from recpack.lst import CheckedLines, format_rows
 from recpack.manifest import Manifest, RecFile, describe
 from recpack.packer import Failure, PackedSegment, pack_segment
-from recpack.parallel import in_own_processes, renew, run, workers
+from recpack.parallel import (
+    DASK,
+    RAY,
+    backend_kind,
+    in_own_processes,
+    outlast_tasks,
+    renew,
+    run,
+    workers,
+)
 from recpack.plan import Segment, expected_lengths, joined, plan_cuts, segments
 from recpack.problems import Problem, quarantine_lines, summary
 from recpack.progress import Progress
@@ -159,16 +168,18 @@ class _Packing:
             lengths = self._likely(lengths)
         size = options.segment_bytes
         if not sink.min_segment:  # a run that resumes an upload must plan its parts alike
-            share = int(lengths.sum()) // (_SHARES * workers(options.jobs, len(samples)))
+            many = workers(options.jobs, len(samples), self._backend)
+            share = int(lengths.sum()) // (_SHARES * many)
             size = min(size, max(share, _WORTH_A_TASK))
         self._cuts = plan_cuts(lengths, size, sink.min_segment, sink.max_segments)
         self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
-        self._workers = workers(options.jobs, len(self._cuts) - 1)
+        self._workers = workers(options.jobs, len(self._cuts) - 1, self._backend)
         self._receipts: dict[int, str] = {}
         self._writer = sink.open(
             len(self._cuts) - 1,
             workers=self._workers,
-            lasting=options.backend != "multiprocessing",
+            lasting=outlast_tasks(self._backend),
+            ordered=backend_kind(self._backend) not in (DASK, RAY),
             plan=self._fingerprint,
         )
         if sink.inherited:
@@ -233,7 +244,9 @@ class _Packing:
             reencode_all=self._options.changes_images,
             writer=writer,
             checksum=self._sink.checksum,
-            alone=in_own_processes(self._backend, workers(self._options.jobs, count)),
+            alone=in_own_processes(
+                self._backend, workers(self._options.jobs, count, self._backend)
+            ),
         )
 
     def _drain(self, numbers: Collection[int]) -> None:

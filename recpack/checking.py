@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recpack.cluster import connected, prove_reach
 from recpack.config import Options
 from recpack.devkit import Devkit, open_devkit
 from recpack.distributions import Spread, histogram
@@ -86,6 +87,14 @@ def check_devkit(
     devkit: Devkit, options: Options, progress: Callable[[Progress], None] | None = None
 ) -> Check:
     """``check`` of a devkit already opened."""
+    with connected(options):
+        prove_reach(devkit.root, [], options)
+        return _checked(devkit, options, progress)
+
+
+def _checked(
+    devkit: Devkit, options: Options, progress: Callable[[Progress], None] | None
+) -> Check:
     scan = scan_devkit(devkit, options, progress)
     duplicates, found = _duplicates(scan, options)
     problems = scan.problems + found

@@ -178,6 +178,13 @@ def _parser(backend: str) -> argparse.ArgumentParser:
     cleanup.add_argument("prefix", metavar="PREFIX", help="s3://bucket/prefix")
     cleanup.add_argument("--all", action="store_true", help="also uploads that others began")
     cleanup.add_argument("--dry-run", action="store_true", help="list them, abort nothing")
+    download = command(
+        "download", commands.run_download, "fetch the archives of Pascal VOC, and prove them",
+        "recpack download voc2007 voc2012 archives",
+    )  # fmt: skip
+    download.add_argument("name", nargs="+", metavar="NAME", help="voc2007, voc2007-test, voc2012")
+    download.add_argument("folder", metavar="DIR", help="where to put them")
+    download.add_argument("--mirror", metavar="URL", help="a folder of the archives elsewhere")
     demo = command(
         "demo", commands.run_demo,
         "make a small devkit, convert it, also into an S3 server on loopback, read it back",
@@ -349,5 +356,11 @@ def _worker_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--backend",
         metavar="NAME",
-        help="of the workers: fork, or any of joblib (default: %(default)s)",
+        help="of the workers: fork, dask, ray, or any of joblib (default: %(default)s)",
+    )
+    group.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="with --backend dask: the cluster's"
+    )
+    group.add_argument(
+        "--address", metavar="HOST:PORT", help="with --backend ray: the cluster's (or auto)"
     )

@@ -287,6 +287,20 @@ def run_s3_cleanup(args: argparse.Namespace) -> object:
     return [asdict(upload) for upload in found]
 
 
+def run_download(args: argparse.Namespace) -> object:
+    from recpack.downloading import TERMS, download
+    from recpack.terminal import progress_bar
+
+    if not args.quiet:
+        print(TERMS, file=sys.stderr)
+    with progress_bar(args.quiet) as progress:
+        files = download(args.name, args.folder, mirror=args.mirror, progress=progress)
+    if not (args.quiet or args.json):
+        for file in files:
+            print(file)
+    return {"files": [str(file) for file in files]}
+
+
 def run_demo(args: argparse.Namespace) -> object:
     from recpack.conversion import convert
     from recpack.demo import CLASSES, make_devkit, through_s3

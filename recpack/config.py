@@ -72,10 +72,11 @@ class Options:
 
     ``year``, ``set`` take ``2007,2012`` or a sequence. ``classes`` takes ``voc``, ``auto``, a
     file, ``a,b,c``, a sequence of names or a mapping name → id; None is ``voc`` for a devkit, and
-    the ids themselves for a list. ``shuffle`` is a seed, or None
-    (or False) for the order of the devkit. ``jobs`` None means all cores. ``segment_size`` takes
-    bytes or ``16MiB``. For those of S3 see ``recpack.S3Sink``. Raises ConfigError listing
-    everything that is wrong.
+    the ids themselves for a list. ``shuffle`` is a seed, or None (or False) for the order of the
+    devkit. ``jobs`` None means all cores, of the cluster where ``backend`` is ``dask`` (at
+    ``scheduler``, or of this process's Client) or ``ray`` (at ``address``, or one of its own).
+    ``segment_size`` takes bytes or ``16MiB``. For those of S3 see ``recpack.S3Sink``. Raises
+    ConfigError listing everything that is wrong.
     """
 
     year: str | Sequence[str] | None = None
@@ -102,6 +103,8 @@ class Options:
     split: str | None = None
     jobs: int | None = None
     backend: str | None = None
+    scheduler: str | None = None
+    address: str | None = None
     segment_size: int | str = 16 << 20
     overwrite: bool = False
     dry_run: bool = False
@@ -145,6 +148,14 @@ class Options:
         demand(
             self.kms_key_id is None or self.sse != "AES256",
             "kms_key_id: sse AES256 has no key of yours; take aws:kms",
+        )
+        demand(
+            self.scheduler is None or self.backend == "dask",
+            "scheduler: only dask has one; say backend dask",
+        )
+        demand(
+            self.address is None or self.backend == "ray",
+            "address: only ray has one; say backend ray",
         )
         demand(1 <= self.uploads <= 256, f"uploads: {self.uploads}; 1 to 256 in flight")
         demand(self.resize >= 0, f"resize: {self.resize} pixels; 0 keeps the size")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from recpack.assembly import Result, Source, Watch, pack_samples, publish
+from recpack.cluster import connected, prove_reach
 from recpack.config import SPLIT_NAMES, Options, parse_fractions
 from recpack.devkit import open_devkit
 from recpack.duplicates import duplicate_groups
@@ -62,6 +63,8 @@ def convert(
     split: str | None = None,
     jobs: int | None = None,
     backend: str | None = None,
+    scheduler: str | None = None,
+    address: str | None = None,
     segment_size: int | str = 16 << 20,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -117,6 +120,8 @@ def convert(
         split=split,
         jobs=jobs,
         backend=backend,
+        scheduler=scheduler,
+        address=address,
         segment_size=segment_size,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -146,13 +151,16 @@ def convert_devkit(
         rec: RecFile = {"name": name, "bytes": size, "checksum": None}
         return _described(scan, options, rec)
     with ExitStack() as stack:
+        stack.enter_context(connected(options))
         sinks = _sinks(output, options)
         # forked workers read while we find out whether we can write; those of joblib complain when
         # they are stopped at their start
         early = options.backend == FORK
         for sink in () if early else sinks:
             stack.enter_context(sink)
-        scanning = stack.enter_context(Scanning(open_devkit(devkit, options), options))
+        opened = open_devkit(devkit, options)
+        prove_reach(opened.root, sinks, options)
+        scanning = stack.enter_context(Scanning(opened, options))
         for sink in sinks if early else ():
             stack.enter_context(sink)
         scan = _judged(scanning.finish(progress), options)
@@ -224,7 +232,8 @@ def pack(
     options = replace(options, im2rec_pixels=True)
     names = options.class_map.names if options.classes and options.class_map else ()
     own = isinstance(output, (str, os.PathLike)) and _same_file(path, Path(output))
-    with _sink(output, options, spare=(LIST,) if own else ()) as sink:
+    with connected(options), _sink(output, options, spare=(LIST,) if own else ()) as sink:
+        prove_reach(listed.root, [sink], options)
         samples, problems = measured(listed, options)
         problems += [
             Problem(code, "warning", listed.paths[row], "kept", value=value)
@@ -295,7 +304,10 @@ def _same_file(rows: Path, output: Path) -> bool:
 
 
 def _scanned(devkit: Root, options: Options, progress: Watch) -> ScanResult:
-    return _judged(scan_devkit(open_devkit(devkit, options), options, progress), options)
+    with connected(options):
+        opened = open_devkit(devkit, options)
+        prove_reach(opened.root, [], options)
+        return _judged(scan_devkit(opened, options, progress), options)
 
 
 def _judged(scan: ScanResult, options: Options) -> ScanResult:

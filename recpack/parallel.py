@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from recpack import forked
 from recpack.errors import ConfigError, RecpackError
 
-FORK = "fork"
+FORK, DASK, RAY = "fork", "dask", "ray"
 
 _INHERITED = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """What joblib's workers, which are used again by later runs, must have as it is now: credentials
@@ -23,6 +24,8 @@ above all."""
 
 _POLL = 1.0
 """Seconds between two looks of a worker whether its coordinator is still there."""
+
+_KINDS = ("loky", "threading", "multiprocessing", "sequential", DASK, RAY)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -37,6 +40,12 @@ def interrupts_for_us_alone() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _unpacked(call: bytes) -> Any:
+    """Runs in a worker elsewhere. What it unpickles comes from its own coordinator."""
+    function, task = pickle.loads(call)
+    return function(task)
 
 
 def _inherited() -> tuple[tuple[str, str], ...]:
@@ -67,16 +76,45 @@ def renew(backend: str | None) -> None:
         forked.kill()
 
 
-def workers(jobs: int | None, tasks: int) -> int:
-    """How many work at the same time on so many tasks; ``jobs`` None means all cores."""
+def backend_kind(backend: str | None) -> str:
+    """The name of a backend; of the one that ``joblib.parallel_config`` says when None."""
+    if backend is not None or "joblib" not in sys.modules:  # nothing was configured then
+        return backend or "loky"
+    kind = type(_active()[0]).__name__
+    return next((name for name in _KINDS if name in kind.lower()), kind)
+
+
+def _active() -> tuple[Any, int | None]:
+    """joblib's backend, and its number of jobs if somebody said one."""
+    from joblib.parallel import get_active_backend
+
+    backend, jobs = get_active_backend()
+    return backend, jobs
+
+
+def workers(jobs: int | None, tasks: int, backend: str | None = None) -> int:
+    """How many work at the same time on so many tasks; ``jobs`` None means all cores, of the whole
+    cluster where the workers are one."""
+    if jobs is None and backend_kind(backend) in (DASK, RAY):
+        jobs = _active()[0].effective_n_jobs(-1)
+    elif jobs is None and backend is None and "joblib" in sys.modules:
+        jobs = _active()[1]
     if jobs is None:
         jobs = forked.cores()
+    elif jobs < 0:
+        jobs = max(forked.cores() + 1 + jobs, 1)
     return max(min(jobs, tasks), 1)
 
 
 def in_own_processes(backend: str | None, workers: int) -> bool:
     """Whether ``run`` with so many workers keeps to processes that have nothing else to do."""
-    return backend == FORK or (workers > 1 and backend in (None, "loky", "multiprocessing"))
+    kind = backend_kind(backend)
+    return kind == FORK or (workers > 1 and kind in ("loky", "multiprocessing"))
+
+
+def outlast_tasks(backend: str | None) -> bool:
+    """Whether workers live on between tasks, all of them in reach until the end."""
+    return backend_kind(backend) in ("loky", FORK, "threading", "sequential")
 
 
 def run(
@@ -91,21 +129,23 @@ def run(
     they are needed. The first ones are under way when this returns.
 
     ``jobs`` None means all cores. One job, or one task, runs in this process: a pool of processes
-    costs more than it saves. ``backend`` is any joblib backend, ``loky`` (processes) when None, or
-    ``fork``: see ``recpack.forked``. Ctrl-C, or leaving the iteration early, stops the workers:
-    close it then and there, since later runs use the same workers.
+    costs more than it saves. ``backend`` is any joblib backend, when None the one that
+    ``joblib.parallel_config`` says, else ``loky`` (processes), or ``fork``: see
+    ``recpack.forked``. Ctrl-C, or leaving the iteration early, stops the workers: close it then
+    and there, since later runs use the same workers.
     """
     running: Generator[Any, None, None]
-    if count < 2 or jobs == 1:
+    count = workers(jobs, count, backend) if count > 1 else 1
+    if count == 1:
         return (function(task) for task in tasks)
     if backend == FORK:
         if sys.platform != "linux":
             raise ConfigError("backend: workers are forked on Linux only; take loky")
         with interrupts_for_us_alone():
-            pool = forked.pool(workers(jobs, count))
+            pool = forked.pool(count)
         running = forked.run(pool, function, tasks)
     else:
-        running = _through_joblib(function, tasks, workers(jobs, count), backend)
+        running = _through_joblib(function, tasks, count, backend)
     next(running)
     return running
 
@@ -117,19 +157,26 @@ def _through_joblib(
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    kind = backend_kind(backend)
+    elsewhere = kind in (DASK, RAY)
     settings: dict[str, object] = {
         "n_jobs": jobs,
-        "backend": backend,
+        "backend": None if elsewhere else backend,
         "batch_size": 1,
         "max_nbytes": None,  # a segment's description travels as it is, not through a file
     }
-    if backend in (None, "loky"):
+    if kind == "loky":
         # workers that began with other arguments are replaced
         settings |= {"initializer": _begin, "initargs": (os.getpid(), _inherited())}
         # loky says so from the thread that hands on results, which would die of it where warnings
         # are errors, and we would wait for ever
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-    calls = (joblib.delayed(function)(task) for task in tasks)
+    if elsewhere:
+        # a description goes with its task: left to itself, dask keeps larger ones at some worker,
+        # and they are lost when that one dies
+        calls = (joblib.delayed(_unpacked)(pickle.dumps((function, task))) for task in tasks)
+    else:
+        calls = (joblib.delayed(function)(task) for task in tasks)
     try:
         pool = joblib.Parallel(return_as="generator", **settings)
     except ValueError as error:

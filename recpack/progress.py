@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """``stage`` is ``scan`` or ``pack``; ``done`` of ``total`` images; ``bytes_done`` written."""
+    """``stage`` is ``scan`` or ``pack``, or the file of a download; ``done`` of ``total`` images,
+    or whatever ``unit`` says; ``bytes_done`` written."""
 
     stage: str
     done: int
     total: int
     bytes_done: int = 0
+    unit: str = "images"

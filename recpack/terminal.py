@@ -41,9 +41,10 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
             elapsed = bars.tasks[task].elapsed or 0.0
             rate = ""
             if elapsed > 0:
-                rate = f"{progress.done / elapsed:,.0f} images/s"
+                rates = [f"{progress.done / elapsed:,.0f} images/s"]
                 if progress.bytes_done:
-                    rate += f" {progress.bytes_done / elapsed / 1e6:,.0f} MB/s"
+                    rates.append(f"{progress.bytes_done / elapsed / 1e6:,.0f} MB/s")
+                rate = " ".join(rates if progress.unit == "images" else rates[1:])
             bars.update(task, completed=progress.done, total=progress.total, rate=rate)
 
         yield show

@@ -57,6 +57,45 @@ def test_segments_in_any_order_of_writing(tmp_path: Path) -> None:
     assert names(tmp_path) == ALL
 
 
+def test_segments_that_do_not_begin_in_order_are_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recpack.sinks.file._PATIENCE", 0.1)
+    parts = [bytes([65 + n]) * (1000 * n + 1) for n in range(6)]
+    order = [5, 1, 0, 3, 2, 4, 5, 2]  # two of them twice, as when a worker was taken for dead
+    receipts: dict[int, str] = {}
+    with FileSink(tmp_path / "a.rec") as sink:
+        writer = sink.open(len(parts), ordered=False)
+        for number in order:
+            receipts |= writer.write(number, filled(parts[number]), 0)
+        assert sorted(receipts) == [1, 3, 5]
+        assert len([name for name in names(tmp_path) if "partial-" in name]) == 3
+        segments = [WrittenSegment(number, len(part), 0) for number, part in enumerate(parts)]
+        done = Written(Checksum.CRC32, segments, receipts)
+        sink.publish(done, {".idx": ["i\n"], ".lst": ["l\n"]}, lambda _: "{}\n")
+    assert (tmp_path / "a.rec").read_bytes() == b"".join(parts)
+    assert names(tmp_path) == ALL
+    with FileSink(tmp_path / "b.rec") as sink:
+        sink.open(2, ordered=False).write(1, filled(b"xy"), 0)
+    assert names(tmp_path) == ALL
+
+
+def test_another_runs_file_is_not_written_to(tmp_path: Path) -> None:
+    with FileSink(tmp_path / "a.rec") as sink:
+        probe, writer = sink.probe(), sink.open(2)
+        probe_now = sink.probe()
+    for late in (probe, probe_now):
+        with pytest.raises(SinkError, match="does not see"):
+            late.demand()
+    with FileSink(tmp_path / "a.rec") as sink:
+        sink.probe().demand()
+        sink.open(2)
+        with pytest.raises(SinkError, match="not the file of the run"):
+            writer.write(0, filled(b"x"), 0)
+        with pytest.raises(SinkError, match="another file is there"):
+            probe.demand()
+
+
 def test_leaving_without_publishing_leaves_nothing(tmp_path: Path) -> None:
     with FileSink(tmp_path / "deep" / "a.rec") as sink:
         sink.open(1).write(0, filled(b"x"), 0)
@@ -126,7 +165,7 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     for name in ("a.rec", "a.idx", "a.lst", "a.json"):
         (tmp_path / f"{name}.recpack-partial").write_text("left")
-    (tmp_path / "a.rec.recpack-offsets").write_text("left")
+    (tmp_path / "a.rec.recpack-lengths").write_text("left")
     (tmp_path / "b.rec.recpack-partial").write_text("another output's")
     with FileSink(tmp_path / "a.rec") as sink:
         sink.open(1).write(0, filled(b"new"), 0)

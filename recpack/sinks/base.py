@@ -90,6 +90,14 @@ class SegmentWriter(ABC):
         """Say that this segment will never come, so that nobody waits for it."""
 
 
+class Probe(ABC):
+    """Something of a sink that a worker elsewhere must see too; picklable."""
+
+    @abstractmethod
+    def demand(self) -> None:
+        """Raises SinkError where this process does not see it."""
+
+
 class Sink(Closing):
     """One ``.rec`` and its companions, published together or not at all.
 
@@ -120,11 +128,17 @@ class Sink(Closing):
         *,
         workers: int = 1,
         lasting: bool = True,
+        ordered: bool = True,
         plan: Callable[[], Mapping[str, str]] = dict,
     ) -> SegmentWriter:
         """Get ready for so many segments from so many workers. Opening again forgets what was
         written so far. ``lasting``: workers live on between the calls that are made of them.
+        ``ordered``: segments begin in their order, none before those in front of it.
         ``plan`` tells all that shapes the bytes, as digests by topic."""
+
+    def probe(self) -> Probe | None:
+        """What shows that a worker reaches the destination; None when any does."""
+        return None
 
     @abstractmethod
     def publish(

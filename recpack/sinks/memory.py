@@ -28,9 +28,10 @@ class MemorySink(Sink, SegmentWriter):
         *,
         workers: int = 1,
         lasting: bool = True,
+        ordered: bool = True,
         plan: Callable[[], Mapping[str, str]] = dict,
     ) -> MemorySink:
-        del segments, workers, lasting, plan
+        del segments, workers, lasting, ordered, plan
         self._segments.clear()
         return self
 

@@ -121,9 +121,10 @@ class S3Sink(Sink):
         *,
         workers: int = 1,
         lasting: bool = True,
+        ordered: bool = True,
         plan: Callable[[], Mapping[str, str]] = dict,
     ) -> SegmentWriter:
-        del segments
+        del segments, ordered
         whole_plan = {"upload options": json.dumps(self._creation), **plan()}
         try:
             again, self._opened = self._opened, True
