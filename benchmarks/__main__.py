@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import encoding, growth, packing, s3, scan, tar
+from benchmarks import cluster, encoding, growth, packing, s3, scan, tar
 from benchmarks.environments import PEERS
 from benchmarks.measure import measure
 from benchmarks.report import Section, compare, markdown, plot, to_json
@@ -32,6 +32,7 @@ SUITES = {
     "encoding": encoding.tables,
     "growth": growth.tables,
     "s3": s3.tables,
+    "cluster": cluster.tables,
 }
 SIZES: dict[bool, dict[str, Any]] = {
     True: {"images": 16_551, "encoded": 4_000, "large": 300,

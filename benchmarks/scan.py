@@ -8,7 +8,7 @@ from benchmarks.data import make_annotations
 from benchmarks.measure import Claim, Table, timed
 from benchmarks.setting import Setting
 from recpack.config import Options
-from recpack.image import ImageHeader
+from recpack.headers import ImageHeader
 from recpack.judge import Judge
 from recpack.scan import CHUNK
 from recpack.voc import parse_annotation

@@ -169,6 +169,35 @@ def _parser(backend: str) -> argparse.ArgumentParser:
         "--deep", action="store_true",
         help="read all of it, also on S3, where the stored checksum is compared by default",
     )  # fmt: skip
+    verify.add_argument(
+        "--reader", metavar="NAME",
+        help="what sagemaker, mxnet, gluoncv or dali demands of each record",
+    )  # fmt: skip
+    verify.add_argument(
+        "--against", nargs=2, metavar=("LIST", "ROOT"),
+        help="compare each record with its row and its file",
+    )  # fmt: skip
+    index = command(
+        "index", commands.run_index, "make a lost .idx again", "recpack index train.rec"
+    )
+    index.add_argument("rec", metavar="REC", help=".rec file, path or s3://…")
+    unpack = command(
+        "unpack", commands.run_unpack, "back to images, annotations and a list",
+        "recpack unpack train.rec unpacked",
+    )  # fmt: skip
+    unpack.add_argument("rec", metavar="REC", help=".rec file, path or s3://…")
+    unpack.add_argument("folder", metavar="DIR", help="an empty folder, or none yet")
+    preview = command(
+        "preview", commands.run_preview, "draw records with their boxes on one sheet",
+        "recpack preview train.rec sheet.png --count 25",
+    )  # fmt: skip
+    preview.add_argument("rec", metavar="REC", help=".rec file, path or s3://…")
+    preview.add_argument("output", metavar="OUT.png", help="picture to write (.png, .jpg)")
+    preview.add_argument("--records", metavar="N,…", help="these positions (default: by chance)")
+    preview.add_argument("--count", type=int, default=16, metavar="N", help="default: %(default)s")
+    preview.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice")
+    for sub in (index, unpack):
+        sub.add_argument("--overwrite", action="store_true", help="replace what is there")
     cleanup = command(
         "s3-cleanup", commands.run_s3_cleanup,
         "abort the uploads that killed runs left open below an S3 prefix (and those of runs that "
@@ -214,7 +243,7 @@ def _parser(backend: str) -> argparse.ArgumentParser:
     rows.add_argument("--center-crop", action="store_true", help="as convert --center-crop")
     for sub in (convert, pack):
         _upload_options(sub)
-    for sub in (rows, check, inspect, verify, cleanup):
+    for sub in (rows, check, inspect, verify, index, unpack, preview, cleanup):
         _access_options(sub)
     for sub in (convert, rows, pack):
         _run_options(sub)

@@ -248,7 +248,11 @@ def run_verify(args: argparse.Namespace) -> object:
     from recpack.verification import verify
 
     with progress_bar(args.quiet or args.json) as progress:
-        found = verify(args.rec, deep=args.deep, progress=progress, **_access(args))
+        found = verify(
+            args.rec, deep=args.deep, reader=args.reader,
+            against=tuple(args.against) if args.against else None,
+            progress=progress, **_access(args),
+        )  # fmt: skip
     if not (args.quiet or args.json):
         how = {
             "read": "every byte was read",
@@ -262,6 +266,56 @@ def run_verify(args: argparse.Namespace) -> object:
             rows.append(("checksum", found.checksum))
         print_table(rows)
     return found.as_dict()
+
+
+def run_index(args: argparse.Namespace) -> object:
+    from recpack.indexing import rebuild_index
+    from recpack.terminal import progress_bar
+
+    with progress_bar(args.quiet or args.json) as progress:
+        place, keys = rebuild_index(
+            args.rec, overwrite=args.overwrite, progress=progress, **_access(args)
+        )
+    if not args.json and (keys != range(len(keys))).any():
+        print(
+            "warning: the records' ids are not 0, 1, 2, …; MXNet's RecordFileDataset looks for "
+            "those, so pack the list anew for it",
+            file=sys.stderr,
+        )
+    if not (args.quiet or args.json):
+        print(f"{place}: {len(keys):,} records")
+    return {"index": place, "records": len(keys)}
+
+
+def run_unpack(args: argparse.Namespace) -> object:
+    from recpack.terminal import print_table, progress_bar
+    from recpack.unpacking import unpack
+
+    with progress_bar(args.quiet or args.json) as progress:
+        found = unpack(
+            args.rec, args.folder, overwrite=args.overwrite, progress=progress, **_access(args)
+        )
+    if not (args.quiet or args.json):
+        print_table([
+            ("unpacked", found.folder), ("images", f"{found.images:,}"),
+            ("annotations", f"{found.annotations:,}"),
+        ])  # fmt: skip
+    return asdict(found)
+
+
+def run_preview(args: argparse.Namespace) -> object:
+    from recpack.preview import preview
+
+    try:
+        records = None if args.records is None else [int(one) for one in args.records.split(",")]
+    except ValueError:
+        raise ConfigError(f"records: {args.records!r}; write positions, like 0,7,12") from None
+    shown = preview(
+        args.rec, args.output, records=records, count=args.count, seed=args.seed, **_access(args)
+    )
+    if not (args.quiet or args.json):
+        print(f"{args.output}: records {', '.join(map(str, shown))}")
+    return {"output": args.output, "records": shown}
 
 
 def run_s3_cleanup(args: argparse.Namespace) -> object:

@@ -21,6 +21,10 @@ class _Lost(NamedTuple):
 class CarefulDaskBackend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no types
     """Raises what became of a lost task; cancels what is left when a run is given up."""
 
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        # of one job joblib thinks that this process does it
+        return max(int(super().effective_n_jobs(n_jobs)), 2)
+
     def submit(self, func: Any, callback: Callable[[Any], None] | None = None) -> Future[Any]:
         future: Future[Any] = super().submit(func, callback)
 

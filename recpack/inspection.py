@@ -10,7 +10,7 @@ import numpy as np
 
 from recpack.distributions import Spread
 from recpack.errors import ImageError
-from recpack.image import ImageHeader, read_header
+from recpack.headers import ImageHeader, read_header
 from recpack.labels import detection_widths
 from recpack.manifest import Manifest, manifest_beside
 from recpack.places import Place, base_name

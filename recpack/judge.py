@@ -11,7 +11,8 @@ import numpy.typing as npt
 from recpack.annotation import Annotation
 from recpack.boxes import crop_square, normalise
 from recpack.config import Options
-from recpack.image import EXTENSIONS, ImageHeader, decodes_gif
+from recpack.headers import EXTENSIONS, ImageHeader
+from recpack.image import decodes_gif
 from recpack.labels import assemble_labels
 from recpack.problems import Action, Problem, Severity
 from recpack.sample import Float32, Int64, Treatment

@@ -128,15 +128,15 @@ def run(
     """Results in the order of the ``count`` tasks, which begin in their order too and are made as
     they are needed. The first ones are under way when this returns.
 
-    ``jobs`` None means all cores. One job, or one task, runs in this process: a pool of processes
-    costs more than it saves. ``backend`` is any joblib backend, when None the one that
-    ``joblib.parallel_config`` says, else ``loky`` (processes), or ``fork``: see
+    ``jobs`` None means all cores. One job, or one task, runs in this process, unless a cluster is
+    to do it: a pool of processes costs more than it saves. ``backend`` is any joblib backend, when
+    None the one that ``joblib.parallel_config`` says, else ``loky`` (processes), or ``fork``: see
     ``recpack.forked``. Ctrl-C, or leaving the iteration early, stops the workers: close it then
     and there, since later runs use the same workers.
     """
     running: Generator[Any, None, None]
     count = workers(jobs, count, backend) if count > 1 else 1
-    if count == 1:
+    if count == 1 and backend_kind(backend) not in (DASK, RAY):
         return (function(task) for task in tasks)
     if backend == FORK:
         if sys.platform != "linux":
@@ -160,7 +160,8 @@ def _through_joblib(
     kind = backend_kind(backend)
     elsewhere = kind in (DASK, RAY)
     settings: dict[str, object] = {
-        "n_jobs": jobs,
+        # of one job joblib thinks that this process does it
+        "n_jobs": max(jobs, 2) if elsewhere else jobs,
         "backend": None if elsewhere else backend,
         "batch_size": 1,
         "max_nbytes": None,  # a segment's description travels as it is, not through a file

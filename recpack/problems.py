@@ -78,6 +78,21 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     ),
     "path-unlistable": ("a .lst line can't hold this path", "rename it: no tab, no line break"),
     "path-white-space": ("MXNet's path_imglist splits this path", "rename it if you use that"),
+    "record-label": (
+        "the label is none of a detection record",
+        "pack with recpack convert, or from a list of the detection template",
+    ),
+    "record-label-width": (
+        "the label is longer than the manifest says",
+        "the manifest is another file's: pack anew",
+    ),
+    "record-no-box": ("the record has no box of any size", "leave such images out"),
+    "record-class": ("the class id is none of the manifest's", "pack anew with all classes named"),
+    "record-image": ("the image is no 3-channel JPEG or PNG of 8 bits", "pack with --reencode"),
+    "record-magic": ("the record's header holds the magic word", "number the records from 0"),
+    "record-differs": ("the record is not what its row and file are", "pack it anew"),
+    "record-surplus": ("the list has no row for this record", "compare with the list it came from"),
+    "record-missing": ("the file has no record for this row", "pack it anew"),
     "id-repeated": ("the image set names the id twice", "remove one of the lines"),
 }
 
@@ -124,12 +139,15 @@ def counted(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
 SHOWN = 20
 
 
-def summary(problems: Sequence[Problem], classes: Sequence[str] = ()) -> str:
+def summary(
+    problems: Sequence[Problem], classes: Sequence[str] = (), *, all_by: str = "--report FILE"
+) -> str:
     """A few lines for a terminal: the first problems, how many there are of each code, and for
-    unknown classes their counts and the nearest of the known ``classes``."""
+    unknown classes their counts and the nearest of the known ``classes``. ``all_by`` is the option
+    that lists all."""
     lines = [str(problem) for problem in problems[:SHOWN]]
     if len(problems) > SHOWN:
-        lines.append(f"… and {len(problems) - SHOWN:,} more; --report FILE lists all")
+        lines.append(f"… and {len(problems) - SHOWN:,} more; {all_by} lists all")
     counts = Counter(problem.code for problem in problems)
     lines.append(", ".join(f"{count:,} {code}" for code, count in counts.most_common()))
     for name, count, near in unknown_classes(problems, classes):

@@ -19,7 +19,7 @@ from recpack.config import Options
 from recpack.devkit import Devkit, ImageSet
 from recpack.errors import AnnotationError, ImageError
 from recpack.files import Closing, UnsafePathError
-from recpack.image import EXTENSIONS, ImageHeader, check_whole, read_header
+from recpack.headers import EXTENSIONS, ImageHeader, check_whole, read_header
 from recpack.judge import Judge, ScanChunk
 from recpack.labels import class_places
 from recpack.lst import unsafe_path

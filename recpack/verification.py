@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
 from recpack.checksums import Checksum, parse_checksum
-from recpack.errors import DataError, RecordError
+from recpack.demands import READERS, Against, judge_for
+from recpack.errors import ConfigError, DataError, ListError, RecordError
+from recpack.files import text_lines
+from recpack.lst import parse_rows
 from recpack.manifest import Manifest, manifest_beside
 from recpack.places import Place, base_name
+from recpack.problems import Problem, summary
 from recpack.progress import Progress
 from recpack.reader import RecordFile, RecordReader, open_file
-from recpack.recordio import decode_payload, join_parts, locate_record
+from recpack.recordio import Record, decode_payload, join_parts, locate_record
 from recpack.s3.access import Access
 from recpack.s3.location import is_s3, parse_location
-from recpack.sample import Int64
+from recpack.sample import Int64, Samples
+from recpack.trees.opening import open_tree
 
 _BLOCK = 4 << 20
 
@@ -41,6 +47,8 @@ def verify(
     path: Place,
     *,
     deep: bool = False,
+    reader: str | None = None,
+    against: tuple[Place, Place] | None = None,
     endpoint_url: str | None = None,
     requester_pays: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -49,13 +57,44 @@ def verify(
     record's frame, its id and its entry in the index.
 
     A local file is always read. An object on S3 is compared by the checksum that the store keeps
-    of it, without a download, unless ``deep``. Raises DataError that lists what differs.
+    of it, without a download, unless ``deep``. ``reader`` (``sagemaker``, ``mxnet``, ``gluoncv``,
+    ``dali``): every record must be what that reader demands. ``against``, a list and its image
+    root: every record must be its row's label and its file's bytes. Both read everything. Raises
+    DataError that lists what differs; its ``problems`` name record numbers and byte offsets.
     """
+    if reader not in (None, *READERS):
+        raise ConfigError(f"reader: {reader!r} is none of {', '.join(READERS)}")
     access = Access(endpoint_url, requester_pays)
     manifest = manifest_beside(path, access)
-    if is_s3(path) and not deep:
+    compared = None if against is None else Against(_listed(*against, access))
+    judges = [] if reader is None else [judge_for(reader, manifest)]
+    if compared is not None:
+        judges.append(compared.judge)
+    if is_s3(path) and not deep and not judges:
         return _verify_stored(path, manifest, access)
-    return _verify_read(path, manifest, access, progress)
+    problems: list[Problem] = []
+
+    def look(record: Record, number: int) -> None:
+        for judge in judges:
+            problems.extend(judge(record, number))
+
+    found = _verify_read(path, manifest, access, progress, look)
+    if compared is not None:
+        problems.extend(compared.finish())
+    if problems:
+        raise DataError(
+            f"{path}: {len(problems):,} problems\n{summary(problems, all_by='--json')}", problems
+        )
+    return found
+
+
+def _listed(rows: Place, root: Place, access: Access) -> Samples:
+    try:
+        return parse_rows(text_lines(Path(rows)), open_tree(root, access))
+    except ListError as error:
+        raise ListError(f"{rows}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise ListError(f"{rows}: can't be read: {error}") from error
 
 
 def _verify_stored(path: Place, manifest: Manifest | None, access: Access) -> Verification:
@@ -95,6 +134,7 @@ def _verify_read(
     manifest: Manifest | None,
     access: Access,
     progress: Callable[[Progress], None] | None,
+    look: Callable[[Record, int], None],
 ) -> Verification:
     checksum, expected = Checksum.CRC32, None
     if manifest is not None and manifest.rec["checksum"]:
@@ -116,6 +156,7 @@ def _verify_read(
                     raise RecordError(
                         f"record {len(offsets)} at byte {offset} has id {record.id}", offset
                     )
+                look(record, len(offsets))
             except RecordError as error:
                 raise RecordError(f"{path}: {error}", error.offset) from None
             offsets.append(offset)

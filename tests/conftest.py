@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from recpack import forked
 from recpack.s3.access import Access
 from recpack.s3.location import Location
 from recpack.s3.loopback import loopback_server
@@ -95,6 +96,14 @@ def oracle() -> Iterator[Oracle]:
 def devkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean devkit of two years; read only."""
     return make_voc(tmp_path_factory.mktemp("clean") / "VOCdevkit", {"2007": 70, "2012": 50})
+
+
+@pytest.fixture(autouse=True)
+def no_forked_workers_left() -> Iterator[None]:
+    """They are copies of this process, and hold open what it has: a server that is told of the end
+    by its closed input would never hear of it."""
+    yield
+    forked.kill()
 
 
 @pytest.fixture

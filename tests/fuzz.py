@@ -15,7 +15,7 @@ import atheris
 
 with atheris.instrument_imports(include=["recpack"]):
     from recpack.errors import AnnotationError, ImageError, ListError, RecordError
-    from recpack.image import check_whole, read_header
+    from recpack.headers import check_whole, read_header
     from recpack.lst import format_rows, parse_rows
     from recpack.recordio import decode_payload, join_parts, locate_record
     from recpack.voc import parse_annotation

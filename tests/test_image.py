@@ -18,18 +18,8 @@ from PIL import Image
 
 from recpack.config import Encoding
 from recpack.errors import ConfigError, ImageError
-from recpack.image import (
-    MAX_PIXELS,
-    ImageHeader,
-    check_whole,
-    cropped,
-    decode,
-    encode,
-    read_header,
-    reencode,
-    resized,
-    shrink,
-)
+from recpack.headers import MAX_PIXELS, ImageHeader, check_whole, read_header
+from recpack.image import cropped, decode, encode, reencode, resized, shrink
 from recpack.sample import Treatment
 from tests.devkits import jpeg, with_comment
 from tests.test_wild import encoded, exif, pillow, pixels, upside_down

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,12 +40,6 @@ def report(number: int) -> None:
 def known(number: int) -> str | None:
     del number
     return os.environ.get("AWS_SECRET_ACCESS_KEY")
-
-
-@pytest.fixture(autouse=True)
-def no_workers_left() -> Iterator[None]:
-    yield
-    forked.kill()
 
 
 @pytest.mark.parametrize("backend", ["fork", "loky", "threading", "multiprocessing", None])

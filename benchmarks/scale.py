@@ -1,0 +1,106 @@
+"""``python -m benchmarks.scale IMAGES``: what a run does beside images, for so many of them.
+
+The scan's result is synthetic: paths, labels of 1 to 5 objects, sizes around 50 KB. Then all that
+the coordinator does with it: shuffle, plan, describe every segment to a worker, write list, index
+and manifest (to nowhere). Prints the seconds of each step and the peak of memory, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from recpack.lst import CheckedLines, format_rows
+from recpack.manifest import describe
+from recpack.plan import expected_lengths, plan_cuts, segments
+from recpack.recordio import format_index
+from recpack.sample import VOC_CLASSES, Samples
+from recpack.texts import Texts
+from recpack.trees.local import LocalTree
+
+OBJECT = 5
+MAX_OBJECTS = 5
+SEGMENT = 16 << 20
+MAX_PARTS = 10_000
+MIN_PART = 5 << 20
+
+
+def scanned(images: int) -> Samples:
+    """What a scan of so many images gives."""
+    random = np.random.RandomState(0)
+    counts = random.randint(1, MAX_OBJECTS + 1, images)
+    bounds = np.concatenate(([0], np.cumsum(2 + OBJECT * counts, dtype=np.int64)))
+    labels = random.random_sample(int(bounds[-1])).astype(np.float32)
+    labels[bounds[:-1]], labels[bounds[:-1] + 1] = 2, OBJECT
+    body = np.ones(len(labels), np.bool_)
+    body[bounds[:-1]] = body[bounds[:-1] + 1] = False
+    labels[np.flatnonzero(body)[::OBJECT]] = random.randint(0, 20, int(counts.sum()))
+    return Samples(
+        LocalTree("/data"),
+        np.arange(images, dtype=np.int64),
+        Texts(f"VOC2012/JPEGImages/2012_{number:08d}.jpg" for number in range(images)),
+        labels,
+        bounds,
+        random.randint(20_000, 80_000, images).astype(np.int64),
+        np.zeros(images, np.uint8),
+    )
+
+
+def main() -> None:
+    images = int(sys.argv[1])
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        seconds[name] = round(time.perf_counter() - start, 3)
+
+    before = peak()
+    with timed("synthetic scan"):
+        samples = scanned(images)
+    with timed("shuffle"):
+        samples = samples.shuffled(np.random.RandomState(0).permutation(images))
+    with timed("plan"):
+        lengths = expected_lengths(samples)
+        cuts = plan_cuts(lengths, SEGMENT, MIN_PART, MAX_PARTS)
+        sizes = np.add.reduceat(lengths, cuts[:-1]).tolist()
+    with timed("describe segments"):
+        described = sum(len(pickle.dumps(segment)) for segment in segments(samples, cuts, sizes))
+    with timed("list"):
+        rows = CheckedLines(format_rows(samples))
+        for _ in rows:
+            pass
+    with timed("index"):
+        offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+        for _ in format_index(samples.indices, offsets):
+            pass
+    with timed("manifest"):
+        rec = {"name": "x.rec", "bytes": int(lengths.sum()), "checksum": None}
+        describe(samples, VOC_CLASSES, [], None, rec, rows.crc32).to_json()  # type: ignore[arg-type]
+    print(
+        json.dumps({
+            "images": images,
+            "segments": len(cuts) - 1,
+            "descriptions": described,
+            "seconds": seconds,
+            "bytes an image": round((peak() - before) / images),
+            "peak": peak(),
+        })
+    )  # fmt: skip
+
+
+def peak() -> int:
+    """The most memory that this process had so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+if __name__ == "__main__":
+    main()

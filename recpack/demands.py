@@ -1,0 +1,128 @@
+"""What the readers of a ``.rec`` demand of each record, and whether it is what a list says.
+
+Sources: MXNet 1.9.1 ``iter_image_det_recordio.cc`` and ``image/detection.py``, GluonCV
+``data/recordio/detection.py``, DALI ``recordio_loader.h``, and the SageMaker developer guide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from recpack.errors import ImageError
+from recpack.files import UnsafePathError
+from recpack.headers import ImageHeader, read_header
+from recpack.labels import detection_widths
+from recpack.manifest import Manifest
+from recpack.problems import Problem
+from recpack.recordio import MAGIC_BYTES, RECORD_HEADER, Record
+from recpack.sample import Samples
+from recpack.trees.base import Folder, OpenFile
+
+READERS = ("sagemaker", "mxnet", "gluoncv", "dali")
+
+_LEAST = 7
+"""Floats of a label with one object."""
+
+Judge = Callable[[Record, int], Iterator[Problem]]
+"""The problems of a record, by its number."""
+
+
+def judge_for(reader: str, manifest: Manifest | None) -> Judge:
+    """What a reader of this name demands of every record."""
+
+    def judge(record: Record, number: int) -> Iterator[Problem]:
+        def problem(code: str, value: str, field: str = "") -> Problem:
+            where = f"record {number} at byte {record.offset}"
+            return Problem(code, "error", where, "error", field=field, value=value)
+
+        if reader == "dali":
+            header = RECORD_HEADER.pack(record.flag, 0.0, record.id, record.id2)
+            if MAGIC_BYTES in header:
+                yield problem("record-magic", f"id {record.id}, id2 {record.id2}")
+            return
+        widths = detection_widths(record.label)
+        if widths is None or len(record.label) < _LEAST:
+            yield problem("record-label", f"{len(record.label)} floats")
+            return
+        if manifest is not None and len(record.label) > manifest.label_width:
+            yield problem("record-label-width", str(len(record.label)), "label width")
+        boxes = record.boxes[record.boxes[:, 0] >= 0]
+        if reader in ("sagemaker", "mxnet"):
+            edges = boxes[:, 1:5]
+            whole = (edges[:, 2] > edges[:, 0]) & (edges[:, 3] > edges[:, 1])
+            if reader == "mxnet" and not whole.any():
+                yield problem("record-no-box", f"{len(boxes)} boxes")
+            if not np.isfinite(edges).all() or (np.abs(edges) > 2).any():
+                yield problem("box-pixels", " ".join(f"{edge:g}" for edge in edges[0]))
+        if reader == "sagemaker":
+            ids = boxes[:, 0]
+            known = len(manifest.classes) if manifest is not None else np.inf
+            if (ids != np.floor(ids)).any() or (ids >= known).any():
+                yield problem("record-class", f"{ids.max():g}", "class id")
+            image = _header(record)
+            if image is None or not image.passes:
+                kind = f"{image.channels}-channel {image.kind}" if image else "unknown"
+                yield problem("record-image", kind)
+
+    return judge
+
+
+def _header(record: Record) -> ImageHeader | None:
+    data = record.image_bytes
+    try:
+        return read_header(lambda offset, length: data[offset : offset + length], len(data))
+    except ImageError:
+        return None
+
+
+def _encoded_anew(record: Record, file: OpenFile) -> bool:
+    """Whether the file is of a kind that convert changes, and the record's image of its size."""
+    found = _header(record)
+    try:
+        source = read_header(file.read, file.size)
+    except ImageError:
+        return False
+    sizes = (source.width, source.height), source.upright
+    return not source.passes and found is not None and (found.width, found.height) in sizes
+
+
+class Against:
+    """A ``.rec`` beside the rows and files that it was made of. Images that no reader takes as they
+    are were encoded anew; of those the size is compared."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._rows = iter(samples)
+        self._folder: Folder = samples.root.folder(".")
+
+    def judge(self, record: Record, number: int) -> Iterator[Problem]:
+        """Where a record is not its row's label and its file's bytes."""
+        where = f"record {number} at byte {record.offset}"
+        sample = next(self._rows, None)
+        if sample is None:
+            yield Problem("record-surplus", "error", where, "error")
+            return
+        if record.label.tobytes() != sample.label.tobytes():
+            yield Problem("record-differs", "error", where, "error", 0, "label", sample.path)
+        try:
+            with self._folder.open(sample.path) as file:
+                same = file.read(0, file.size) == record.image_bytes or _encoded_anew(record, file)
+        except UnsafePathError as error:
+            reason = error.strerror or ""
+            yield Problem("path-unsafe", "error", sample.path, "error", value=reason)
+        except FileNotFoundError:
+            yield Problem("image-missing", "error", sample.path, "error")
+        except OSError as error:
+            reason = error.strerror or ""
+            yield Problem("image-unreadable", "error", sample.path, "error", value=reason)
+        else:
+            if not same:
+                yield Problem("record-differs", "error", where, "error", 0, "image", sample.path)
+
+    def finish(self) -> Iterator[Problem]:
+        """The rows that no record was left for; the first few say enough."""
+        for sample in islice(self._rows, 20):
+            yield Problem("record-missing", "error", sample.path, "error")
+        self._folder.close()
