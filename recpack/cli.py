@@ -181,6 +181,12 @@ def _parser(backend: str) -> argparse.ArgumentParser:
         "index", commands.run_index, "make a lost .idx again", "recpack index train.rec"
     )
     index.add_argument("rec", metavar="REC", help=".rec file, path or s3://…")
+    merge = command(
+        "merge", commands.run_merge, "several .rec files into one, images untouched",
+        "recpack merge all.rec voc2007.rec voc2012.rec",
+    )  # fmt: skip
+    merge.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
+    merge.add_argument("rec", nargs="+", metavar="REC", help=".rec files, paths or s3://…")
     unpack = command(
         "unpack", commands.run_unpack, "back to images, annotations and a list",
         "recpack unpack train.rec unpacked",
@@ -196,7 +202,7 @@ def _parser(backend: str) -> argparse.ArgumentParser:
     preview.add_argument("--records", metavar="N,…", help="these positions (default: by chance)")
     preview.add_argument("--count", type=int, default=16, metavar="N", help="default: %(default)s")
     preview.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice")
-    for sub in (index, unpack):
+    for sub in (index, merge, unpack):
         sub.add_argument("--overwrite", action="store_true", help="replace what is there")
     cleanup = command(
         "s3-cleanup", commands.run_s3_cleanup,
@@ -243,7 +249,7 @@ def _parser(backend: str) -> argparse.ArgumentParser:
     rows.add_argument("--center-crop", action="store_true", help="as convert --center-crop")
     for sub in (convert, pack):
         _upload_options(sub)
-    for sub in (rows, check, inspect, verify, index, unpack, preview, cleanup):
+    for sub in (rows, check, inspect, verify, index, merge, unpack, preview, cleanup):
         _access_options(sub)
     for sub in (convert, rows, pack):
         _run_options(sub)

@@ -287,6 +287,19 @@ def run_index(args: argparse.Namespace) -> object:
     return {"index": place, "records": len(keys)}
 
 
+def run_merge(args: argparse.Namespace) -> object:
+    from recpack.merging import merge
+    from recpack.terminal import print_table, progress_bar
+
+    with progress_bar(args.quiet or args.json) as progress:
+        manifest = merge(
+            args.output, args.rec, overwrite=args.overwrite, progress=progress, **_access(args)
+        )
+    if not (args.quiet or args.json):
+        print_table([("wrote", args.output), *_manifest_rows(manifest)])
+    return {"output": args.output, "manifest": json.loads(manifest.to_json())}
+
+
 def run_unpack(args: argparse.Namespace) -> object:
     from recpack.terminal import print_table, progress_bar
     from recpack.unpacking import unpack

@@ -38,7 +38,7 @@ LEVELS = [
     {"sinks.s3"},
     {"judge", "duplicates", "split"},
     {"packer", "scan", "measuring", "writer", "inspection", "indexing", "demands"},
-    {"verification", "unpacking", "preview"},
+    {"verification", "unpacking", "preview", "merging"},
     {"assembly"},
     {"conversion", "checking"},
     {"terminal", "page", "demo", "downloading"},

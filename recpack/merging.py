@@ -1,0 +1,100 @@
+"""Several ``.rec`` files → one, without touching an image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+
+from recpack.errors import ConfigError, DataError
+from recpack.labels import detection_widths
+from recpack.manifest import Manifest, manifest_beside
+from recpack.places import Place
+from recpack.progress import Progress
+from recpack.reader import RecordReader
+from recpack.s3.access import Access
+from recpack.s3.location import is_s3
+from recpack.sample import Float32
+from recpack.sinks.base import Sink
+from recpack.sinks.file import FileSink
+from recpack.writer import RecordWriter
+
+
+def merge(
+    output: Place,
+    inputs: Sequence[Place],
+    *,
+    overwrite: bool = False,
+    endpoint_url: str | None = None,
+    requester_pays: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Manifest:
+    """Write the records of all ``inputs``, in this order, into one ``.rec`` with its ``.idx`` and
+    manifest; each may be a path or ``s3://…``.
+
+    Ids are numbered anew from 0. Classes are those of the first manifest, then what the others
+    have besides; where a class has another id than before, the labels follow. Images stay as they
+    are. Raises DataError when some inputs have a manifest and others none, because the class ids
+    of those mean nothing to the others.
+    """
+    if len(inputs) < 2:
+        raise ConfigError(f"merge: {len(inputs)} input; two or more make one")
+    places = [os.path.realpath(place) for place in (output, *inputs) if not is_s3(place)]
+    if places.count(os.path.realpath(output)) > 1 or output in inputs:
+        raise ConfigError(f"merge: {output} is an input too; choose another name")
+    access = Access(endpoint_url, requester_pays)
+    manifests = [manifest_beside(place, access) for place in inputs]
+    known = [manifest for manifest in manifests if manifest is not None]
+    if known and len(known) < len(inputs):
+        without = inputs[manifests.index(None)]
+        raise DataError(
+            f"{without}: it has no manifest, and others have: what its class ids mean is not known"
+        )
+    classes = tuple(dict.fromkeys(name for manifest in known for name in manifest.classes))
+    total = sum(manifest.num_samples for manifest in known)
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(
+                RecordReader(place, endpoint_url=endpoint_url, requester_pays=requester_pays)
+            )
+            for place in inputs
+        ]
+        writer = stack.enter_context(
+            RecordWriter(_sink(output, access, overwrite=overwrite), classes=classes)
+        )
+        for reader, manifest in zip(readers, manifests, strict=True):
+            ids = np.array([classes.index(name) for name in manifest.classes] if manifest else [])
+            same = np.array_equal(ids, np.arange(len(ids)))
+            for record in reader:
+                label = record.label if same else _renamed(record.label, ids, reader.path)
+                done = writer.write(record.image_bytes, label=label) + 1
+                if progress is not None and done % 256 == 0:
+                    progress(Progress("merge", done, max(total, done)))
+    assert writer.manifest is not None
+    return writer.manifest
+
+
+def _sink(output: Place, access: Access, *, overwrite: bool) -> Sink:
+    if not is_s3(output):
+        return FileSink(output, overwrite=overwrite)
+    from recpack.sinks.s3 import S3Sink
+
+    return S3Sink(
+        os.fspath(output), endpoint_url=access.endpoint_url,
+        requester_pays=access.requester_pays, overwrite=overwrite,
+    )  # fmt: skip
+
+
+def _renamed(label: Float32, ids: np.typing.NDArray[np.int64], path: str) -> Float32:
+    """The label with ``ids[class id]`` in place of each class id."""
+    widths = detection_widths(label)
+    places = slice(0, 1) if widths is None else slice(widths[0], None, widths[1])
+    label = label.copy()
+    old = label[places]
+    real = old >= 0
+    if (old != np.floor(old)).any() or (old[real] >= len(ids)).any():
+        raise DataError(f"{path}: class id {old.max():g} is none of the {len(ids)} in its manifest")
+    old[real] = ids[old[real].astype(np.int64)]
+    return label
