@@ -24,7 +24,7 @@ def gather(
 
     Row i is ``values[bounds[i]:bounds[i + 1]]``; returns the chosen rows and their bounds.
     """
-    lengths = np.diff(bounds)[order]
+    lengths = bounds[order + 1] - bounds[order]
     ends = np.concatenate(([0], np.cumsum(lengths)))
     result = np.empty(ends[-1], values.dtype)
     for start in range(0, len(order), _BLOCK):
