@@ -131,7 +131,8 @@ def _named_folders(
         relative = [images.strip("/"), annotations.strip("/")]
         for name, folder in zip(("images", "annotations"), relative, strict=True):
             if not root.is_folder(folder):
-                raise DataError(f"{name}: no folder {folder} below {root}")
+                there = ", ".join(root.folders(".")) or "none"
+                raise DataError(f"{name}: no folder {folder} below {root}; there are: {there}")
     else:
         base = Path(str(root))
         resolved = []

@@ -74,7 +74,7 @@ def download(
     unknown = [name for name in names if name not in ARCHIVES]
     if unknown or not names:
         what = ", ".join(unknown) or "nothing"
-        raise ConfigError(f"download: {what} is none of {', '.join(ARCHIVES)}")
+        raise ConfigError(f"{what} is none of {', '.join(ARCHIVES)}")
     if mirror is not None and not re.match(r"https?://[^/]", mirror):
         raise ConfigError(f"mirror: {mirror!r}; write http(s)://host/folder")
     try:
@@ -148,8 +148,9 @@ class _Download:
                     self._complain(why)
                 fruitless = 0 if self._size() > before else fruitless + 1
                 if fruitless == _ATTEMPTS:
+                    reason = why.reason if type(why) is urllib.error.URLError else why
                     raise DataError(
-                        f"{self._urls[0]}: {why}; try again later, which continues, or name "
+                        f"{self._urls[0]}: {reason}; try again later, which continues, or name "
                         "another source with --mirror"
                     ) from why
                 if not fruitless:

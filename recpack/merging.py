@@ -40,10 +40,10 @@ def merge(
     of those mean nothing to the others.
     """
     if len(inputs) < 2:
-        raise ConfigError(f"merge: {len(inputs)} input; two or more make one")
+        raise ConfigError(f"{len(inputs)} input; two or more make one")
     places = [os.path.realpath(place) for place in (output, *inputs) if not is_s3(place)]
     if places.count(os.path.realpath(output)) > 1 or output in inputs:
-        raise ConfigError(f"merge: {output} is an input too; choose another name")
+        raise ConfigError(f"{output} is an input too; choose another name")
     access = Access(endpoint_url, requester_pays)
     manifests = [manifest_beside(place, access) for place in inputs]
     known = [manifest for manifest in manifests if manifest is not None]

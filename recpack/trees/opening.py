@@ -65,5 +65,5 @@ def _open_folder(root: str, access: Access) -> Tree:
     except OSError as error:
         raise DataError(f"{root}: {error.strerror}") from error
     if not found:
-        raise DataError(f"{root}: no such folder")
+        raise DataError(f"{root}: no such folder or archive")
     return tree
