@@ -107,9 +107,3 @@ def test_choices_that_are_refused(chosen: dict[str, Any], message: str) -> None:
 def test_channels_with_other_classes_are_refused() -> None:
     with pytest.raises(SpecError, match="train has cat, dog; validation has dog, cat"):
         Hyperparameters.filled(manifest(), manifest("dog cat"))
-
-
-def test_an_earlier_jobs_texts_come_back_as_values() -> None:
-    made = Hyperparameters(**REQUIRED, early_stopping=True, learning_rate=1e-5)
-    again = Hyperparameters.chosen_from(made.texts())
-    assert Hyperparameters(**again) == made

@@ -7,7 +7,7 @@ reports an unknown name only in the logs of a job that runs already.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -164,11 +164,6 @@ class Hyperparameters:
         if wrong or misused:
             raise (SpecError if wrong else UsageError)("\n".join(wrong + misused))
         return made
-
-    @classmethod
-    def chosen_from(cls, texts: Mapping[str, str]) -> dict[str, Any]:
-        """What ``describe_training_job`` says of an earlier job, as values; unknown names stay."""
-        return {name: _value(cls, name, text) for name, text in texts.items()}
 
 
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
