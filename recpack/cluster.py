@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
 
+from recpack import __version__
 from recpack.config import Options
 from recpack.errors import ConfigError, RecpackError, SinkError
 from recpack.parallel import DASK, RAY, backend_kind, run, workers
-from recpack.sinks.base import Sink
+from recpack.sinks.base import Probe, Sink
 from recpack.trees.base import Tree
 
 _RETRIED = {"max_restarts": 3, "max_task_retries": 3}
@@ -94,9 +94,9 @@ def _ray(address: str | None) -> Iterator[None]:
 
 
 def prove_reach(root: Tree, sinks: list[Sink], options: Options) -> None:
-    """Prove that workers elsewhere see the data set and the outputs as this process does, before
-    any work begins: not every path means the same on every machine. Raises RecpackError naming the
-    machine that does not."""
+    """Prove that workers elsewhere have this recpack, and see the data set and the outputs as this
+    process does, before any work begins: not every path means the same on every machine. Raises
+    SinkError naming the machine that does not."""
     if backend_kind(options.backend) not in (DASK, RAY):
         return
     probes = [probe for sink in sinks if (probe := sink.probe()) is not None]
@@ -104,21 +104,26 @@ def prove_reach(root: Tree, sinks: list[Sink], options: Options) -> None:
     ask = partial(_reaches, root=root, probes=probes)
     answers = run(ask, range(count), count, jobs=options.jobs, backend=options.backend)
     with closing(answers):
-        for host, complaint in answers:
+        for host, version, complaint in answers:
+            if version != __version__:
+                complaint = (
+                    f"it has recpack {version}, this process {__version__}; install the same"
+                )
             if complaint:
                 raise SinkError(f"worker on {host}: {complaint}")
 
 
-def _reaches(number: int, *, root: Tree, probes: list[Any]) -> tuple[str, str]:
-    """Runs in a worker: its machine, and what it can't see."""
+def _reaches(number: int, *, root: Tree, probes: list[Probe]) -> tuple[str, str, str]:
+    """Runs in a worker: its machine, its recpack, and what it can't see."""
     del number
     time.sleep(_TURN_SECONDS)
     host = socket.gethostname()
     try:
         if not root.is_folder("."):
-            return host, f"it does not see {root}; put the data where all workers do, or on S3"
+            complaint = f"it does not see {root}; put the data where all workers do, or on S3"
+            return host, __version__, complaint
         for probe in probes:
             probe.demand()
     except (OSError, RecpackError) as error:
-        return host, str(error)
-    return host, ""
+        return host, __version__, str(error)
+    return host, __version__, ""

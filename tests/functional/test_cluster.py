@@ -315,6 +315,15 @@ def test_workers_that_see_other_folders(
     assert sorted(path.name for path in tmp_path.rglob("train*")) == []
 
 
+def test_workers_of_another_version(
+    dask: Dask, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recpack.cluster.__version__", "9.9")
+    options = {"backend": "dask", "scheduler": dask.address}
+    with pytest.raises(recpack.SinkError, match=r"it has recpack 0.*, this process 9\.9"):
+        recpack.convert(photos, tmp_path / "x" / "train.rec", **options)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
