@@ -98,6 +98,17 @@ def devkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_voc(tmp_path_factory.mktemp("clean") / "VOCdevkit", {"2007": 70, "2012": 50})
 
 
+@pytest.fixture(autouse=True, scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is left in the home of whoever runs the tests."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = os.fspath(tmp_path_factory.mktemp("caches"))
+    yield
+    del os.environ["XDG_CACHE_HOME"]
+    if before is not None:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
 @pytest.fixture(autouse=True)
 def no_forked_workers_left() -> Iterator[None]:
     """They are copies of this process, and hold open what it has: a server that is told of the end

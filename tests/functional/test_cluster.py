@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from recpack.cluster import connected
 from recpack.parallel import run
 from tests.conftest import Store
 from tests.functional.test_s3_killed import await_parts, slow
+from tests.functional.test_s3_stores import upload_tree
 from tests.s3server import S3Server
 from tests.test_parallel import die, fail
 from tests.test_s3_sink import EVERYTHING, REC, URL, photographs
@@ -174,6 +176,27 @@ def test_dask_writes_one_object(
     assert stored(store) == expected[".rec"]
     with recpack.RecordReader(url, endpoint_url=store.url) as records:
         assert len(records) == 60
+
+
+@pytest.mark.parametrize("kind", ["archive", "prefix", "archive on S3"])
+def test_dask_reads_data_where_it_lies(
+    dask: Dask, photos: Path, expected: dict[str, bytes], store: Store, tmp_path: Path, kind: str
+) -> None:
+    source = str(tmp_path / "photos.tar")
+    with tarfile.open(source, "w") as archive:
+        archive.add(photos, "photos")
+    if kind == "prefix":
+        upload_tree(store, photos, "in/photos/")
+        source = f"s3://{store.bucket}/in/photos/"
+    elif kind == "archive on S3":
+        body = Path(source).read_bytes()
+        source = f"s3://{store.bucket}/in/photos.tar"
+        store.access.call("put_object", Bucket=store.bucket, Key="in/photos.tar", Body=body)
+    recpack.convert(
+        source, f"s3://{store.bucket}/p/train/train.rec", endpoint_url=store.url, backend="dask",
+        scheduler=dask.address, segment_size="5MiB",
+    )  # fmt: skip
+    assert stored(store) == expected[".rec"]
 
 
 def test_what_joblib_is_told_is_done(
