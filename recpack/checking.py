@@ -12,20 +12,13 @@ import numpy as np
 from recpack.cluster import connected, prove_reach
 from recpack.config import Options
 from recpack.devkit import Devkit, open_devkit
-from recpack.distributions import Spread, histogram
+from recpack.distributions import ASPECTS, BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.duplicates import duplicate_groups
 from recpack.labels import label_shape, object_table
 from recpack.problems import Problem, unknown_classes
 from recpack.progress import Progress
 from recpack.scan import ScanResult, scan_devkit
 from recpack.trees.opening import Root
-
-BOX_SIDES = (8, 16, 32, 64, 96, 128, 256, 512)
-"""Pixels: the square root of a box's area. 32 and 96 are COCO's limits of small and medium."""
-ASPECTS = (0.25, 0.5, 0.8, 1.25, 2, 4)
-"""Width over height."""
-OBJECTS = (1, 2, 3, 4, 6, 11, 21, 41, 70)
-"""Objects an image; SageMaker's default label width holds 69."""
 
 
 @dataclass(frozen=True)

@@ -110,11 +110,15 @@ def run_check(args: argparse.Namespace) -> object:
     if report is not None:
         write_report(report, found, devkit)
     if not (args.quiet or args.json):
-        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-        for line in text_report(found, "█" if unicode else "#"):
+        for line in text_report(found, _block()):
             print(line)
     args.code = int(found.refused)
     return found.as_dict()
+
+
+def _block() -> str:
+    """What bars are made of: a terminal of another encoding has no block."""
+    return "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
 
 
 def _converted(args: argparse.Namespace, result: Result) -> object:
@@ -163,6 +167,7 @@ def run_inspect(args: argparse.Namespace) -> object:
     if args.record is not None:
         return _inspect_record(args)
     from recpack.inspection import inspect_rec
+    from recpack.report import bars
     from recpack.terminal import print_table, progress_bar
 
     with progress_bar(args.quiet or args.json) as progress:
@@ -179,13 +184,19 @@ def run_inspect(args: argparse.Namespace) -> object:
             ("image width", str(found.image_widths)),
             ("image height", str(found.image_heights)),
             ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in found.kinds.items())),
-            ("classes", ", ".join(f"{name} {n:,}" for name, n in found.classes.items()) or "none"),
         ]
         if found.scalar_labels:
             rows.append(("scalar labels", f"{found.scalar_labels:,}"))
         manifest = found.manifest
         rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
         print_table(rows)
+        for title, counts in (
+            ("objects by class", found.classes),
+            ("objects a record", found.objects_per_record),
+            ("box side (square root of the area, pixels)", found.box_sides),
+        ):
+            for line in bars(title, counts, block=_block()):
+                print(line)
     return found.as_dict()
 
 

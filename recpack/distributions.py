@@ -9,6 +9,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+BOX_SIDES = (8, 16, 32, 64, 96, 128, 256, 512)
+"""Pixels: the square root of a box's area. 32 and 96 are COCO's limits of small and medium."""
+ASPECTS = (0.25, 0.5, 0.8, 1.25, 2, 4)
+"""Width over height."""
+OBJECTS = (1, 2, 3, 4, 6, 11, 21, 41, 70)
+"""Objects an image; SageMaker's default label width holds 69."""
+
 
 @dataclass(frozen=True)
 class Spread:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from recpack.distributions import Spread
+from recpack.distributions import BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.errors import ImageError
 from recpack.headers import ImageHeader, read_header
 from recpack.labels import detection_widths
@@ -18,6 +18,7 @@ from recpack.progress import Progress
 from recpack.reader import RecordReader
 from recpack.recordio import Record
 from recpack.s3.access import Access
+from recpack.sample import Float32
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Inspection:
     ``label_widths`` spreads the floats of the label vectors, ``objects`` the objects a record,
     ``image_bytes``, ``image_widths`` and ``image_heights`` (pixels) the images. ``classes``
     counts objects by class name, or by id without a manifest; ``scalar_labels`` counts records
-    with a single label. ``kinds`` counts images by kind (``jpeg``, ``png``, …, ``unreadable``).
+    with a single label. ``objects_per_record`` and ``box_sides`` (the square root of the area, in
+    pixels) are histograms. ``kinds`` counts images by kind (``jpeg``, ``png``, …, ``unreadable``).
     """
 
     name: str
@@ -42,6 +44,8 @@ class Inspection:
     image_heights: Spread
     kinds: dict[str, int]
     classes: dict[str, int]
+    objects_per_record: dict[str, int]
+    box_sides: dict[str, int]
     manifest: Manifest | None
 
     def as_dict(self) -> dict[str, object]:
@@ -80,6 +84,7 @@ def inspect_rec(
     pixels: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
     ids: Counter[float] = Counter()
+    sides: list[Float32] = [np.zeros(0, np.float32)]
     scalar = 0
     manifest = manifest_beside(path, Access(endpoint_url, requester_pays))
     with RecordReader(path, endpoint_url=endpoint_url, requester_pays=requester_pays) as records:
@@ -91,9 +96,13 @@ def inspect_rec(
             if header:
                 pixels.append((header.width, header.height))
             if detection_widths(record.label):
-                found = record.boxes[record.boxes[:, 0] >= 0][:, 0].tolist()
-                ids.update(found)
-                objects.append(len(found))
+                boxes = record.boxes[record.boxes[:, 0] >= 0]
+                ids.update(boxes[:, 0].tolist())
+                objects.append(len(boxes))
+                if header:
+                    area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
+                    area *= header.width * header.height
+                    sides.append(np.sqrt(np.maximum(np.nan_to_num(area), 0)))
             else:
                 scalar += 1
             if progress is not None and len(widths) % 1024 == 0:
@@ -114,5 +123,7 @@ def inspect_rec(
         image_heights=Spread.of(table[:, 1]),
         kinds=dict(sorted(kinds.items())),
         classes={class_name(id_, manifest): count for id_, count in sorted(ids.items())},
+        objects_per_record=histogram(objects, OBJECTS, whole=True),
+        box_sides=histogram(np.concatenate(sides), BOX_SIDES),
         manifest=manifest,
     )

@@ -46,24 +46,24 @@ def problem_report(problems: Iterable[Problem]) -> str:
 
 def text_report(check: Check, block: str = "█") -> Iterator[str]:
     """The lines of a terminal's report, its bars made of ``block``."""
-    bars = partial(_bars, block=block)
+    drawn = partial(bars, block=block)
     yield f"{check.annotations:,} annotations, {check.samples:,} samples, {check.objects:,} objects"
     yield f"label width {check.label_width}"
     yield f"image width  {check.image_widths}"
     yield f"image height {check.image_heights}"
     if len(check.image_sets) > 1:
-        yield from bars("samples by image set", check.image_sets)
+        yield from drawn("samples by image set", check.image_sets)
     present = {name: count for name, count in check.classes.items() if count}
     absent = [name for name, count in check.classes.items() if not count]
-    yield from bars("objects by class", present, check.class_images)
+    yield from drawn("objects by class", present, check.class_images)
     if absent:
         yield f"  no object of: {', '.join(absent)}"
-    yield from bars("unknown classes", check.unknown_classes)
+    yield from drawn("unknown classes", check.unknown_classes)
     for name, near in check.nearest_classes.items():
         yield f"  {name}: did you mean {near}?"
-    yield from bars("objects an image", check.objects_per_image)
-    yield from bars("box side (square root of the area, pixels)", check.box_sides)
-    yield from bars("box aspect (width / height)", check.aspects)
+    yield from drawn("objects an image", check.objects_per_image)
+    yield from drawn("box side (square root of the area, pixels)", check.box_sides)
+    yield from drawn("box aspect (width / height)", check.aspects)
     if check.duplicates:
         yield ""
         yield f"duplicates: {len(check.duplicates):,} groups of images with equal bytes"
@@ -102,7 +102,7 @@ def problem_lines(problems: list[Problem]) -> Iterator[str]:
                 yield f"    … and {len(found) - _EXAMPLES:,} more"
 
 
-def _bars(
+def bars(
     title: str,
     counts: Mapping[str, int],
     images: Mapping[str, int] | None = None,

@@ -39,6 +39,8 @@ def test_convert_inspect_list_pack(
     out = capsys.readouterr().out
     assert "records           50" in out
     assert "jpeg 50" in out
+    for title in ("objects by class", "objects a record", "box side"):
+        assert f"\n{title}" in out
     assert run("inspect", tmp_path / "a.rec", "--record", "7") == 0
     assert capsys.readouterr().out.split()[:2] == ["id", "7"]
 
@@ -57,6 +59,8 @@ def test_json_is_one_object_on_standard_output(
     found = outcome("inspect", tmp_path / "a.rec")
     assert found["records"] == 120
     assert sum(found["classes"].values()) == found["objects_total"]
+    assert sum(found["box_sides"].values()) == found["objects_total"]
+    assert sum(found["objects_per_record"].values()) == 120
     one = outcome("inspect", tmp_path / "a.rec", "--record", "3")
     with recpack.RecordReader(tmp_path / "a.rec") as records:
         record = records[3]
