@@ -1,6 +1,6 @@
 # make demo   a first look: makes a small devkit, converts it, also into an S3 server, reads it back
-# make test   the whole test suite, with NumPy 1.26 and 2.x; MXNet, two S3 servers and the official
-#             SageMaker SDK take part
+# make test   the whole test suite, with NumPy 1.26 and 2.x; MXNet, two S3 servers, dask, ray and the
+#             official SageMaker SDK take part
 # make lint   ruff and mypy
 # make bench  measures, side by side: tables and plots in benchmarks/work/results; ARGS=--quick
 # make coverage   what the last make test covered
