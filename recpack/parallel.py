@@ -65,8 +65,13 @@ def _begin(coordinator: int, environment: tuple[tuple[str, str], ...]) -> None:
             time.sleep(_POLL)
         os._exit(1)
 
+    from joblib.externals.loky import process_executor
+
     os.environ.update(environment)
     threading.Thread(target=watch, daemon=True).start()
+    # where psutil is installed, loky ends a worker that has grown by 300 MB, which a few segments
+    # are, and the parts that it is still sending would be lost with it
+    process_executor._USE_PSUTIL = False
 
 
 def renew(backend: str | None) -> None:

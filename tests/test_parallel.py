@@ -172,6 +172,26 @@ def test_a_run_left_early_does_no_harm_to_the_next(backend: str) -> None:
     assert list(now)[-1] == 59 * 59
 
 
+_kept: list[bytearray] = []
+
+
+def hoard(number: int) -> int:
+    """Grows by 400 MB, then works on for longer than loky waits until it looks."""
+    if number > 3 and not _kept:
+        _kept.append(bytearray(b"x" * (400 << 20)))
+    time.sleep(0.15)
+    return os.getpid()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # as above
+def test_large_workers_live_on() -> None:
+    pids = list(run(hoard, range(40), 40, jobs=2))
+    assert len(set(pids)) == 2
+    left = run(square, range(1000), 1000, jobs=2)
+    next(left)
+    left.close()  # they go, and what they hoard
+
+
 def test_workers_have_the_credentials_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     for secret in ("old", "new", "new", None):
         if secret is None:

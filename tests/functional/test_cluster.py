@@ -50,7 +50,7 @@ class Dask:
 
     def start(self, workers: int = WORKERS) -> None:
         self.folder.mkdir()
-        environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "4s"}
+        environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "8s"}
         self.scheduler, line = self._begin(
             ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"],
             "Scheduler at:", environment,
