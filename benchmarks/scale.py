@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from recpack.lst import CheckedLines, format_rows
-from recpack.manifest import describe
+from recpack.manifest import RecFile, describe
 from recpack.plan import expected_lengths, plan_cuts, segments
 from recpack.recordio import format_index
 from recpack.sample import VOC_CLASSES, Samples
@@ -83,8 +83,8 @@ def main() -> None:
         for _ in format_index(samples.indices, offsets):
             pass
     with timed("manifest"):
-        rec = {"name": "x.rec", "bytes": int(lengths.sum()), "checksum": None}
-        describe(samples, VOC_CLASSES, [], None, rec, rows.crc32).to_json()  # type: ignore[arg-type]
+        rec: RecFile = {"name": "x.rec", "bytes": int(lengths.sum()), "checksum": None}
+        describe(samples, VOC_CLASSES, [], None, rec, rows.crc32).to_json()
     print(
         json.dumps({
             "images": images,

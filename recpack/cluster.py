@@ -96,12 +96,12 @@ def _ray(address: str | None) -> Iterator[None]:
 def prove_reach(root: Tree, sinks: list[Sink], options: Options) -> None:
     """Prove that workers elsewhere have this recpack, and see the data set and the outputs as this
     process does, before any work begins: not every path means the same on every machine. Raises
-    SinkError naming the machine that does not."""
+    RecpackError naming the machine that does not."""
     if backend_kind(options.backend) not in (DASK, RAY):
         return
     probes = [probe for sink in sinks if (probe := sink.probe()) is not None]
     count = _TURNS * workers(options.jobs, 1 << 16, options.backend)
-    ask = partial(_reaches, root=root, probes=probes)
+    ask = partial(_reaches, root=root.only(()), probes=probes)
     answers = run(ask, range(count), count, jobs=options.jobs, backend=options.backend)
     with closing(answers):
         for host, version, complaint in answers:
@@ -110,7 +110,7 @@ def prove_reach(root: Tree, sinks: list[Sink], options: Options) -> None:
                     f"it has recpack {version}, this process {__version__}; install the same"
                 )
             if complaint:
-                raise SinkError(f"worker on {host}: {complaint}")
+                raise RecpackError(f"worker on {host}: {complaint}")
 
 
 def _reaches(number: int, *, root: Tree, probes: list[Probe]) -> tuple[str, str, str]:
@@ -119,11 +119,13 @@ def _reaches(number: int, *, root: Tree, probes: list[Probe]) -> tuple[str, str,
     time.sleep(_TURN_SECONDS)
     host = socket.gethostname()
     try:
-        if not root.is_folder("."):
-            complaint = f"it does not see {root}; put the data where all workers do, or on S3"
-            return host, __version__, complaint
+        seen, reason = root.is_there(), ""
+    except OSError as error:
+        seen, reason = False, f" ({error.strerror or error})"
+    complaint = f"it does not see {root}{reason}; put the data where all workers do, or on S3"
+    try:
         for probe in probes:
             probe.demand()
-    except (OSError, RecpackError) as error:
-        return host, __version__, str(error)
-    return host, __version__, ""
+    except SinkError as error:
+        complaint, seen = str(error), False
+    return host, __version__, "" if seen else complaint

@@ -16,10 +16,10 @@ from recpack.cluster import connected, prove_reach
 from recpack.config import SPLIT_NAMES, Options, parse_fractions
 from recpack.devkit import open_devkit
 from recpack.duplicates import duplicate_groups
-from recpack.errors import ConfigError, DataError, ListError, SinkError
+from recpack.errors import ConfigError, DataError, SinkError
 from recpack.files import text_lines
 from recpack.labels import detection_widths, doubtful_rows
-from recpack.lst import CheckedLines, format_rows, parse_rows
+from recpack.lst import CheckedLines, format_rows, read_list
 from recpack.manifest import RecFile, describe
 from recpack.measuring import measured
 from recpack.parallel import FORK
@@ -32,7 +32,7 @@ from recpack.scan import Scanning, ScanResult, scan_devkit
 from recpack.sinks.base import LIST, Sink
 from recpack.sinks.file import FileSink, write_file
 from recpack.split import split_samples
-from recpack.trees.opening import Root, open_tree
+from recpack.trees.opening import Root
 
 
 def convert(
@@ -219,12 +219,7 @@ def pack(
     images, the rows left are numbered anew.
     """
     path = Path(rows)
-    try:
-        listed = parse_rows(text_lines(path), open_tree(root, options.access))
-    except ListError as error:
-        raise ListError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise ListError(f"{path}: can't be read: {error}") from error
+    listed = read_list(path, root, options.access)
     if options.center_crop and any(detection_widths(sample.label) for sample in listed):
         raise ConfigError(
             "center_crop: the boxes of a list can't follow the crop; crop with recpack convert"

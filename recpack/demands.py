@@ -7,14 +7,14 @@ Sources: MXNet 1.9.1 ``iter_image_det_recordio.cc`` and ``image/detection.py``, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 import numpy as np
 
 from recpack.errors import ImageError
-from recpack.files import UnsafePathError
-from recpack.headers import ImageHeader, read_header
-from recpack.labels import detection_widths
+from recpack.files import Closing, UnsafePathError
+from recpack.headers import read_header
+from recpack.inspection import image_header
+from recpack.labels import detection_widths, far_edge
 from recpack.manifest import Manifest
 from recpack.problems import Problem
 from recpack.recordio import MAGIC_BYTES, RECORD_HEADER, Record
@@ -39,7 +39,8 @@ def judge_for(reader: str, manifest: Manifest | None) -> Judge:
             return Problem(code, "error", where, "error", field=field, value=value)
 
         if reader == "dali":
-            header = RECORD_HEADER.pack(record.flag, 0.0, record.id, record.id2)
+            scalar = 0.0 if record.flag else float(record.label[0])
+            header = RECORD_HEADER.pack(record.flag, scalar, record.id, record.id2)
             if MAGIC_BYTES in header:
                 yield problem("record-magic", f"id {record.id}, id2 {record.id2}")
             return
@@ -55,14 +56,14 @@ def judge_for(reader: str, manifest: Manifest | None) -> Judge:
             whole = (edges[:, 2] > edges[:, 0]) & (edges[:, 3] > edges[:, 1])
             if reader == "mxnet" and not whole.any():
                 yield problem("record-no-box", f"{len(boxes)} boxes")
-            if not np.isfinite(edges).all() or (np.abs(edges) > 2).any():
-                yield problem("box-pixels", " ".join(f"{edge:g}" for edge in edges[0]))
+            if far := far_edge(boxes):
+                yield problem("box-pixels", f"{far:g}")
         if reader == "sagemaker":
             ids = boxes[:, 0]
             known = len(manifest.classes) if manifest is not None else np.inf
             if (ids != np.floor(ids)).any() or (ids >= known).any():
                 yield problem("record-class", f"{ids.max():g}", "class id")
-            image = _header(record)
+            image = image_header(record)
             if image is None or not image.passes:
                 kind = f"{image.channels}-channel {image.kind}" if image else "unknown"
                 yield problem("record-image", kind)
@@ -70,17 +71,9 @@ def judge_for(reader: str, manifest: Manifest | None) -> Judge:
     return judge
 
 
-def _header(record: Record) -> ImageHeader | None:
-    data = record.image_bytes
-    try:
-        return read_header(lambda offset, length: data[offset : offset + length], len(data))
-    except ImageError:
-        return None
-
-
 def _encoded_anew(record: Record, file: OpenFile) -> bool:
     """Whether the file is of a kind that convert changes, and the record's image of its size."""
-    found = _header(record)
+    found = image_header(record)
     try:
         source = read_header(file.read, file.size)
     except ImageError:
@@ -89,7 +82,7 @@ def _encoded_anew(record: Record, file: OpenFile) -> bool:
     return not source.passes and found is not None and (found.width, found.height) in sizes
 
 
-class Against:
+class Against(Closing):
     """A ``.rec`` beside the rows and files that it was made of. Images that no reader takes as they
     are were encoded anew; of those the size is compared."""
 
@@ -121,8 +114,10 @@ class Against:
             if not same:
                 yield Problem("record-differs", "error", where, "error", 0, "image", sample.path)
 
-    def finish(self) -> Iterator[Problem]:
-        """The rows that no record was left for; the first few say enough."""
-        for sample in islice(self._rows, 20):
+    def rest(self) -> Iterator[Problem]:
+        """The rows that no record was left for."""
+        for sample in self._rows:
             yield Problem("record-missing", "error", sample.path, "error")
+
+    def close(self) -> None:
         self._folder.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from recpack.errors import ConfigError, DataError, SinkError
+from recpack.files import PARTIAL
 from recpack.progress import Progress
 
 ORIGIN = "http://host.robots.ox.ac.uk/pascal/VOC/"
@@ -23,7 +24,6 @@ TERMS = (
     f"flickr's terms of use. The challenges' own terms: {ORIGIN}"
 )
 
-_PARTIAL = ".recpack-partial"
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as dead."""
@@ -99,7 +99,7 @@ class _Download:
     ) -> None:
         self._archive = archive
         self._target = folder / archive.name
-        self._partial = folder / (archive.name + _PARTIAL)
+        self._partial = folder / (archive.name + PARTIAL)
         base = (mirror or ORIGIN).rstrip("/") + "/"
         self._urls = [base + archive.folder + archive.name]
         if mirror is not None:

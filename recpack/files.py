@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import BinaryIO, Self, TextIO
 
 
 class UnsafePathError(OSError):
@@ -31,6 +33,31 @@ class Closing(ABC):
     def close(self) -> None:
         """Give the resource back."""
 
+
+def pread(descriptor: int, offset: int, length: int) -> bytes:
+    """``length`` bytes of a file at an offset; fewer only at its end."""
+    data = os.pread(descriptor, length, offset)
+    while len(data) < length and (
+        more := os.pread(descriptor, length - len(data), offset + len(data))
+    ):
+        data += more
+    return data
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when the block ends, and is not there if that fails."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+PARTIAL = ".recpack-partial"
+"""Behind the name of what is not finished."""
 
 MAX_LINE = 16 << 20
 """Characters; a row of a list with half a million objects has fewer."""

@@ -96,24 +96,25 @@ def doubtful_rows(samples: Samples) -> list[tuple[int, str, str]]:
     for start in range(0, len(samples), _BLOCK):
         block = samples.slice(start, min(start + _BLOCK, len(samples)))
         uniform = _uniform_objects(block)
-        if uniform is not None and not _far(uniform):
+        if uniform is not None and not far_edge(uniform):
             continue
         for row, sample in enumerate(block, start):
             widths = detection_widths(sample.label)
             if widths is None:
                 scalars.append(row)
-            elif _far(objects := sample.label[widths[0] :].reshape(-1, widths[1])):
-                found.append((row, "box-pixels", f"{_far(objects):g}"))
+            elif far := far_edge(sample.label[widths[0] :].reshape(-1, widths[1])):
+                found.append((row, "box-pixels", f"{far:g}"))
     if len(scalars) < len(samples):
         found += [(row, "label-scalar", "") for row in scalars]
     return sorted(found)
 
 
-def _far(objects: Float32) -> float:
-    """The edge that is furthest out, if it is no ratio of its image's sides; 0 if all are."""
+def far_edge(objects: Float32) -> float:
+    """How far out the furthest edge of these objects is, if it is no ratio of its image's sides
+    (it may be no number); 0 if all are."""
     edges = objects[objects[:, 0] >= 0, 1:5]
     furthest = float(np.abs(edges).max(initial=0))
-    return furthest if furthest > _RATIO else 0
+    return 0 if furthest <= _RATIO else furthest
 
 
 class LabelShape(NamedTuple):

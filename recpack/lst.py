@@ -11,16 +11,21 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
+from pathlib import Path
 
 import numpy as np
 from isal import isal_zlib
 
 from recpack.checksums import Checksum
 from recpack.errors import ListError
+from recpack.files import text_lines
 from recpack.labels import detection_labels
+from recpack.places import Place
+from recpack.s3.access import Access
 from recpack.sample import Float32, Samples
 from recpack.texts import Texts
 from recpack.trees.base import Tree
+from recpack.trees.opening import Root, open_tree
 
 _BATCH = 2048
 _MAX_KNOWN = 1 << 17
@@ -102,6 +107,18 @@ class FloatTexts:
             texts = [f"{value:.{self._precision}f}" for value in distinct.tolist()]
         self._known.update(zip(new, texts, strict=True))
         return [self._known[pattern] for pattern in patterns]
+
+
+def read_list(path: Place, root: Root, access: Access) -> Samples:
+    """``parse_rows`` of a file; its ListError names it. Raises DataError when there is no such
+    root."""
+    tree = open_tree(root, access)
+    try:
+        return parse_rows(text_lines(Path(path)), tree)
+    except ListError as error:
+        raise ListError(f"{path}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise ListError(f"{path}: can't be read: {error}") from error
 
 
 def parse_rows(lines: Iterable[str], root: Tree) -> Samples:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from recpack.errors import ConfigError, DataError, ImageError, SinkError
+from recpack.files import replacing
 from recpack.image import decode
 from recpack.inspection import class_name
 from recpack.labels import detection_widths
@@ -79,8 +80,12 @@ def preview(
     manifest = manifest_beside(path, Access(endpoint_url, requester_pays))
     crowded = any(len(record.label) > 2 + 5 * _MANY for record in found)
     sheet = contact_sheet(found, manifest, 2 * cell if crowded else cell)
-    if not cv2.imwrite(os.fspath(output), sheet):
-        raise SinkError(f"{output}: can't be written")
+    _, data = cv2.imencode(Path(output).suffix.lower(), sheet)
+    try:
+        with replacing(Path(output)) as file:
+            file.write(data.data)
+    except OSError as error:
+        raise SinkError(f"{output}: can't be written: {error.strerror}") from error
     return chosen
 
 

@@ -10,7 +10,7 @@ from typing import Protocol, overload
 import numpy as np
 
 from recpack.errors import RecordError
-from recpack.files import Closing
+from recpack.files import Closing, pread
 from recpack.places import Place, companion, read_bytes
 from recpack.recordio import Record, decode_payload, join_parts, locate_record, parse_index
 from recpack.s3.access import Access
@@ -55,11 +55,7 @@ class LocalFile:
     def read(self, offset: int, length: int) -> bytes:
         if self._map is not None:
             return self._map[offset : offset + length]
-        pieces = []
-        while length > 0 and (piece := os.pread(self._descriptor, length, offset)):
-            pieces.append(piece)
-            offset, length = offset + len(piece), length - len(piece)
-        return b"".join(pieces)
+        return pread(self._descriptor, offset, length)
 
     def close(self) -> None:
         if self._descriptor >= 0:

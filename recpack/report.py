@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recpack.checking import Check
 from recpack.devkit import Devkit
+from recpack.manifest import Manifest
 from recpack.problems import CATALOGUE, Problem
 from recpack.sinks.file import write_file
 
@@ -120,3 +121,20 @@ def bars(
         bar = block * round(count / most * _BAR)
         beside = f" in {images[name]:,} images" if images is not None else ""
         yield f"  {name:<{width}}  {bar:<{_BAR}}  {count:,}{beside}"
+
+
+def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    """What a manifest says, for ``terminal.print_table``."""
+    rows = [("samples", f"{manifest.num_samples:,}")]
+    if manifest.rec["bytes"] is not None:
+        rows.append(("bytes", f"{manifest.rec['bytes']:,}"))
+    present = {name: count for name, count in manifest.objects.items() if count}
+    counts = ", ".join(f"{name} {count:,}" for name, count in list(present.items())[:20])
+    rows += [
+        ("classes", f"{len(manifest.classes)}"),
+        ("objects", f"{sum(present.values()):,} ({counts})" if present else "0"),
+        ("label width", f"{manifest.label_width}"),
+    ]
+    for action, codes in manifest.problems.items():
+        rows.append((action, ", ".join(f"{count:,} {code}" for code, count in codes.items())))
+    return rows

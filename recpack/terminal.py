@@ -55,3 +55,8 @@ def print_table(rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
+
+
+def block() -> str:
+    """What bars are made of: a terminal of another encoding has no block."""
+    return "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"

@@ -7,11 +7,11 @@ import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 from xml.sax.saxutils import escape
 
 from recpack.errors import DataError, ListError, SinkError
-from recpack.files import text_lines
+from recpack.files import replacing, text_lines
 from recpack.headers import EXTENSIONS, ImageHeader
 from recpack.inspection import class_name, image_header
 from recpack.labels import detection_widths
@@ -83,9 +83,10 @@ class _Unpacking:
 
     def run(self, records: RecordReader, progress: Callable[[Progress], None] | None) -> Unpacked:
         images = annotations = 0
+        # without its image set the folder does not look finished
         with (
-            (self._target / SETS / "trainval.txt").open("w", encoding="utf-8") as ids,
-            (self._target / self._list).open("w", encoding="utf-8") as rows,
+            replacing(self._target / SETS / "trainval.txt") as ids,
+            replacing(self._target / self._list) as rows,
         ):
             for record in records:
                 annotations += self._one(record, ids, rows)
@@ -95,7 +96,7 @@ class _Unpacking:
                     progress(Progress("unpack", images, guess, record.offset))
         return Unpacked(os.fspath(self._target), images, annotations)
 
-    def _one(self, record: Record, ids: TextIO, rows: TextIO) -> bool:
+    def _one(self, record: Record, ids: BinaryIO, rows: BinaryIO) -> bool:
         header = image_header(record)
         stem = self._stem(record)
         suffix = ".bin" if header is None else _SUFFIX.get(header.kind, "." + header.kind)
@@ -105,12 +106,13 @@ class _Unpacking:
         label = self._floats.of(record.label)
         if widths is not None:
             label[:2] = map(str, widths)
-        rows.write("\t".join([str(record.id), *label, f"{IMAGES}/{name}"]) + "\n")
+        row = "\t".join([str(record.id), *label, f"{IMAGES}/{name}"]) + "\n"
+        rows.write(os.fsencode(row))
         if widths is None or header is None:
             return False
         text = annotation(record, header, name, self._manifest)
         (self._target / ANNOTATIONS / f"{stem}.xml").write_text(text, "utf-8")
-        ids.write(stem + "\n")
+        ids.write(os.fsencode(stem + "\n"))
         return True
 
     def _stem(self, record: Record) -> str:

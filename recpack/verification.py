@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from recpack.checksums import Checksum, parse_checksum
 from recpack.demands import READERS, Against, judge_for
-from recpack.errors import ConfigError, DataError, ListError, RecordError
-from recpack.files import text_lines
-from recpack.lst import parse_rows
+from recpack.errors import ConfigError, DataError, RecordError
+from recpack.lst import read_list
 from recpack.manifest import Manifest, manifest_beside
 from recpack.places import Place, base_name
 from recpack.problems import Problem, summary
@@ -21,8 +20,7 @@ from recpack.reader import RecordFile, RecordReader, open_file
 from recpack.recordio import Record, decode_payload, join_parts, locate_record
 from recpack.s3.access import Access
 from recpack.s3.location import is_s3, parse_location
-from recpack.sample import Int64, Samples
-from recpack.trees.opening import open_tree
+from recpack.sample import Int64
 
 _BLOCK = 4 << 20
 
@@ -66,35 +64,32 @@ def verify(
         raise ConfigError(f"reader: {reader!r} is none of {', '.join(READERS)}")
     access = Access(endpoint_url, requester_pays)
     manifest = manifest_beside(path, access)
-    compared = None if against is None else Against(_listed(*against, access))
-    judges = [] if reader is None else [judge_for(reader, manifest)]
-    if compared is not None:
-        judges.append(compared.judge)
-    if is_s3(path) and not deep and not judges:
+    if is_s3(path) and not (deep or reader or against):
         return _verify_stored(path, manifest, access)
+    judges = [] if reader is None else [judge_for(reader, manifest)]
     problems: list[Problem] = []
 
     def look(record: Record, number: int) -> None:
         for judge in judges:
             problems.extend(judge(record, number))
 
-    found = _verify_read(path, manifest, access, progress, look)
-    if compared is not None:
-        problems.extend(compared.finish())
+    with ExitStack() as stack:
+        compared = None
+        if against is not None:
+            compared = stack.enter_context(Against(read_list(*against, access)))
+            judges.append(compared.judge)
+        try:
+            found = _verify_read(path, manifest, access, progress, look)
+        except DataError as error:
+            error.problems = problems + error.problems
+            raise
+        if compared is not None:
+            problems.extend(compared.rest())
     if problems:
         raise DataError(
             f"{path}: {len(problems):,} problems\n{summary(problems, all_by='--json')}", problems
         )
     return found
-
-
-def _listed(rows: Place, root: Place, access: Access) -> Samples:
-    try:
-        return parse_rows(text_lines(Path(rows)), open_tree(root, access))
-    except ListError as error:
-        raise ListError(f"{rows}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise ListError(f"{rows}: can't be read: {error}") from error
 
 
 def _verify_stored(path: Place, manifest: Manifest | None, access: Access) -> Verification:

@@ -12,6 +12,7 @@ import pytest
 
 import recpack
 from recpack.cli import main
+from recpack.image import decode
 from tests.devkits import jpeg, xml
 
 
@@ -192,6 +193,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = (tmp_path / "demo" / "train.rec").read_bytes()
     with recpack.RecordReader(tmp_path / "demo" / "train.rec") as records:
         assert len(records) == 160
+    assert decode((tmp_path / "demo" / "preview.png").read_bytes()).shape[1] > 1000
     assert run("demo", tmp_path / "demo") == 1
     assert "not empty" in capsys.readouterr().err
     assert run("demo", tmp_path / "demo", "--overwrite", "--quiet") == 0

@@ -97,3 +97,32 @@ def test_a_label_longer_than_the_manifest_says(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(manifest))
     with pytest.raises(recpack.DataError, match="label is longer than the manifest says"):
         recpack.verify(tmp_path / "a.rec", reader="sagemaker")
+
+
+def test_every_missing_row_is_told(tmp_path: Path) -> None:
+    make_voc(tmp_path / "d", {"2007": 40})
+    recpack.convert(tmp_path / "d", tmp_path / "all.rec", shuffle=None)
+    rows = (tmp_path / "all.lst").read_text().splitlines(keepends=True)
+    (tmp_path / "few.lst").write_text("".join(rows[:5]))
+    recpack.pack(tmp_path / "few.lst", tmp_path / "d", tmp_path / "few.rec", recpack.Options())
+    with pytest.raises(recpack.DataError) as caught:
+        recpack.verify(tmp_path / "few.rec", against=(tmp_path / "all.lst", tmp_path / "d"))
+    missing = [one.file for one in caught.value.problems if one.code == "record-missing"]
+    assert missing == [row.rstrip("\n").rpartition("\t")[2] for row in rows[5:]]
+
+
+def test_what_was_found_before_a_broken_record_is_told_too(tmp_path: Path) -> None:
+    make_voc(tmp_path / "d", {"2007": 9})
+    recpack.convert(tmp_path / "d", tmp_path / "a.rec")
+    manifest = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(manifest | {"label_width": 7}))
+    with recpack.RecordReader(tmp_path / "a.rec") as records:
+        wide = [record.offset for record in records if len(record.label) > 7]
+        last = records[-1].offset
+    data = bytearray((tmp_path / "a.rec").read_bytes())
+    data[last] ^= 255
+    (tmp_path / "a.rec").write_bytes(data)
+    with pytest.raises(recpack.RecordError) as caught:
+        recpack.verify(tmp_path / "a.rec", reader="sagemaker")
+    told = [one.file for one in caught.value.problems]
+    assert told == [one for one in told if any(f"byte {offset}" in one for offset in wide)] != []

@@ -12,7 +12,8 @@ from recpack.checksums import Checksum
 from recpack.errors import SinkError
 from recpack.recordio import RecordBuffer
 from recpack.sinks.base import Written, WrittenSegment
-from recpack.sinks.file import FileSegmentWriter, FileSink
+from recpack.sinks.file import FileSink
+from recpack.sinks.file_writer import FileSegmentWriter
 
 
 def filled(data: bytes) -> RecordBuffer:
@@ -60,7 +61,7 @@ def test_segments_in_any_order_of_writing(tmp_path: Path) -> None:
 def test_segments_that_do_not_begin_in_order_are_put_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recpack.sinks.file._PATIENCE", 0.1)
+    monkeypatch.setattr("recpack.sinks.file_writer._PATIENCE", 0.1)
     parts = [bytes([65 + n]) * (1000 * n + 1) for n in range(6)]
     order = [5, 1, 0, 3, 2, 4, 5, 2]  # two of them twice, as when a worker was taken for dead
     receipts: dict[int, str] = {}
@@ -124,7 +125,7 @@ def test_a_failed_segment_stops_the_ones_behind_it(tmp_path: Path) -> None:
 def test_nobody_waits_for_a_run_that_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr("recpack.sinks.file._POLLS_A_CHECK", 10)
+    monkeypatch.setattr("recpack.sinks.file_writer._POLLS_A_CHECK", 10)
     sink = FileSink(tmp_path / "a.rec")
     sink.__enter__()
     writer = sink.open(2)

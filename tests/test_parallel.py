@@ -100,11 +100,12 @@ def test_leaving_early_ends_the_workers() -> None:
         assert process.exitcode == -signal.SIGKILL
 
 
-def test_forked_workers_end_with_their_coordinator() -> None:
+@pytest.mark.parametrize("backend", ["fork", "loky"])
+def test_workers_end_with_their_coordinator(backend: str) -> None:
     script = (
-        "import os, time\nfrom recpack.parallel import run\n"
-        "def pid(number):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n"
-        "list(run(pid, range(9), 9, jobs=2, backend='fork'))\n"
+        "import sys\nsys.path.insert(0, '.')\n"
+        "from recpack.parallel import run\nfrom tests.test_parallel import report\n"
+        f"list(run(report, range(9), 9, jobs=2, backend={backend!r}))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -127,21 +128,6 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
-
-
-def test_loky_workers_end_with_their_coordinator() -> None:
-    script = (
-        "import os, sys\nsys.path.insert(0, '.')\n"
-        "from recpack.parallel import run\nfrom tests.test_parallel import report\n"
-        "list(run(report, range(9), 9, jobs=2))\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    pids = [int(process.stdout.readline()) for _ in range(2)]
-    process.kill()
-    process.wait()
-    assert_gone(pids)
-    process.stdout.close()
 
 
 def test_workers_that_waited_too_long_are_replaced_without_a_word() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,19 @@ def test_folders_that_are_taken(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["unpack", str(tmp_path / "a.rec"), str(tmp_path / "full"), "--overwrite"]) == 0
     assert (tmp_path / "full" / "mine").read_text() == "mine"
     assert main(["unpack", str(tmp_path / "none.rec"), str(tmp_path / "n")]) == 1
+
+
+def test_a_broken_file_leaves_no_list(tmp_path: Path) -> None:
+    """Without the image set and the list the folder does not look like all of the data."""
+    make_voc(tmp_path / "d", {"2007": 4})
+    recpack.convert(tmp_path / "d", tmp_path / "a.rec")
+    with recpack.RecordReader(tmp_path / "a.rec") as records:
+        last = records[-1].offset
+    os.truncate(tmp_path / "a.rec", last + 100)
+    with pytest.raises(recpack.DataError):
+        unpack(tmp_path / "a.rec", tmp_path / "un")
+    left = {path.suffix for path in (tmp_path / "un").rglob("*") if path.is_file()}
+    assert left <= {".jpg", ".xml"}
 
 
 def test_images_without_boxes(tmp_path: Path) -> None:

@@ -110,11 +110,14 @@ class Job:
                 if status != seen and on_status is not None:
                     on_status(status)
                 seen = status
+                told = len(self.metrics)
                 for line in self.new_lines():
                     if on_line is not None:
                         on_line(line)
-                    if on_metric is not None and (metric := parse_metric(line)) is not None:
-                        on_metric(metric)
+                    if on_metric is not None:
+                        for metric in self.metrics[told:]:
+                            on_metric(metric)
+                    told = len(self.metrics)
                 unanswered = 0
                 if not status.running:
                     break

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from recpack.errors import DataError
+from recpack.files import pread
 from recpack.s3.access import Access
 from recpack.s3.location import is_s3, parse_location
 from recpack.texts import Texts
@@ -123,12 +124,7 @@ class _LocalSource(Source):
             raise OSError(5, "the archive has changed since it was opened")
 
     def read(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._descriptor, length, offset)
-        while len(data) < length and (
-            more := os.pread(self._descriptor, length - len(data), offset + len(data))
-        ):
-            data += more
-        return data
+        return pread(self._descriptor, offset, length)
 
     def read_into(self, offset: int, room: memoryview) -> int:
         done = os.preadv(self._descriptor, [room], offset)

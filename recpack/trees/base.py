@@ -78,6 +78,10 @@ class Tree(ABC):
     def lines(self, path: str) -> Iterator[str]:
         """See ``files.text_lines``."""
 
+    def is_there(self) -> bool:
+        """Whether this process reaches the data set; may raise OSError with the reason."""
+        return self.is_folder(".")
+
     def only(self, paths: Iterable[str]) -> Tree:
         """The tree for a worker that needs no other files than these: smaller to send, where a
         tree must know the place of every file."""

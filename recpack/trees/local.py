@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from recpack.files import UnsafePathError, text_lines
+from recpack.files import UnsafePathError, pread, text_lines
 from recpack.trees.base import Folder, Opener, OpenFile, Tree
 
 _MAX_INSIDE = 1 << 12
@@ -131,12 +131,7 @@ class LocalFile(OpenFile):
         return data if len(data) < _SMALL else super().whole(limit)
 
     def read(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._descriptor, length, offset)
-        while len(data) < length and (
-            more := os.pread(self._descriptor, length - len(data), offset + len(data))
-        ):
-            data += more
-        return data
+        return pread(self._descriptor, offset, length)
 
     def read_into(self, room: memoryview) -> int:
         done = os.readv(self._descriptor, [room, _BEYOND])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import posixpath
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from recpack.files import lines_of
@@ -15,12 +14,9 @@ from recpack.s3.access import Access
 from recpack.s3.location import Location
 from recpack.s3.objects import listed, read, read_head
 from recpack.texts import Texts
+from recpack.trees.ahead import Fetching, Wanted
 from recpack.trees.base import Folder, Opener, OpenFile, Tree
 
-READS = 16
-"""Requests in flight in a worker."""
-_AHEAD = 32 << 20
-"""Bytes fetched ahead in a worker; one file at least."""
 _HEAD = 128 << 10
 _MIDDLE = 1 << 20
 _TAIL = 4 << 10
@@ -87,12 +83,10 @@ class S3Folder(Folder):
 
     def __init__(self, prefix: Location, access: Access) -> None:
         self._prefix, self._access = prefix, access
-        self._pool: ThreadPoolExecutor | None = None
+        self._fetching = Fetching()
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._fetching.close()
 
     def open(self, name: str) -> S3File:
         return self._fetched(name, _HEAD)
@@ -104,20 +98,13 @@ class S3Folder(Folder):
         head: int | None = None,
         sizes: Sequence[int] | None = None,
     ) -> Iterator[Opener | None]:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(READS)
-        ahead: deque[tuple[Future[S3File] | None, int]] = deque()
-        held = 0
-        for place, name in enumerate(names):
-            size = sizes[place] if sizes is not None else head or _HEAD
-            while ahead and (len(ahead) >= READS or held + size > _AHEAD):
-                future, done = ahead.popleft()
-                held -= done
-                yield None if future is None else future.result
-            wanted = self._pool.submit(self._fetched, name, size) if name is not None else None
-            ahead.append((wanted, size))
-            held += size
-        for future, _ in ahead:
+        def wanted() -> Iterator[Wanted[S3File, None]]:
+            for place, name in enumerate(names):
+                size = sizes[place] if sizes is not None else head or _HEAD
+                fetch = None if name is None else partial(self._fetched, name, size)
+                yield Wanted(fetch, size, None)
+
+        for future, _ in self._fetching.in_order(wanted()):
             yield None if future is None else future.result
 
     def _fetched(self, name: str, head: int) -> S3File:

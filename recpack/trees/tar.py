@@ -7,9 +7,8 @@ import io
 import posixpath
 import re
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import compress, pairwise
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from recpack.files import lines_of
 from recpack.s3.location import is_s3
 from recpack.texts import Texts
+from recpack.trees.ahead import Fetching, Wanted
 from recpack.trees.archive import Archive, Source
 from recpack.trees.base import Folder, Opener, OpenFile, Tree, join
 from recpack.trees.tarindex import SPARSE
@@ -30,10 +30,6 @@ Int64 = npt.NDArray[np.int64]
 _AFTER_SLASH = chr(ord("/") + 1)
 _SMALL = 1 << 16
 """Files for which a table by name is worth its memory."""
-_READS = 16
-"""Requests in flight in a worker."""
-_AHEAD = 32 << 20
-"""Bytes fetched ahead in a worker; one request at least."""
 _REQUEST, _GAP = 4 << 20, 64 << 10
 """Bytes that files which lie together are fetched in, and that may lie between them."""
 _HEAD = 128 << 10
@@ -87,6 +83,11 @@ class TarTree(Tree):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: vars(self)[name] for name in self.__dataclass_fields__}
+
+    def is_there(self) -> bool:
+        for archive in self.archives:
+            archive.source().read(0, 1)
+        return True
 
     def is_folder(self, path: str) -> bool:
         return path == "." or self.files_below(path) > 0
@@ -243,12 +244,10 @@ class TarFolder(Folder):
 
     def __init__(self, tree: TarTree, path: str) -> None:
         self._tree, self._path = tree, path
-        self._pool: ThreadPoolExecutor | None = None
+        self._fetching = Fetching()
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._fetching.close()
 
     def open(self, name: str) -> Member:
         place = self._place(name)
@@ -272,20 +271,14 @@ class TarFolder(Folder):
         return place
 
     def _fetched(self, names: Sequence[str | None], head: int | None) -> Iterator[Opener | None]:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_READS)
-        ahead: deque[tuple[Future[Source], _Run]] = deque()
-        held = 0
-        for run in self._runs(names, head):
-            length = run.stop - run.start
-            while ahead and (len(ahead) >= _READS or held + length > _AHEAD):
-                future, done = ahead.popleft()
-                held -= done.stop - done.start
-                yield from self._openers(future, done)
-            source = self._tree.archives[run.archive].source()
-            ahead.append((self._pool.submit(_Fetched, source, run.start, length), run))
-            held += length
-        for future, run in ahead:
+        def wanted() -> Iterator[Wanted[Source, _Run]]:
+            for run in self._runs(names, head):
+                length = run.stop - run.start
+                source = self._tree.archives[run.archive].source()
+                yield Wanted(partial(_Fetched, source, run.start, length), length, run)
+
+        for future, run in self._fetching.in_order(wanted()):
+            assert future is not None
             yield from self._openers(future, run)
 
     def _runs(self, names: Sequence[str | None], head: int | None) -> Iterator[_Run]:

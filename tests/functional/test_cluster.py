@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,8 +213,8 @@ def test_what_joblib_is_told_is_done(
     assert files(tmp_path / "a") == files(tmp_path / "b") == expected
 
 
-def _keys(dask_scheduler: object) -> list[str]:
-    return list(dask_scheduler.task_prefixes)  # type: ignore[attr-defined]
+def _keys(dask_scheduler: Any) -> list[str]:
+    return list(dask_scheduler.task_prefixes)
 
 
 def test_an_error_in_a_task_comes_back_as_it_is(dask: Dask) -> None:
@@ -330,11 +331,15 @@ def test_workers_that_see_other_folders(
         dask.add_worker(cwd=tmp_path / "there")
     monkeypatch.chdir(tmp_path / "here")
     options = {"backend": "dask", "scheduler": dask.address}
-    with pytest.raises(recpack.SinkError, match=r"worker on .*: it does not see /proc/self/cwd as"):
+    with pytest.raises(recpack.RecpackError, match=r"worker .*: it does not see /proc/self/cwd as"):
         recpack.convert(photos, "/proc/self/cwd/train.rec", **options)
     (tmp_path / "here" / "data").symlink_to(photos)
-    with pytest.raises(recpack.SinkError, match=r"worker on .*: it does not see /proc/self/cwd/d"):
+    with pytest.raises(recpack.RecpackError, match=r"worker .*: it does not see /proc/self/cwd/d"):
         recpack.convert("/proc/self/cwd/data", tmp_path / "x" / "train.rec", **options)
+    with tarfile.open(tmp_path / "here" / "data.tar", "w") as archive:
+        archive.add(photos, ".")
+    with pytest.raises(recpack.RecpackError, match=r"worker .*: it does not see /proc/.*\.tar"):
+        recpack.convert("/proc/self/cwd/data.tar", tmp_path / "x" / "train.rec", **options)
     assert sorted(path.name for path in tmp_path.rglob("train*")) == []
 
 
@@ -343,7 +348,7 @@ def test_workers_of_another_version(
 ) -> None:
     monkeypatch.setattr("recpack.cluster.__version__", "9.9")
     options = {"backend": "dask", "scheduler": dask.address}
-    with pytest.raises(recpack.SinkError, match=r"it has recpack 0.*, this process 9\.9"):
+    with pytest.raises(recpack.RecpackError, match=r"it has recpack 0.*, this process 9\.9"):
         recpack.convert(photos, tmp_path / "x" / "train.rec", **options)
 
 
