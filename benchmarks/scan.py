@@ -10,7 +10,7 @@ from benchmarks.setting import Setting
 from recpack.config import Options
 from recpack.headers import ImageHeader
 from recpack.judge import Judge
-from recpack.scan import CHUNK
+from recpack.sources.dataset import CHUNK
 from recpack.voc import parse_annotation
 from recpack.voc_xml import parse_xml
 

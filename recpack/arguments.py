@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from recpack import __version__, commands, rec_commands
+from recpack.formats import OUTPUT_FORMATS, SOURCE_FORMATS
 
 _DEVKIT = "devkit folder, or tar archives of it; also s3://bucket/…"
 
@@ -43,7 +44,18 @@ def parser_of(backend: str) -> argparse.ArgumentParser:
         "recpack convert VOCdevkit out/train.rec --year 2007,2012 --set trainval",
     )  # fmt: skip
     convert.add_argument("devkit", nargs="+", metavar="DEVKIT", help=_DEVKIT)
-    convert.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
+    convert.add_argument(
+        "output", metavar="OUT.rec",
+        help="path or s3://bucket/key.rec; also x.manifest, or a folder with / behind its name",
+    )  # fmt: skip
+    convert.add_argument(
+        "--to", dest="output_format", choices=OUTPUT_FORMATS,
+        help="the output's format (default: what its name says)",
+    )  # fmt: skip
+    convert.add_argument(
+        "--images-url", metavar="s3://…",
+        help="where an augmented manifest's images are (default: where they were read)",
+    )  # fmt: skip
     rows = command(
         "list", commands.run_list, "write only the rows of a devkit",
         "recpack list VOCdevkit train.lst --year 2007 --precision 4 --no-shuffle",
@@ -90,6 +102,7 @@ def parser_of(backend: str) -> argparse.ArgumentParser:
         "--against", nargs=2, metavar=("LIST", "ROOT"),
         help="compare each record with its row and its file",
     )  # fmt: skip
+    verify.add_argument("--jobs", type=int, metavar="N", help="workers (default: all cores)")
     index = command(
         "index", rec_commands.run_index, "make a lost .idx again", "recpack index train.rec"
     )
@@ -168,7 +181,7 @@ def parser_of(backend: str) -> argparse.ArgumentParser:
         _run_options(sub)
         sub.add_argument("--report", metavar="FILE.json", help="write all problems to a file")
     _worker_options(check.add_argument_group("the run"))
-    for sub in (convert, rows, pack, check):
+    for sub in (convert, rows, pack, check, verify):
         sub.set_defaults(backend=backend)
     convert.add_argument(
         "--split", metavar="F/F",
@@ -181,6 +194,10 @@ def parser_of(backend: str) -> argparse.ArgumentParser:
 
 def _source_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to read")
+    group.add_argument(
+        "--from", dest="source_format", choices=SOURCE_FORMATS,
+        help="the data set's format (default: what it looks like)",
+    )  # fmt: skip
     group.add_argument("--year", metavar="Y,…", help="years, in this order (default: all found)")
     group.add_argument(
         "--set", metavar="S,…",
@@ -193,8 +210,9 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
 def _label_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("labels and order")
     group.add_argument(
-        "--classes", default="voc", metavar="C",
-        help="voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: %(default)s)",
+        "--classes", metavar="C",
+        help="voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: voc for a devkit, "
+        "the data's own names for other formats)",
     )  # fmt: skip
     order = group.add_mutually_exclusive_group()
     order.add_argument(

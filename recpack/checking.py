@@ -1,4 +1,4 @@
-"""``recpack check``: a devkit's scan, and what the numbers say about it; nothing is written."""
+"""``recpack check``: a data set's scan, and what the numbers say about it; nothing is written."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import numpy as np
 
 from recpack.cluster import connected, prove_reach
 from recpack.config import Options
-from recpack.devkit import Devkit, open_devkit
 from recpack.distributions import ASPECTS, BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.duplicates import duplicate_groups
 from recpack.labels import label_shape, object_table
 from recpack.problems import Problem, unknown_classes
 from recpack.progress import Progress
-from recpack.scan import ScanResult, scan_devkit
+from recpack.scan import ScanResult, scan_dataset
+from recpack.sources.dataset import Dataset
+from recpack.sources.opening import open_dataset
 from recpack.trees.opening import Root
 
 
 @dataclass(frozen=True)
 class Check:
-    """A devkit described.
+    """A data set described.
 
     ``samples`` is what ``convert`` would pack of ``annotations`` read; ``classes`` counts objects,
     ``class_images`` images by class name, in the order of ids; ``unknown_classes`` objects by name,
@@ -68,27 +69,27 @@ def check(
     options: Options,
     progress: Callable[[Progress], None] | None = None,
 ) -> Check:
-    """Scan a devkit by the options' policies and describe it; bad data is in ``problems``.
+    """Scan a data set by the options' policies and describe it; bad data is in ``problems``.
 
     Without ``options.set`` it reads all of ``train``, ``val`` and ``test`` that exist, so that
     images which occur in two of them are found.
     """
-    return check_devkit(open_devkit(devkit, options, every_set=True), options, progress)
+    return check_dataset(open_dataset(devkit, options, every_set=True), options, progress)
 
 
-def check_devkit(
-    devkit: Devkit, options: Options, progress: Callable[[Progress], None] | None = None
+def check_dataset(
+    dataset: Dataset, options: Options, progress: Callable[[Progress], None] | None = None
 ) -> Check:
-    """``check`` of a devkit already opened."""
+    """``check`` of a data set already opened."""
     with connected(options):
-        prove_reach(devkit.root, [], options)
-        return _checked(devkit, options, progress)
+        prove_reach(dataset.root, [], options)
+        return _checked(dataset, options, progress)
 
 
 def _checked(
-    devkit: Devkit, options: Options, progress: Callable[[Progress], None] | None
+    dataset: Dataset, options: Options, progress: Callable[[Progress], None] | None
 ) -> Check:
-    scan = scan_devkit(devkit, options, progress)
+    scan = scan_dataset(dataset, options, progress)
     duplicates, found = _duplicates(scan, options)
     problems = scan.problems + found
     samples = scan.samples
@@ -100,8 +101,7 @@ def _checked(
     shape = label_shape(samples) if len(samples) else None
     counts = np.bincount(objects[:, 0].astype(np.int64), minlength=len(names))
     images = np.unique(np.stack([owners, objects[:, 0].astype(np.int64)]), axis=1)[1]
-    sets = np.bincount(scan.image_sets, minlength=len(devkit.image_sets))
-    set_names = [image_set.name for image_set in devkit.image_sets]
+    sets = np.bincount(scan.image_sets, minlength=len(dataset.image_sets))
     return Check(
         annotations=scan.scanned,
         samples=len(samples),
@@ -113,7 +113,7 @@ def _checked(
         ),
         unknown_classes={name: count for name, count, _ in unknown},
         nearest_classes={name: near for name, _, near in unknown if near},
-        image_sets=dict(zip(set_names, sets.tolist(), strict=True)),
+        image_sets=dict(zip(dataset.image_sets, sets.tolist(), strict=True)),
         image_widths=Spread.of(scan.sizes[:, 0]),
         image_heights=Spread.of(scan.sizes[:, 1]),
         objects_per_image=histogram(

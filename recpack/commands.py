@@ -91,18 +91,18 @@ def _report_path(args: argparse.Namespace) -> Path | None:
 
 
 def run_check(args: argparse.Namespace) -> object:
-    from recpack.checking import check_devkit
-    from recpack.devkit import open_devkit
+    from recpack.checking import check_dataset
     from recpack.report import text_report, write_report
+    from recpack.sources.opening import open_dataset
     from recpack.terminal import block, progress_bar
 
     options = _options(args)
     report = _report_path(args)
-    devkit = open_devkit(args.devkit, options, every_set=True)
+    dataset = open_dataset(args.devkit, options, every_set=True)
     with progress_bar(args.quiet) as progress:
-        found = check_devkit(devkit, options, progress)
+        found = check_dataset(dataset, options, progress)
     if report is not None:
-        write_report(report, found, devkit)
+        write_report(report, found, dataset)
     if not (args.quiet or args.json):
         for line in text_report(found, block()):
             print(line)

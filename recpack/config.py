@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recpack.errors import ConfigError
+from recpack.formats import OUTPUT_FORMATS, SOURCE_FORMATS
 from recpack.problems import Action
 from recpack.s3.access import Access
 from recpack.sample import ClassMap, class_map
@@ -70,15 +71,21 @@ class Encoding:
 class Options:
     """What shapes the output and the run. Each field is the command line's option of that name.
 
+    ``source_format`` and ``output_format`` are ``--from`` and ``--to``, None: what it looks like.
+    ``images_url`` is where on S3 the images that an augmented manifest names are or will be.
     ``year``, ``set`` take ``2007,2012`` or a sequence. ``classes`` takes ``voc``, ``auto``, a
-    file, ``a,b,c``, a sequence of names or a mapping name → id; None is ``voc`` for a devkit, and
-    the ids themselves for a list. ``shuffle`` is a seed, or None (or False) for the order of the
-    devkit. ``jobs`` None means all cores, of the cluster where ``backend`` is ``dask`` (at
-    ``scheduler``, or of this process's Client) or ``ray`` (at ``address``, or one of its own).
+    file, ``a,b,c``, a sequence of names or a mapping name → id; None is ``voc`` for a devkit, the
+    data set's own names for other formats, and the ids themselves for a list. ``shuffle`` is a
+    seed, or None (or False) for the order of the data set. ``jobs`` None means all cores, of the
+    cluster where ``backend`` is ``dask`` (at ``scheduler``, or of this process's Client) or
+    ``ray`` (at ``address``, or one of its own).
     ``segment_size`` takes bytes or ``16MiB``. For those of S3 see ``recpack.S3Sink``. Raises
     ConfigError listing everything that is wrong.
     """
 
+    source_format: str | None = None
+    output_format: str | None = None
+    images_url: str | None = None
     year: str | Sequence[str] | None = None
     set: str | Sequence[str] | None = None
     images: str | os.PathLike[str] | None = None
@@ -143,6 +150,8 @@ class Options:
             self.precision is None or 1 <= self.precision <= 6,
             f"precision: {self.precision} decimals; 1 to 6, or none for full float32 precision",
         )
+        choose("source_format", None, *SOURCE_FORMATS)
+        choose("output_format", None, *OUTPUT_FORMATS)
         choose("checksum", "crc32", "crc64nvme", "none")
         choose("sse", None, "AES256", "aws:kms", "aws:kms:dsse")
         demand(
@@ -173,8 +182,8 @@ class Options:
             f"shuffle: seed {self.shuffle}; 0 to {(1 << 32) - 1}",
         )
         demand(
-            (self.images is None) == (self.annotations is None),
-            "images and annotations: give both folders or neither",
+            self.annotations is None or self.images is not None,
+            "annotations: name the folder of the images too, with images",
         )
         demand(
             self.images is None or self.year is None,

@@ -9,29 +9,27 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from recpack.assembly import Result, Source, Watch, pack_samples, publish
 from recpack.cluster import connected, prove_reach
 from recpack.config import SPLIT_NAMES, Options, parse_fractions
-from recpack.devkit import open_devkit
-from recpack.duplicates import duplicate_groups
-from recpack.errors import ConfigError, DataError, SinkError
+from recpack.errors import ConfigError
 from recpack.files import text_lines
+from recpack.formats import output_format as format_of
 from recpack.labels import detection_widths, doubtful_rows
 from recpack.lst import CheckedLines, format_rows, read_list
 from recpack.manifest import RecFile, describe
 from recpack.measuring import measured
+from recpack.outputs import demand_free, write_text
 from recpack.parallel import FORK
 from recpack.plan import expected_lengths
-from recpack.problems import Problem, summary
-from recpack.s3.access import PREFLIGHT_PATIENCE
-from recpack.s3.location import is_s3, parse_location
-from recpack.sample import Int64, Samples
-from recpack.scan import Scanning, ScanResult, scan_devkit
+from recpack.preparation import judged, orders, refuse, scanned
+from recpack.problems import Problem
+from recpack.s3.location import is_s3
+from recpack.sample import Int64
+from recpack.scan import Scanning, ScanResult
 from recpack.sinks.base import LIST, Sink
-from recpack.sinks.file import FileSink, write_file
-from recpack.split import split_samples
+from recpack.sinks.file import FileSink
+from recpack.sources.opening import open_dataset
 from recpack.trees.opening import Root
 
 
@@ -39,11 +37,14 @@ def convert(
     devkit: Root,
     output: str | os.PathLike[str] | Sink,
     *,
+    source_format: str | None = None,
+    output_format: str | None = None,
+    images_url: str | None = None,
     year: str | Sequence[str] | None = None,
     set: str | Sequence[str] | None = None,
     images: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
-    classes: str | Sequence[str] | Mapping[str, int] = "voc",
+    classes: str | Sequence[str] | Mapping[str, int] | None = None,
     shuffle: int | None = 0,
     precision: int | None = None,
     one_based: bool = False,
@@ -96,6 +97,9 @@ def convert(
     lists everything, and nothing was written), SinkError when the output can't be written.
     """
     options = Options(
+        source_format=source_format,
+        output_format=output_format,
+        images_url=images_url,
         year=year,
         set=set,
         images=images,
@@ -145,11 +149,17 @@ def convert_devkit(
 ) -> Result:
     """``convert`` with its options already gathered."""
     if options.dry_run:
-        scan = _scanned(devkit, options, progress)
+        scan = scanned(devkit, options, progress)
         size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
         name = output.name if isinstance(output, Sink) else Path(output).name
         rec: RecFile = {"name": name, "bytes": size, "checksum": None}
         return _described(scan, options, rec)
+    if not isinstance(output, Sink):
+        kind = options.output_format or format_of(os.fspath(output))
+        if kind != "rec":
+            from recpack.exporting import export  # its formats take their time to import
+
+            return export(devkit, os.fspath(output), kind, options, progress)
     with ExitStack() as stack:
         stack.enter_context(connected(options))
         sinks = _sinks(output, options)
@@ -158,16 +168,15 @@ def convert_devkit(
         early = options.backend == FORK
         for sink in () if early else sinks:
             stack.enter_context(sink)
-        opened = open_devkit(devkit, options)
+        opened = open_dataset(devkit, options)
         prove_reach(opened.root, sinks, options)
         scanning = stack.enter_context(Scanning(opened, options))
         for sink in sinks if early else ():
             stack.enter_context(sink)
-        scan = _judged(scanning.finish(progress), options)
-        orders = _orders(scan.samples, options)
+        scan = judged(scanning.finish(progress), options)
         packed = [
             pack_samples(_scan_source(scan, order, options), options, sink, progress)
-            for order, sink in zip(orders, sinks, strict=True)
+            for order, sink in zip(orders(scan.samples, options), sinks, strict=True)
         ]
         results = [publish(part, options) for part in packed]
     return results[0] if len(results) == 1 else replace(results[0], parts=results)
@@ -184,22 +193,15 @@ def write_list(
 
     Nothing is packed, so the result's manifest names no ``.rec``.
     """
-    if _exists(output, options) and not (options.overwrite or options.dry_run):
-        raise SinkError(f"{output} exists; choose another name or replace it with --overwrite")
-    scan = _scanned(devkit, options, progress)
-    (order,) = _orders(scan.samples, replace(options, split=None))
+    if not options.dry_run:
+        demand_free(output, options.access, overwrite=options.overwrite)
+    scan = scanned(devkit, options, progress)
+    (order,) = orders(scan.samples, replace(options, split=None))
     rows = CheckedLines(format_rows(scan.samples.shuffled(order), options.precision))
     if options.dry_run:
         deque(rows, maxlen=0)
-    elif is_s3(output):
-        from recpack.s3.objects import put_lines
-
-        try:
-            put_lines(options.access, parse_location(output), rows)
-        except OSError as error:
-            raise SinkError(f"{output}: {error}") from error
     else:
-        write_file(Path(output), rows)
+        write_text(output, rows, options.access)
     rec: RecFile = {"name": None, "bytes": None, "checksum": None}
     return _described(scan, options, rec, rows.crc32)
 
@@ -234,7 +236,7 @@ def pack(
             Problem(code, "warning", listed.paths[row], "kept", value=value)
             for row, code, value in doubtful_rows(listed)
         ]
-        _refuse(problems, options)
+        refuse(problems, options)
         # class ids come from outside here: refuse those without a name before any work is done
         describe(samples, names, [], options, {"name": None, "bytes": None, "checksum": None})
         lines = CheckedLines(text_lines(path, "utf-8"))
@@ -251,20 +253,6 @@ def _described(
 ) -> Result:
     names, problems = scan.classes.names, scan.problems
     return Result(describe(scan.samples, names, problems, options, rec, list_crc32), problems)
-
-
-def _exists(output: str | os.PathLike[str], options: Options) -> bool:
-    if not is_s3(output):
-        return Path(output).exists()
-    from recpack.s3.objects import head
-
-    try:
-        head(options.access, parse_location(output), patience=PREFLIGHT_PATIENCE)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise SinkError(f"{output}: {error}") from error
-    return True
 
 
 def _sink(
@@ -298,36 +286,6 @@ def _same_file(rows: Path, output: Path) -> bool:
     return beside.exists() and rows.samefile(beside)
 
 
-def _scanned(devkit: Root, options: Options, progress: Watch) -> ScanResult:
-    with connected(options):
-        opened = open_devkit(devkit, options)
-        prove_reach(opened.root, [], options)
-        return _judged(scan_devkit(opened, options, progress), options)
-
-
-def _judged(scan: ScanResult, options: Options) -> ScanResult:
-    """The scan, if the policy lets it pass."""
-    _refuse(scan.problems, options, scan.classes.names)
-    if not len(scan.samples):
-        reasons = summary(scan.problems, scan.classes.names)
-        message = f"none of {scan.scanned} annotations gives a sample\n{reasons}"
-        raise DataError(message, scan.problems)
-    return scan
-
-
-def _orders(samples: Samples, options: Options) -> list[Int64]:
-    """For each output the positions of its samples, in order."""
-    parts = [np.arange(len(samples))]
-    if options.split is not None:
-        groups = duplicate_groups(samples, jobs=options.jobs, backend=options.backend)
-        fractions = parse_fractions(options.split)
-        parts = split_samples(samples, groups, fractions, options.shuffle or 0)
-    if options.shuffle is None:
-        return parts
-    # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19)
-    return [np.random.RandomState(options.shuffle).permutation(part) for part in parts]
-
-
 def _scan_source(scan: ScanResult, order: Int64, options: Options) -> Source:
     samples = scan.samples.shuffled(order)
     rows = CheckedLines(format_rows(samples, options.precision))
@@ -350,10 +308,3 @@ def part_path(output: str | os.PathLike[str], name: str) -> str:
     folder, file = os.path.split(os.fspath(output))
     stem, suffix = os.path.splitext(file)
     return os.path.join(folder, name if is_s3(output) else "", f"{stem}_{name}{suffix}")
-
-
-def _refuse(problems: list[Problem], options: Options, classes: Sequence[str] = ()) -> None:
-    fatal = ("error", "warning") if options.strict else ("error",)
-    errors = [problem for problem in problems if problem.severity in fatal]
-    if errors and options.on_error == "fail":
-        raise DataError(summary(errors, classes), problems)

@@ -14,7 +14,6 @@ from recpack.files import text_lines
 from recpack.texts import Texts
 from recpack.trees.base import Tree, join
 from recpack.trees.local import LocalTree
-from recpack.trees.opening import Root, open_tree
 
 _PRESENCE = ("-1", "0", "1")
 
@@ -41,10 +40,10 @@ class Devkit:
     image_sets: list[ImageSet]
 
 
-def open_devkit(path: Root, options: Options, *, every_set: bool = False) -> Devkit:
+def open_devkit(root: Tree, options: Options, *, every_set: bool = False) -> Devkit:
     """Find a devkit's folders and read its image sets.
 
-    ``path``, a folder or archives, is a devkit (``VOC2007``, ``VOC2012``, … below it), one VOC
+    ``root``, a folder or archives, is a devkit (``VOC2007``, ``VOC2012``, … below it), one VOC
     folder (``Annotations`` and ``JPEGImages``), a folder with images and annotations side by
     side, or anything else with ``options.images`` and ``options.annotations``. ``year`` and
     ``set`` pair as in the AWS tool: equal lengths, or one of them single; the default is every
@@ -52,7 +51,6 @@ def open_devkit(path: Root, options: Options, *, every_set: bool = False) -> Dev
     the default is all of ``train``, ``val`` and ``test`` that exist. Raises DataError for what is
     not there.
     """
-    root = open_tree(path, options.access)
     try:
         return _opened(root, options, every_set)
     except OSError as error:
@@ -60,6 +58,8 @@ def open_devkit(path: Root, options: Options, *, every_set: bool = False) -> Dev
 
 
 def _opened(root: Tree, options: Options, every_set: bool) -> Devkit:
+    if options.images is not None and options.annotations is None:
+        raise ConfigError("images: name the folder of the annotations too, with --annotations")
     if options.images is not None and options.annotations is not None:
         root, folders = _named_folders(
             root, os.fspath(options.images), os.fspath(options.annotations)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from recpack.errors import DataError, SinkError
+from recpack.outputs import write_text
 from recpack.places import Place, companion
 from recpack.progress import Progress
 from recpack.reader import RecordReader
 from recpack.recordio import format_index
 from recpack.s3.access import Access
-from recpack.s3.location import is_s3, parse_location
 from recpack.sample import Int64
-from recpack.sinks.file import write_file
 
 
 def rebuild_index(
@@ -52,13 +50,5 @@ def rebuild_index(
         twice = unique[counts > 1][0]
         raise DataError(f"{os.fspath(path)}: id {twice} comes twice; pack it anew")
     lines = format_index(keys, offsets)
-    if is_s3(place):
-        from recpack.s3.objects import put_lines
-
-        try:
-            put_lines(Access(endpoint_url, requester_pays), parse_location(place), lines)
-        except OSError as error:
-            raise SinkError(f"{place}: {error}") from error
-    else:
-        write_file(Path(place), lines)
+    write_text(place, lines, Access(endpoint_url, requester_pays))
     return place, table

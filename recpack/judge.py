@@ -269,7 +269,7 @@ class Judge:
                 else:
                     self.note("no-objects", "note", "dropped image", file=self._files[i])
         if refused:
-            stay &= [file not in refused for file in self._files]
+            stay &= np.array([file not in refused for file in self._files], np.bool_)
         action: Action = "dropped image" if options.on_error == "skip" else "error"
         self.problems = [
             replace(problem, severity="error", action=action)

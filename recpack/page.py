@@ -9,11 +9,10 @@ from html import escape
 from recpack.annotation import Annotation
 from recpack.checking import Check
 from recpack.config import Encoding
-from recpack.devkit import Devkit
 from recpack.errors import DataError
 from recpack.image import decode, encode, shrink
 from recpack.problems import CATALOGUE, Problem
-from recpack.scan import look_up
+from recpack.sources.dataset import Dataset
 
 PICTURES = 60
 """At most so many problem images are shown."""
@@ -43,12 +42,12 @@ figcaption { padding: .5rem .7rem; font-size: .85rem; overflow-wrap: anywhere }
 """
 
 
-def page(check: Check, devkit: Devkit) -> str:
+def page(check: Check, dataset: Dataset) -> str:
     """The whole page."""
-    return "\n".join(_lines(check, devkit)) + "\n"
+    return "\n".join(_lines(check, dataset)) + "\n"
 
 
-def _lines(check: Check, devkit: Devkit) -> Iterator[str]:
+def _lines(check: Check, dataset: Dataset) -> Iterator[str]:
     yield "<!DOCTYPE html>"
     yield '<html lang="en"><head><meta charset="utf-8"><title>recpack check</title>'
     yield f"<style>{_STYLE}</style></head><body><h1>recpack check</h1>"
@@ -82,7 +81,7 @@ def _lines(check: Check, devkit: Devkit) -> Iterator[str]:
     yield _plot("Box aspect, width / height", check.aspects)
     yield "</div>"
     yield from _problem_table(check.problems)
-    yield from _pictures(check, devkit)
+    yield from _pictures(check, dataset)
     if check.duplicates:
         yield "<h2>Images with equal bytes</h2><ul>"
         for group in check.duplicates[:_LISTED]:
@@ -137,7 +136,7 @@ def _problem_table(problems: list[Problem]) -> Iterator[str]:
         yield "</table></details>"
 
 
-def _pictures(check: Check, devkit: Devkit) -> Iterator[str]:
+def _pictures(check: Check, dataset: Dataset) -> Iterator[str]:
     by_file: dict[str, list[Problem]] = {}
     rank = ("error", "warning", "note")
     for problem in sorted(check.problems, key=lambda p: rank.index(p.severity)):
@@ -148,7 +147,7 @@ def _pictures(check: Check, devkit: Devkit) -> Iterator[str]:
     yield f"<h2>Problem images ({len(shown):,} of {len(by_file):,})</h2>"
     yield '<div class="pictures">'
     for file in shown:
-        yield f"<figure>{_picture(devkit, file, by_file[file])}<figcaption><b>{escape(file)}</b>"
+        yield f"<figure>{_picture(dataset, file, by_file[file])}<figcaption><b>{escape(file)}</b>"
         for problem in by_file[file][:5]:
             found = escape(f"{problem.field} {problem.value}".strip())
             number = f" object {problem.object}" if problem.object else ""
@@ -160,9 +159,9 @@ def _pictures(check: Check, devkit: Devkit) -> Iterator[str]:
     yield "</div>"
 
 
-def _picture(devkit: Devkit, file: str, problems: list[Problem]) -> str:
+def _picture(dataset: Dataset, file: str, problems: list[Problem]) -> str:
     """The image with its boxes drawn; those with problems in red."""
-    annotation, image = look_up(devkit, file)
+    annotation, image = dataset.look_up(file)
     nothing = '<div class="missing">no picture</div>'
     if image is None or any(p.severity == "error" and p.field == "image" for p in problems):
         return nothing

@@ -24,6 +24,15 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "annotation-malformed": ("the annotation is no well-formed XML", "mend or export it anew"),
     "annotation-dtd": ("the annotation has a DTD or entities", "remove the <!DOCTYPE …> part"),
     "annotation-not-voc": ("the root element is not <annotation>", "export as Pascal VOC"),
+    "json-malformed": ("the annotation is no JSON of this format", "mend or export it anew"),
+    "row-malformed": (
+        "the row is not class, centre x, centre y, width, height",
+        "correct it: five numbers, or a class and the points of a polygon",
+    ),
+    "image-unlisted": (
+        "the object belongs to no image of the file",
+        "list the image, or remove the object",
+    ),
     "number-bad": ("not a finite number", "write pixels as plain decimals"),
     "box-missing": ("the object has no <bndbox>", "draw its box or remove the object"),
     "name-missing": ("the object has no <name>", "name its class or remove the object"),
@@ -65,6 +74,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "image-corrupt": ("the image can't be decoded", "replace the file"),
     "image-too-large": ("the image claims more pixels than can be", "replace the file"),
     "image-converted": ("not every reader takes this kind of image", "nothing, or convert it"),
+    "image-unconverted": (
+        "an augmented manifest leaves images as they are, and not every reader takes this one",
+        "write a .rec or a folder of images, or leave it out with --on-error skip",
+    ),
     "image-rotated": ("the image carries an EXIF orientation", "nothing, or rotate the pixels"),
     "image-duplicate": ("the image has the bytes of another", "nothing, or keep one of them"),
     "image-leaked": (

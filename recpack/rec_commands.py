@@ -117,7 +117,7 @@ def run_verify(args: argparse.Namespace) -> object:
         found = verify(
             args.rec, deep=args.deep, reader=args.reader,
             against=tuple(args.against) if args.against else None,
-            progress=progress, **_access(args),
+            jobs=args.jobs, backend=args.backend, progress=progress, **_access(args),
         )  # fmt: skip
     if not (args.quiet or args.json):
         how = {

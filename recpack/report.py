@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 
 from recpack.checking import Check
-from recpack.devkit import Devkit
 from recpack.manifest import Manifest
 from recpack.problems import CATALOGUE, Problem
 from recpack.sinks.file import write_file
+from recpack.sources.dataset import Dataset
 
 PAGES = (".html", ".htm")
 _BAR = 30
 _EXAMPLES = 3
 
 
-def write_report(path: Path, check: Check, devkit: Devkit) -> None:
+def write_report(path: Path, check: Check, dataset: Dataset) -> None:
     """Write a page to ``.html``, JSON to any other name; whole or not at all.
 
     Raises SinkError when it can't be written.
@@ -27,7 +27,7 @@ def write_report(path: Path, check: Check, devkit: Devkit) -> None:
     if path.suffix in PAGES:
         from recpack.page import page
 
-        write_text(path, page(check, devkit))
+        write_text(path, page(check, dataset))
     else:
         write_text(path, json.dumps(check.as_dict(), indent=1, ensure_ascii=False) + "\n")
 

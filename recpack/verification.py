@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,16 +15,21 @@ from recpack.demands import READERS, Against, judge_for
 from recpack.errors import ConfigError, DataError, RecordError
 from recpack.lst import read_list
 from recpack.manifest import Manifest, manifest_beside
+from recpack.parallel import run, workers
 from recpack.places import Place, base_name
 from recpack.problems import Problem, summary
 from recpack.progress import Progress
 from recpack.reader import RecordFile, RecordReader, open_file
-from recpack.recordio import Record, decode_payload, join_parts, locate_record
+from recpack.recordio import decode_payload, join_parts, locate_record
 from recpack.s3.access import Access
 from recpack.s3.location import is_s3, parse_location
-from recpack.sample import Int64
+from recpack.sample import Int64, Samples
 
 _BLOCK = 4 << 20
+_RANGE = 16 << 20
+_SHARES = 4
+_MOST = 1 << 10
+"""Bytes of a range at least, ranges for each worker, and workers at most."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ def verify(
     against: tuple[Place, Place] | None = None,
     endpoint_url: str | None = None,
     requester_pays: bool = False,
+    jobs: int | None = None,
+    backend: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Verification:
     """Compare a ``.rec`` with its manifest: size and checksum and, where it is read, every
@@ -57,8 +66,9 @@ def verify(
     A local file is always read. An object on S3 is compared by the checksum that the store keeps
     of it, without a download, unless ``deep``. ``reader`` (``sagemaker``, ``mxnet``, ``gluoncv``,
     ``dali``): every record must be what that reader demands. ``against``, a list and its image
-    root: every record must be its row's label and its file's bytes. Both read everything. Raises
-    DataError that lists what differs; its ``problems`` name record numbers and byte offsets.
+    root: every record must be its row's label and its file's bytes. Both read everything.
+    ``jobs`` and ``backend`` are those of ``Options``. Raises DataError that lists what differs; its
+    ``problems`` name record numbers and byte offsets.
     """
     if reader not in (None, *READERS):
         raise ConfigError(f"reader: {reader!r} is none of {', '.join(READERS)}")
@@ -66,30 +76,8 @@ def verify(
     manifest = manifest_beside(path, access)
     if is_s3(path) and not (deep or reader or against):
         return _verify_stored(path, manifest, access)
-    judges = [] if reader is None else [judge_for(reader, manifest)]
-    problems: list[Problem] = []
-
-    def look(record: Record, number: int) -> None:
-        for judge in judges:
-            problems.extend(judge(record, number))
-
-    with ExitStack() as stack:
-        compared = None
-        if against is not None:
-            compared = stack.enter_context(Against(read_list(*against, access)))
-            judges.append(compared.judge)
-        try:
-            found = _verify_read(path, manifest, access, progress, look)
-        except DataError as error:
-            error.problems = problems + error.problems
-            raise
-        if compared is not None:
-            problems.extend(compared.rest())
-    if problems:
-        raise DataError(
-            f"{path}: {len(problems):,} problems\n{summary(problems, all_by='--json')}", problems
-        )
-    return found
+    rows = None if against is None else read_list(*against, access)
+    return _Reading(path, manifest, access, reader, rows).run(jobs, backend, progress)
 
 
 def _verify_stored(path: Place, manifest: Manifest | None, access: Access) -> Verification:
@@ -124,54 +112,194 @@ def _verify_stored(path: Place, manifest: Manifest | None, access: Access) -> Ve
     return Verification(base_name(path), found.size, manifest.rec["checksum"], proof, None)
 
 
-def _verify_read(
-    path: Place,
-    manifest: Manifest | None,
-    access: Access,
-    progress: Callable[[Progress], None] | None,
-    look: Callable[[Record, int], None],
-) -> Verification:
-    checksum, expected = Checksum.CRC32, None
-    if manifest is not None and manifest.rec["checksum"]:
-        checksum, expected = parse_checksum(manifest.rec["checksum"])
-    total = manifest.num_samples if manifest is not None else 0
-    offsets: list[int] = []
-    file = open_file(path, access)
-    try:
+@dataclass(frozen=True)
+class _Range:
+    """Bytes of the file, where so many records come first, and the rows of those in it."""
+
+    start: int
+    stop: int
+    first: int
+    rows: Samples | None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a range holds: offsets int64 (records,), the checksum of its bytes, the problems, and
+    the error that ended it."""
+
+    offsets: Int64
+    checksum: int
+    problems: list[Problem]
+    error: RecordError | None
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A ``.rec`` read whole, in ranges that its index cuts. Where a range is not sound the file is
+    read again in one, because the index may be what is wrong."""
+
+    path: Place
+    manifest: Manifest | None
+    access: Access
+    reader: str | None
+    rows: Samples | None
+
+    def run(
+        self, jobs: int | None, backend: str | None, progress: Callable[[Progress], None] | None
+    ) -> Verification:
+        path, manifest = self.path, self.manifest
+        with closing(open_file(path, self.access)) as file:
+            size = file.size
         if manifest is not None:
-            _demand_size(path, file.size, manifest)
-        summed = _Summed(file, checksum)
-        offset = 0
-        while offset < file.size:
-            summed.forget(offset)
-            try:
-                parts = locate_record(summed.read, offset, file.size)
+            _demand_size(path, size, manifest)
+        index = _index(path, self.access)
+        ranges = self._ranges(size, index, workers(jobs, _MOST, backend))
+        seen = self._read(ranges, size, jobs, backend, progress)
+        if len(ranges) > 1 and any(one.error is not None for one in seen):
+            ranges = [_Range(0, size, 0, self.rows)]
+            seen = self._read(ranges, size, 1, None, progress)
+        offsets = np.concatenate([one.offsets for one in seen])
+        problems = [problem for one in seen for problem in one.problems]
+        if (error := seen[-1].error) is not None:
+            error.problems = problems + error.problems
+            raise error
+        if self.rows is not None:
+            problems += [
+                Problem("record-missing", "error", sample.path, "error")
+                for sample in self.rows.slice(min(len(offsets), len(self.rows)), len(self.rows))
+            ]
+        checksum, expected = self._expected()
+        value = 0
+        for one, part in zip(seen, ranges, strict=True):
+            value = checksum.combine(value, one.checksum, part.stop - part.start)
+        if expected not in (None, value):
+            raise DataError(
+                f"{path}: its {checksum.text(value)} is not the manifest's "
+                f"{checksum.text(expected or 0)}; it is damaged: pack it anew",
+                problems,
+            )
+        if manifest is not None and manifest.num_samples != len(offsets):
+            raise DataError(
+                f"{path}: it has {len(offsets):,} records, the manifest {manifest.num_samples:,}",
+                problems,
+            )
+        if index is None:
+            raise DataError(f"{path}: there is no index beside it", problems)
+        keys, places = index
+        if not np.array_equal(places, offsets) or not np.array_equal(keys, np.arange(len(keys))):
+            raise DataError(f"{path}: its index does not lead to its records; rebuild it", problems)
+        if problems:
+            text = summary(problems, all_by="--json")
+            raise DataError(f"{path}: {len(problems):,} problems\n{text}", problems)
+        return Verification(base_name(path), size, checksum.text(value), "read", len(offsets))
+
+    def _expected(self) -> tuple[Checksum, int | None]:
+        if self.manifest is not None and self.manifest.rec["checksum"]:
+            return parse_checksum(self.manifest.rec["checksum"])
+        return Checksum.CRC32, None
+
+    def _ranges(self, size: int, index: tuple[Int64, Int64] | None, count: int) -> list[_Range]:
+        """Ranges of about one size, several for each worker; one where the index can't be right."""
+        cuts = np.zeros(1, np.int64)
+        starts = cuts
+        if index is not None and len(index[1]) and _plausible(index[1], size):
+            wanted = max(_RANGE, -(-size // (count * _SHARES)))
+            cuts = np.unique(np.searchsorted(index[1], np.arange(0, size, wanted)))
+            cuts = cuts[cuts < len(index[1])]
+            starts = index[1][cuts]
+        rows = 0 if self.rows is None else len(self.rows)
+        row_cuts = np.append(np.minimum(cuts, rows), rows).tolist()
+        return [
+            _Range(start, stop, first, self.rows and self.rows.slice(row, last))
+            for start, stop, first, row, last in zip(
+                starts.tolist(),
+                [*starts[1:].tolist(), size],
+                cuts.tolist(),
+                row_cuts[:-1],
+                row_cuts[1:],
+                strict=True,
+            )
+        ]
+
+    def _read(
+        self,
+        ranges: list[_Range],
+        size: int,
+        jobs: int | None,
+        backend: str | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> list[_Seen]:
+        """What the ranges hold, up to the first error."""
+        found = []
+        look = partial(
+            _look,
+            path=os.path.abspath(self.path) if not is_s3(self.path) else self.path,
+            name=os.fspath(self.path),
+            access=self.access,
+            checksum=self._expected()[0],
+            reader=self.reader,
+            manifest=self.manifest,
+        )
+        reading = run(look, ranges, len(ranges), jobs=jobs, backend=backend)
+        with closing(reading):
+            for one, part in zip(reading, ranges, strict=False):
+                found.append(one)
+                if one.error is not None:
+                    break
+                if progress is not None:
+                    done = part.first + len(one.offsets)
+                    progress(Progress("verify", done, round(done * size / part.stop), part.stop))
+        return found
+
+
+def _look(
+    part: _Range,
+    *,
+    path: Place,
+    name: str,
+    access: Access,
+    checksum: Checksum,
+    reader: str | None,
+    manifest: Manifest | None,
+) -> _Seen:
+    """Read one range; runs in a worker."""
+    problems: list[Problem] = []
+    offsets: list[int] = []
+    error = None
+    with ExitStack() as stack:
+        judges = [] if reader is None else [judge_for(reader, manifest)]
+        if part.rows is not None:
+            judges.append(stack.enter_context(Against(part.rows)).judge)
+        file = stack.enter_context(closing(open_file(path, access)))
+        summed = _Summed(file, checksum, part.start, part.stop)
+        offset = part.start
+        try:
+            while offset < part.stop:
+                summed.forget(offset)
+                parts = locate_record(summed.read, offset, part.stop)
                 record = decode_payload(join_parts(summed.read, parts), offset)
-                if record.id != len(offsets):
-                    raise RecordError(
-                        f"record {len(offsets)} at byte {offset} has id {record.id}", offset
-                    )
-                look(record, len(offsets))
-            except RecordError as error:
-                raise RecordError(f"{path}: {error}", error.offset) from None
-            offsets.append(offset)
-            offset = parts[-1].end
-            if progress is not None and len(offsets) % 1024 == 0:
-                progress(Progress("verify", len(offsets), max(total, len(offsets)), offset))
-        value = summed.finish()
-    finally:
-        file.close()
-    if expected not in (None, value):
-        raise DataError(
-            f"{path}: its {checksum.text(value)} is not the manifest's "
-            f"{checksum.text(expected or 0)}; it is damaged: pack it anew"
-        )
-    if manifest is not None and manifest.num_samples != len(offsets):
-        raise DataError(
-            f"{path}: it has {len(offsets):,} records, the manifest {manifest.num_samples:,}"
-        )
-    _demand_index(path, np.array(offsets, np.int64), access)
-    return Verification(base_name(path), file.size, checksum.text(value), "read", len(offsets))
+                number = part.first + len(offsets)
+                if record.id != number:
+                    text = f"record {number} at byte {offset} has id {record.id}"
+                    raise RecordError(text, offset)
+                for judge in judges:
+                    problems.extend(judge(record, number))
+                offsets.append(offset)
+                offset = parts[-1].end
+        except RecordError as fault:
+            error = RecordError(f"{name}: {fault}", fault.offset)
+        return _Seen(np.array(offsets, np.int64), summed.value, problems, error)
+
+
+def _plausible(offsets: Int64, size: int) -> bool:
+    return bool(offsets[0] == 0 and (np.diff(offsets) > 0).all() and offsets[-1] < size)
+
+
+def _index(path: Place, access: Access) -> tuple[Int64, Int64] | None:
+    with RecordReader(
+        path, endpoint_url=access.endpoint_url, requester_pays=access.requester_pays
+    ) as reader:
+        return reader.index()
 
 
 def _demand_size(path: Place, size: int, manifest: Manifest) -> None:
@@ -182,29 +310,19 @@ def _demand_size(path: Place, size: int, manifest: Manifest) -> None:
         )
 
 
-def _demand_index(path: Place, offsets: Int64, access: Access) -> None:
-    with RecordReader(
-        path, endpoint_url=access.endpoint_url, requester_pays=access.requester_pays
-    ) as reader:
-        index = reader.index()
-    if index is None:
-        raise DataError(f"{path}: there is no index beside it")
-    keys, places = index
-    if not np.array_equal(places, offsets) or not np.array_equal(keys, np.arange(len(keys))):
-        raise DataError(f"{path}: its index does not lead to its records; rebuild it")
-
-
 class _Summed:
-    """A file read once from its beginning to its end, and the checksum of what was read."""
+    """A range of a file read once from its beginning to its end, and the checksum of what was
+    read."""
 
-    def __init__(self, file: RecordFile, checksum: Checksum) -> None:
+    def __init__(self, file: RecordFile, checksum: Checksum, start: int, stop: int) -> None:
         self._file, self._checksum = file, checksum
-        self._start = 0
+        self._start, self._stop = start, stop
         self._data = bytearray()
-        self._value = 0
+        self.value = 0
+        """The checksum; of the whole range when all of it was asked for."""
 
     def read(self, offset: int, length: int) -> bytes:
-        stop = min(offset + length, self._file.size)
+        stop = min(offset + length, self._stop)
         while self._start + len(self._data) < stop:
             self._pull()
         return bytes(self._data[offset - self._start : stop - self._start])
@@ -215,13 +333,10 @@ class _Summed:
             del self._data[: before - self._start]
             self._start = before
 
-    def finish(self) -> int:
-        """The checksum of the whole file."""
-        return self._value
-
     def _pull(self) -> None:
-        block = self._file.read(self._start + len(self._data), _BLOCK)
+        at = self._start + len(self._data)
+        block = self._file.read(at, min(_BLOCK, self._stop - at))
         if not block:
-            raise DataError("the file was cut short while it was read")
-        self._value = self._checksum.of(block, self._value)
+            raise RecordError("the file was cut short while it was read", at)
+        self.value = self._checksum.of(block, self.value)
         self._data += block

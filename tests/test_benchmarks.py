@@ -13,8 +13,8 @@ from benchmarks.data import first_images, make_devkit
 from benchmarks.measure import Claim, Measured, Table, Timing, commands, measure
 from benchmarks.report import Section, compare, markdown, to_json
 from recpack.config import Options
-from recpack.devkit import open_devkit
-from recpack.scan import scan_devkit
+from recpack.scan import scan_dataset
+from recpack.sources.opening import open_dataset
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,7 +80,7 @@ def test_the_data_is_sound(tmp_path: Path) -> None:
     part = first_images(whole, tmp_path / "part", 12)
     for root, count in ((whole, 30), (part, 12), (part, 12)):
         options = Options(jobs=1)
-        scan = scan_devkit(open_devkit(root, options), options)
+        scan = scan_dataset(open_dataset(root, options), options)
         assert (len(scan.samples), scan.problems) == (count, [])
     sizes = scan.samples.image_bytes
     assert 30_000 < sizes.mean() < 70_000

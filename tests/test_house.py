@@ -14,7 +14,17 @@ import recpack
 ROOT = Path(recpack.__file__).parent
 
 LEVELS = [
-    {"errors", "texts", "progress", "distributions", "checksums", "files", "annotation", "words"},
+    {
+        "errors",
+        "texts",
+        "progress",
+        "distributions",
+        "checksums",
+        "files",
+        "annotation",
+        "words",
+        "formats",
+    },
     {
         "problems",
         "headers",
@@ -35,12 +45,17 @@ LEVELS = [
     {"lst", "plan", "reader", "manifest", "parallel", "sinks.base", "devkit", "voc"},
     {"sinks.file_writer", "sinks.memory", "sinks.uploader", "cluster"},
     {"sinks.file", "sinks.proof"},
-    {"sinks.s3"},
+    {"sinks.s3", "outputs"},
     {"judge", "duplicates", "split"},
+    {"sources.dataset"},
+    {"sources.voc", "sources.given"},
+    {"sources.coco", "sources.yolo", "sources.sagemaker"},
+    {"sources.opening"},
     {"packer", "scan", "measuring", "writer", "inspection", "indexing"},
     {"demands"},
     {"verification", "unpacking", "preview", "merging"},
-    {"assembly"},
+    {"assembly", "preparation"},
+    {"exporting"},
     {"conversion", "checking"},
     {"terminal", "page", "demo", "downloading"},
     {"report"},

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recpack import scan
 from recpack.devkit import Devkit, ImageSet
+from recpack.sources import voc
 from recpack.texts import Texts
 from recpack.trees.base import Tree
 
@@ -56,9 +56,9 @@ def test_every_id_finds_its_images(files: set[tuple[str, str]], ids: list[str], 
     for order in (ids, sorted(ids)):
         devkit = Devkit(tree, [ImageSet("x", "annotations", "images", Texts(order))])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(scan, "CHUNK", chunk)
-            patch.setattr(scan, "_MAX_WINDOW", 4)
-            tasks = list(scan._tasks(devkit, 0))
+            patch.setattr(voc, "CHUNK", chunk)
+            patch.setattr(voc, "_MAX_WINDOW", 4)
+            tasks = list(voc._tasks(devkit, 0))
         assert [list(task.ids) for task in tasks] == [
             order[start : start + chunk] for start in range(0, len(order), chunk)
         ]

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recpack.config import Options
-from recpack.devkit import open_devkit, read_image_set
+from recpack.devkit import Devkit, read_image_set
+from recpack.devkit import open_devkit as open_tree_devkit
 from recpack.errors import AnnotationError, ConfigError, DataError
 from recpack.files import text_lines
+from recpack.trees.opening import open_tree
 from recpack.voc import parse_annotation
 from tests.devkits import box_xml, xml
 
@@ -139,6 +141,10 @@ def make(root: Path, *files: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return root
+
+
+def open_devkit(path: Path, options: Options) -> Devkit:
+    return open_tree_devkit(open_tree(path, options.access), options)
 
 
 def test_years_and_sets_pair_as_in_the_aws_tool(tmp_path: Path) -> None:

@@ -1,0 +1,358 @@
+"""Samples → what SageMaker reads beside RecordIO: an augmented manifest, or images and JSON files.
+
+The formats are those that ``sources.sagemaker`` reads. Edges are whole pixels wherever those give
+the very ratios, else with as many decimals as do.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from recpack.assembly import Result
+from recpack.config import Encoding, Options
+from recpack.errors import ConfigError, DataError, ImageError, SinkError
+from recpack.files import PARTIAL
+from recpack.headers import EXTENSIONS, read_header
+from recpack.image import reencode
+from recpack.manifest import RecFile, describe
+from recpack.outputs import demand_free, write_text
+from recpack.parallel import run
+from recpack.preparation import orders, refuse, scanned
+from recpack.problems import Problem, summary
+from recpack.progress import Progress
+from recpack.s3.access import Access
+from recpack.s3.location import is_s3, parse_location
+from recpack.s3.objects import listed, put
+from recpack.sample import Float32, Samples, Treatment
+from recpack.scan import ScanResult
+from recpack.sources.sagemaker import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
+from recpack.trees.base import Tree
+from recpack.trees.opening import Root
+from recpack.trees.s3 import S3Tree
+
+LABEL = "bounding-box"
+"""The attribute of an augmented manifest that holds the boxes."""
+_CHUNK = 64
+"""Images a task."""
+_DECIMALS = 4
+_ENCODER = msgspec.json.Encoder()
+
+
+def export(
+    path: Root,
+    output: str,
+    kind: str,
+    options: Options,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """``convert`` into a format without records; the result's manifest names no ``.rec``."""
+    for name in ("split", "resume", "storage_class", "sse"):
+        if getattr(options, name):
+            raise ConfigError(f"{name}: only for a .rec; the output is to be {kind}")
+    if options.difficult == "column":
+        raise ConfigError(f"difficult: {kind} has no place for a sixth column; keep or drop them")
+    if kind == "augmented-manifest":
+        return _export_manifest(path, output, options, progress)
+    scan = scanned(path, options, progress)
+    (order,) = orders(scan.samples, options)
+    samples = scan.samples.shuffled(order)
+    write_image_json(output, samples, scan.classes.names, options, progress)
+    return _result(samples, scan, scan.problems, options)
+
+
+def _export_manifest(
+    path: Root, output: str, options: Options, progress: Callable[[Progress], None] | None
+) -> Result:
+    for name in ("reencode", "resize", "center_crop"):
+        if getattr(options, name):
+            raise ConfigError(f"{name}: an augmented manifest leaves images as they are")
+    if options.size_mismatch == "rescale":
+        raise ConfigError("size_mismatch: an augmented manifest tells the size of the image only")
+    demand_free(output, options.access, overwrite=options.overwrite)
+    scan = scanned(path, options, progress)
+    keep = scan.samples.treatments == Treatment.KEEP
+    action = options.error_action
+    problems = scan.problems + [
+        Problem("image-unconverted", "error", scan.samples.paths[row], action)
+        for row in np.flatnonzero(~keep).tolist()
+    ]
+    refuse(problems, options)
+    rows = np.flatnonzero(keep)
+    left = scan.samples.take(rows)
+    (order,) = orders(left, options)
+    samples = left.shuffled(order)
+    lines = manifest_lines(
+        samples, scan.sizes[rows][order], scan.classes.names, _images_url(samples.root, options)
+    )
+    write_text(output, lines, options.access)
+    return _result(samples, scan, problems, options)
+
+
+def _result(
+    samples: Samples, scan: ScanResult, problems: list[Problem], options: Options
+) -> Result:
+    rec: RecFile = {"name": None, "bytes": None, "checksum": None}
+    return Result(describe(samples, scan.classes.names, problems, options, rec, None), problems)
+
+
+def _images_url(root: Tree, options: Options) -> str:
+    if options.images_url is not None:
+        return str(parse_location(options.images_url))
+    if not isinstance(root, S3Tree):
+        raise ConfigError(
+            f"images_url: an augmented manifest names its images on S3, and {root} is not there; "
+            "say with --images-url s3://bucket/prefix where they are or will be"
+        )
+    return str(root)
+
+
+def manifest_lines(
+    samples: Samples, sizes: Float32, classes: Sequence[str], images_url: str
+) -> Iterator[str]:
+    """The lines of an augmented manifest. ``sizes`` float32 (n, 2) are width and height of the
+    samples' images, which lie below ``images_url``. The first line names all classes, the others
+    those that they hold."""
+    for sample, size in zip(samples, sizes.astype(int).tolist(), strict=True):
+        boxes = _boxes(sample.label, *size)
+        present = range(len(classes)) if sample.index == 0 else {box.class_id for box in boxes}
+        line = {
+            "source-ref": posixpath.join(images_url, sample.path),
+            LABEL: Boxes(boxes, [Size(*size)]),
+            f"{LABEL}-metadata": {
+                "objects": [{"confidence": 1}] * len(boxes),
+                "class-map": {str(id_): classes[id_] for id_ in sorted(present)},
+                "type": "groundtruth/object-detection",
+                "human-annotated": "yes",
+            },
+        }
+        yield _ENCODER.encode(line).decode() + "\n"
+
+
+def _boxes(label: Float32, width: int, height: int) -> list[Box]:
+    """A sample's boxes in pixels."""
+    objects = label[2:].reshape(-1, int(label[1]))
+    objects = objects[objects[:, 0] >= 0]
+    sides = np.array([width, height] * 2)
+    edges = exact = objects[:, 1:5].astype(np.float64) * sides
+    for decimals in range(_DECIMALS, -1, -1):
+        shorter = np.round(exact, decimals)
+        same = (shorter / sides).astype(np.float32) == objects[:, 1:5]
+        edges = np.where(same, shorter, edges)
+    return [
+        Box(int(id_), _number(left), _number(top), _number(right - left), _number(bottom - top))
+        for id_, (left, top, right, bottom) in zip(objects[:, 0], edges.tolist(), strict=True)
+    ]
+
+
+def _number(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
+def write_image_json(
+    output: str,
+    samples: Samples,
+    classes: Sequence[str],
+    options: Options,
+    progress: Callable[[Progress], None] | None = None,
+) -> None:
+    """Write images into a folder, local or ``s3://…``, and their JSON files into the one beside it
+    that has ``_annotation`` behind its name: SageMaker's ``train`` and ``train_annotation``.
+
+    Names are those of the images, with the sample's number where two have one. The JSON files are
+    written when all images are. Raises SinkError for folders that are not empty or can't be
+    written, DataError for images that can't be read or encoded.
+    """
+    place = output.rstrip("/")
+    images = _target(place, options.access)
+    annotations = _target(place + JSON_FOLDER, options.access)
+    names = _distinct_names(samples, options)
+    starts = range(0, len(samples), _CHUNK)
+
+    def parts() -> Iterator[tuple[Samples, list[str]]]:
+        for start in starts:
+            stop = min(start + _CHUNK, len(samples))
+            yield samples.slice(start, stop).alone(), names[start:stop]
+
+    writes = partial(
+        _write_images,
+        target=images,
+        encoding=options.image_encoding,
+        every=options.changes_images,
+    )
+    try:
+        for target in (images, annotations):
+            target.begin()
+        sizes, problems = [], []
+        found = run(writes, parts(), len(starts), jobs=options.jobs, backend=options.backend)
+        with closing(found):
+            for part, failures in found:
+                sizes.append(part)
+                problems += [replace(one, action=options.error_action) for one in failures]
+                if progress is not None:
+                    progress(Progress("write", sum(map(len, sizes)), len(samples)))
+        if problems:
+            raise DataError(summary(problems), problems)
+        describes = partial(_write_documents, target=annotations, classes=classes)
+        tasks = ((*part, size) for part, size in zip(parts(), sizes, strict=True))
+        told = run(describes, tasks, len(starts), jobs=options.jobs, backend=options.backend)
+        with closing(told):
+            for _ in told:
+                pass
+        for target in (images, annotations):
+            target.publish()
+    except OSError as error:
+        raise SinkError(f"{place}: can't be written: {error.strerror or error}") from error
+    finally:
+        for target in (images, annotations):
+            target.clear()
+
+
+def _distinct_names(samples: Samples, options: Options) -> list[str]:
+    """File names without folders; no two differ in nothing but the ending, because their JSON
+    files would be one."""
+    used: set[str] = set()
+    names = []
+    for sample in samples:
+        stem, suffix = posixpath.splitext(posixpath.basename(sample.path))
+        if suffix.lower() not in EXTENSIONS:
+            stem, suffix = stem + suffix, ""
+        if options.changes_images or sample.treatment is not Treatment.KEEP:
+            suffix = f".{options.encoding}"
+        if stem in used:
+            stem = f"{stem}_{sample.index}"
+        if stem in used:
+            raise DataError(f"{sample.path}: three images have this name; rename one")
+        used.add(stem)
+        names.append(stem + suffix)
+    return names
+
+
+def _write_images(
+    task: tuple[Samples, list[str]], *, target: _Target, encoding: Encoding, every: bool
+) -> tuple[npt.NDArray[np.int32], list[Problem]]:
+    """Write some images; runs in a worker. Returns width and height of each, int32 (n, 2), and
+    those that could not be read."""
+    samples, names = task
+    sizes = np.zeros((len(samples), 2), np.int32)
+    failures = []
+    with samples.root.folder(".", judged=True) as folder:
+        openers = folder.in_order(samples.paths, sizes=samples.image_bytes.tolist())
+        for row, (sample, name, opener) in enumerate(zip(samples, names, openers, strict=True)):
+            assert opener is not None
+            code, value = "image-unreadable", ""
+            try:
+                with opener() as file:
+                    data = file.read(0, file.size)
+                if every or sample.treatment is not Treatment.KEEP:
+                    treatment = sample.treatment or Treatment.UPRIGHT
+                    data = reencode(data, treatment, encoding).tobytes()
+                header = read_header(partial(_part, data), len(data))
+                sizes[row] = header.width, header.height
+            except ImageError as error:
+                code, value = error.code, error.value
+            except OSError as error:
+                value = error.strerror or str(error)
+            else:
+                target.write(name, data)
+                continue
+            failures.append(Problem(code, "error", sample.path, "error", value=value))
+    return sizes, failures
+
+
+def _part(data: bytes, offset: int, length: int) -> bytes:
+    return data[offset : offset + length]
+
+
+def _write_documents(
+    task: tuple[Samples, list[str], npt.NDArray[np.int32]],
+    *,
+    target: _Target,
+    classes: Sequence[str],
+) -> None:
+    """Write the JSON files of some images; runs in a worker."""
+    samples, names, sizes = task
+    categories = [Category(id_, name) for id_, name in enumerate(classes)]
+    for sample, name, (width, height) in zip(samples, names, sizes.tolist(), strict=True):
+        document = ImageFile(
+            annotations=_boxes(sample.label, width, height),
+            image_size=[Size(width, height)],
+            file=name,
+            categories=categories,
+        )
+        stem, suffix = posixpath.splitext(name)
+        stem = stem if suffix.lower() in EXTENSIONS else name
+        target.write(f"{stem}.json", _ENCODER.encode(document))
+
+
+class _Target(ABC):
+    """A folder that is filled by workers; picklable."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Make sure that it is empty and can be written; SinkError."""
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole; runs in a worker."""
+
+    def publish(self) -> None:
+        """Let what was written be seen."""
+
+    def clear(self) -> None:
+        """Remove what was not published."""
+
+
+@dataclass(frozen=True)
+class _LocalTarget(_Target):
+    """Under another name until all of it is there."""
+
+    folder: str
+
+    def begin(self) -> None:
+        if os.path.isfile(self.folder) or (os.path.isdir(self.folder) and os.listdir(self.folder)):
+            raise SinkError(f"{self.folder} is not empty; name another folder, or move it away")
+        self.clear()
+        os.makedirs(self.folder + PARTIAL)
+
+    def write(self, name: str, data: bytes) -> None:
+        Path(self.folder + PARTIAL, name).write_bytes(data)
+
+    def publish(self) -> None:
+        if os.path.isdir(self.folder):
+            os.rmdir(self.folder)
+        os.rename(self.folder + PARTIAL, self.folder)
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder + PARTIAL, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _StoredTarget(_Target):
+    """Objects below a prefix. Images without their JSON files are what a failure leaves."""
+
+    prefix: str
+    access: Access
+
+    def begin(self) -> None:
+        found = next(listed(self.access, parse_location(self.prefix + "/"), most=1), None)
+        if found is not None:
+            raise SinkError(f"{self.prefix}/ is not empty; name another prefix, or empty it")
+
+    def write(self, name: str, data: bytes) -> None:
+        put(self.access, parse_location(f"{self.prefix}/{name}"), data)
+
+
+def _target(place: str, access: Access) -> _Target:
+    return _StoredTarget(place, access) if is_s3(place) else _LocalTarget(os.path.abspath(place))

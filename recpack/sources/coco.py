@@ -1,0 +1,176 @@
+"""COCO's JSON for object detection: ``images``, ``annotations``, ``categories``.
+
+Source: cocodataset.org/#format-data. Boxes are left, top, width, height in pixels from 0; category
+ids may have gaps, so the ids of a ``.rec`` are the categories in the order of their ids. A crowd
+(``iscrowd``) counts as difficult. The file is read at once, without its segmentations.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+import msgspec
+
+from recpack.annotation import Annotation, Defect
+from recpack.errors import ConfigError, DataError
+from recpack.problems import Problem
+from recpack.sources.given import Given, GivenDataset, below, decoded, holds
+from recpack.trees.base import Tree
+
+_FOLDER = "annotations"
+_PREFIX = "instances_"
+_ROBOFLOW = "_annotations.coco.json"
+
+
+class _Image(msgspec.Struct):
+    id: int | str
+    file_name: str
+    width: float | None = None
+    height: float | None = None
+
+
+class _Object(msgspec.Struct):
+    image_id: int | str
+    id: int | str = 0
+    category_id: int | str | None = None
+    bbox: list[float] | None = None
+    iscrowd: int | bool | None = 0
+
+
+class _Category(msgspec.Struct):
+    id: int | str
+    name: str
+
+
+class _Document(msgspec.Struct):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[_Object]
+
+
+_DECODER = msgspec.json.Decoder(_Document)
+
+
+def coco_files(root: Tree) -> dict[str, str]:
+    """The image sets of a folder: name → file. They are ``annotations/instances_<set>.json``, or
+    any ``.json`` there, or one ``_annotations.coco.json`` in each set's folder."""
+    folders = root.folders(".")
+    if _FOLDER in folders:
+        names = [name for name in root.files(_FOLDER) if name.endswith(".json")]
+        names = [name for name in names if name.startswith(_PREFIX)] or names
+        return {name[:-5].removeprefix(_PREFIX): f"{_FOLDER}/{name}" for name in names}
+    found = {
+        folder: f"{folder}/{_ROBOFLOW}"
+        for folder in folders
+        if root.is_file(f"{folder}/{_ROBOFLOW}")
+    }
+    return found or ({"all": _ROBOFLOW} if root.is_file(_ROBOFLOW) else {})
+
+
+def open_coco(
+    root: Tree, files: dict[str, str], sets: Sequence[str], images: str | None
+) -> GivenDataset:
+    """Image sets of a COCO data set: ``files`` has all that there are, ``sets`` those to read.
+
+    ``images`` is their image folder; without it, it is the folder of the set's name, or that of
+    ``images`` or of the file itself, whichever holds the first image. Raises DataError for a file
+    that is no COCO file, or whose images are nowhere.
+    """
+    found: dict[str, list[Given]] = {}
+    names: dict[str, None] = {}
+    faults: list[Problem] = []
+    for name in sets:
+        document = _read(root, files[name])
+        folder = _image_folder(root, files[name], name, document, images)
+        categories = _categories(document, f"{root}/{files[name]}")
+        names.update(dict.fromkeys(categories.values()))
+        found[name] = _entries(document, folder, categories)
+        faults += _faults(document, files[name])
+    return GivenDataset(root, found, list(names), faults)
+
+
+def _read(root: Tree, file: str) -> _Document:
+    try:
+        with root.folder(".") as folder, folder.open(file) as opened:
+            data = opened.read(0, opened.size)
+    except OSError as error:
+        raise DataError(f"{root}/{file}: can't be read: {error.strerror or error}") from error
+    return decoded(_DECODER, data, f"{root}/{file}")
+
+
+def _categories(document: _Document, file: str) -> dict[int | str, str]:
+    categories = {}
+    for category in document.categories:
+        name = category.name.strip()
+        if not name or category.id in categories:
+            raise DataError(f"{file}: category {category.id} has no name, or comes twice")
+        categories[category.id] = name
+    try:
+        return dict(sorted(categories.items()))
+    except TypeError:
+        raise DataError(f"{file}: category ids are numbers and texts; use one of them") from None
+
+
+def _image_folder(root: Tree, file: str, name: str, document: _Document, images: str | None) -> str:
+    beside = posixpath.dirname(file) or "."
+    choices = [name, f"images/{name}", "images", beside, "."] if images is None else [images]
+    for folder in choices:
+        if any(holds(root, folder, image.file_name) for image in document.images[:3]):
+            return folder
+    if images is not None or not document.images:
+        return choices[0]
+    raise ConfigError(
+        f"{root}/{file}: {document.images[0].file_name} is in none of the folders "
+        f"{', '.join(dict.fromkeys(choices))}; name its folder with --images"
+    )
+
+
+def _entries(document: _Document, folder: str, categories: dict[int | str, str]) -> list[Given]:
+    found: dict[int | str, Annotation] = {}
+    entries = []
+    for image in document.images:
+        path = below(folder, image.file_name)
+        annotation = Annotation(image.file_name, image.width or 0.0, image.height or 0.0)
+        found.setdefault(image.id, annotation)
+        entries.append(Given(path, path, annotation))
+    for one in document.annotations:
+        if one.image_id in found:
+            _add(found[one.image_id], one, categories)
+    return entries
+
+
+def _add(annotation: Annotation, one: _Object, categories: dict[int | str, str]) -> None:
+    """One object, by its own number where that is one."""
+    annotation.object_count += 1
+    known = isinstance(one.id, int) and one.id > 0
+    number = int(one.id) if known else annotation.object_count
+    if one.bbox is None or len(one.bbox) != 4:
+        value = "" if one.bbox is None else f"{len(one.bbox)} numbers"
+        annotation.defects.append(Defect("box-missing", number, "bbox", value))
+        return
+    left, top, width, height = one.bbox
+    name = categories.get(one.category_id, "") if one.category_id is not None else ""
+    annotation.names.append(name or f"category_id {one.category_id}")
+    annotation.boxes += (left, top, left + width, top + height)
+    annotation.difficult.append(int(bool(one.iscrowd)))
+    annotation.objects.append(number)
+
+
+def _faults(document: _Document, file: str) -> list[Problem]:
+    """What pycocotools passes over in silence."""
+    seen: set[int | str] = set()
+    faults = []
+    for image in document.images:
+        if image.id in seen:
+            value = f"{image.id} ({image.file_name})"
+            faults.append(Problem("id-repeated", "error", file, "error", field="id", value=value))
+        seen.add(image.id)
+    for one in document.annotations:
+        if one.image_id not in seen:
+            number = int(one.id) if isinstance(one.id, int) else 0
+            value = str(one.image_id)
+            faults.append(
+                Problem("image-unlisted", "error", file, "error", number, "image_id", value)
+            )
+    return faults

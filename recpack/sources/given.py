@@ -1,0 +1,117 @@
+"""Data sets whose annotations one file holds: the coordinator reads it, workers read the images."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import msgspec
+
+from recpack.annotation import Annotation, Defect
+from recpack.errors import DataError
+from recpack.judge import Judge
+from recpack.lst import unsafe_path
+from recpack.problems import Action, Problem
+from recpack.sources.dataset import CHUNK, Dataset, Task, image_bytes, read_image
+from recpack.trees.base import Tree
+
+Document = TypeVar("Document")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An annotation that was read, and its image's path below the root. ``file`` is what problems
+    call it; a ``fault`` leaves nothing of it."""
+
+    file: str
+    image: str = ""
+    annotation: Annotation = field(default_factory=Annotation)
+    fault: Defect | None = None
+
+
+@dataclass(frozen=True)
+class GivenTask(Task):
+    """Annotations that need nothing but their images."""
+
+    entries: Sequence[Given]
+
+    def judge(self, judge: Judge) -> int:
+        safe = [None if unsafe_path(entry.image) else entry.image for entry in self.entries]
+        with self.root.folder(".") as images:
+            for entry, opener in zip(self.entries, images.in_order(safe), strict=True):
+                judge.start(entry.file)
+                fault = entry.fault
+                if fault is not None:
+                    judge.note(fault.code, "error", field=fault.field, value=fault.value)
+                elif opener is None:
+                    judge.note("path-unsafe", "error", field="image", value=entry.image)
+                else:
+                    found = read_image(images, entry.image, opener, judge, entry.image)
+                    if found is not None:
+                        judge.add(entry.annotation, entry.image, *found)
+        return len(self.entries)
+
+
+class GivenDataset(Dataset):
+    """Annotations read, by image set; ``faults`` are errors of none of them."""
+
+    def __init__(
+        self,
+        root: Tree,
+        sets: Mapping[str, Sequence[Given]],
+        classes: Sequence[str] | None,
+        faults: Sequence[Problem] = (),
+    ) -> None:
+        self.root = root
+        self.image_sets = list(sets)
+        self.counts = [len(entries) for entries in sets.values()]
+        self.classes = classes or None
+        self._sets = list(sets.values())
+        self._faults = faults
+        if not len(self):
+            raise DataError(f"{root}: there are no annotations in {', '.join(sets)}")
+
+    def tasks(self) -> Iterator[Task]:
+        for rank, entries in enumerate(self._sets):
+            for start in range(0, len(entries), CHUNK):
+                part = entries[start : start + CHUNK]
+                root = self.root.only(entry.image for entry in part)
+                yield GivenTask(root, rank, part)
+
+    def problems(self, action: Action) -> list[Problem]:
+        return [replace(fault, action=action) for fault in self._faults]
+
+    def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
+        for entries in self._sets:
+            for entry in entries:
+                if file in (entry.file, entry.image):
+                    safe = not unsafe_path(entry.image)
+                    image = image_bytes(self.root, ".", entry.image) if safe else None
+                    return entry.annotation, image
+        return None, None
+
+
+def decoded(decoder: msgspec.json.Decoder[Document], data: bytes, name: str) -> Document:
+    """A JSON document; DataError naming the file and the field."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """msgspec's words for what is wrong, with the field first."""
+    what, _, where = str(error).partition(" - at `$")
+    return f"{where.strip('`.')}: {what}" if where.strip("`.") else what
+
+
+def holds(root: Tree, folder: str, name: str) -> bool:
+    """Whether there is such an image in the folder."""
+    return not unsafe_path(name) and root.is_file(below(folder, name))
+
+
+def below(folder: str, name: str) -> str:
+    """A path of the tree, without ``.`` and ``..`` where that can be said without looking."""
+    return posixpath.normpath(posixpath.join(folder, name))

@@ -1,0 +1,172 @@
+"""Which format a data set has, and what opens it.
+
+Readers are imported when they are needed: most data sets are devkits.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+
+from recpack.config import Options
+from recpack.devkit import open_devkit
+from recpack.errors import ConfigError, DataError
+from recpack.places import base_name, read_bytes
+from recpack.s3.location import is_s3
+from recpack.sources.dataset import Dataset
+from recpack.sources.voc import VocDataset
+from recpack.trees.base import Tree
+from recpack.trees.opening import Root, open_tree
+
+_FILES = {
+    ".json": "coco",
+    ".manifest": "augmented-manifest",
+    ".jsonl": "augmented-manifest",
+    ".yaml": "yolo",
+    ".yml": "yolo",
+}
+"""Formats that a single file may stand for, by its ending."""
+
+
+def open_dataset(path: Root, options: Options, *, every_set: bool = False) -> Dataset:
+    """Open a data set of the format ``options.source_format``, or of the one that it looks like.
+
+    ``path`` is a folder or archives, or the file of a COCO data set, an augmented manifest or a
+    YOLO folder's ``data.yaml``. ``options.set`` chooses image sets; the default is the only one or
+    that of training (of a devkit: ``trainval``), with ``every_set`` all. Raises DataError for what
+    is not there or can't be read.
+    """
+    if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
+        path = path[0]
+    if isinstance(path, (str, os.PathLike)) and (kind := _file_kind(path, options)) is not None:
+        return _open_file(os.fspath(path), kind, options, every_set)
+    root = open_tree(path, options.access)
+    try:
+        return _open_folder(root, options.source_format or _kind(root, options), options, every_set)
+    except OSError as error:
+        raise DataError(f"{root}: can't be read: {error}") from error
+
+
+def _file_kind(path: str | os.PathLike[str], options: Options) -> str | None:
+    kind = _FILES.get(posixpath.splitext(os.fspath(path))[1])
+    if options.source_format == "augmented-manifest" or kind == "augmented-manifest":
+        return "augmented-manifest"
+    return kind if kind and not os.path.isdir(path) else None
+
+
+def _kind(root: Tree, options: Options) -> str:
+    if options.annotations is not None or any(
+        name in ("Annotations", "VOCdevkit") or re.match("VOC[0-9]", name)
+        for name in root.folders(".")
+    ):
+        return "voc"
+    if any(name.endswith(".xml") for name in root.files(".")):
+        return "voc"
+    from recpack.sources.coco import coco_files
+    from recpack.sources.sagemaker import image_json_folders
+    from recpack.sources.yolo import yolo_layout
+
+    if coco_files(root):
+        return "coco"
+    if yolo_layout(root) is not None:
+        return "yolo"
+    return "image-json" if image_json_folders(root) else "voc"
+
+
+def _open_file(path: str, kind: str, options: Options, every_set: bool) -> Dataset:
+    folder, name = posixpath.split(path)
+    if kind == "augmented-manifest":
+        return _open_manifest(path, options)
+    if not is_s3(path) and not os.path.isfile(path):
+        raise DataError(f"{path}: no such file")
+    root = open_tree(folder or ".", options.access)
+    if kind == "yolo":
+        return _open_folder(root, kind, options, every_set)
+    if posixpath.basename(os.path.abspath(folder) if not is_s3(path) else folder) == "annotations":
+        above = posixpath.dirname(folder) if is_s3(path) else os.path.join(folder or ".", "..")
+        root = open_tree(above, options.access)
+        name = f"annotations/{name}"
+    from recpack.sources.coco import open_coco
+
+    label = base_name(name).removesuffix(".json").removeprefix("instances_")
+    return open_coco(root, {label: name}, [label], _images(options))
+
+
+def _open_folder(root: Tree, kind: str, options: Options, every_set: bool) -> Dataset:
+    if kind == "voc":
+        return VocDataset(open_devkit(root, options, every_set=every_set))
+    if kind == "coco":
+        from recpack.sources.coco import coco_files, open_coco
+
+        files = coco_files(root)
+        return open_coco(root, files, _chosen(root, files, options, every_set), _images(options))
+    if kind == "yolo":
+        from recpack.sources.yolo import YoloDataset, yolo_layout
+
+        layout = yolo_layout(root)
+        if layout is None:
+            raise DataError(f"{root}: no data.yaml, and no folders images and labels")
+        sets = _chosen(root, layout.sets, options, every_set)
+        asked = options.class_map.names if options.classes and options.class_map else ()
+        names = layout.names or asked
+        return YoloDataset(root, layout, sets, names)
+    from recpack.sources.sagemaker import image_json_folders, open_image_json
+
+    folders = image_json_folders(root)
+    sets = _chosen(root, folders, options, every_set)
+    return open_image_json(root, folders, sets, _images(options))
+
+
+def _images(options: Options) -> str | None:
+    return None if options.images is None else os.fspath(options.images).rstrip("/")
+
+
+def _chosen(root: Tree, sets: Iterable[str], options: Options, every_set: bool) -> Sequence[str]:
+    """The image sets asked for, or the one that goes without saying."""
+    present = list(sets)
+    if not present:
+        raise DataError(f"{root}: there are no annotations of the format {options.source_format}")
+    asked = options.set.split(",") if isinstance(options.set, str) else list(options.set or ())
+    there = ", ".join(present) or "none"
+    missing = [name for name in asked if name not in present]
+    if missing:
+        raise DataError(f"{root}: no image set {missing[0]}; choose with --set from: {there}")
+    if asked:
+        return asked
+    training = [name for name in present if name.startswith("train")]
+    if every_set or len(present) == 1:
+        return present
+    if len(training) == 1:
+        return training
+    raise ConfigError(f"set: {root} has the image sets {there}; choose with --set")
+
+
+def _open_manifest(path: str, options: Options) -> Dataset:
+    from recpack.sources.sagemaker import AugmentedManifest
+
+    if options.set is not None and not isinstance(options.set, str):
+        raise ConfigError("set: it names the one attribute of the manifest that holds the boxes")
+    try:
+        data = read_bytes(path, options.access)
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+    manifest = AugmentedManifest(path, data, options.set)
+    distant = [reference for reference in manifest.references if is_s3(reference)]
+    if distant and len(distant) < len(manifest.references):
+        raise DataError(f"{path}: some images are on S3, others are not; make two manifests of it")
+    if len({reference.split("/")[2] for reference in distant}) > 1:
+        raise DataError(f"{path}: its images are in several buckets; make a manifest of each")
+    folders = [posixpath.dirname(reference) for reference in manifest.references]
+    prefix = posixpath.commonpath(folders) if folders else ""
+    place = prefix
+    if distant:
+        place = prefix = prefix.replace("s3:/", "s3://", 1)
+    elif not os.path.isabs(prefix):
+        place = os.path.join(os.path.dirname(path), prefix) or "."
+        if is_s3(path):
+            place = posixpath.join(posixpath.dirname(path), prefix)
+    if options.images is not None:
+        place = os.fspath(options.images)
+    return manifest.dataset(open_tree(place or ".", options.access), prefix)

@@ -1,0 +1,239 @@
+"""Pascal VOC devkits: annotations by id, images by stem."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import numpy as np
+
+from recpack.annotation import Annotation
+from recpack.config import Options
+from recpack.devkit import Devkit, ImageSet
+from recpack.errors import AnnotationError
+from recpack.files import UnsafePathError
+from recpack.headers import EXTENSIONS
+from recpack.judge import Judge
+from recpack.lst import unsafe_path
+from recpack.problems import Action, Problem
+from recpack.sources.dataset import CHUNK, Dataset, Task, image_bytes, read_image
+from recpack.texts import Texts
+from recpack.trees.base import Opener, Tree, join
+from recpack.voc import MAX_ANNOTATION, parse_annotation
+
+_MAX_WINDOW = 8 * CHUNK
+"""Names looked through at once for those of a task."""
+_SUFFIXES = tuple(EXTENSIONS)
+
+
+class VocDataset(Dataset):
+    """A devkit; see ``devkit.open_devkit``."""
+
+    def __init__(self, devkit: Devkit) -> None:
+        self._devkit = devkit
+        self.root = devkit.root
+        self.image_sets = [image_set.name for image_set in devkit.image_sets]
+        self.counts = [len(image_set.ids) for image_set in devkit.image_sets]
+
+    def tasks(self) -> Iterator[Task]:
+        for rank in range(len(self.image_sets)):
+            yield from _tasks(self._devkit, rank)
+
+    def problems(self, action: Action) -> list[Problem]:
+        del action
+        return _repeated_ids(self._devkit)
+
+    def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
+        return _look_up(self._devkit, file)
+
+
+def _repeated_ids(devkit: Devkit) -> list[Problem]:
+    problems = []
+    for image_set in devkit.image_sets:
+        hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
+        hashes.sort()
+        if (hashes[1:] == hashes[:-1]).any():  # rare, so it may take more memory
+            seen: set[str] = set()
+            for id_ in image_set.ids:
+                if id_ in seen:
+                    file = join(image_set.annotations, id_ + ".xml")
+                    problems.append(Problem("id-repeated", "warning", file, "kept"))
+                seen.add(id_)
+    return problems
+
+
+def _tasks(devkit: Devkit, rank: int) -> Iterator[VocTask]:
+    image_set = devkit.image_sets[rank]
+    listing = _Listing(devkit.root, image_set.images)
+    listings = {"": listing}
+    for start in range(0, len(image_set.ids), CHUNK):
+        ids = image_set.ids[start : start + CHUNK]
+        known = {} if b"/" in ids.blob else listing.one_each(list(ids))
+        candidates = [
+            [known[id_]] if id_ in known else _candidates(devkit, image_set, id_, listings)
+            for id_ in ids
+        ]
+        yield VocTask(
+            _root_for(devkit.root, image_set, ids, candidates),
+            rank, image_set.annotations, image_set.images, ids, candidates,
+        )  # fmt: skip
+
+
+def _root_for(root: Tree, image_set: ImageSet, ids: Texts, candidates: list[list[str]]) -> Tree:
+    """What a task needs of the root; all of it where an annotation must say which its image is."""
+    if not all(candidates):
+        return root
+    return root.only(
+        chain(
+            (join(image_set.annotations, id_ + ".xml") for id_ in ids),
+            (join(image_set.images, name) for names in candidates for name in names),
+        )
+    )
+
+
+def _candidates(
+    devkit: Devkit, image_set: ImageSet, id_: str, listings: dict[str, _Listing]
+) -> list[str]:
+    """The images that an id may mean, relative to the image folder."""
+    if unsafe_path(id_):
+        return []
+    folder, _, stem = id_.rpartition("/")
+    if folder not in listings:
+        listings[folder] = _Listing(
+            devkit.root, join(image_set.images, folder) if folder else image_set.images
+        )
+    return [f"{folder}/{name}" if folder else name for name in listings[folder].find(stem)]
+
+
+def _look_up(devkit: Devkit, file: str) -> tuple[Annotation | None, bytes | None]:
+    root = devkit.root
+    for image_set in devkit.image_sets:
+        prefix = join(image_set.annotations, "")
+        if file.startswith(prefix) and file.endswith(".xml"):
+            name = file.removeprefix(prefix)
+            with root.folder(image_set.annotations) as annotations:
+                opener = None if unsafe_path(name) else partial(annotations.open, name)
+                annotation = _read_annotation(opener, name, Judge(Options()))
+            names = _candidates(devkit, image_set, name.removesuffix(".xml"), {})
+            if not names and annotation is not None and not unsafe_path(annotation.filename):
+                names = [annotation.filename]
+            return annotation, image_bytes(root, image_set.images, names[0]) if names else None
+    return None, image_bytes(root, ".", file)
+
+
+class _Listing:
+    """The images of a folder, to be found by stem."""
+
+    def __init__(self, root: Tree, folder: str) -> None:
+        try:
+            self._names = Texts(name for name in root.files(folder) if _is_image(name))
+        except OSError:
+            self._names = Texts()
+        self._folded: dict[str, list[str]] | None = None
+
+    def one_each(self, stems: list[str]) -> dict[str, str]:
+        """The image of each stem that has just one; for stems that lie close together among the
+        names, as those of an image set do, and with nothing found otherwise."""
+        # all names of a stem lie between "stem." and "stem/", the character behind the dot
+        first = bisect_left(self._names, min(stem + "." for stem in stems))
+        last = bisect_left(self._names, max(stem + "/" for stem in stems))
+        if last - first > _MAX_WINDOW:
+            return {}
+        names = list(self._names[first:last])
+        found = {name.rpartition(".")[0]: name for name in names}
+        return found if len(found) == len(names) else {}
+
+    def find(self, stem: str) -> list[str]:
+        """Names of this stem and any extension; failing that, of this stem in any case."""
+        found = []
+        for at in range(bisect_left(self._names, stem + "."), len(self._names)):
+            name = self._names[at]
+            if not name.startswith(stem + "."):
+                break
+            if os.path.splitext(name)[0] == stem:
+                found.append(name)
+        if not found and len(self._names):
+            if self._folded is None:
+                self._folded = {}
+                for name in self._names:
+                    self._folded.setdefault(os.path.splitext(name)[0].lower(), []).append(name)
+            found = self._folded.get(stem.lower(), [])
+        return found
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class VocTask(Task):
+    """Ids, and for each one's image the ``candidates``."""
+
+    annotations: str
+    images: str
+    ids: Texts
+    candidates: list[list[str]]
+
+    def judge(self, judge: Judge) -> int:
+        root = self.root
+        with root.folder(self.annotations) as annotations, root.folder(self.images) as images:
+            files = [id_ + ".xml" for id_ in self.ids]
+            bare = b"/" not in self.ids.blob and b"\0" not in self.ids.blob
+            safe = files if bare else [None if unsafe_path(file) else file for file in files]
+            likely = [names[0] if len(names) == 1 else None for names in self.candidates]
+            for file, names, opener, image in zip(
+                files,
+                self.candidates,
+                annotations.in_order(safe),
+                images.in_order(likely),
+                strict=True,
+            ):
+                judge.start(join(self.annotations, file))
+                annotation = _read_annotation(opener, file, judge)
+                if annotation is None:
+                    continue
+                name = _image_name(annotation, names, judge)
+                if name is None:
+                    continue
+                found = read_image(images, name, image, judge, annotation.filename)
+                if found is not None:
+                    judge.add(annotation, join(self.images, name), *found)
+        return len(self.ids)
+
+
+def _read_annotation(opener: Opener | None, name: str, judge: Judge) -> Annotation | None:
+    if opener is None:
+        judge.note("path-unsafe", "error", field="id", value=name.removesuffix(".xml"))
+        return None
+    try:
+        with opener() as file:
+            data = file.whole(MAX_ANNOTATION)
+            if len(data) > MAX_ANNOTATION:
+                raise AnnotationError("annotation-too-large", "bytes", f"{file.size:,}")
+            return parse_annotation(data)
+    except AnnotationError as error:
+        judge.note(error.code, "error", field=error.field, value=error.value)
+    except FileNotFoundError:
+        judge.note("annotation-missing", "error")
+    except UnsafePathError as error:
+        judge.note("path-unsafe", "error", value=error.strerror or "")
+    except (OSError, ValueError) as error:
+        judge.note("annotation-unreadable", "error", value=getattr(error, "strerror", str(error)))
+    return None
+
+
+def _image_name(annotation: Annotation, candidates: Sequence[str], judge: Judge) -> str | None:
+    """Where the image is, below the image folder; None, and a problem noted, when it has none."""
+    if len(candidates) > 1:
+        judge.note("image-ambiguous", "error", value=", ".join(candidates))
+        return None
+    name = candidates[0] if candidates else annotation.filename
+    if not candidates and unsafe_path(name):
+        code = "path-unsafe" if name else "image-missing"
+        judge.note(code, "error", field="filename", value=name)
+        return None
+    return name

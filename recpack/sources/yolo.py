@@ -1,0 +1,292 @@
+"""YOLO folders: a text file an image, ``class centre-x centre-y width height`` a line, in ratios.
+
+Source: Ultralytics' data set guide, and what its loader does: the labels of ``…/images/x.jpg`` are
+``…/labels/x.txt``, an image without labels is background, a longer row is a polygon whose bounds
+are taken, and ratios are of the upright image. Darknet and LabelImg keep the labels beside the
+images.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recpack.annotation import Annotation, Defect
+from recpack.errors import AnnotationError, DataError
+from recpack.headers import EXTENSIONS
+from recpack.judge import Judge
+from recpack.lst import unsafe_path
+from recpack.problems import Action, Problem
+from recpack.sources.dataset import CHUNK, Dataset, Task, image_bytes, read_image
+from recpack.sources.given import below
+from recpack.texts import Texts
+from recpack.trees.base import Opener, Tree
+
+_KEYS = ("train", "val", "test")
+_SUFFIXES = tuple(EXTENSIONS)
+_MAX_LABELS = 16 << 20
+_ROUNDING = 2e-6
+"""How far an edge on the image's border may be beside it, of ratios with six decimals."""
+_NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names")
+
+
+@dataclass(frozen=True)
+class YoloFolder:
+    """A data set's layout: class names (none where no file tells them) and, by image set, where
+    its images are: folders or lists of them, relative to the root."""
+
+    names: tuple[str, ...]
+    sets: Mapping[str, Sequence[str]]
+
+
+def yolo_layout(root: Tree) -> YoloFolder | None:
+    """What the root's ``data.yaml`` says, or what its folders look like; None when it is no YOLO
+    data set. Raises DataError for a file that can't be read."""
+    files = root.files(".")
+    for name in sorted(files, key=lambda name: (name != "data.yaml", name)):
+        if name.endswith((".yaml", ".yml")):
+            found = _from_yaml(root, name)
+            if found is not None:
+                return found
+    names = _names(root)
+    folders = root.folders(".")
+    if {"images", "labels"} <= set(folders):
+        inner = [name for name in root.folders("images") if root.is_folder(f"labels/{name}")]
+        return YoloFolder(names, {n: [f"images/{n}"] for n in inner} or {"all": ["images"]})
+    apart = [name for name in folders if root.is_folder(f"{name}/labels")]
+    if apart:
+        return YoloFolder(names, {name: [f"{name}/images"] for name in apart})
+    if names and any(name.lower().endswith(_SUFFIXES) for name in files):
+        return YoloFolder(names, {"all": ["."]})
+    return None
+
+
+def _from_yaml(root: Tree, name: str) -> YoloFolder | None:
+    import yaml
+
+    file = f"{root}/{name}"
+    try:
+        found = yaml.safe_load("".join(root.lines(name)))
+    except (yaml.YAMLError, OSError, ValueError) as error:
+        raise DataError(f"{file}: can't be read: {error}") from error
+    if not isinstance(found, dict) or "names" not in found:
+        return None
+    names = found["names"]
+    if isinstance(names, dict):
+        try:
+            ids = {int(id_): text for id_, text in names.items()}
+        except (TypeError, ValueError):
+            raise DataError(f"{file}: names: the ids must be numbers from 0") from None
+        if sorted(ids) != list(range(len(ids))):
+            raise DataError(f"{file}: names: the ids must be 0 to {len(ids) - 1}, each once")
+        names = [ids[id_] for id_ in sorted(ids)]
+    if not isinstance(names, list):
+        raise DataError(f"{file}: names: a list, or numbers with names, is expected")
+    sets = {}
+    for key in _KEYS:
+        if found.get(key):
+            places = found[key] if isinstance(found[key], list) else [found[key]]
+            sets[key] = [_place(root, found.get("path"), str(place), file) for place in places]
+    return YoloFolder(tuple(str(text).strip() for text in names), sets) if sets else None
+
+
+def _place(root: Tree, base: Any, place: str, file: str) -> str:
+    """Where a folder of a ``data.yaml`` is below the root; its ``path`` is often one of another
+    machine, and exports write ``../train/images`` for a folder beside the file."""
+    climbed = place
+    while climbed.startswith("../"):
+        climbed = climbed[3:]
+    choices = [below(str(base), place)] if base else []
+    for choice in (*choices, below(".", place), below(".", climbed)):
+        if not unsafe_path(choice) and (root.is_folder(choice) or root.is_file(choice)):
+            return choice
+    raise DataError(f"{file}: {place}: there is no such folder or list below {root}")
+
+
+def _names(root: Tree) -> tuple[str, ...]:
+    for file in _NAME_FILES:
+        if root.is_file(file):
+            try:
+                return tuple(line.strip() for line in root.lines(file) if line.strip())
+            except (OSError, ValueError) as error:
+                raise DataError(f"{root}/{file}: can't be read: {error}") from error
+    return ()
+
+
+class YoloDataset(Dataset):
+    """Image sets of a YOLO folder. ``names`` are the classes by id: the folder's own, or those that
+    were asked for where it tells none."""
+
+    def __init__(
+        self, root: Tree, layout: YoloFolder, sets: Sequence[str], names: Sequence[str]
+    ) -> None:
+        if not names:
+            raise DataError(
+                f"{root}: no data.yaml or classes.txt tells the names of classes; name them in the "
+                "order of their ids with --classes a,b,c"
+            )
+        self.root = root
+        self.image_sets = list(sets)
+        self._images = [Texts(_images(root, layout.sets[name])) for name in sets]
+        self.counts = [len(images) for images in self._images]
+        self.classes = list(dict.fromkeys(names))
+        self._names = tuple(names)
+        if not len(self):
+            raise DataError(f"{root}: there are no images in {', '.join(sets)}")
+
+    def tasks(self) -> Iterator[Task]:
+        for rank, images in enumerate(self._images):
+            for start in range(0, len(images), CHUNK):
+                part = images[start : start + CHUNK]
+                labels = [label_path(image) for image in part]
+                root = self.root.only([*part, *labels])
+                yield YoloTask(root, rank, part, labels, self._names)
+
+    def problems(self, action: Action) -> list[Problem]:
+        del action
+        return []
+
+    def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
+        for images in self._images:
+            for image in images:
+                if file not in (image, label_path(image)):
+                    continue
+                data = image_bytes(self.root, ".", image)
+                return None, data
+        return None, None
+
+
+@dataclass(frozen=True)
+class YoloTask(Task):
+    """Images, and where the labels of each would be."""
+
+    images: Texts
+    labels: list[str]
+    names: tuple[str, ...]
+
+    def judge(self, judge: Judge) -> int:
+        safe = [None if unsafe_path(image) else image for image in self.images]
+        with self.root.folder(".") as folder:
+            for image, label, opener, labels in zip(
+                self.images,
+                self.labels,
+                folder.in_order(safe),
+                folder.in_order(self.labels, head=_MAX_LABELS),
+                strict=True,
+            ):
+                judge.start(image)
+                if opener is None:
+                    judge.note("path-unsafe", "error", field="image", value=image)
+                    continue
+                assert labels is not None
+                data = _label_bytes(labels, label, judge)
+                found = None if data is None else read_image(folder, image, opener, judge, image)
+                if data is None or found is None:
+                    continue
+                try:
+                    annotation = parse_labels(data, self.names, found[1].upright)
+                except AnnotationError as error:
+                    judge.note(error.code, "error", field=error.field, value=error.value)
+                else:
+                    judge.add(annotation, image, *found)
+        return len(self.images)
+
+
+def _label_bytes(opener: Opener, label: str, judge: Judge) -> bytes | None:
+    """An image's label file, empty where there is none; None, and a problem noted, when it can't
+    be read. Problems are the label file's from now on."""
+    try:
+        with opener() as file:
+            judge.start(label)
+            data = file.whole(_MAX_LABELS)
+    except FileNotFoundError:
+        return b""
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        judge.note("annotation-unreadable", "error", value=reason)
+        return None
+    if len(data) > _MAX_LABELS:
+        judge.note("annotation-too-large", "error", field="bytes", value=f"> {_MAX_LABELS:,}")
+        return None
+    return data
+
+
+def parse_labels(data: bytes, names: Sequence[str], size: tuple[int, int]) -> Annotation:
+    """The rows of a label file → boxes in pixels of an image of ``size`` (width, height). Raises
+    AnnotationError (``annotation-unreadable``) for bytes that are no text."""
+    width, height = size
+    annotation = Annotation("", float(width), float(height))
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise AnnotationError("annotation-unreadable", "", str(error)) from None
+    for line in lines:
+        words = line.split()
+        if not words:
+            continue
+        annotation.object_count += 1
+        number = annotation.object_count
+        values = [_number(word) for word in words]
+        if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
+            annotation.defects.append(Defect("row-malformed", number, "row", line[:80]))
+        elif not all(map(math.isfinite, values)) or values[0] % 1 or values[0] < 0:
+            annotation.defects.append(Defect("number-bad", number, "row", line[:80]))
+        else:
+            class_id = int(values[0])
+            known = class_id < len(names)
+            annotation.names.append(names[class_id] if known else f"class {class_id}")
+            left, top, right, bottom = _bounds(values[1:])
+            annotation.boxes += (left * width, top * height, right * width, bottom * height)
+            annotation.difficult.append(0)
+            annotation.objects.append(number)
+    return annotation
+
+
+def _number(word: str) -> float:
+    try:
+        return math.nan if "_" in word else float(word)
+    except ValueError:
+        return math.nan
+
+
+def _bounds(values: Sequence[float]) -> tuple[float, float, float, float]:
+    if len(values) == 4:
+        x, y, width, height = values
+        edges = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    else:
+        edges = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    left, top, right, bottom = (
+        min(max(edge, 0.0), 1.0) if -_ROUNDING <= edge <= 1 + _ROUNDING else edge for edge in edges
+    )
+    return left, top, right, bottom
+
+
+def label_path(image: str) -> str:
+    """Where an image's labels are: the last folder ``images`` of its path reads ``labels``."""
+    stem = posixpath.splitext(image)[0]
+    head, found, tail = f"/{stem}".rpartition("/images/")
+    return f"{head}/labels/{tail}.txt".lstrip("/") if found else f"{stem}.txt"
+
+
+def _images(root: Tree, places: Sequence[str]) -> Iterator[str]:
+    for place in places:
+        if root.is_folder(place):
+            yield from _below(root, place)
+            continue
+        folder = posixpath.dirname(place) or "."
+        for line in root.lines(place):
+            path = line.strip()
+            if path:  # a list says ./images/… of its own folder, or names them from the root
+                relative = below(folder, path) if path.startswith("./") else below(".", path)
+                yield relative
+
+
+def _below(root: Tree, folder: str) -> Iterator[str]:
+    for name in root.files(folder):
+        if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+            yield below(folder, name)
+    for name in root.folders(folder):
+        yield from _below(root, below(folder, name))
