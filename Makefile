@@ -3,6 +3,7 @@
 #             official SageMaker SDK take part
 # make lint   ruff and mypy
 # make bench  measures, side by side: tables and plots in benchmarks/work/results; ARGS=--quick
+# make docs   the documentation, in docs/_build/html
 # make coverage   what the last make test covered
 # Each makes the virtual environments that it needs, in this folder.
 
@@ -20,7 +21,7 @@ STORE = $(if $(filter 1,$(SWIFT)),RECPACK_SWIFT_PYTHON=$(CURDIR)/.venv-swift/bin
 SERVER = $(if $(filter 1,$(SWIFT)),.venv-swift/installed)
 PYTEST = -m pytest $(ARGS)
 
-.PHONY: demo test bench test-numpy2 test-numpy1 lint coverage clean
+.PHONY: demo test docs bench test-numpy2 test-numpy1 lint coverage clean
 
 demo: .venv/installed
 	.venv/bin/recpack demo recpack-demo --overwrite
@@ -45,6 +46,9 @@ lint: .venv-test/installed
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
 
+docs: .venv-docs/installed
+	.venv-docs/bin/python docs/make.py
+
 coverage:
 	.venv-test/bin/python -m coverage report
 
@@ -56,9 +60,14 @@ bench: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
 	.venv/bin/python $(PIP) --editable '.[demo]'
 	touch $@
 
+.venv-docs/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python $(PIP) --editable '.[docs]'
+	touch $@
+
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/python $(PIP) --editable '.[test,lint,bench,dask,ray]'
+	.venv-test/bin/python $(PIP) --editable '.[test,lint,bench,dask,ray,readers,docs]'
 	touch $@
 
 .venv-mxnet/installed: pyproject.toml
@@ -78,4 +87,4 @@ bench: .venv-test/installed $(if $(filter 1,$(MXNET)),.venv-mxnet/installed)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-test .venv-mxnet .venv-swift .venv-sdk recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs docs/_build docs/generated .venv-test .venv-mxnet .venv-swift .venv-sdk recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -79,12 +79,14 @@ def convert(
     resume: bool = False,
     progress: Watch = None,
 ) -> Result:
-    """Convert a Pascal VOC devkit into a ``.rec`` with its ``.idx``, ``.lst`` and manifest.
+    """Convert a data set into a ``.rec`` with its ``.idx``, ``.lst`` and manifest.
 
-    ``devkit`` is a folder, or one or several tar archives (which are read as they are: nothing is
-    unpacked), on a disk or on S3.
+    ``devkit`` is a Pascal VOC devkit: a folder, or one or several tar archives (which are read as
+    they are: nothing is unpacked), on a disk or on S3. COCO, YOLO and SageMaker's formats are taken
+    too; see ``recpack.sources.opening``.
 
-    ``output`` is a path that ends in ``.rec`` (the others stand beside it) or a sink. The other
+    ``output`` is a path that ends in ``.rec`` (the others stand beside it) or a sink; a name that
+    ends in ``.manifest``, ``.jsonl`` or ``/`` asks for SageMaker's other formats. The other
     arguments are the command line's options; see ``recpack.config.Options``. ``progress`` is
     called with a ``Progress`` as images are done. ``split`` (``0.8/0.2``) writes two or three
     outputs, ``x_train.rec``, ``x_val.rec`` (and ``x_test.rec``) for ``x.rec``, published together.

@@ -24,6 +24,7 @@ from recpack.assembly import Result
 from recpack.config import Encoding, Options
 from recpack.errors import ConfigError, DataError, ImageError, SinkError
 from recpack.files import PARTIAL
+from recpack.formats import is_root
 from recpack.headers import EXTENSIONS, read_header
 from recpack.image import reencode
 from recpack.manifest import RecFile, describe
@@ -174,6 +175,8 @@ def write_image_json(
     written when all images are. Raises SinkError for folders that are not empty or can't be
     written, DataError for images that can't be read or encoded.
     """
+    if is_root(output):
+        raise ConfigError(f"output: {output}: name a folder for the images, like …/train/")
     place = output.rstrip("/")
     images = _target(place, options.access)
     annotations = _target(place + JSON_FOLDER, options.access)

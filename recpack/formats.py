@@ -1,11 +1,21 @@
 """The names of the formats that come in and go out."""
 
+import re
+
 SOURCE_FORMATS = ("voc", "coco", "yolo", "augmented-manifest", "image-json")
 OUTPUT_FORMATS = ("rec", "augmented-manifest", "image-json")
 
+_ROOT = re.compile(r"(s3://[^/]*)?/*")
+
 
 def output_format(output: str) -> str:
-    """What an output's name asks for: ``x.rec``, ``x.manifest`` or ``.jsonl``, else a folder."""
+    """What an output's name asks for: ``x.rec``, ``x.manifest`` or ``.jsonl``, or a folder, whose
+    name ends in ``/``."""
     if output.endswith((".manifest", ".jsonl")):
         return "augmented-manifest"
-    return "image-json" if output.endswith("/") else "rec"
+    return "image-json" if output.endswith("/") and not is_root(output) else "rec"
+
+
+def is_root(output: str) -> bool:
+    """Whether it names no folder of its own: a bucket, or the root of the file system."""
+    return _ROOT.fullmatch(output) is not None

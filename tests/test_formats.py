@@ -204,6 +204,12 @@ def test_changed_images_have_the_boxes_of_their_size(tmp_path: Path) -> None:
         ({"size_mismatch": "rescale"}, recpack.ConfigError, "size_mismatch"),
         ({}, recpack.ConfigError, "--images-url"),
         ({"images_url": "bucket/x"}, recpack.ConfigError, "not an S3 location"),
+        (
+            {"output_format": "image-json", "output": "s3://bucket/"},
+            recpack.ConfigError,
+            "a folder",
+        ),
+        ({"output_format": "image-json", "output": "/"}, recpack.ConfigError, "name a folder"),
         ({"source_format": "coco"}, recpack.DataError, "no annotations of the format coco"),
         ({"source_format": "yolo"}, recpack.DataError, "no data.yaml"),
         ({"source_format": "tfrecord"}, recpack.ConfigError, "source_format: 'tfrecord'"),
@@ -214,8 +220,9 @@ def test_what_is_refused(
     tmp_path: Path, options: dict[str, str], error: type[Exception], message: str
 ) -> None:
     place = write_voc(tmp_path / "in", TWO)
+    output = {"output": tmp_path / "x.manifest"} | options
     with pytest.raises(error, match=message):
-        recpack.convert(place, tmp_path / "x.manifest", classes=CLASSES, **options)
+        recpack.convert(place, classes=CLASSES, **output)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 

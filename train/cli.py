@@ -32,7 +32,7 @@ def console() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     service = Service(args.region, args.endpoint_url)
     command: Command = args.command
     with warnings.catch_warnings():
@@ -205,7 +205,7 @@ def _words(text: str | None) -> list[str]:
     return [word for word in (text or "").split(",") if word]
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="recpack-train",
         description="Amazon SageMaker object detection, from the .rec and manifest of recpack.",

@@ -1,0 +1,106 @@
+"""Make the documentation: pictures and reference by recpack itself, pages by Sphinx, then look at
+every link. ``python docs/make.py``; warnings are errors."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit
+
+from lxml import html
+from sphinx.cmd.build import main as sphinx
+
+import train.cli
+from recpack.arguments import parser_of
+from recpack.cli import main as recpack
+from recpack.problems import CATALOGUE
+
+DOCS = Path(__file__).parent
+GENERATED = DOCS / "generated"
+PAGES = DOCS / "_build" / "html"
+
+
+def generate() -> None:
+    shutil.rmtree(GENERATED, ignore_errors=True)
+    (GENERATED / "static").mkdir(parents=True)
+    with TemporaryDirectory() as folder:
+        demo = Path(folder, "demo")
+        run("demo", demo, "--quiet")
+        run("preview", demo / "train.rec", GENERATED / "preview.png", "--count", 9, "--quiet")
+        report = str(GENERATED / "static" / "check.html")
+        wrong = ["--classes", "ball,box", "--set", "trainval"]  # the report has something to say
+        if recpack(["check", f"{demo}/VOCdevkit", *wrong, "--report", report, "--quiet"]) != 1:
+            sys.exit("recpack check did not miss the third class")
+    (DOCS / "reference" / "commands.md").write_text("\n".join(commands()))
+    (DOCS / "reference" / "problems.md").write_text("\n".join(problems()))
+
+
+def run(*arguments: object) -> None:
+    if code := recpack([str(argument) for argument in arguments]):
+        sys.exit(f"recpack {arguments[0]} ended with {code}")
+
+
+def commands() -> Iterator[str]:
+    yield "# Commands\n"
+    yield "Exit codes: 0 done, 1 data or destination at fault, 2 usage, 130 interrupted.\n"
+    for parser in (parser_of("fork"), train.cli.parser()):
+        yield f"## {parser.prog}\n"
+        (subparsers,) = (
+            action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+        )
+        for name, sub in subparsers.choices.items():
+            sub.formatter_class = wide
+            yield f"### {parser.prog} {name}\n\n```text\n{sub.format_help().rstrip()}\n```\n"
+
+
+def wide(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=96)
+
+
+def problems() -> Iterator[str]:
+    yield "# Problem codes\n"
+    yield "What `check` and `convert` tell of the data. Codes never change their meaning.\n"
+    yield "| code | what it is | what to do |\n|---|---|---|"
+    for code, (what, remedy) in CATALOGUE.items():
+        yield f"| `{code}` | {escaped(what)} | {escaped(remedy)} |"
+    yield ""
+
+
+def escaped(text: str) -> str:
+    for character in "<>|*_[]":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def broken_links() -> Iterator[str]:
+    """Links of the pages to files and headings that are not there."""
+    pages = {path: html.fromstring(path.read_bytes()) for path in PAGES.rglob("*.html")}
+    anchors = {path: set(page.xpath("//@id | //@name")) for path, page in pages.items()}
+    for path, page in pages.items():
+        for link in page.xpath("//@href | //@src"):
+            parts = urlsplit(unquote(link))
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / parts.path).resolve() if parts.path else path
+            if not target.exists():
+                yield f"{path.relative_to(PAGES)}: {link}: no such file"
+            elif parts.fragment and parts.fragment not in anchors.get(target, {parts.fragment}):
+                yield f"{path.relative_to(PAGES)}: {link}: no such heading"
+
+
+def main() -> int:
+    generate()
+    shutil.rmtree(DOCS / "_build", ignore_errors=True)
+    if code := sphinx(["-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(PAGES)]):
+        return code
+    broken = list(broken_links())
+    print("\n".join(broken) or f"{PAGES}/index.html: every link leads somewhere")
+    return bool(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
