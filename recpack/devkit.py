@@ -114,7 +114,8 @@ def _found_folders(root: Tree, years: list[str]) -> list[tuple[str, str, str]]:
         raise DataError(f"{root}: the devkit is the folder below, {join(str(root), 'VOCdevkit')}")
     raise DataError(
         f"{root}: no VOC<year> folder, no Annotations folder and no *.xml; name the folders "
-        "with --images and --annotations"
+        "with --images and --annotations. (Nor does it look like COCO, YOLO or image JSON: "
+        "--from says so)"
     )
 
 

@@ -66,10 +66,13 @@ def export(
         raise ConfigError(f"difficult: {kind} has no place for a sixth column; keep or drop them")
     if kind == "augmented-manifest":
         return _export_manifest(path, output, options, progress)
+    targets = _targets(output, options.access)
+    for target in targets:
+        target.demand_empty()
     scan = scanned(path, options, progress)
     (order,) = orders(scan.samples, options)
     samples = scan.samples.shuffled(order)
-    write_image_json(output, samples, scan.classes.names, options, progress)
+    _write_image_json(targets, samples, scan.classes.names, options, progress)
     return _result(samples, scan, scan.problems, options)
 
 
@@ -161,8 +164,8 @@ def _number(value: float) -> float:
     return int(value) if value.is_integer() else value
 
 
-def write_image_json(
-    output: str,
+def _write_image_json(
+    targets: tuple[_Target, _Target],
     samples: Samples,
     classes: Sequence[str],
     options: Options,
@@ -175,11 +178,7 @@ def write_image_json(
     written when all images are. Raises SinkError for folders that are not empty or can't be
     written, DataError for images that can't be read or encoded.
     """
-    if is_root(output):
-        raise ConfigError(f"output: {output}: name a folder for the images, like …/train/")
-    place = output.rstrip("/")
-    images = _target(place, options.access)
-    annotations = _target(place + JSON_FOLDER, options.access)
+    images, annotations = targets
     names = _distinct_names(samples, options)
     starts = range(0, len(samples), _CHUNK)
 
@@ -195,7 +194,7 @@ def write_image_json(
         every=options.changes_images,
     )
     try:
-        for target in (images, annotations):
+        for target in targets:
             target.begin()
         sizes, problems = [], []
         found = run(writes, parts(), len(starts), jobs=options.jobs, backend=options.backend)
@@ -213,12 +212,12 @@ def write_image_json(
         with closing(told):
             for _ in told:
                 pass
-        for target in (images, annotations):
+        for target in targets:
             target.publish()
     except OSError as error:
-        raise SinkError(f"{place}: can't be written: {error.strerror or error}") from error
+        raise SinkError(f"{images}: can't be written: {error.strerror or error}") from error
     finally:
-        for target in (images, annotations):
+        for target in targets:
             target.clear()
 
 
@@ -303,8 +302,11 @@ class _Target(ABC):
     """A folder that is filled by workers; picklable."""
 
     @abstractmethod
+    def demand_empty(self) -> None:
+        """SinkError when something is there."""
+
     def begin(self) -> None:
-        """Make sure that it is empty and can be written; SinkError."""
+        """Make room for what is written."""
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
@@ -323,9 +325,14 @@ class _LocalTarget(_Target):
 
     folder: str
 
-    def begin(self) -> None:
+    def __str__(self) -> str:
+        return self.folder
+
+    def demand_empty(self) -> None:
         if os.path.isfile(self.folder) or (os.path.isdir(self.folder) and os.listdir(self.folder)):
             raise SinkError(f"{self.folder} is not empty; name another folder, or move it away")
+
+    def begin(self) -> None:
         self.clear()
         os.makedirs(self.folder + PARTIAL)
 
@@ -348,8 +355,14 @@ class _StoredTarget(_Target):
     prefix: str
     access: Access
 
-    def begin(self) -> None:
-        found = next(listed(self.access, parse_location(self.prefix + "/"), most=1), None)
+    def __str__(self) -> str:
+        return self.prefix
+
+    def demand_empty(self) -> None:
+        try:
+            found = next(listed(self.access, parse_location(self.prefix + "/"), most=1), None)
+        except OSError as error:
+            raise SinkError(f"{self.prefix}: {error}") from error
         if found is not None:
             raise SinkError(f"{self.prefix}/ is not empty; name another prefix, or empty it")
 
@@ -357,5 +370,12 @@ class _StoredTarget(_Target):
         put(self.access, parse_location(f"{self.prefix}/{name}"), data)
 
 
-def _target(place: str, access: Access) -> _Target:
-    return _StoredTarget(place, access) if is_s3(place) else _LocalTarget(os.path.abspath(place))
+def _targets(output: str, access: Access) -> tuple[_Target, _Target]:
+    """The folder of the images, and that of their JSON files."""
+    if is_root(output):
+        raise ConfigError(f"output: {output}: name a folder for the images, like …/train/")
+    place = output.rstrip("/")
+    if is_s3(place):
+        return _StoredTarget(place, access), _StoredTarget(place + JSON_FOLDER, access)
+    place = os.path.abspath(place)
+    return _LocalTarget(place), _LocalTarget(place + JSON_FOLDER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,20 @@ def test_the_command_line_tells_them_apart(source: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", sorted(WRITERS))
+def test_the_report_draws_the_boxes(source: str, tmp_path: Path) -> None:
+    place = WRITERS[source](tmp_path / "in", [Picture(60, 40, [(0, 1, 2, 30, 55)])])
+    classes = ["--classes", ",".join(CLASSES)] if source == "voc" else []
+    assert main(["check", str(place), "--report", str(tmp_path / "r.html"), *classes]) == 0
+    page = (tmp_path / "r.html").read_text()
+    (box,) = re.findall(
+        r'<rect x="([^"]+)" y="([^"]+)" width="([^"]+)" height="([^"]+)" fill="none"', page
+    )
+    assert [float(edge) for edge in box] == pytest.approx([1, 2, 29, 53])
+    assert "data:image/jpeg" in page
+    assert "box-outside" in page
+
+
+@pytest.mark.parametrize("source", sorted(WRITERS))
 def test_data_sets_on_s3(source: str, tmp_path: Path, store: Store) -> None:
     place = WRITERS[source](tmp_path / "in", TWO)
     for path in sorted((tmp_path / "in").rglob("*")):
@@ -158,6 +173,8 @@ def test_images_and_json_files_into_s3(tmp_path: Path, store: Store) -> None:
     assert files(tmp_path / "a.rec") == files(tmp_path / "b.rec")
     with pytest.raises(recpack.SinkError, match="is not empty"):
         recpack.convert(place, target + "/", classes=CLASSES, **options)
+    with pytest.raises(recpack.SinkError, match="no such bucket"):
+        recpack.convert(place, "s3://no-such-bucket/x/", classes=CLASSES, **options)
 
 
 def test_what_the_files_say(tmp_path: Path) -> None:

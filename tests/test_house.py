@@ -49,7 +49,8 @@ LEVELS = [
     {"judge", "duplicates", "split"},
     {"sources.dataset"},
     {"sources.voc", "sources.given"},
-    {"sources.coco", "sources.yolo", "sources.sagemaker"},
+    {"sources.coco", "sources.yolo_layout", "sources.sagemaker"},
+    {"sources.yolo"},
     {"sources.opening"},
     {"packer", "scan", "measuring", "writer", "inspection", "indexing"},
     {"demands"},
@@ -59,7 +60,7 @@ LEVELS = [
     {"conversion", "checking"},
     {"terminal", "page", "demo", "downloading"},
     {"report"},
-    {"commands", "rec_commands"},
+    {"commands", "rec_commands", "option_groups"},
     {"arguments"},
     {"cli"},
 ]

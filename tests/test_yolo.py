@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import recpack
-from recpack.sources.yolo import label_path, parse_labels
+from recpack.sources.yolo import parse_labels
+from recpack.sources.yolo_layout import label_path
 from tests.formats import CLASSES, Picture, write_voc, write_yolo
 
 OPTIONS = {"shuffle": None, "negatives": "keep", "jobs": 1}

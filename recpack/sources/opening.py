@@ -66,7 +66,7 @@ def _kind(root: Tree, options: Options) -> str:
         return "voc"
     from recpack.sources.coco import coco_files
     from recpack.sources.sagemaker import image_json_folders
-    from recpack.sources.yolo import yolo_layout
+    from recpack.sources.yolo_layout import yolo_layout
 
     if coco_files(root):
         return "coco"
@@ -103,7 +103,8 @@ def _open_folder(root: Tree, kind: str, options: Options, every_set: bool) -> Da
         files = coco_files(root)
         return open_coco(root, files, _chosen(root, files, options, every_set), _images(options))
     if kind == "yolo":
-        from recpack.sources.yolo import YoloDataset, yolo_layout
+        from recpack.sources.yolo import YoloDataset
+        from recpack.sources.yolo_layout import yolo_layout
 
         layout = yolo_layout(root)
         if layout is None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import recpack
 import train.cli
 from recpack.s3.objects import delete, put
 from tests.conftest import Store
@@ -131,7 +132,9 @@ def test_a_page(page: str, here: Path, request: pytest.FixtureRequest) -> None:
                 type_in(words, here, request)
                 ran += 1
         elif language == "json":
-            json.loads(text)
+            # the one JSON document of the pages is a manifest
+            recpack.convert("VOCdevkit", "shown.rec", overwrite=True)
+            assert list(json.loads(text)) == list(json.loads(Path("shown.json").read_text()))
         else:
             assert language in ("text", "{image}", "{toctree}", "{raw}", "{eval-rst}"), language
     assert ran or page in ("docs/index.md", "docs/design.md", "docs/reference/python.md")
