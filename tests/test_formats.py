@@ -290,6 +290,7 @@ def test_one_name_in_two_folders(tmp_path: Path) -> None:
     ("text", "code", "field"),
     [
         ("{", "json-malformed", ""),
+        ('{"x": ' + "[" * 100_000, "json-malformed", ""),
         ('{"file": "000.jpg"}', "json-malformed", ""),
         ('{"file": "000.jpg", "annotations": [{"class_id": "a"}]}', "json-malformed", ""),
         ('{"file": "../../x.jpg", "annotations": []}', "path-unsafe", "image"),
@@ -322,6 +323,7 @@ LINE = '{"source-ref": "photos/000.jpg", "boxes": {"annotations": []}}'
         ("", "it is empty"),
         ("{}", "no source-ref with boxes"),
         ("[]", "line 1: Expected `object`"),
+        ('{"x": ' + "[" * 100_000, "line 1: maximum recursion"),
         (LINE.replace("}}", '}, "more": {"annotations": []}}'), "labels boxes, more; choose one"),
         (LINE + "\n" + LINE.replace("photos", "s3://b"), "some images are on S3"),
         (
@@ -354,3 +356,17 @@ def test_a_line_that_is_wrong(tmp_path: Path) -> None:
     assert told == [
         ("train.manifest line 2", "json-malformed"), ("train.manifest line 4", "json-malformed"),
     ]  # fmt: skip
+
+
+def test_references_of_strangers_stay_in_the_folder(tmp_path: Path) -> None:
+    """Unless --images says where the images are."""
+    place = write_manifest(tmp_path / "in", TWO)
+    there = str(tmp_path / "in" / "photos")
+    text = place.read_text()
+    for wrong in (text.replace('"photos', f'"{there}'), text.replace('"photos', '"../in/photos')):
+        place.write_text(wrong)
+        with pytest.raises(recpack.DataError) as caught:
+            recpack.convert(place, tmp_path / "none.rec", **OPTIONS)
+        assert {one.code for one in caught.value.problems} == {"path-unsafe"}
+        result = recpack.convert(place, tmp_path / "a.rec", images=there, overwrite=True, **OPTIONS)
+        assert result.manifest.num_samples == 2

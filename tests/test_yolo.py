@@ -165,13 +165,21 @@ def test_where_labels_are(image: str, labels: str) -> None:
     assert label_path(image) == labels
 
 
+BOMB = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+) + "names: [*a11]\ntrain: images/train\n"  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
         ("names: [a\n", "can't be read"),
-        ("names: 3\ntrain: images/train\n", "names: a list"),
+        ("names: 3\ntrain: images/train\n", "names: Expected"),
         ("names: {1: a}\ntrain: images/train\n", "0 to 0, each once"),
-        ("names: {a: 1}\ntrain: images/train\n", "must be numbers"),
+        ("names: {a: 1}\ntrain: images/train\n", "Expected `int`, got `str`"),
+        (BOMB, r"names\[0\]: Expected"),
+        ("names: " + "[" * 5000 + "\n", "can't be read"),
+        ("names: [a]\ntrain: 3\n", "train: Expected"),
         ("names: [a]\ntrain: nowhere\n", "nowhere: there is no such folder"),
         ("names: [a]\ntrain: ../../..\n", "there is no such folder"),
     ],
@@ -190,3 +198,18 @@ def test_a_list_that_leads_out(tmp_path: Path) -> None:
     with pytest.raises(recpack.DataError) as caught:
         recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
     assert [one.code for one in caught.value.problems] == ["path-unsafe"] * 2
+
+
+def test_folders_that_lead_in_a_circle(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    (root / "images/train/again").symlink_to(".")
+    with pytest.raises(recpack.DataError, match="in a circle"):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+
+
+def test_a_file_of_another_program_is_passed_over(tmp_path: Path, expected: bytes) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    (root / "a.yaml").write_text("version: 3\nservices: {}\n")
+    (root / "b.yml").write_text("- a\n- b\n")
+    recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    assert (tmp_path / "a.rec").read_bytes() == expected

@@ -19,6 +19,9 @@ from recpack.trees.base import Tree
 
 Document = TypeVar("Document")
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes of strangers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -97,7 +100,7 @@ def decoded(decoder: msgspec.json.Decoder[Document], data: bytes, name: str) -> 
     """A JSON document; DataError naming the file and the field."""
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise DataError(f"{name}: {reason(error)}") from None
 
 

@@ -159,15 +159,18 @@ def _open_manifest(path: str, options: Options) -> Dataset:
         raise DataError(f"{path}: some images are on S3, others are not; make two manifests of it")
     if len({reference.split("/")[2] for reference in distant}) > 1:
         raise DataError(f"{path}: its images are in several buckets; make a manifest of each")
-    folders = [posixpath.dirname(reference) for reference in manifest.references]
-    prefix = posixpath.commonpath(folders) if folders else ""
-    place = prefix
-    if distant:
-        place = prefix = prefix.replace("s3:/", "s3://", 1)
-    elif not os.path.isabs(prefix):
-        place = os.path.join(os.path.dirname(path), prefix) or "."
-        if is_s3(path):
-            place = posixpath.join(posixpath.dirname(path), prefix)
     if options.images is not None:
-        place = os.fspath(options.images)
-    return manifest.dataset(open_tree(place or ".", options.access), prefix)
+        place, prefix = os.fspath(options.images), _common_folder(manifest.references)
+    elif distant:
+        place = prefix = _common_folder(distant)
+    else:
+        # paths of strangers must not lead anywhere: they are below the manifest's folder
+        place, prefix = posixpath.dirname(path) or ".", ""
+    return manifest.dataset(open_tree(place, options.access), prefix)
+
+
+def _common_folder(references: Sequence[str]) -> str:
+    """The folder that all lie in, in the words of the references."""
+    folders = [posixpath.dirname(reference) for reference in references]
+    common = posixpath.commonpath(folders) if len({one[:1] == "/" for one in folders}) == 1 else ""
+    return common.replace("s3:/", "s3://", 1)

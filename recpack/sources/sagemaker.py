@@ -15,7 +15,7 @@ import msgspec
 
 from recpack.annotation import Annotation, Defect
 from recpack.errors import ConfigError, DataError
-from recpack.sources.given import Given, GivenDataset, below, holds, reason
+from recpack.sources.given import NOT_JSON, Given, GivenDataset, below, holds, reason
 from recpack.trees.base import Tree
 
 JSON_FOLDER = "_annotation"
@@ -143,7 +143,7 @@ def _read_file(path: str, data: bytes | OSError) -> tuple[str, ImageFile | None,
         return path, None, Defect("annotation-unreadable", 0, "", data.strerror or str(data))
     try:
         return path, _FILE.decode(data), None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         return path, None, Defect("json-malformed", 0, "", reason(error))
 
 
@@ -185,7 +185,7 @@ class AugmentedManifest:
             if boxes is None:
                 entries.append(Given(file, fault=fault))
             else:
-                image = reference.removeprefix(prefix).lstrip("/")
+                image = reference.removeprefix(prefix + "/") if prefix else reference
                 entries.append(Given(file, image, _annotation(boxes, self._names)))
         return GivenDataset(root, {posixpath.basename(self._name): entries}, self._names.in_order())
 
@@ -200,7 +200,7 @@ class AugmentedManifest:
                     self._names.learn(int(id_), name)
         except KeyError as error:
             return "", None, Defect("json-malformed", 0, str(error.args[0]), "missing")
-        except (msgspec.DecodeError, ValueError) as error:
+        except (*NOT_JSON, ValueError) as error:
             return "", None, Defect("json-malformed", 0, "", reason(error))
         return reference, boxes, None
 
@@ -209,7 +209,7 @@ def _label_of(file: str, line: bytes) -> str:
     """The attribute of a line that holds boxes."""
     try:
         values = _LINE.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise DataError(f"{file}: {reason(error)}") from None
     found = [name for name, raw in values.items() if _holds_boxes(raw)]
     if len(found) > 1:
@@ -223,6 +223,6 @@ def _label_of(file: str, line: bytes) -> str:
 def _holds_boxes(raw: msgspec.Raw) -> bool:
     try:
         _BOXES.decode(raw)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return False
     return True

@@ -5,17 +5,20 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from recpack.errors import DataError
 from recpack.headers import EXTENSIONS
 from recpack.lst import unsafe_path
-from recpack.sources.given import below
+from recpack.sources.given import below, reason
 from recpack.trees.base import Tree
 
-_KEYS = ("train", "val", "test")
 _SUFFIXES = tuple(EXTENSIONS)
 _NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names")
+_MAX_TEXT = 4 << 20
+_MAX_DEPTH = 12
+"""Bytes of a file of names, and folders in folders: links may lead in a circle."""
 
 
 @dataclass(frozen=True)
@@ -49,42 +52,62 @@ def yolo_layout(root: Tree) -> YoloFolder | None:
     return None
 
 
+class _File(msgspec.Struct):
+    """What a ``data.yaml`` says, as far as it is of interest."""
+
+    names: list[str | int | float] | dict[int, str | int | float]
+    path: str | None = None
+    train: str | list[str] | None = None
+    val: str | list[str] | None = None
+    test: str | list[str] | None = None
+
+
 def _from_yaml(root: Tree, name: str) -> YoloFolder | None:
     import yaml
 
-    file = f"{root}/{name}"
+    file = posixpath.join(str(root), name)
     try:
-        found = yaml.safe_load("".join(root.lines(name)))
-    except (yaml.YAMLError, OSError, ValueError) as error:
-        raise DataError(f"{file}: can't be read: {error}") from error
-    if not isinstance(found, dict) or "names" not in found:
-        return None
-    names = found["names"]
+        told = yaml.safe_load(_text(root, name))
+        if not isinstance(told, dict) or "names" not in told:
+            return None
+        found = msgspec.convert(told, _File, strict=False)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{file}: {reason(error)}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"{file}: can't be read: {error}") from None
+    names = found.names
     if isinstance(names, dict):
-        try:
-            ids = {int(id_): text for id_, text in names.items()}
-        except (TypeError, ValueError):
-            raise DataError(f"{file}: names: the ids must be numbers from 0") from None
-        if sorted(ids) != list(range(len(ids))):
-            raise DataError(f"{file}: names: the ids must be 0 to {len(ids) - 1}, each once")
-        names = [ids[id_] for id_ in sorted(ids)]
-    if not isinstance(names, list):
-        raise DataError(f"{file}: names: a list, or numbers with names, is expected")
+        if sorted(names) != list(range(len(names))):
+            raise DataError(f"{file}: names: the ids must be 0 to {len(names) - 1}, each once")
+        names = [names[id_] for id_ in range(len(names))]
     sets = {}
-    for key in _KEYS:
-        if found.get(key):
-            places = found[key] if isinstance(found[key], list) else [found[key]]
-            sets[key] = [_place(root, found.get("path"), str(place), file) for place in places]
+    for key, places in (("train", found.train), ("val", found.val), ("test", found.test)):
+        if places:
+            places = [places] if isinstance(places, str) else places
+            sets[key] = [_place(root, found.path, place, file) for place in places]
     return YoloFolder(tuple(str(text).strip() for text in names), sets) if sets else None
 
 
-def _place(root: Tree, base: Any, place: str, file: str) -> str:
+def _text(root: Tree, name: str) -> str:
+    """A small file; DataError for one that is none."""
+    try:
+        with root.folder(".") as folder, folder.open(name) as file:
+            data = file.whole(_MAX_TEXT)
+            if len(data) > _MAX_TEXT:
+                raise ValueError(f"it has more than {_MAX_TEXT:,} bytes")
+            return data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        place = posixpath.join(str(root), name)
+        raise DataError(f"{place}: can't be read: {error}") from error
+
+
+def _place(root: Tree, base: str | None, place: str, file: str) -> str:
     """Where a folder of a ``data.yaml`` is below the root; its ``path`` is often one of another
     machine, and exports write ``../train/images`` for a folder beside the file."""
     climbed = place
     while climbed.startswith("../"):
         climbed = climbed[3:]
-    choices = [below(str(base), place)] if base else []
+    choices = [below(base, place)] if base else []
     for choice in (*choices, below(".", place), below(".", climbed)):
         if not unsafe_path(choice) and (root.is_folder(choice) or root.is_file(choice)):
             return choice
@@ -94,10 +117,7 @@ def _place(root: Tree, base: Any, place: str, file: str) -> str:
 def _names(root: Tree) -> tuple[str, ...]:
     for file in _NAME_FILES:
         if root.is_file(file):
-            try:
-                return tuple(line.strip() for line in root.lines(file) if line.strip())
-            except (OSError, ValueError) as error:
-                raise DataError(f"{root}/{file}: can't be read: {error}") from error
+            return tuple(line.strip() for line in _text(root, file).splitlines() if line.strip())
     return ()
 
 
@@ -121,9 +141,11 @@ def images_of(root: Tree, places: Sequence[str]) -> Iterator[str]:
                 yield relative
 
 
-def _below(root: Tree, folder: str) -> Iterator[str]:
+def _below(root: Tree, folder: str, depth: int = 0) -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        raise DataError(f"{root}: {folder}: its folders lead in a circle")
     for name in root.files(folder):
         if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
             yield below(folder, name)
     for name in root.folders(folder):
-        yield from _below(root, below(folder, name))
+        yield from _below(root, below(folder, name), depth + 1)
