@@ -85,7 +85,8 @@ def normalise(
         boxes[clip, 2:] = np.minimum(high[clip], sizes[clip])
     ratios = round_to(boxes / np.tile(sizes, 2), precision)
     # what a reader will see, after the list's rounding and as float32
-    seen = ratios.astype(np.float32)
+    with np.errstate(over="ignore"):  # boxes that were dropped may be of any size
+        seen = ratios.astype(np.float32)
     judge(np.any(seen[:, :2] >= seen[:, 2:], 1), "box-empty", None)
     return Normalised(ratios, keep, problems)
 

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of everything that strangers' bytes go into; needs atheris.
 
     pip install atheris
-    python -m tests.fuzz xml|header|list|record [CORPUS] -max_total_time=600
+    python -m tests.fuzz xml|header|list|record|labels|coco|manifest [CORPUS] -max_total_time=600
 
 A target fails by any exception but recpack's own.
 """
@@ -14,10 +14,15 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["recpack"]):
-    from recpack.errors import AnnotationError, ImageError, ListError, RecordError
+    from recpack.errors import AnnotationError, DataError, ImageError, ListError, RecordError
     from recpack.headers import check_whole, read_header
     from recpack.lst import format_rows, parse_rows
     from recpack.recordio import decode_payload, join_parts, locate_record
+    from recpack.sources.coco import _DECODER, _categories, _entries, _faults
+    from recpack.sources.given import decoded
+    from recpack.sources.sagemaker import AugmentedManifest
+    from recpack.sources.yolo import parse_labels
+    from recpack.trees.local import LocalTree
     from recpack.voc import parse_annotation
 
 
@@ -71,7 +76,35 @@ def record(data: bytes) -> None:
         assert error.offset is not None  # noqa: PT017
 
 
-TARGETS = {"xml": xml, "header": header, "list": list_, "record": record}
+def labels(data: bytes) -> None:
+    try:
+        found = parse_labels(data, ("a", "b"), (640, 480))
+    except AnnotationError:
+        return
+    assert len(found.boxes) == 4 * len(found.names) == 4 * len(found.objects)
+    assert found.object_count == len(found.objects) + len(found.defects)
+
+
+def coco(data: bytes) -> None:
+    try:
+        document = decoded(_DECODER, data, "x.json")
+        categories = _categories(document, "x.json")
+    except DataError:
+        return
+    entries = _entries(document, "images", categories)
+    objects = sum(entry.annotation.object_count for entry in entries)
+    unlisted = sum(one.code == "image-unlisted" for one in _faults(document, "x.json"))
+    assert objects + unlisted == len(document.annotations)
+
+
+def manifest(data: bytes) -> None:
+    with contextlib.suppress(DataError):
+        found = AugmentedManifest("x.manifest", data, "b")
+        assert len(found.dataset(LocalTree("/"), "")) >= 1
+
+
+TARGETS = {"xml": xml, "header": header, "list": list_, "record": record,
+           "labels": labels, "coco": coco, "manifest": manifest}  # fmt: skip
 
 if __name__ == "__main__":
     target = TARGETS[sys.argv.pop(1)]

@@ -110,3 +110,11 @@ def test_a_box_lost_in_rounding_after_the_crop_is_gone() -> None:
     boxes, sizes = np.array([[0.51, 0, 0.52, 1]]), np.array([[W, H]])
     assert crop_square(boxes, sizes)[1].tolist() == [True]
     assert crop_square(boxes, sizes, precision=1)[1].tolist() == [False]
+
+
+def test_numbers_beyond_all_images() -> None:
+    """A warning of NumPy would be an error here."""
+    huge = np.array([[1e308, 1, np.inf, 6], [-1e308, -1e308, 1e308, 1e308]])
+    found = normalise(huge, np.array([[60.0, 40.0]] * 2))
+    assert found.keep.tolist() == [False, True]
+    assert found.boxes[1].tolist() == [0, 0, 1, 1]
