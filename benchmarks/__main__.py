@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cluster, encoding, growth, packing, s3, scan, tar
+from benchmarks import cluster, encoding, formats, growth, packing, s3, scan, tar
 from benchmarks.environments import PEERS
 from benchmarks.measure import measure
 from benchmarks.report import Section, compare, markdown, plot, to_json
@@ -29,6 +29,7 @@ SUITES = {
     "scan": scan.tables,
     "packing": packing.tables,
     "tar": tar.tables,
+    "formats": formats.tables,
     "encoding": encoding.tables,
     "growth": growth.tables,
     "s3": s3.tables,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import recpack
 from benchmarks.data import first_images, make_devkit
+from benchmarks.formats import make_formats
 from benchmarks.measure import Claim, Measured, Table, Timing, commands, measure
 from benchmarks.report import Section, compare, markdown, to_json
 from recpack.config import Options
@@ -84,6 +87,22 @@ def test_the_data_is_sound(tmp_path: Path) -> None:
         assert (len(scan.samples), scan.problems) == (count, [])
     sizes = scan.samples.image_bytes
     assert 30_000 < sizes.mean() < 70_000
+
+
+def test_the_formats_hold_the_same_data(tmp_path: Path) -> None:
+    devkit = make_devkit(tmp_path / "devkit", 30)
+    root = make_formats(devkit, tmp_path / "formats")
+    options = recpack.Options(shuffle=None, jobs=1)
+    expected = recpack.check(devkit, options)
+    for source in ("coco", "yolo", "image-json"):
+        found = recpack.check(root, replace(options, source_format=source))
+        assert (found.samples, found.objects, found.label_width) == (
+            expected.samples, expected.objects, expected.label_width,
+        )  # fmt: skip
+        assert found.classes == expected.classes
+        assert found.problems == []
+    manifest = recpack.check(root / "train.manifest", replace(options, images=root / "train"))
+    assert (manifest.objects, manifest.problems) == (expected.objects, [])
 
 
 def test_a_small_run(tmp_path: Path) -> None:
