@@ -17,7 +17,7 @@ def tables(setting: Setting) -> Iterator[Table]:
     root = make_formats(devkit, setting.memory / "formats")
     out = setting.memory / "out.rec"
     made = companions(out)
-    sources = {
+    sources: dict[str, list[object]] = {
         "recpack convert, Pascal VOC": [devkit],
         "COCO": [root, "--from", "coco"],
         "YOLO": [root, "--from", "yolo"],
