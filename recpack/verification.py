@@ -270,7 +270,7 @@ def _look(
         judges = [] if reader is None else [judge_for(reader, manifest)]
         if part.rows is not None:
             judges.append(stack.enter_context(Against(part.rows)).judge)
-        file = stack.enter_context(closing(open_file(path, access)))
+        file = stack.enter_context(closing(open_file(path, access, mapped=False)))
         summed = _Summed(file, checksum, part.start, part.stop)
         offset = part.start
         try:
