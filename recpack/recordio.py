@@ -148,15 +148,6 @@ class RecordBuffer:
         return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def encode_record(id: int, label: Sequence[float] | Float32, image: bytes) -> bytes:
-    """One whole framed record."""
-    buffer = RecordBuffer()
-    room = buffer.begin(id, np.asarray(label, np.float32).reshape(-1), len(image))
-    room[:] = image
-    buffer.commit(len(image))
-    return bytes(buffer.view())
-
-
 class Part(NamedTuple):
     """Where one part's data lies: ``[start, start + length)``; ``end`` is behind its padding."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from recpack.sample import VOC_CLASSES
+from recpack.recordio import RecordBuffer
+from recpack.sample import VOC_CLASSES, Float32
 
 MAGIC = b"\x0a\x23\xd7\xce"
 
@@ -85,3 +87,12 @@ def make_photos(folder: Path) -> Path:
         annotation = xml(60, 40, box_xml("raccoon", (6, 4, 30, 20)))
         (folder / "xml" / f"{number}.xml").write_text(annotation)
     return folder
+
+
+def encode_record(id: int, label: Sequence[float] | Float32, image: bytes) -> bytes:
+    """One whole framed record."""
+    buffer = RecordBuffer()
+    room = buffer.begin(id, np.asarray(label, np.float32).reshape(-1), len(image))
+    room[:] = image
+    buffer.commit(len(image))
+    return bytes(buffer.view())

@@ -175,7 +175,7 @@ def test_inspect_has_no_such_record(
 def test_inspect_shows_what_no_writer_should_have_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
 ) -> None:
-    from recpack.recordio import encode_record
+    from tests.devkits import encode_record
 
     label = [2, 5, value, value, 0.1, 0.2, 0.3, 1, 0.1, 0.1, 0.2, 0.2]
     (tmp_path / "a.rec").write_bytes(encode_record(0, label, b"no image"))

@@ -8,8 +8,8 @@ import recpack
 from recpack.cli import main
 from recpack.errors import DataError, RecordError, SinkError
 from recpack.indexing import rebuild_index
-from recpack.recordio import encode_record
 from tests.conftest import Store
+from tests.devkits import encode_record
 
 
 def test_a_lost_index(devkit: Path, tmp_path: Path) -> None:

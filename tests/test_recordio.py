@@ -16,7 +16,6 @@ from recpack.recordio import (
     MAX_PAYLOAD,
     RecordBuffer,
     decode_payload,
-    encode_record,
     format_index,
     framed_length,
     join_parts,
@@ -26,7 +25,7 @@ from recpack.recordio import (
 )
 from tests import strategies
 from tests.conftest import Oracle
-from tests.devkits import MAGIC
+from tests.devkits import MAGIC, encode_record
 
 GOLDEN_PLAIN = bytes.fromhex(
     "0a23d7ce 2f000000"  # magic, whole part of 47 bytes
