@@ -111,7 +111,7 @@ def test_it_is_what_supervision_writes_and_reads(tmp_path: Path, which: str) -> 
         assert np.abs(np.clip(ratios, 0, 1) - ours).max() < 1e-5
 
 
-def test_where_images_may_be(tmp_path: Path) -> None:
+def test_where_images_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, folder in enumerate(
         ["train2017", "images/train2017", "images", "annotations", "."]
     ):
@@ -125,11 +125,19 @@ def test_where_images_may_be(tmp_path: Path) -> None:
         assert (root / "a.rec").read_bytes() == (root / "b.rec").read_bytes()
     root = write_coco(tmp_path / "x", TWO)
     (root / "train2017").rename(root / "elsewhere")
-    with pytest.raises(recpack.ConfigError, match="name its folder with --images"):
+    with pytest.raises(recpack.DataError, match="name its folder with --images"):
         recpack.convert(root, root / "a.rec", **OPTIONS)
     recpack.convert(root, root / "a.rec", images="elsewhere", **OPTIONS)
-    with pytest.raises(recpack.DataError, match="image-missing"):
-        recpack.convert(root, root / "b.rec", images="nowhere", **OPTIONS)
+    (root / "elsewhere").rename(tmp_path / "beside")
+    monkeypatch.chdir(tmp_path)
+    document = root / "annotations" / "instances_train2017.json"
+    for place in (tmp_path / "beside", "beside", "../" + tmp_path.name + "/beside/"):
+        recpack.convert(root, root / "b.rec", images=place, overwrite=True, **OPTIONS)
+        recpack.convert(document, root / "c.rec", images=place, overwrite=True, **OPTIONS)
+        for name in ("b.rec", "c.rec"):
+            assert (root / name).read_bytes() == (root / "a.rec").read_bytes()
+    with pytest.raises(recpack.DataError, match="nowhere: no such folder"):
+        recpack.convert(root, root / "d.rec", images="nowhere", **OPTIONS)
 
 
 def test_exports_of_roboflow(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_changed_images_have_the_boxes_of_their_size(tmp_path: Path) -> None:
         ),
         ({"output_format": "image-json", "output": "/"}, recpack.ConfigError, "name a folder"),
         ({"source_format": "coco"}, recpack.DataError, "no annotations of the format coco"),
-        ({"source_format": "yolo"}, recpack.DataError, "no data.yaml"),
+        ({"source_format": "yolo"}, recpack.DataError, "no annotations of the format yolo"),
         ({"source_format": "tfrecord"}, recpack.ConfigError, "source_format: 'tfrecord'"),
         ({"output_format": "coco"}, recpack.ConfigError, "output_format: 'coco'"),
     ],

@@ -8,14 +8,13 @@ ids may have gaps, so the ids of a ``.rec`` are the categories in the order of t
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
 
 import msgspec
 
 from recpack.annotation import Annotation, Defect
-from recpack.errors import ConfigError, DataError
+from recpack.errors import DataError
 from recpack.problems import Problem
-from recpack.sources.given import Given, GivenDataset, below, decoded, holds
+from recpack.sources.given import Given, GivenDataset, Images, below, decoded
 from recpack.trees.base import Tree
 
 _FOLDER = "annotations"
@@ -68,35 +67,35 @@ def coco_files(root: Tree) -> dict[str, str]:
     return found or ({"all": _ROBOFLOW} if root.is_file(_ROBOFLOW) else {})
 
 
-def open_coco(
-    root: Tree, files: dict[str, str], sets: Sequence[str], images: str | None
-) -> GivenDataset:
-    """Image sets of a COCO data set: ``files`` has all that there are, ``sets`` those to read.
+def open_coco(root: Tree, files: dict[str, str], images: Images) -> GivenDataset:
+    """Image sets of a COCO data set: ``files`` are those to read, by their names.
 
-    ``images`` is their image folder; without it, it is the folder of the set's name, or that of
-    ``images`` or of the file itself, whichever holds the first image. Raises DataError for a file
-    that is no COCO file, or whose images are nowhere.
+    Where ``images`` names no folder, it is that of the set's name, or ``images``, or that of the
+    file itself, whichever holds the first image. Raises DataError for a file that is no COCO file,
+    or whose images are nowhere.
     """
     found: dict[str, list[Given]] = {}
     names: dict[str, None] = {}
     faults: list[Problem] = []
-    for name in sets:
-        document = _read(root, files[name])
-        folder = _image_folder(root, files[name], name, document, images)
-        categories = _categories(document, f"{root}/{files[name]}")
+    for name, file in files.items():
+        place = posixpath.join(str(root), file)
+        document = _read(root, file, place)
+        categories = _categories(document, place)
         names.update(dict.fromkeys(categories.values()))
-        found[name] = _entries(document, folder, categories)
-        faults += _faults(document, files[name])
-    return GivenDataset(root, found, list(names), faults)
+        beside = [name, f"images/{name}", "images", posixpath.dirname(file) or ".", "."]
+        first = [image.file_name for image in document.images[:3]]
+        found[name] = _entries(document, images.folder(beside, first, place), categories)
+        faults += _faults(document, file)
+    return GivenDataset(images.root, found, list(names), faults)
 
 
-def _read(root: Tree, file: str) -> _Document:
+def _read(root: Tree, file: str, place: str) -> _Document:
     try:
         with root.folder(".") as folder, folder.open(file) as opened:
             data = opened.read(0, opened.size)
     except OSError as error:
-        raise DataError(f"{root}/{file}: can't be read: {error.strerror or error}") from error
-    return decoded(_DECODER, data, f"{root}/{file}")
+        raise DataError(f"{place}: can't be read: {error.strerror or error}") from error
+    return decoded(_DECODER, data, place)
 
 
 def _categories(document: _Document, file: str) -> dict[int | str, str]:
@@ -110,20 +109,6 @@ def _categories(document: _Document, file: str) -> dict[int | str, str]:
         return dict(sorted(categories.items()))
     except TypeError:
         raise DataError(f"{file}: category ids are numbers and texts; use one of them") from None
-
-
-def _image_folder(root: Tree, file: str, name: str, document: _Document, images: str | None) -> str:
-    beside = posixpath.dirname(file) or "."
-    choices = [name, f"images/{name}", "images", beside, "."] if images is None else [images]
-    for folder in choices:
-        if any(holds(root, folder, image.file_name) for image in document.images[:3]):
-            return folder
-    if images is not None or not document.images:
-        return choices[0]
-    raise ConfigError(
-        f"{root}/{file}: {document.images[0].file_name} is in none of the folders "
-        f"{', '.join(dict.fromkeys(choices))}; name its folder with --images"
-    )
 
 
 def _entries(document: _Document, folder: str, categories: dict[int | str, str]) -> list[Given]:

@@ -110,9 +110,27 @@ def reason(error: Exception) -> str:
     return f"{where.strip('`.')}: {what}" if where.strip("`.") else what
 
 
-def holds(root: Tree, folder: str, name: str) -> bool:
-    """Whether there is such an image in the folder."""
-    return not unsafe_path(name) and root.is_file(below(folder, name))
+@dataclass(frozen=True)
+class Images:
+    """Where a data set's images are: below ``root``, in the folder ``named``, or in one to be
+    found."""
+
+    root: Tree
+    named: str | None = None
+
+    def folder(self, choices: Sequence[str], names: Sequence[str], file: str) -> str:
+        """The folder named, else the first choice that holds one of the images; DataError when
+        none does. ``file`` is what names the images."""
+        if self.named is not None or not names:
+            return self.named or choices[0]
+        for folder in choices:
+            paths = [below(folder, name) for name in names]
+            if any(not unsafe_path(path) and self.root.is_file(path) for path in paths):
+                return folder
+        raise DataError(
+            f"{file}: {names[0]} is in none of the folders {', '.join(dict.fromkeys(choices))}; "
+            "name its folder with --images"
+        )
 
 
 def below(folder: str, name: str) -> str:

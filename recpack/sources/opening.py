@@ -8,17 +8,24 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from recpack.config import Options
 from recpack.devkit import open_devkit
 from recpack.errors import ConfigError, DataError
+from recpack.lst import unsafe_path
 from recpack.places import base_name, read_bytes
 from recpack.s3.location import is_s3
 from recpack.sources.dataset import Dataset
 from recpack.sources.voc import VocDataset
 from recpack.trees.base import Tree
 from recpack.trees.opening import Root, open_tree
+
+if TYPE_CHECKING:
+    from recpack.sources.given import Images
+
+Value = TypeVar("Value")
 
 _FILES = {
     ".json": "coco",
@@ -40,13 +47,14 @@ def open_dataset(path: Root, options: Options, *, every_set: bool = False) -> Da
     """
     if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
         path = path[0]
-    if isinstance(path, (str, os.PathLike)) and (kind := _file_kind(path, options)) is not None:
-        return _open_file(os.fspath(path), kind, options, every_set)
-    root = open_tree(path, options.access)
     try:
-        return _open_folder(root, options.source_format or _kind(root, options), options, every_set)
+        if isinstance(path, (str, os.PathLike)) and (kind := _file_kind(path, options)) is not None:
+            return _open_file(os.fspath(path), kind, options, every_set)
+        root = open_tree(path, options.access)
+        kind = options.source_format or _kind(root, options)
+        return _open_folder(root, kind, options, every_set)
     except OSError as error:
-        raise DataError(f"{root}: can't be read: {error}") from error
+        raise DataError(f"{path}: can't be read: {error}") from error
 
 
 def _file_kind(path: str | os.PathLike[str], options: Options) -> str | None:
@@ -91,7 +99,7 @@ def _open_file(path: str, kind: str, options: Options, every_set: bool) -> Datas
     from recpack.sources.coco import open_coco
 
     label = base_name(name).removesuffix(".json").removeprefix("instances_")
-    return open_coco(root, {label: name}, [label], _images(options))
+    return open_coco(root, {label: name}, _images(root, options))
 
 
 def _open_folder(root: Tree, kind: str, options: Options, every_set: bool) -> Dataset:
@@ -100,48 +108,54 @@ def _open_folder(root: Tree, kind: str, options: Options, every_set: bool) -> Da
     if kind == "coco":
         from recpack.sources.coco import coco_files, open_coco
 
-        files = coco_files(root)
-        return open_coco(root, files, _chosen(root, files, options, every_set), _images(options))
+        files = _chosen(root, kind, coco_files(root), options, every_set)
+        return open_coco(root, files, _images(root, options))
     if kind == "yolo":
         from recpack.sources.yolo import YoloDataset
         from recpack.sources.yolo_layout import yolo_layout
 
+        if options.images is not None:
+            raise ConfigError("images: a YOLO folder's own layout says where its images are")
         layout = yolo_layout(root)
-        if layout is None:
-            raise DataError(f"{root}: no data.yaml, and no folders images and labels")
-        sets = _chosen(root, layout.sets, options, every_set)
+        sets = _chosen(root, kind, layout.sets if layout else {}, options, every_set)
         asked = options.class_map.names if options.classes and options.class_map else ()
-        names = layout.names or asked
-        return YoloDataset(root, layout, sets, names)
+        return YoloDataset(root, sets, (layout.names if layout else ()) or asked)
     from recpack.sources.sagemaker import image_json_folders, open_image_json
 
-    folders = image_json_folders(root)
-    sets = _chosen(root, folders, options, every_set)
-    return open_image_json(root, folders, sets, _images(options))
+    folders = _chosen(root, kind, image_json_folders(root), options, every_set)
+    return open_image_json(root, folders, _images(root, options))
 
 
-def _images(options: Options) -> str | None:
-    return None if options.images is None else os.fspath(options.images).rstrip("/")
+def _images(root: Tree, options: Options) -> Images:
+    """Where the images are, as far as ``--images`` says: below the root or, failing that, the
+    working directory."""
+    from recpack.sources.given import Images
+
+    if options.images is None:
+        return Images(root)
+    images = os.fspath(options.images).rstrip("/")
+    if not (unsafe_path(images) or is_s3(images)) and root.is_folder(images):
+        return Images(root, images)
+    return Images(open_tree(images, options.access), ".")
 
 
-def _chosen(root: Tree, sets: Iterable[str], options: Options, every_set: bool) -> Sequence[str]:
+def _chosen(
+    root: Tree, kind: str, sets: Mapping[str, Value], options: Options, every_set: bool
+) -> dict[str, Value]:
     """The image sets asked for, or the one that goes without saying."""
-    present = list(sets)
-    if not present:
-        raise DataError(f"{root}: there are no annotations of the format {options.source_format}")
     asked = options.set.split(",") if isinstance(options.set, str) else list(options.set or ())
-    there = ", ".join(present) or "none"
-    missing = [name for name in asked if name not in present]
+    there = ", ".join(sets)
+    if not sets:
+        raise DataError(f"{root}: there are no annotations of the format {kind}")
+    missing = [name for name in asked if name not in sets]
     if missing:
         raise DataError(f"{root}: no image set {missing[0]}; choose with --set from: {there}")
-    if asked:
-        return asked
-    training = [name for name in present if name.startswith("train")]
-    if every_set or len(present) == 1:
-        return present
-    if len(training) == 1:
-        return training
-    raise ConfigError(f"set: {root} has the image sets {there}; choose with --set")
+    training = [name for name in sets if name.startswith("train")]
+    if not asked:
+        asked = list(sets) if every_set or len(sets) == 1 else training
+    if len(asked) != 1 and not (every_set or options.set):
+        raise ConfigError(f"set: {root} has the image sets {there}; choose with --set")
+    return {name: sets[name] for name in asked}
 
 
 def _open_manifest(path: str, options: Options) -> Dataset:

@@ -9,13 +9,13 @@ pixels.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 
 from recpack.annotation import Annotation, Defect
 from recpack.errors import ConfigError, DataError
-from recpack.sources.given import NOT_JSON, Given, GivenDataset, below, holds, reason
+from recpack.sources.given import NOT_JSON, Given, GivenDataset, Images, below, reason
 from recpack.trees.base import Tree
 
 JSON_FOLDER = "_annotation"
@@ -85,29 +85,26 @@ class _Names:
         return self.by_id.get(id_) or f"class_id {id_}"
 
 
-def open_image_json(
-    root: Tree, folders: dict[str, str], sets: Sequence[str], images: str | None
-) -> GivenDataset:
+def open_image_json(root: Tree, folders: dict[str, str], images: Images) -> GivenDataset:
     """Image sets of a data set with a JSON file an image. ``folders`` are those of the JSON files,
-    by image set; the images are in ``images``, else in the folder that has the set's name or where
-    the JSON files are. Raises DataError when class ids have two names."""
+    by image set. Where ``images`` names no folder, it is that of the set's name, or the JSON files'
+    own. Raises DataError when class ids have two names."""
     names = _Names(str(root))
     found = {}
-    for name in sets:
-        read = [_read_file(*one) for one in _contents(root, folders[name])]
+    for name, place in folders.items():
+        read = [_read_file(*one) for one in _contents(root, place)]
         for _, document, _ in read:
             for category in document.categories if document else ():
                 names.learn(category.class_id, category.name)
-        first = next((document.file for _, document, _ in read if document), "")
-        choices = [name, folders[name], "."] if images is None else [images]
-        folder = next((one for one in choices if holds(root, one, first)), choices[0])
+        first = [document.file for _, document, _ in read if document][:3]
+        folder = images.folder([name, place, "."], first, posixpath.join(str(root), place))
         found[name] = [
             Given(file, fault=fault)
             if document is None
             else Given(file, below(folder, document.file), _annotation(document, names))
             for file, document, fault in read
         ]
-    return GivenDataset(root, found, names.in_order())
+    return GivenDataset(images.root, found, names.in_order())
 
 
 def image_json_folders(root: Tree) -> dict[str, str]:

@@ -9,7 +9,7 @@ images.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -20,7 +20,7 @@ from recpack.judge import Judge
 from recpack.lst import unsafe_path
 from recpack.problems import Action, Problem
 from recpack.sources.dataset import CHUNK, Dataset, Task, image_bytes, read_image
-from recpack.sources.yolo_layout import YoloFolder, images_of, label_path
+from recpack.sources.yolo_layout import images_of, label_path
 from recpack.texts import Texts
 from recpack.trees.base import Opener, Tree
 
@@ -30,12 +30,10 @@ _ROUNDING = 2e-6
 
 
 class YoloDataset(Dataset):
-    """Image sets of a YOLO folder. ``names`` are the classes by id: the folder's own, or those that
-    were asked for where it tells none."""
+    """Image sets of a YOLO folder: where their images are, by name. ``names`` are the classes by
+    id: the folder's own, or those that were asked for where it tells none."""
 
-    def __init__(
-        self, root: Tree, layout: YoloFolder, sets: Sequence[str], names: Sequence[str]
-    ) -> None:
+    def __init__(self, root: Tree, sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
         if not names:
             raise DataError(
                 f"{root}: no data.yaml or classes.txt tells the names of classes; name them in the "
@@ -43,7 +41,7 @@ class YoloDataset(Dataset):
             )
         self.root = root
         self.image_sets = list(sets)
-        self._images = [Texts(images_of(root, layout.sets[name])) for name in sets]
+        self._images = [Texts(images_of(root, places)) for places in sets.values()]
         self.counts = [len(images) for images in self._images]
         self.classes = list(dict.fromkeys(names))
         self._names = tuple(names)
