@@ -6,24 +6,20 @@ the very ratios, else with as many decimals as do.
 
 from __future__ import annotations
 
-import os
 import posixpath
-import shutil
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from recpack.assembly import Result
+from recpack.cluster import connected
 from recpack.config import Encoding, Options
 from recpack.errors import ConfigError, DataError, ImageError, SinkError
-from recpack.files import PARTIAL
 from recpack.formats import is_root
 from recpack.headers import EXTENSIONS, read_header
 from recpack.image import reencode
@@ -34,11 +30,11 @@ from recpack.preparation import orders, refuse, scanned
 from recpack.problems import Problem, summary
 from recpack.progress import Progress
 from recpack.s3.access import Access
-from recpack.s3.location import is_s3, parse_location
-from recpack.s3.objects import listed, put
+from recpack.s3.location import parse_location
 from recpack.sample import Float32, Samples, Treatment
 from recpack.scan import ScanResult
 from recpack.sources.sagemaker import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
+from recpack.targets import Target, target_at
 from recpack.trees.base import Tree
 from recpack.trees.opening import Root
 from recpack.trees.s3 import S3Tree
@@ -165,7 +161,7 @@ def _number(value: float) -> float:
 
 
 def _write_image_json(
-    targets: tuple[_Target, _Target],
+    targets: tuple[Target, Target],
     samples: Samples,
     classes: Sequence[str],
     options: Options,
@@ -175,8 +171,8 @@ def _write_image_json(
     that has ``_annotation`` behind its name: SageMaker's ``train`` and ``train_annotation``.
 
     Names are those of the images, with the sample's number where two have one. The JSON files are
-    written when all images are. Raises SinkError for folders that are not empty or can't be
-    written, DataError for images that can't be read or encoded.
+    written when all images are, so that images alone are what a failure may leave on S3. Raises
+    SinkError for folders that can't be written, DataError for images that can't be read or encoded.
     """
     images, annotations = targets
     names = _distinct_names(samples, options)
@@ -194,31 +190,29 @@ def _write_image_json(
         every=options.changes_images,
     )
     try:
-        for target in targets:
-            target.begin()
-        sizes, problems = [], []
-        found = run(writes, parts(), len(starts), jobs=options.jobs, backend=options.backend)
-        with closing(found):
-            for part, failures in found:
-                sizes.append(part)
-                problems += [replace(one, action=options.error_action) for one in failures]
-                if progress is not None:
-                    progress(Progress("write", sum(map(len, sizes)), len(samples)))
-        if problems:
-            raise DataError(summary(problems), problems)
-        describes = partial(_write_documents, target=annotations, classes=classes)
-        tasks = ((*part, size) for part, size in zip(parts(), sizes, strict=True))
-        told = run(describes, tasks, len(starts), jobs=options.jobs, backend=options.backend)
-        with closing(told):
-            for _ in told:
-                pass
-        for target in targets:
-            target.publish()
+        with connected(options), ExitStack() as stack:
+            for one in targets:
+                stack.enter_context(one.filling())
+            sizes, problems = [], []
+            written = run(writes, parts(), len(starts), jobs=options.jobs, backend=options.backend)
+            with closing(written):
+                for part, failures in written:
+                    sizes.append(part)
+                    problems += [replace(found, action=options.error_action) for found in failures]
+                    if progress is not None:
+                        progress(Progress("write", sum(map(len, sizes)), len(samples)))
+            if problems:
+                raise DataError(summary(problems), problems)
+            describes = partial(_write_documents, target=annotations, classes=classes)
+            tasks = ((*part, size) for part, size in zip(parts(), sizes, strict=True))
+            told = run(describes, tasks, len(starts), jobs=options.jobs, backend=options.backend)
+            with closing(told):
+                for _ in told:
+                    pass
+            for one in targets:
+                one.publish()
     except OSError as error:
         raise SinkError(f"{images}: can't be written: {error.strerror or error}") from error
-    finally:
-        for target in targets:
-            target.clear()
 
 
 def _distinct_names(samples: Samples, options: Options) -> list[str]:
@@ -242,7 +236,7 @@ def _distinct_names(samples: Samples, options: Options) -> list[str]:
 
 
 def _write_images(
-    task: tuple[Samples, list[str]], *, target: _Target, encoding: Encoding, every: bool
+    task: tuple[Samples, list[str]], *, target: Target, encoding: Encoding, every: bool
 ) -> tuple[npt.NDArray[np.int32], list[Problem]]:
     """Write some images; runs in a worker. Returns width and height of each, int32 (n, 2), and
     those that could not be read."""
@@ -280,7 +274,7 @@ def _part(data: bytes, offset: int, length: int) -> bytes:
 def _write_documents(
     task: tuple[Samples, list[str], npt.NDArray[np.int32]],
     *,
-    target: _Target,
+    target: Target,
     classes: Sequence[str],
 ) -> None:
     """Write the JSON files of some images; runs in a worker."""
@@ -298,84 +292,9 @@ def _write_documents(
         target.write(f"{stem}.json", _ENCODER.encode(document))
 
 
-class _Target(ABC):
-    """A folder that is filled by workers; picklable."""
-
-    @abstractmethod
-    def demand_empty(self) -> None:
-        """SinkError when something is there."""
-
-    def begin(self) -> None:
-        """Make room for what is written."""
-
-    @abstractmethod
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file whole; runs in a worker."""
-
-    def publish(self) -> None:
-        """Let what was written be seen."""
-
-    def clear(self) -> None:
-        """Remove what was not published."""
-
-
-@dataclass(frozen=True)
-class _LocalTarget(_Target):
-    """Under another name until all of it is there."""
-
-    folder: str
-
-    def __str__(self) -> str:
-        return self.folder
-
-    def demand_empty(self) -> None:
-        if os.path.isfile(self.folder) or (os.path.isdir(self.folder) and os.listdir(self.folder)):
-            raise SinkError(f"{self.folder} is not empty; name another folder, or move it away")
-
-    def begin(self) -> None:
-        self.clear()
-        os.makedirs(self.folder + PARTIAL)
-
-    def write(self, name: str, data: bytes) -> None:
-        Path(self.folder + PARTIAL, name).write_bytes(data)
-
-    def publish(self) -> None:
-        if os.path.isdir(self.folder):
-            os.rmdir(self.folder)
-        os.rename(self.folder + PARTIAL, self.folder)
-
-    def clear(self) -> None:
-        shutil.rmtree(self.folder + PARTIAL, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _StoredTarget(_Target):
-    """Objects below a prefix. Images without their JSON files are what a failure leaves."""
-
-    prefix: str
-    access: Access
-
-    def __str__(self) -> str:
-        return self.prefix
-
-    def demand_empty(self) -> None:
-        try:
-            found = next(listed(self.access, parse_location(self.prefix + "/"), most=1), None)
-        except OSError as error:
-            raise SinkError(f"{self.prefix}: {error}") from error
-        if found is not None:
-            raise SinkError(f"{self.prefix}/ is not empty; name another prefix, or empty it")
-
-    def write(self, name: str, data: bytes) -> None:
-        put(self.access, parse_location(f"{self.prefix}/{name}"), data)
-
-
-def _targets(output: str, access: Access) -> tuple[_Target, _Target]:
+def _targets(output: str, access: Access) -> tuple[Target, Target]:
     """The folder of the images, and that of their JSON files."""
     if is_root(output):
         raise ConfigError(f"output: {output}: name a folder for the images, like …/train/")
     place = output.rstrip("/")
-    if is_s3(place):
-        return _StoredTarget(place, access), _StoredTarget(place + JSON_FOLDER, access)
-    place = os.path.abspath(place)
-    return _LocalTarget(place), _LocalTarget(place + JSON_FOLDER)
+    return target_at(place, access), target_at(place + JSON_FOLDER, access)

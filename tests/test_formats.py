@@ -22,6 +22,7 @@ from recpack.s3.location import parse_location
 from recpack.s3.objects import listed, put
 from recpack.scan import ScanResult
 from recpack.sources.opening import open_dataset
+from recpack.targets import target_at
 from recpack.unpacking import unpack
 from tests.conftest import Store
 from tests.formats import CLASSES, WRITERS, Picture, write_image_json, write_manifest, write_voc
@@ -370,3 +371,26 @@ def test_references_of_strangers_stay_in_the_folder(tmp_path: Path) -> None:
         assert {one.code for one in caught.value.problems} == {"path-unsafe"}
         result = recpack.convert(place, tmp_path / "a.rec", images=there, overwrite=True, **OPTIONS)
         assert result.manifest.num_samples == 2
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
+    place = write_voc(tmp_path / "in", TWO)
+    options = OPTIONS | {"classes": CLASSES}
+    for name in ("out.recpack-partial", "out_annotation.recpack-partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old.jpg").write_bytes(b"old")
+    recpack.convert(place, f"{tmp_path}/out/", **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "out_annotation"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000.jpg", "001.jpg"]
+
+
+def test_two_runs_into_one_folder(tmp_path: Path) -> None:
+    place = write_voc(tmp_path / "in", TWO)
+    first = target_at(f"{tmp_path}/out", recpack.Options().access)
+    with first.filling():
+        first.write("mine.jpg", b"mine")
+        with pytest.raises(recpack.SinkError, match="another run is writing it"):
+            recpack.convert(place, f"{tmp_path}/out/", classes=CLASSES, **OPTIONS)
+        first.publish()
+    assert (tmp_path / "out" / "mine.jpg").read_bytes() == b"mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]

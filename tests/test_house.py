@@ -55,7 +55,7 @@ LEVELS = [
     {"packer", "scan", "measuring", "writer", "inspection", "indexing"},
     {"demands"},
     {"verification", "unpacking", "preview", "merging"},
-    {"assembly", "preparation"},
+    {"assembly", "preparation", "targets"},
     {"exporting"},
     {"conversion", "checking"},
     {"terminal", "page", "demo", "downloading"},

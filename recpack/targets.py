@@ -1,0 +1,113 @@
+"""Folders of many files, on a disk or on S3, that workers fill."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from recpack.errors import SinkError
+from recpack.files import PARTIAL
+from recpack.s3.access import Access
+from recpack.s3.location import is_s3, parse_location
+
+
+class Target(ABC):
+    """A folder, named by ``str``; picklable."""
+
+    @abstractmethod
+    def demand_empty(self) -> None:
+        """SinkError when something is there."""
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """While workers write; what was not published when it ends is removed, as far as that is
+        possible. Raises OSError when there can't be such a folder."""
+        yield
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole; runs in a worker. Raises OSError."""
+
+    def publish(self) -> None:
+        """Let what was written be seen under the folder's name."""
+
+
+def target_at(place: str, access: Access) -> Target:
+    """The folder by path or ``s3://…``."""
+    return StoredTarget(place, access) if is_s3(place) else LocalTarget(os.path.abspath(place))
+
+
+@dataclass(frozen=True)
+class LocalTarget(Target):
+    """Under another name until all of it is there. That folder is locked while it is filled: an
+    unlocked one is the leftover of a run that was killed."""
+
+    folder: str
+
+    def __str__(self) -> str:
+        return self.folder
+
+    def demand_empty(self) -> None:
+        if os.path.isfile(self.folder) or (os.path.isdir(self.folder) and os.listdir(self.folder)):
+            raise SinkError(f"{self.folder} is not empty; name another folder, or move it away")
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        partial = self.folder + PARTIAL
+        os.makedirs(partial, exist_ok=True)
+        lock = os.open(partial, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SinkError(f"{self.folder}: another run is writing it") from None
+            for leftover in os.scandir(partial):
+                os.unlink(leftover)
+            try:
+                yield
+            finally:
+                with suppress(FileNotFoundError):  # it was published
+                    if os.path.samestat(os.fstat(lock), os.stat(partial)):
+                        shutil.rmtree(partial)
+        finally:
+            os.close(lock)
+
+    def write(self, name: str, data: bytes) -> None:
+        Path(self.folder + PARTIAL, name).write_bytes(data)
+
+    def publish(self) -> None:
+        if os.path.isdir(self.folder):
+            os.rmdir(self.folder)
+        os.rename(self.folder + PARTIAL, self.folder)
+
+
+@dataclass(frozen=True)
+class StoredTarget(Target):
+    """Objects below a prefix, each seen when it is written."""
+
+    prefix: str
+    access: Access
+
+    def __str__(self) -> str:
+        return self.prefix
+
+    def demand_empty(self) -> None:
+        from recpack.s3.objects import listed
+
+        try:
+            found = next(listed(self.access, parse_location(self.prefix + "/"), most=1), None)
+        except OSError as error:
+            raise SinkError(f"{self.prefix}: {error}") from error
+        if found is not None:
+            raise SinkError(f"{self.prefix}/ is not empty; name another prefix, or empty it")
+
+    def write(self, name: str, data: bytes) -> None:
+        from recpack.s3.objects import put
+
+        put(self.access, parse_location(f"{self.prefix}/{name}"), data)
