@@ -11,8 +11,8 @@ from recpack.config import Options
 from recpack.headers import ImageHeader
 from recpack.judge import Judge
 from recpack.sources.dataset import CHUNK
-from recpack.voc import parse_annotation
-from recpack.voc_xml import parse_xml
+from recpack.sources.voc_annotation import parse_annotation
+from recpack.sources.voc_xml import parse_xml
 
 
 def tables(setting: Setting) -> Iterator[Table]:

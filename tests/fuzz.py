@@ -21,9 +21,9 @@ with atheris.instrument_imports(include=["recpack"]):
     from recpack.sources.coco import _DECODER, _categories, _entries, _faults
     from recpack.sources.given import decoded
     from recpack.sources.sagemaker import AugmentedManifest
+    from recpack.sources.voc_annotation import parse_annotation
     from recpack.sources.yolo import parse_labels
     from recpack.trees.local import LocalTree
-    from recpack.voc import parse_annotation
 
 
 def xml(data: bytes) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recpack.devkit import Devkit, ImageSet
 from recpack.sources import voc
+from recpack.sources.voc_layout import Devkit, ImageSet
 from recpack.texts import Texts
 from recpack.trees.base import Tree
 

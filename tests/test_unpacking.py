@@ -12,8 +12,8 @@ import recpack
 from recpack.cli import main
 from recpack.headers import ImageHeader
 from recpack.recordio import Record
+from recpack.sources.voc_annotation import parse_annotation
 from recpack.unpacking import annotation, unpack
-from recpack.voc import parse_annotation
 from tests.conftest import Store
 from tests.devkits import box_xml, jpeg, make_voc, xml
 from tests.test_wild import encoded, pixels

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recpack.config import Options
-from recpack.devkit import Devkit, read_image_set
-from recpack.devkit import open_devkit as open_tree_devkit
 from recpack.errors import AnnotationError, ConfigError, DataError
 from recpack.files import text_lines
+from recpack.sources.voc_annotation import parse_annotation
+from recpack.sources.voc_layout import Devkit, read_image_set
+from recpack.sources.voc_layout import open_devkit as open_tree_devkit
 from recpack.trees.opening import open_tree
-from recpack.voc import parse_annotation
 from tests.devkits import box_xml, xml
 
 

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from recpack.config import Options
-from recpack.devkit import open_devkit
 from recpack.errors import ConfigError, DataError
 from recpack.lst import unsafe_path
 from recpack.places import base_name, read_bytes
 from recpack.s3.location import is_s3
 from recpack.sources.dataset import Dataset
 from recpack.sources.voc import VocDataset
+from recpack.sources.voc_layout import open_devkit
 from recpack.trees.base import Tree
 from recpack.trees.opening import Root, open_tree
 

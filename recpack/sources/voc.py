@@ -13,7 +13,6 @@ import numpy as np
 
 from recpack.annotation import Annotation
 from recpack.config import Options
-from recpack.devkit import Devkit, ImageSet
 from recpack.errors import AnnotationError
 from recpack.files import UnsafePathError
 from recpack.headers import EXTENSIONS
@@ -21,9 +20,10 @@ from recpack.judge import Judge
 from recpack.lst import unsafe_path
 from recpack.problems import Action, Problem
 from recpack.sources.dataset import CHUNK, Dataset, Task, image_bytes, read_image
+from recpack.sources.voc_annotation import MAX_ANNOTATION, parse_annotation
+from recpack.sources.voc_layout import Devkit, ImageSet
 from recpack.texts import Texts
 from recpack.trees.base import Opener, Tree, join
-from recpack.voc import MAX_ANNOTATION, parse_annotation
 
 _MAX_WINDOW = 8 * CHUNK
 """Names looked through at once for those of a task."""
@@ -31,7 +31,7 @@ _SUFFIXES = tuple(EXTENSIONS)
 
 
 class VocDataset(Dataset):
-    """A devkit; see ``devkit.open_devkit``."""
+    """A devkit; see ``voc_layout.open_devkit``."""
 
     def __init__(self, devkit: Devkit) -> None:
         self._devkit = devkit

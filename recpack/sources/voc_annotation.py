@@ -8,8 +8,8 @@ layout task and nested ``<attributes>`` are not objects.
 from __future__ import annotations
 
 from recpack.annotation import Annotation
-from recpack.canonical import read_canonical
 from recpack.errors import AnnotationError
+from recpack.sources.voc_plain import read_plain
 
 MAX_ANNOTATION = 16 << 20
 """Bytes; an annotation of this size would have some 80,000 objects."""
@@ -24,9 +24,9 @@ def parse_annotation(data: bytes) -> Annotation:
     """
     if len(data) > MAX_ANNOTATION:
         raise AnnotationError("annotation-too-large", "bytes", f"{len(data):,}")
-    found = read_canonical(data)
+    found = read_plain(data)
     if found is None:
-        from recpack.voc_xml import parse_xml  # lxml takes its time, and is rarely needed
+        from recpack.sources.voc_xml import parse_xml  # lxml takes its time, and is rarely needed
 
         found = parse_xml(data)
     return found

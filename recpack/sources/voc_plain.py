@@ -97,7 +97,7 @@ _NOTHING = (None, None, None)
 _HEAD_GROUPS, _OBJECT_GROUPS, _TAIL_GROUPS = map(_numbered, (_HEAD, _OBJECT, _TAIL))
 
 
-def read_canonical(data: bytes) -> Annotation | None:
+def read_plain(data: bytes) -> Annotation | None:
     """The annotation, equal to what the full parser gives, or None: ask that one."""
     if len(data) > _MAX_BYTES or not data.isascii():
         return None
