@@ -18,8 +18,12 @@ def source_options(parser: argparse.ArgumentParser) -> None:
         "--set", metavar="S,…",
         help="image sets, one for all years or one each (default: trainval)",
     )  # fmt: skip
-    group.add_argument("--images", metavar="DIR", help="image folder of any other layout")
-    group.add_argument("--annotations", metavar="DIR", help="annotation folder of that layout")
+    group.add_argument(
+        "--images", metavar="DIR", help="folder of the images, where it can't be seen"
+    )
+    group.add_argument(
+        "--annotations", metavar="DIR", help="that of a devkit's annotations, likewise"
+    )
 
 
 def label_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recpack.sources import voc
-from recpack.sources.voc_layout import Devkit, ImageSet
+from recpack.sources.voc_layout import ImageSet
 from recpack.texts import Texts
 from recpack.trees.base import Tree
 
@@ -54,11 +54,11 @@ def test_every_id_finds_its_images(files: set[tuple[str, str]], ids: list[str], 
     ]
     tree = cast(Tree, Names(names))
     for order in (ids, sorted(ids)):
-        devkit = Devkit(tree, [ImageSet("x", "annotations", "images", Texts(order))])
+        image_set = ImageSet("x", "annotations", "images", Texts(order))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(voc, "CHUNK", chunk)
             patch.setattr(voc, "_MAX_WINDOW", 4)
-            tasks = list(voc._tasks(devkit, 0))
+            tasks = list(voc._tasks(tree, image_set, 0))
         assert [list(task.ids) for task in tasks] == [
             order[start : start + chunk] for start in range(0, len(order), chunk)
         ]

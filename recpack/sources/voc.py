@@ -40,45 +40,52 @@ class VocDataset(Dataset):
         self.counts = [len(image_set.ids) for image_set in devkit.image_sets]
 
     def tasks(self) -> Iterator[Task]:
-        for rank in range(len(self.image_sets)):
-            yield from _tasks(self._devkit, rank)
+        for rank, image_set in enumerate(self._devkit.image_sets):
+            yield from _tasks(self.root, image_set, rank)
 
     def problems(self, action: Action) -> list[Problem]:
         del action
-        return _repeated_ids(self._devkit)
+        problems = []
+        for image_set in self._devkit.image_sets:
+            hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
+            hashes.sort()
+            if (hashes[1:] == hashes[:-1]).any():  # rare, so it may take more memory
+                seen: set[str] = set()
+                for id_ in image_set.ids:
+                    if id_ in seen:
+                        file = join(image_set.annotations, id_ + ".xml")
+                        problems.append(Problem("id-repeated", "warning", file, "kept"))
+                    seen.add(id_)
+        return problems
 
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
-        return _look_up(self._devkit, file)
+        root = self.root
+        for image_set in self._devkit.image_sets:
+            prefix = join(image_set.annotations, "")
+            if file.startswith(prefix) and file.endswith(".xml"):
+                name = file.removeprefix(prefix)
+                with root.folder(image_set.annotations) as annotations:
+                    opener = None if unsafe_path(name) else partial(annotations.open, name)
+                    annotation = _read_annotation(opener, name, Judge(Options()))
+                names = _candidates(root, image_set, name.removesuffix(".xml"), {})
+                if not names and annotation is not None and not unsafe_path(annotation.filename):
+                    names = [annotation.filename]
+                return annotation, image_bytes(root, image_set.images, names[0]) if names else None
+        return None, image_bytes(root, ".", file)
 
 
-def _repeated_ids(devkit: Devkit) -> list[Problem]:
-    problems = []
-    for image_set in devkit.image_sets:
-        hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
-        hashes.sort()
-        if (hashes[1:] == hashes[:-1]).any():  # rare, so it may take more memory
-            seen: set[str] = set()
-            for id_ in image_set.ids:
-                if id_ in seen:
-                    file = join(image_set.annotations, id_ + ".xml")
-                    problems.append(Problem("id-repeated", "warning", file, "kept"))
-                seen.add(id_)
-    return problems
-
-
-def _tasks(devkit: Devkit, rank: int) -> Iterator[VocTask]:
-    image_set = devkit.image_sets[rank]
-    listing = _Listing(devkit.root, image_set.images)
+def _tasks(root: Tree, image_set: ImageSet, rank: int) -> Iterator[VocTask]:
+    listing = _Listing(root, image_set.images)
     listings = {"": listing}
     for start in range(0, len(image_set.ids), CHUNK):
         ids = image_set.ids[start : start + CHUNK]
         known = {} if b"/" in ids.blob else listing.one_each(list(ids))
         candidates = [
-            [known[id_]] if id_ in known else _candidates(devkit, image_set, id_, listings)
+            [known[id_]] if id_ in known else _candidates(root, image_set, id_, listings)
             for id_ in ids
         ]
         yield VocTask(
-            _root_for(devkit.root, image_set, ids, candidates),
+            _root_for(root, image_set, ids, candidates),
             rank, image_set.annotations, image_set.images, ids, candidates,
         )  # fmt: skip
 
@@ -96,7 +103,7 @@ def _root_for(root: Tree, image_set: ImageSet, ids: Texts, candidates: list[list
 
 
 def _candidates(
-    devkit: Devkit, image_set: ImageSet, id_: str, listings: dict[str, _Listing]
+    root: Tree, image_set: ImageSet, id_: str, listings: dict[str, _Listing]
 ) -> list[str]:
     """The images that an id may mean, relative to the image folder."""
     if unsafe_path(id_):
@@ -104,25 +111,9 @@ def _candidates(
     folder, _, stem = id_.rpartition("/")
     if folder not in listings:
         listings[folder] = _Listing(
-            devkit.root, join(image_set.images, folder) if folder else image_set.images
+            root, join(image_set.images, folder) if folder else image_set.images
         )
     return [f"{folder}/{name}" if folder else name for name in listings[folder].find(stem)]
-
-
-def _look_up(devkit: Devkit, file: str) -> tuple[Annotation | None, bytes | None]:
-    root = devkit.root
-    for image_set in devkit.image_sets:
-        prefix = join(image_set.annotations, "")
-        if file.startswith(prefix) and file.endswith(".xml"):
-            name = file.removeprefix(prefix)
-            with root.folder(image_set.annotations) as annotations:
-                opener = None if unsafe_path(name) else partial(annotations.open, name)
-                annotation = _read_annotation(opener, name, Judge(Options()))
-            names = _candidates(devkit, image_set, name.removesuffix(".xml"), {})
-            if not names and annotation is not None and not unsafe_path(annotation.filename):
-                names = [annotation.filename]
-            return annotation, image_bytes(root, image_set.images, names[0]) if names else None
-    return None, image_bytes(root, ".", file)
 
 
 class _Listing:
