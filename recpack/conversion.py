@@ -162,6 +162,8 @@ def convert_devkit(
             from recpack.exporting import export  # its formats take their time to import
 
             return export(devkit, os.fspath(output), kind, options, progress)
+    if options.images_url is not None:
+        raise ConfigError("images_url: only for an augmented manifest; name the output x.manifest")
     with ExitStack() as stack:
         stack.enter_context(connected(options))
         sinks = _sinks(output, options)

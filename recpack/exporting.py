@@ -62,6 +62,8 @@ def export(
         raise ConfigError(f"difficult: {kind} has no place for a sixth column; keep or drop them")
     if kind == "augmented-manifest":
         return _export_manifest(path, output, options, progress)
+    if options.images_url is not None:
+        raise ConfigError("images_url: only for an augmented manifest; here the images are written")
     targets = _targets(output, options.access)
     for target in targets:
         target.demand_empty()

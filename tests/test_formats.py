@@ -228,6 +228,8 @@ def test_changed_images_have_the_boxes_of_their_size(tmp_path: Path) -> None:
             "a folder",
         ),
         ({"output_format": "image-json", "output": "/"}, recpack.ConfigError, "name a folder"),
+        ({"output": "x.rec", "images_url": "s3://bucket"}, recpack.ConfigError, "x.manifest"),
+        ({"output": "x/", "images_url": "s3://bucket"}, recpack.ConfigError, "images are written"),
         ({"source_format": "coco"}, recpack.DataError, "no annotations of the format coco"),
         ({"source_format": "yolo"}, recpack.DataError, "no annotations of the format yolo"),
         ({"source_format": "tfrecord"}, recpack.ConfigError, "source_format: 'tfrecord'"),
@@ -394,3 +396,14 @@ def test_two_runs_into_one_folder(tmp_path: Path) -> None:
         first.publish()
     assert (tmp_path / "out" / "mine.jpg").read_bytes() == b"mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+@pytest.mark.parametrize("source", sorted(set(WRITERS) - {"voc"}))
+def test_options_of_devkits_are_refused(source: str, tmp_path: Path) -> None:
+    place = WRITERS[source](tmp_path / "in", TWO)
+    with pytest.raises(recpack.ConfigError, match=f"year: only for a devkit, and this is {source}"):
+        recpack.convert(place, tmp_path / "a.rec", year="2007")
+    with pytest.raises(recpack.ConfigError, match="annotations: only for a devkit"):
+        recpack.convert(
+            place, tmp_path / "a.rec", annotations="x", images="y", source_format=source
+        )

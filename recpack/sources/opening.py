@@ -49,12 +49,21 @@ def open_dataset(path: Root, options: Options, *, every_set: bool = False) -> Da
         path = path[0]
     try:
         if isinstance(path, (str, os.PathLike)) and (kind := _file_kind(path, options)) is not None:
+            _demand_devkit_options_unused(kind, options)
             return _open_file(os.fspath(path), kind, options, every_set)
         root = open_tree(path, options.access)
         kind = options.source_format or _kind(root, options)
+        if kind != "voc":
+            _demand_devkit_options_unused(kind, options)
         return _open_folder(root, kind, options, every_set)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error}") from error
+
+
+def _demand_devkit_options_unused(kind: str, options: Options) -> None:
+    for name in ("year", "annotations"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"{name}: only for a devkit, and this is {kind}")
 
 
 def _file_kind(path: str | os.PathLike[str], options: Options) -> str | None:
