@@ -150,12 +150,6 @@ def convert_devkit(
     progress: Watch = None,
 ) -> Result:
     """``convert`` with its options already gathered."""
-    if options.dry_run:
-        scan = scanned(devkit, options, progress)
-        size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
-        name = output.name if isinstance(output, Sink) else Path(output).name
-        rec: RecFile = {"name": name, "bytes": size, "checksum": None}
-        return _described(scan, options, rec)
     if not isinstance(output, Sink):
         kind = options.output_format or format_of(os.fspath(output))
         if kind != "rec":
@@ -164,6 +158,12 @@ def convert_devkit(
             return export(devkit, os.fspath(output), kind, options, progress)
     if options.images_url is not None:
         raise ConfigError("images_url: only for an augmented manifest; name the output x.manifest")
+    if options.dry_run:
+        scan = scanned(devkit, options, progress)
+        size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
+        name = output.name if isinstance(output, Sink) else Path(output).name
+        rec: RecFile = {"name": name, "bytes": size, "checksum": None}
+        return _described(scan, options, rec)
     with ExitStack() as stack:
         stack.enter_context(connected(options))
         sinks = _sinks(output, options)

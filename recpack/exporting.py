@@ -31,7 +31,7 @@ from recpack.problems import Problem, summary
 from recpack.progress import Progress
 from recpack.s3.access import Access
 from recpack.s3.location import parse_location
-from recpack.sample import Float32, Samples, Treatment
+from recpack.sample import Float32, Int64, Samples, Treatment
 from recpack.scan import ScanResult
 from recpack.sources.sagemaker import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
 from recpack.targets import Target, target_at
@@ -55,7 +55,7 @@ def export(
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     """``convert`` into a format without records; the result's manifest names no ``.rec``."""
-    for name in ("split", "resume", "storage_class", "sse"):
+    for name in ("split", "resume", "storage_class", "sse", "kms_key_id"):
         if getattr(options, name):
             raise ConfigError(f"{name}: only for a .rec; the output is to be {kind}")
     if options.difficult == "column":
@@ -65,13 +65,16 @@ def export(
     if options.images_url is not None:
         raise ConfigError("images_url: only for an augmented manifest; here the images are written")
     targets = _targets(output, options.access)
-    for target in targets:
+    for target in () if options.dry_run else targets:
         target.demand_empty()
     scan = scanned(path, options, progress)
     (order,) = orders(scan.samples, options)
-    samples = scan.samples.shuffled(order)
-    _write_image_json(targets, samples, scan.classes.names, options, progress)
-    return _result(samples, scan, scan.problems, options)
+    samples, problems = scan.samples.shuffled(order), scan.problems
+    result = _result(samples, scan, problems, options)
+    if options.dry_run:
+        return result
+    kept, failures = _write_image_json(targets, samples, scan.classes.names, options, progress)
+    return _result(samples.take(kept), scan, problems + failures, options) if failures else result
 
 
 def _export_manifest(
@@ -82,7 +85,10 @@ def _export_manifest(
             raise ConfigError(f"{name}: an augmented manifest leaves images as they are")
     if options.size_mismatch == "rescale":
         raise ConfigError("size_mismatch: an augmented manifest tells the size of the image only")
-    demand_free(output, options.access, overwrite=options.overwrite)
+    if options.images_url is not None:
+        parse_location(options.images_url)
+    if not options.dry_run:
+        demand_free(output, options.access, overwrite=options.overwrite)
     scan = scanned(path, options, progress)
     keep = scan.samples.treatments == Treatment.KEEP
     action = options.error_action
@@ -92,14 +98,18 @@ def _export_manifest(
     ]
     refuse(problems, options)
     rows = np.flatnonzero(keep)
+    if not len(rows):
+        raise DataError("no image is left\n" + summary(problems), problems)
     left = scan.samples.take(rows)
     (order,) = orders(left, options)
     samples = left.shuffled(order)
+    result = _result(samples, scan, problems, options)
     lines = manifest_lines(
         samples, scan.sizes[rows][order], scan.classes.names, _images_url(samples.root, options)
     )
-    write_text(output, lines, options.access)
-    return _result(samples, scan, problems, options)
+    if not options.dry_run:
+        write_text(output, lines, options.access)
+    return result
 
 
 def _result(
@@ -168,13 +178,14 @@ def _write_image_json(
     classes: Sequence[str],
     options: Options,
     progress: Callable[[Progress], None] | None = None,
-) -> None:
+) -> tuple[Int64, list[Problem]]:
     """Write images into a folder, local or ``s3://…``, and their JSON files into the one beside it
     that has ``_annotation`` behind its name: SageMaker's ``train`` and ``train_annotation``.
 
     Names are those of the images, with the sample's number where two have one. The JSON files are
     written when all images are, so that images alone are what a failure may leave on S3. Raises
-    SinkError for folders that can't be written, DataError for images that can't be read or encoded.
+    SinkError for folders that can't be written, DataError for images that can't be read or encoded,
+    unless errors are skipped. Returns the positions of the samples written, and those problems.
     """
     images, annotations = targets
     names = _distinct_names(samples, options)
@@ -203,7 +214,8 @@ def _write_image_json(
                     problems += [replace(found, action=options.error_action) for found in failures]
                     if progress is not None:
                         progress(Progress("write", sum(map(len, sizes)), len(samples)))
-            if problems:
+            kept = np.flatnonzero(np.concatenate(sizes)[:, 0])
+            if problems and (options.on_error == "fail" or not len(kept)):
                 raise DataError(summary(problems), problems)
             describes = partial(_write_documents, target=annotations, classes=classes)
             tasks = ((*part, size) for part, size in zip(parts(), sizes, strict=True))
@@ -213,8 +225,12 @@ def _write_image_json(
                     pass
             for one in targets:
                 one.publish()
+            return kept, problems
     except OSError as error:
-        raise SinkError(f"{images}: can't be written: {error.strerror or error}") from error
+        failed = SinkError(f"{images}: can't be written: {error.strerror or error}")
+        for note in getattr(error, "__notes__", ()):
+            failed.add_note(note)
+        raise failed from error
 
 
 def _distinct_names(samples: Samples, options: Options) -> list[str]:
@@ -279,10 +295,12 @@ def _write_documents(
     target: Target,
     classes: Sequence[str],
 ) -> None:
-    """Write the JSON files of some images; runs in a worker."""
+    """Write the JSON files of those images that were written; runs in a worker."""
     samples, names, sizes = task
     categories = [Category(id_, name) for id_, name in enumerate(classes)]
     for sample, name, (width, height) in zip(samples, names, sizes.tolist(), strict=True):
+        if not width:
+            continue
         document = ImageFile(
             annotations=_boxes(sample.label, width, height),
             image_size=[Size(width, height)],

@@ -19,7 +19,7 @@ from recpack.parallel import run
 from recpack.problems import Problem
 from recpack.progress import Progress
 from recpack.sample import ClassMap, Float32, Samples
-from recpack.sources.dataset import CHUNK, Dataset, Task
+from recpack.sources.dataset import Dataset, Task
 from recpack.texts import Texts
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -50,10 +50,11 @@ class Scanning(Closing):
     def __init__(self, dataset: Dataset, options: Options) -> None:
         if options.classes is None and dataset.classes is not None:
             options = replace(options, classes={name: i for i, name in enumerate(dataset.classes)})
-        count = sum(-(-annotations // CHUNK) for annotations in dataset.counts)
         scan = partial(scan_task, options=options)
         self._dataset, self._options = dataset, options
-        self._chunks = run(scan, dataset.tasks(), count, jobs=options.jobs, backend=options.backend)
+        self._chunks = run(
+            scan, dataset.tasks(), dataset.task_count, jobs=options.jobs, backend=options.backend
+        )
 
     def close(self) -> None:
         self._chunks.close()

@@ -89,7 +89,7 @@ class LocalTarget(Target):
 
 @dataclass(frozen=True)
 class StoredTarget(Target):
-    """Objects below a prefix, each seen when it is written."""
+    """Objects below a prefix, each seen when it is written; a failure says that they stay."""
 
     prefix: str
     access: Access
@@ -106,6 +106,14 @@ class StoredTarget(Target):
             raise SinkError(f"{self.prefix}: {error}") from error
         if found is not None:
             raise SinkError(f"{self.prefix}/ is not empty; name another prefix, or empty it")
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"what was written below {self.prefix}/ stays: remove it to try again")
+            raise
 
     def write(self, name: str, data: bytes) -> None:
         from recpack.s3.objects import put

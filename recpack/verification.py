@@ -148,11 +148,13 @@ class _Reading:
         self, jobs: int | None, backend: str | None, progress: Callable[[Progress], None] | None
     ) -> Verification:
         path, manifest = self.path, self.manifest
-        with closing(open_file(path, self.access)) as file:
-            size = file.size
+        with RecordReader(
+            path, mapped=False,
+            endpoint_url=self.access.endpoint_url, requester_pays=self.access.requester_pays,
+        ) as reader:  # fmt: skip
+            size, index = reader.size, reader.index()
         if manifest is not None:
             _demand_size(path, size, manifest)
-        index = _index(path, self.access)
         ranges = self._ranges(size, index, workers(jobs, _MOST, backend))
         seen = self._read(ranges, size, jobs, backend, progress)
         if len(ranges) > 1 and any(one.error is not None for one in seen):
@@ -288,18 +290,15 @@ def _look(
                 offset = parts[-1].end
         except RecordError as fault:
             error = RecordError(f"{name}: {fault}", fault.offset)
+        except OSError as fault:
+            raise RecordError(
+                f"{name}: can't be read: {fault.strerror or fault}", offset
+            ) from fault
         return _Seen(np.array(offsets, np.int64), summed.value, problems, error)
 
 
 def _plausible(offsets: Int64, size: int) -> bool:
     return bool(offsets[0] == 0 and (np.diff(offsets) > 0).all() and offsets[-1] < size)
-
-
-def _index(path: Place, access: Access) -> tuple[Int64, Int64] | None:
-    with RecordReader(
-        path, endpoint_url=access.endpoint_url, requester_pays=access.requester_pays
-    ) as reader:
-        return reader.index()
 
 
 def _demand_size(path: Place, size: int, manifest: Manifest) -> None:

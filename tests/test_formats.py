@@ -26,6 +26,7 @@ from recpack.targets import target_at
 from recpack.unpacking import unpack
 from tests.conftest import Store
 from tests.formats import CLASSES, WRITERS, Picture, write_image_json, write_manifest, write_voc
+from tests.s3server import S3Server
 
 
 @st.composite
@@ -253,6 +254,8 @@ def test_images_that_a_manifest_can_not_change(tmp_path: Path) -> None:
     options = OPTIONS | {"classes": CLASSES, "images_url": "s3://bucket"}
     with pytest.raises(recpack.DataError, match="image-unconverted"):
         recpack.convert(place, tmp_path / "x.manifest", **options)
+    with pytest.raises(recpack.DataError, match="image-unconverted"):
+        recpack.convert(place, tmp_path / "x.manifest", dry_run=True, **options)
     result = recpack.convert(place, tmp_path / "x.manifest", on_error="skip", **options)
     assert result.manifest.num_samples == 1
     assert len((tmp_path / "x.manifest").read_text().splitlines()) == 1
@@ -261,6 +264,7 @@ def test_images_that_a_manifest_can_not_change(tmp_path: Path) -> None:
 def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that changes after it was judged."""
     place = write_voc(tmp_path / "in", TWO)
+    good = (place / "JPEGImages/001.jpg").read_bytes()
     judged = preparation.scanned
 
     def scan_and_break(*arguments: Any) -> ScanResult:
@@ -272,6 +276,22 @@ def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(recpack.DataError, match=r"JPEGImages/001.jpg.*image-unknown"):
         recpack.convert(place, f"{tmp_path}/out/", classes=CLASSES, **OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    monkeypatch.undo()
+    (place / "JPEGImages/001.jpg").write_bytes(good)
+    monkeypatch.setattr(exporting, "scanned", scan_and_break)
+    options = OPTIONS | {"classes": CLASSES, "on_error": "skip"}
+    result = recpack.convert(place, f"{tmp_path}/out/", **options)
+    assert result.manifest.num_samples == 1
+    assert [(one.code, one.action) for one in result.problems] == [
+        ("image-unknown", "dropped image")
+    ]
+    names = [
+        path.name for folder in ("out", "out_annotation") for path in (tmp_path / folder).iterdir()
+    ]
+    assert names == ["000.jpg", "000.json"]
+    shutil.rmtree(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out_annotation")
+    (place / "JPEGImages/001.jpg").write_bytes(good)
     (tmp_path / "file").write_text("")
     with pytest.raises(recpack.SinkError, match="can't be written"):
         recpack.convert(place, f"{tmp_path}/file/out/", classes=CLASSES, on_error="skip", **OPTIONS)
@@ -407,3 +427,38 @@ def test_options_of_devkits_are_refused(source: str, tmp_path: Path) -> None:
         recpack.convert(
             place, tmp_path / "a.rec", annotations="x", images="y", source_format=source
         )
+
+
+def test_no_image_left_is_an_error(tmp_path: Path) -> None:
+    place = write_voc(tmp_path / "in", TWO)
+    gray = cv2.imencode(".jpg", np.zeros((60, 60), np.uint8))[1].tobytes()
+    for name in ("000.jpg", "001.jpg"):
+        (place / "JPEGImages" / name).write_bytes(gray)
+    options = OPTIONS | {"classes": CLASSES, "images_url": "s3://bucket", "on_error": "skip"}
+    with pytest.raises(recpack.DataError, match="no image is left"):
+        recpack.convert(place, tmp_path / "x.manifest", **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("output", ["x.manifest", "x/"])
+def test_a_dry_run_writes_nothing(tmp_path: Path, output: str) -> None:
+    place = write_voc(tmp_path / "in", TWO)
+    options = OPTIONS | {"classes": CLASSES, "dry_run": True}
+    if output == "x.manifest":
+        options["images_url"] = "s3://bucket"
+    found = recpack.convert(place, f"{tmp_path}/{output}", **options)
+    assert found.manifest.num_samples == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_store_that_fails_says_what_stays(
+    tmp_path: Path, hostile: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = write_voc(tmp_path / "in", TWO)
+    hostile.fault = lambda one: "403" if (one.name, one.count) == ("put_object", 2) else None
+    command = ["convert", str(place), "s3://bucket/new/train/", "--classes", ",".join(CLASSES)]
+    assert main([*command, "--endpoint-url", hostile.url, "--jobs", "1"]) == 1
+    told = capsys.readouterr().err
+    assert "access denied" in told
+    assert "below s3://bucket/new/train/ stays: remove it to try again" in told
+    assert len(hostile.objects) == 1

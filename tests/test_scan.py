@@ -56,7 +56,7 @@ def test_every_id_finds_its_images(files: set[tuple[str, str]], ids: list[str], 
     for order in (ids, sorted(ids)):
         image_set = ImageSet("x", "annotations", "images", Texts(order))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(voc, "CHUNK", chunk)
+            patch.setattr("recpack.sources.dataset.CHUNK", chunk)
             patch.setattr(voc, "_MAX_WINDOW", 4)
             tasks = list(voc._tasks(tree, image_set, 0))
         assert [list(task.ids) for task in tasks] == [

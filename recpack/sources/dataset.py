@@ -48,6 +48,11 @@ class Dataset(ABC):
     def __len__(self) -> int:
         return sum(self.counts)
 
+    @property
+    def task_count(self) -> int:
+        """How many tasks there are."""
+        return sum(-(-count // CHUNK) for count in self.counts)
+
     @abstractmethod
     def tasks(self) -> Iterator[Task]:
         """The tasks, image set by image set, each of ``CHUNK`` annotations but its last."""
@@ -60,6 +65,11 @@ class Dataset(ABC):
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         """What a problem's ``file`` leads to: its annotation and its image's bytes, each None when
         it can't be read or must not be (a link out of the data set)."""
+
+
+def chunks(count: int) -> Iterator[slice]:
+    """What one task after the other gets of an image set of so many annotations."""
+    return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
 
 
 def image_bytes(root: Tree, folder: str, name: str) -> bytes | None:

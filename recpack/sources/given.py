@@ -14,8 +14,8 @@ from recpack.errors import DataError
 from recpack.judge import Judge
 from recpack.lst import unsafe_path
 from recpack.problems import Action, Problem
-from recpack.sources.dataset import CHUNK, Dataset, Task, image_bytes, read_image
-from recpack.trees.base import Tree
+from recpack.sources.dataset import Dataset, Task, chunks, image_bytes, read_image
+from recpack.trees.base import Folder, Tree
 
 Document = TypeVar("Document")
 
@@ -78,8 +78,8 @@ class GivenDataset(Dataset):
 
     def tasks(self) -> Iterator[Task]:
         for rank, entries in enumerate(self._sets):
-            for start in range(0, len(entries), CHUNK):
-                part = entries[start : start + CHUNK]
+            for chunk in chunks(len(entries)):
+                part = entries[chunk]
                 root = self.root.only(entry.image for entry in part)
                 yield GivenTask(root, rank, part)
 
@@ -101,7 +101,7 @@ def decoded(decoder: msgspec.json.Decoder[Document], data: bytes, name: str) -> 
     try:
         return decoder.decode(data)
     except NOT_JSON as error:
-        raise DataError(f"{name}: {reason(error)}") from None
+        raise DataError(f"{name}: {reason(error)}; mend it or export it anew") from None
 
 
 def reason(error: Exception) -> str:
@@ -123,14 +123,25 @@ class Images:
         none does. ``file`` is what names the images."""
         if self.named is not None or not names:
             return self.named or choices[0]
-        for folder in choices:
-            paths = [below(folder, name) for name in names]
-            if any(not unsafe_path(path) and self.root.is_file(path) for path in paths):
-                return folder
+        with self.root.folder(".") as opened:
+            for folder in choices:
+                if any(_holds(opened, below(folder, name)) for name in names):
+                    return folder
         raise DataError(
             f"{file}: {names[0]} is in none of the folders {', '.join(dict.fromkeys(choices))}; "
             "name its folder with --images"
         )
+
+
+def _holds(folder: Folder, path: str) -> bool:
+    """Whether there is such a file: opened, because on S3 a look into the listing lists it all."""
+    try:
+        if not unsafe_path(path):
+            folder.open(path).close()
+            return True
+    except OSError:
+        pass
+    return False
 
 
 def below(folder: str, name: str) -> str:

@@ -207,7 +207,7 @@ def _label_of(file: str, line: bytes) -> str:
     try:
         values = _LINE.decode(line)
     except NOT_JSON as error:
-        raise DataError(f"{file}: {reason(error)}") from None
+        raise DataError(f"{file}: {reason(error)}; mend the line or export it anew") from None
     found = [name for name, raw in values.items() if _holds_boxes(raw)]
     if len(found) > 1:
         raise ConfigError(f"{file}: it has labels {', '.join(found)}; choose one with --set")

@@ -19,7 +19,7 @@ from recpack.headers import EXTENSIONS
 from recpack.judge import Judge
 from recpack.lst import unsafe_path
 from recpack.problems import Action, Problem
-from recpack.sources.dataset import CHUNK, Dataset, Task, image_bytes, read_image
+from recpack.sources.dataset import CHUNK, Dataset, Task, chunks, image_bytes, read_image
 from recpack.sources.voc_annotation import MAX_ANNOTATION, parse_annotation
 from recpack.sources.voc_layout import Devkit, ImageSet
 from recpack.texts import Texts
@@ -77,8 +77,8 @@ class VocDataset(Dataset):
 def _tasks(root: Tree, image_set: ImageSet, rank: int) -> Iterator[VocTask]:
     listing = _Listing(root, image_set.images)
     listings = {"": listing}
-    for start in range(0, len(image_set.ids), CHUNK):
-        ids = image_set.ids[start : start + CHUNK]
+    for chunk in chunks(len(image_set.ids)):
+        ids = image_set.ids[chunk]
         known = {} if b"/" in ids.blob else listing.one_each(list(ids))
         candidates = [
             [known[id_]] if id_ in known else _candidates(root, image_set, id_, listings)

@@ -19,7 +19,7 @@ from recpack.errors import AnnotationError, DataError
 from recpack.judge import Judge
 from recpack.lst import unsafe_path
 from recpack.problems import Action, Problem
-from recpack.sources.dataset import CHUNK, Dataset, Task, image_bytes, read_image
+from recpack.sources.dataset import Dataset, Task, chunks, image_bytes, read_image
 from recpack.sources.yolo_layout import images_of, label_path
 from recpack.texts import Texts
 from recpack.trees.base import Opener, Tree
@@ -50,8 +50,8 @@ class YoloDataset(Dataset):
 
     def tasks(self) -> Iterator[Task]:
         for rank, images in enumerate(self._images):
-            for start in range(0, len(images), CHUNK):
-                part = images[start : start + CHUNK]
+            for chunk in chunks(len(images)):
+                part = images[chunk]
                 labels = [label_path(image) for image in part]
                 root = self.root.only([*part, *labels])
                 yield YoloTask(root, rank, part, labels, self._names)
@@ -98,7 +98,7 @@ class YoloTask(Task):
                 self.images,
                 self.labels,
                 folder.in_order(safe),
-                folder.in_order(self.labels, head=_MAX_LABELS),
+                folder.in_order(self.labels),
                 strict=True,
             ):
                 judge.start(image)

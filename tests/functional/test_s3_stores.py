@@ -411,8 +411,7 @@ def test_a_wrong_secret(
     store = Store("swift", swift, "secrets")
     store.access.call("create_bucket", Bucket=store.bucket)
     place = upload_tree(store, devkit, "in/")
-    monkeypatch.setattr("recpack.scan.CHUNK", 10)
-    monkeypatch.setattr("recpack.sources.voc.CHUNK", 10)
+    monkeypatch.setattr("recpack.sources.dataset.CHUNK", 10)
     recpack.convert(place, tmp_path / "a.rec", endpoint_url=swift, jobs=2)
     with monkeypatch.context() as wrong:
         wrong.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
