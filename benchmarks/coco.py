@@ -57,10 +57,11 @@ def measure(how: str, file: str) -> None:
     if how == "json":
         json.loads(Path(file).read_bytes())
     else:
-        from recpack.config import Options
-        from recpack.sources.opening import open_dataset
+        from recpack.sources.open import open_dataset
+        from recpack.sources.selection import Selection
+        from recpack.storage.s3.client import S3Client
 
-        assert len(open_dataset(file, Options())) == IMAGES
+        assert len(open_dataset(file, Selection(), S3Client())) == IMAGES
     status = Path("/proc/self/status").read_text()  # getrusage's peak would be the parent's too
     peak = int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1e6
     print(f"{how}: {time.perf_counter() - start:.1f} s, {peak:.2f} GB at most")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recpack.config import Encoding
-from recpack.demo import make_image
-from recpack.image import encode
-from recpack.sample import VOC_CLASSES
+from recpack.data.classes import VOC_CLASSES
+from recpack.demo.story import make_image
+from recpack.formats.encoding import Encoding
+from recpack.formats.image_codec import encode
 
 SMALL = ((500, 375), (375, 500), (500, 333))
 """Sizes of VOC's photographs."""

@@ -17,13 +17,14 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from recpack.lst import CheckedLines, format_rows
-from recpack.manifest import RecFile, describe
-from recpack.plan import expected_lengths, plan_cuts, segments
-from recpack.recordio import format_index
-from recpack.sample import VOC_CLASSES, Samples
-from recpack.texts import Texts
-from recpack.trees.local import LocalTree
+from recpack.columns import StringColumn
+from recpack.data.classes import VOC_CLASSES
+from recpack.data.samples import Samples
+from recpack.formats.lst import CheckedLines, format_rows
+from recpack.formats.manifest import RecFile, describe
+from recpack.formats.recordio import format_index
+from recpack.packing.plan import expected_lengths, plan_cuts, segments
+from recpack.storage.trees.local import LocalTree
 
 OBJECT = 5
 MAX_OBJECTS = 5
@@ -45,7 +46,7 @@ def scanned(images: int) -> Samples:
     return Samples(
         LocalTree("/data"),
         np.arange(images, dtype=np.int64),
-        Texts(f"VOC2012/JPEGImages/2012_{number:08d}.jpg" for number in range(images)),
+        StringColumn(f"VOC2012/JPEGImages/2012_{number:08d}.jpg" for number in range(images)),
         labels,
         bounds,
         random.randint(20_000, 80_000, images).astype(np.int64),
@@ -84,7 +85,7 @@ def main() -> None:
             pass
     with timed("manifest"):
         rec: RecFile = {"name": "x.rec", "bytes": int(lengths.sum()), "checksum": None}
-        describe(samples, VOC_CLASSES, [], None, rec, rows.crc32).to_json()
+        describe(samples, VOC_CLASSES, [], {}, rec, rows.crc32).to_json()
     print(
         json.dumps({
             "images": images,

@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from benchmarks.data import make_annotations
 from benchmarks.measure import Claim, Table, timed
 from benchmarks.setting import Setting
-from recpack.config import Options
-from recpack.headers import ImageHeader
-from recpack.judge import Judge
-from recpack.sources.dataset import CHUNK
-from recpack.sources.voc_annotation import parse_annotation
-from recpack.sources.voc_xml import parse_xml
+from recpack.formats.image_header import ImageHeader
+from recpack.scanning.judge import Judge
+from recpack.scanning.settings import JudgeSettings
+from recpack.sources.base import CHUNK, Item
+from recpack.sources.voc.parse import parse_annotation
+from recpack.sources.voc.parse_xml import parse_xml
 
 
 def tables(setting: Setting) -> Iterator[Table]:
     """One: parsing alone, by the XML parser and as it is done, and parsing and judging."""
     made = make_annotations(setting.images)
-    options = Options()
+    settings = JudgeSettings()
+    file, image = "VOC2012/Annotations/2012_000000.xml", "VOC2012/JPEGImages/2012_000000.jpg"
 
     def parse() -> None:
         for data, _, _ in made:
@@ -30,14 +31,12 @@ def tables(setting: Setting) -> Iterator[Table]:
 
     def parse_and_judge() -> None:
         for first in range(0, len(made), CHUNK):
-            judge = Judge(options)
+            judge = Judge(settings)
             chunk = made[first : first + CHUNK]
             for data, width, height in chunk:
-                judge.start("VOC2012/Annotations/2012_000000.xml")
                 header = ImageHeader("jpeg", width, height, 3, 8)
-                path = "VOC2012/JPEGImages/2012_000000.jpg"
-                judge.add(parse_annotation(data), path, 50_000, header)
-            found = judge.finish(len(chunk))
+                judge.add(Item(file, None, parse_annotation(data), image, 50_000, header))
+            found = judge.finish()
             assert len(found.paths) == len(chunk)
 
     works = {

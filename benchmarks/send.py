@@ -56,12 +56,12 @@ def raw(url: str, parts: int, connections: int) -> Callable[[], None]:
 
 
 def recpack(url: str, parts: int, connections: int) -> Callable[[], None]:
-    from recpack.checksums import Checksum
-    from recpack.s3.access import Access
-    from recpack.s3.location import Location
-    from recpack.sinks.uploader import PartBuffer, Upload, UploadWriter
+    from recpack.sinks.s3_writer import PartBuffer, Upload, UploadWriter
+    from recpack.storage.checksums import Checksum
+    from recpack.storage.s3.client import S3Client
+    from recpack.storage.s3.location import Location
 
-    access = Access(url)
+    access = S3Client(url)
     access.call("head_bucket", Bucket="bucket")
     place = Location("bucket", "recpack.rec")
 

@@ -79,7 +79,7 @@ def recpack(*arguments: object) -> list[object]:
 
 RECPACK_IMPORTS: list[object] = [
     sys.executable, "-c", "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'; "
-    "import recpack.cli, recpack.conversion, numpy.random",
+    "import recpack.cli.app, recpack.pipeline.convert, numpy.random",
 ]  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from lxml import html
 from sphinx.cmd.build import main as sphinx
 
 import train.cli
-from recpack.arguments import parser_of
-from recpack.cli import main as recpack
+from recpack.cli.app import main as recpack
+from recpack.cli.parser import parser_of
 from recpack.problems import CATALOGUE
 
 DOCS = Path(__file__).parent

@@ -9,26 +9,35 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from recpack._version import __version__
 
 _HOMES = {
-    "check": "checking",
-    "Check": "checking",
-    "convert": "conversion",
-    "write_list": "conversion",
-    "verify": "verification",
-    "Verification": "verification",
-    "pack": "conversion",
-    "Result": "assembly",
-    "Options": "config",
-    "Record": "recordio",
-    "RecordReader": "reader",
-    "RecordWriter": "writer",
-    "Manifest": "manifest",
+    "check": "pipeline.check",
+    "Check": "pipeline.check",
+    "convert": "pipeline.convert",
+    "write_list": "pipeline.write_list",
+    "pack": "pipeline.pack",
+    "cleanup": "pipeline.s3_cleanup",
+    "verify": "records.verify",
+    "Verification": "records.verify",
+    "inspect": "records.inspect",
+    "Inspection": "records.inspect",
+    "preview": "records.preview",
+    "unpack": "records.unpack",
+    "Unpacked": "records.unpack",
+    "merge": "records.merge",
+    "reindex": "records.reindex",
+    "download": "demo.download",
+    "Result": "packing.publish",
+    "Options": "options",
+    "Record": "formats.recordio",
+    "RecordReader": "records.reader",
+    "RecordWriter": "records.writer",
+    "Manifest": "formats.manifest",
     "Problem": "problems",
     "Progress": "progress",
-    "ClassMap": "sample",
-    "VOC_CLASSES": "sample",
+    "ClassMap": "data.classes",
+    "VOC_CLASSES": "data.classes",
     "FileSink": "sinks.file",
     "MemorySink": "sinks.memory",
     "S3Sink": "sinks.s3",
@@ -43,13 +52,9 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from recpack.assembly import Result as Result
-    from recpack.checking import Check as Check
-    from recpack.checking import check as check
-    from recpack.config import Options as Options
-    from recpack.conversion import convert as convert
-    from recpack.conversion import pack as pack
-    from recpack.conversion import write_list as write_list
+    from recpack.data.classes import VOC_CLASSES as VOC_CLASSES
+    from recpack.data.classes import ClassMap as ClassMap
+    from recpack.demo.download import download as download
     from recpack.errors import AnnotationError as AnnotationError
     from recpack.errors import ConfigError as ConfigError
     from recpack.errors import DataError as DataError
@@ -58,19 +63,32 @@ if TYPE_CHECKING:
     from recpack.errors import RecordError as RecordError
     from recpack.errors import RecpackError as RecpackError
     from recpack.errors import SinkError as SinkError
-    from recpack.manifest import Manifest as Manifest
+    from recpack.formats.manifest import Manifest as Manifest
+    from recpack.formats.recordio import Record as Record
+    from recpack.options import Options as Options
+    from recpack.packing.publish import Result as Result
+    from recpack.pipeline.check import Check as Check
+    from recpack.pipeline.check import check as check
+    from recpack.pipeline.convert import convert as convert
+    from recpack.pipeline.pack import pack as pack
+    from recpack.pipeline.s3_cleanup import cleanup as cleanup
+    from recpack.pipeline.write_list import write_list as write_list
     from recpack.problems import Problem as Problem
     from recpack.progress import Progress as Progress
-    from recpack.reader import RecordReader as RecordReader
-    from recpack.recordio import Record as Record
-    from recpack.sample import VOC_CLASSES as VOC_CLASSES
-    from recpack.sample import ClassMap as ClassMap
+    from recpack.records.inspect import Inspection as Inspection
+    from recpack.records.inspect import inspect as inspect
+    from recpack.records.merge import merge as merge
+    from recpack.records.preview import preview as preview
+    from recpack.records.reader import RecordReader as RecordReader
+    from recpack.records.reindex import reindex as reindex
+    from recpack.records.unpack import Unpacked as Unpacked
+    from recpack.records.unpack import unpack as unpack
+    from recpack.records.verify import Verification as Verification
+    from recpack.records.verify import verify as verify
+    from recpack.records.writer import RecordWriter as RecordWriter
     from recpack.sinks.file import FileSink as FileSink
     from recpack.sinks.memory import MemorySink as MemorySink
     from recpack.sinks.s3 import S3Sink as S3Sink
-    from recpack.verification import Verification as Verification
-    from recpack.verification import verify as verify
-    from recpack.writer import RecordWriter as RecordWriter
 
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -1,3 +1,3 @@
-from recpack.cli import console
+from recpack.cli.app import console
 
 console()

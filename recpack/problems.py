@@ -5,108 +5,166 @@ Codes never change their meaning; tools may match on them.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
 Action = Literal[
     "error", "kept", "clipped", "swapped", "rescaled", "dropped box", "dropped image", "re-encoded"
 ]
 
-CATALOGUE: dict[str, tuple[str, str]] = {
-    # code: (what it is, what to do about it)
-    "annotation-missing": ("the annotation file is missing", "add it, or take its id off the list"),
-    "annotation-unreadable": ("the annotation can't be read", "see the value for the reason"),
-    "annotation-too-large": ("the annotation is larger than any real one", "look into the file"),
-    "annotation-malformed": ("the annotation is no well-formed XML", "mend or export it anew"),
-    "annotation-dtd": ("the annotation has a DTD or entities", "remove the <!DOCTYPE …> part"),
-    "annotation-not-voc": ("the root element is not <annotation>", "export as Pascal VOC"),
-    "json-malformed": ("the annotation is no JSON of this format", "mend or export it anew"),
-    "row-malformed": (
+
+class Code(NamedTuple):
+    """What a problem's code means, what to do about it, and how bad it is unless a policy says
+    otherwise."""
+
+    what: str
+    remedy: str
+    severity: Severity = "error"
+
+
+CATALOGUE: dict[str, Code] = {
+    "annotation-missing": Code(
+        "the annotation file is missing",
+        "add it, or take its id off the list",
+    ),
+    "annotation-unreadable": Code("the annotation can't be read", "see the value for the reason"),
+    "annotation-too-large": Code(
+        "the annotation is larger than any real one",
+        "look into the file",
+    ),
+    "annotation-malformed": Code("the annotation is no well-formed XML", "mend or export it anew"),
+    "annotation-dtd": Code("the annotation has a DTD or entities", "remove the <!DOCTYPE …> part"),
+    "annotation-not-voc": Code("the root element is not <annotation>", "export as Pascal VOC"),
+    "json-malformed": Code("the annotation is no JSON of this format", "mend or export it anew"),
+    "row-malformed": Code(
         "the row is not class, centre x, centre y, width, height",
         "correct it: five numbers, or a class and the points of a polygon",
     ),
-    "image-unlisted": (
+    "image-unlisted": Code(
         "the object belongs to no image of the file",
         "list the image, or remove the object",
     ),
-    "number-bad": ("not a finite number", "write pixels as plain decimals"),
-    "box-missing": ("the object has no <bndbox>", "draw its box or remove the object"),
-    "name-missing": ("the object has no <name>", "name its class or remove the object"),
-    "flag-text": ("the flag is text, taken as 0", "write 0 or 1"),
-    "size-missing": ("no usable <size>, the image's own is taken", "nothing, or add <size>"),
-    "size-mismatch": ("<size> differs from the image, whose own is taken", "correct <size>"),
-    "size-rescale": (
+    "number-bad": Code("not a finite number", "write pixels as plain decimals"),
+    "box-missing": Code("the object has no <bndbox>", "draw its box or remove the object"),
+    "name-missing": Code("the object has no <name>", "name its class or remove the object"),
+    "flag-text": Code("the flag is text, taken as 0", "write 0 or 1", "warning"),
+    "size-missing": Code(
+        "no usable <size>, the image's own is taken",
+        "nothing, or add <size>",
+        "warning",
+    ),
+    "size-mismatch": Code(
+        "<size> differs from the image, whose own is taken",
+        "correct <size>",
+        "warning",
+    ),
+    "size-rescale": Code(
         "the boxes fit <size>, but not the image",
         "the image was scaled after annotation: use --size-mismatch rescale if all of it was kept",
     ),
-    "box-inverted": ("the box is inverted", "check the annotation tool's export"),
-    "box-outside": ("the box reaches out of the image", "correct it, or accept the clipped one"),
-    "box-off-image": ("the box lies wholly outside the image", "correct or remove it"),
-    "box-empty": ("the box has no area", "correct or remove it"),
-    "box-cropped-away": ("the box lies outside the centred square", "nothing, or do not crop"),
-    "box-pixels": (
+    "box-inverted": Code("the box is inverted", "check the annotation tool's export", "warning"),
+    "box-outside": Code(
+        "the box reaches out of the image",
+        "correct it, or accept the clipped one",
+        "warning",
+    ),
+    "box-off-image": Code(
+        "the box lies wholly outside the image",
+        "correct or remove it",
+        "warning",
+    ),
+    "box-empty": Code("the box has no area", "correct or remove it", "warning"),
+    "box-cropped-away": Code(
+        "the box lies outside the centred square",
+        "nothing, or do not crop",
+        "note",
+    ),
+    "box-pixels": Code(
         "the box's edges are no ratios of the image's sides",
         "divide them by width and height, as recpack convert does",
     ),
-    "label-scalar": (
+    "label-scalar": Code(
         "the row has no boxes, as others of the list have",
         "write header width, object width and objects, or leave the row out",
+        "warning",
     ),
-    "class-unknown": (
+    "class-unknown": Code(
         "the class is not among those chosen",
         "name it with --classes (auto takes all), or --unknown-class skip",
     ),
-    "difficult-dropped": ("the object is difficult", "nothing, or --difficult keep"),
-    "no-objects": ("no object is left", "nothing, or --negatives keep"),
-    "image-missing": ("the image is missing", "add it, or take its id off the list"),
-    "image-ambiguous": ("several images have this stem", "keep one of them"),
-    "image-unreadable": ("the image can't be read", "see the value for the reason"),
-    "image-unsupported": (
+    "difficult-dropped": Code("the object is difficult", "nothing, or --difficult keep", "note"),
+    "no-objects": Code("no object is left", "nothing, or --negatives keep", "note"),
+    "image-missing": Code("the image is missing", "add it, or take its id off the list"),
+    "image-ambiguous": Code("several images have this stem", "keep one of them"),
+    "image-unreadable": Code("the image can't be read", "see the value for the reason"),
+    "image-unsupported": Code(
         "this build of OpenCV can't read this kind of image",
         "upgrade opencv-python-headless, or convert the image to JPEG or PNG",
     ),
-    "image-unknown": ("not an image of a known kind", "replace the file"),
-    "image-truncated": ("the image is cut short", "replace the file"),
-    "image-corrupt": ("the image can't be decoded", "replace the file"),
-    "image-too-large": ("the image claims more pixels than can be", "replace the file"),
-    "image-converted": ("not every reader takes this kind of image", "nothing, or convert it"),
-    "image-unconverted": (
+    "image-unknown": Code("not an image of a known kind", "replace the file"),
+    "image-truncated": Code("the image is cut short", "replace the file"),
+    "image-corrupt": Code("the image can't be decoded", "replace the file"),
+    "image-too-large": Code("the image claims more pixels than can be", "replace the file"),
+    "image-converted": Code(
+        "not every reader takes this kind of image",
+        "nothing, or convert it",
+        "note",
+    ),
+    "image-unconverted": Code(
         "an augmented manifest leaves images as they are, and not every reader takes this one",
         "write a .rec or a folder of images, or leave it out with --on-error skip",
     ),
-    "image-rotated": ("the image carries an EXIF orientation", "nothing, or rotate the pixels"),
-    "image-duplicate": ("the image has the bytes of another", "nothing, or keep one of them"),
-    "image-leaked": (
+    "image-rotated": Code(
+        "the image carries an EXIF orientation",
+        "nothing, or rotate the pixels",
+        "warning",
+    ),
+    "image-duplicate": Code(
+        "the image has the bytes of another",
+        "nothing, or keep one of them",
+        "note",
+    ),
+    "image-leaked": Code(
         "the same image is in two image sets",
         "take it off one list: what is validated must not be trained on",
+        "warning",
     ),
-    "extension-wrong": ("the name's extension is not the contents'", "rename it"),
-    "path-unsafe": (
+    "extension-wrong": Code("the name's extension is not the contents'", "rename it", "note"),
+    "path-unsafe": Code(
         "the path leaves the data set's root",
         "take it off the list, or make the folder that it leads to the root",
     ),
-    "path-unlistable": ("a .lst line can't hold this path", "rename it: no tab, no line break"),
-    "path-white-space": ("MXNet's path_imglist splits this path", "rename it if you use that"),
-    "record-label": (
+    "path-unlistable": Code("a .lst line can't hold this path", "rename it: no tab, no line break"),
+    "path-white-space": Code(
+        "MXNet's path_imglist splits this path",
+        "rename it if you use that",
+        "warning",
+    ),
+    "record-label": Code(
         "the label is none of a detection record",
         "pack with recpack convert, or from a list of the detection template",
     ),
-    "record-label-width": (
+    "record-label-width": Code(
         "the label is longer than the manifest says",
         "the manifest is another file's: pack anew",
     ),
-    "record-no-box": ("the record has no box of any size", "leave such images out"),
-    "record-class": ("the class id is none of the manifest's", "pack anew with all classes named"),
-    "record-image": ("the image is no 3-channel JPEG or PNG of 8 bits", "pack with --reencode"),
-    "record-magic": ("the record's header holds the magic word", "number the records from 0"),
-    "record-differs": ("the record is not what its row and file are", "pack it anew"),
-    "record-surplus": ("the list has no row for this record", "compare with the list it came from"),
-    "record-missing": ("the file has no record for this row", "pack it anew"),
-    "id-repeated": ("the image set names the id twice", "remove one of the lines"),
+    "record-no-box": Code("the record has no box of any size", "leave such images out"),
+    "record-class": Code(
+        "the class id is none of the manifest's",
+        "pack anew with all classes named",
+    ),
+    "record-image": Code("the image is no 3-channel JPEG or PNG of 8 bits", "pack with --reencode"),
+    "record-magic": Code("the record's header holds the magic word", "number the records from 0"),
+    "record-differs": Code("the record is not what its row and file are", "pack it anew"),
+    "record-surplus": Code(
+        "the list has no row for this record",
+        "compare with the list it came from",
+    ),
+    "record-missing": Code("the file has no record for this row", "pack it anew"),
+    "id-repeated": Code("the image set names the id twice", "remove one of the lines", "warning"),
 }
 
 
@@ -129,7 +187,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.file + (f", object {self.object}" if self.object else "")
-        what, remedy = CATALOGUE[self.code]
+        what, remedy, _ = CATALOGUE[self.code]
         found = f"{self.field} is {self.value!r}" if self.field else self.value
         parts = f"{where}: {what}" + (f" ({found})" if found else "")
         done = f"; {self.action}" if self.action != "error" else f"; {remedy}"
@@ -173,6 +231,8 @@ def unknown_classes(
     problems: Iterable[Problem], classes: Sequence[str]
 ) -> list[tuple[str, int, str]]:
     """(name, objects, nearest known name or '') of each unknown class, the most frequent first."""
+    import difflib  # only for messages
+
     names = Counter(problem.value for problem in problems if problem.code == "class-unknown")
     folded = {name.lower(): name for name in classes}
     found = []

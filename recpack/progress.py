@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from recpack.settings import Settings
 
 
 class Progress(NamedTuple):
@@ -14,3 +18,13 @@ class Progress(NamedTuple):
     total: int
     bytes_done: int = 0
     unit: str = "images"
+
+
+Watch = Callable[[Progress], None] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor(Settings):
+    """Who is told of the progress: a callable, not an option of the command line."""
+
+    progress: Watch = None

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from recpack import forked
-from recpack.s3.access import Access
-from recpack.s3.location import Location
-from recpack.s3.loopback import loopback_server
-from recpack.s3.objects import listed
-from recpack.s3.uploads import OpenUpload, open_uploads
-from tests.devkits import make_voc
-from tests.s3server import S3Server
+from recpack.demo.s3_server import loopback_server
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import Location
+from recpack.storage.s3.objects import listed
+from recpack.storage.s3.uploads import OpenUpload, open_uploads
+from recpack.workers import fork
+from tests.support.devkits import make_voc
+from tests.support.s3server import S3Server
 
 # for every process of the suite, so that nothing reaches the accounts of whoever runs it
 os.environ |= {
@@ -51,7 +51,7 @@ class Oracle:
 
     def __init__(self, python: str) -> None:
         self._process = subprocess.Popen(
-            [python, os.fspath(Path(__file__).with_name("oracle.py"))],
+            [python, os.fspath(Path(__file__).with_name("support") / "oracle.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if os.environ.get("CI") else None,
@@ -114,7 +114,7 @@ def no_forked_workers_left() -> Iterator[None]:
     """They are copies of this process, and hold open what it has: a server that is told of the end
     by its closed input would never hear of it."""
     yield
-    forked.kill()
+    fork.kill()
 
 
 @pytest.fixture
@@ -136,8 +136,8 @@ class Store:
     bucket: str
 
     @property
-    def access(self) -> Access:
-        return Access(self.url, patience=20)
+    def access(self) -> S3Client:
+        return S3Client(self.url, patience=20)
 
     def at(self, key: str) -> Location:
         return Location(self.bucket, key)
@@ -161,7 +161,7 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not python:
         pytest.skip("no Swift here: make test sets RECPACK_SWIFT_PYTHON")
     folder = tmp_path_factory.mktemp("swift") / "cluster"
-    script = Path(__file__).with_name("swift.py")
+    script = Path(__file__).with_name("support") / "swift.py"
     server = subprocess.Popen(
         [python, os.fspath(script), os.fspath(folder)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

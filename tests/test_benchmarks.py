@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,11 @@ from benchmarks.data import first_images, make_devkit
 from benchmarks.formats import make_formats
 from benchmarks.measure import Claim, Measured, Table, Timing, commands, measure
 from benchmarks.report import Section, compare, markdown, to_json
-from recpack.config import Options
-from recpack.scan import scan_dataset
-from recpack.sources.opening import open_dataset
+from recpack.scanning.run import scan_dataset
+from recpack.scanning.settings import ScanSettings
+from recpack.sources.open import open_dataset
+from recpack.sources.selection import Selection
+from recpack.storage.s3.client import S3Client
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,8 +83,8 @@ def test_the_data_is_sound(tmp_path: Path) -> None:
     whole = make_devkit(tmp_path / "whole", 30)
     part = first_images(whole, tmp_path / "part", 12)
     for root, count in ((whole, 30), (part, 12), (part, 12)):
-        options = Options(jobs=1)
-        scan = scan_dataset(open_dataset(root, options), options)
+        dataset = open_dataset(root, Selection(), S3Client())
+        scan = scan_dataset(dataset, ScanSettings(jobs=1))
         assert (len(scan.samples), scan.problems) == (count, [])
     sizes = scan.samples.image_bytes
     assert 30_000 < sizes.mean() < 70_000
@@ -92,16 +93,15 @@ def test_the_data_is_sound(tmp_path: Path) -> None:
 def test_the_formats_hold_the_same_data(tmp_path: Path) -> None:
     devkit = make_devkit(tmp_path / "devkit", 30)
     root = make_formats(devkit, tmp_path / "formats")
-    options = recpack.Options(shuffle=None, jobs=1)
-    expected = recpack.check(devkit, options)
+    expected = recpack.check(devkit, jobs=1)
     for source in ("coco", "yolo", "image-json"):
-        found = recpack.check(root, replace(options, source_format=source))
+        found = recpack.check(root, source_format=source, jobs=1)
         assert (found.samples, found.objects, found.label_width) == (
             expected.samples, expected.objects, expected.label_width,
         )  # fmt: skip
         assert found.classes == expected.classes
         assert found.problems == []
-    manifest = recpack.check(root / "train.manifest", replace(options, images=root / "train"))
+    manifest = recpack.check(root / "train.manifest", images=root / "train", jobs=1)
     assert (manifest.objects, manifest.problems) == (expected.objects, [])
 
 

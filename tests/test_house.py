@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,117 +12,117 @@ from pathlib import Path
 import pytest
 
 import recpack
+from recpack.cli.parser import COMMANDS
+from recpack.settings import Settings, options_of
 
 ROOT = Path(recpack.__file__).parent
+REPOSITORY = ROOT.parent
 
-LEVELS = [
-    {
-        "errors",
-        "texts",
-        "progress",
-        "distributions",
-        "checksums",
-        "files",
-        "annotation",
-        "words",
-        "formats",
-    },
-    {
-        "problems",
-        "headers",
-        "s3.location",
-        "s3.retry",
-        "trees.base",
-        "forked",
-        "sources.voc_plain",
-        "daskbackend",
-    },
-    {"sample", "s3.access", "trees.local"},
-    {"config", "s3.objects"},
-    {"s3.uploads", "s3.file", "places", "trees.ahead", "trees.tarindex"},
-    {"s3.cleanup", "s3.loopback", "trees.archive", "trees.s3"},
-    {"trees.tar"},
-    {"trees.opening"},
-    {"labels", "recordio", "image", "boxes", "sources.voc_xml"},
-    {
-        "lst",
-        "plan",
-        "reader",
-        "manifest",
-        "parallel",
-        "sinks.base",
-        "sources.voc_layout",
-        "sources.voc_annotation",
-    },
-    {"sinks.file_writer", "sinks.memory", "sinks.uploader", "cluster"},
-    {"sinks.file", "sinks.proof"},
-    {"sinks.s3", "outputs"},
-    {"judge", "duplicates", "split"},
-    {"sources.dataset"},
-    {"sources.voc", "sources.given"},
-    {"sources.coco", "sources.yolo_layout", "sources.sagemaker"},
-    {"sources.yolo"},
-    {"sources.opening"},
-    {"packer", "scan", "measuring", "writer", "inspection", "indexing"},
-    {"demands"},
-    {"verification", "unpacking", "preview", "merging"},
-    {"assembly", "preparation", "targets"},
-    {"exporting"},
-    {"conversion", "checking"},
-    {"terminal", "page", "demo", "downloading"},
-    {"report"},
-    {"commands", "rec_commands", "option_groups"},
-    {"arguments"},
-    {"cli"},
-]
-"""Modules import from lower levels only; readers and sinks never import each other."""
+FLOORS = (
+    ("cli",),
+    ("demo",),
+    ("pipeline",),
+    ("options",),
+    ("packing", "records", "scanning"),
+    ("sinks", "sources"),
+    ("formats",),
+    ("data",),
+    ("storage",),
+    ("workers",),
+    ("columns", "progress", "problems"),
+    ("settings",),
+    ("errors", "_version"),
+)
+"""Folders and modules of recpack, from the top floor down. Imports go down only, those inside
+functions too; rooms of one floor know nothing of each other."""
+
+GROUND = {("errors", "problems")}
+"""The one exception: an error carries problems, for type checkers alone."""
 
 
-def module_names() -> list[str]:
-    return sorted(
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in ROOT.rglob("*.py")
-        if path.name not in ("__init__.py", "__main__.py")
-    )
+def modules() -> dict[str, ast.Module]:
+    """All modules by their dotted names below recpack, parsed."""
+    paths = [path for path in ROOT.rglob("*.py") if path.name != "__main__.py"]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    return {
+        name: ast.parse(path.read_text())
+        for name, path in zip(names, paths, strict=True)
+        if name != "__init__"
+    }
 
 
-def imports_of(module: str) -> set[str]:
-    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())
+def imports(tree: ast.Module) -> set[str]:
+    """The modules below recpack that a module imports, wherever the import stands."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("recpack."):
             found.add(node.module.removeprefix("recpack."))
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            assert node.module != "recpack", "name the module that holds it"
         elif isinstance(node, ast.Import):
-            assert not any(alias.name.startswith("recpack.") for alias in node.names)
+            assert not any(alias.name.startswith("recpack") for alias in node.names)
     return found
 
 
-def test_every_module_has_its_level() -> None:
-    assert sorted(set().union(*LEVELS)) == module_names()
+def test_every_room_has_its_floor() -> None:
+    rooms = {name.partition(".")[0] for name in modules()}
+    assert sorted(room for floor in FLOORS for room in floor) == sorted(rooms)
 
 
-@pytest.mark.parametrize("module", module_names())
-def test_imports_go_one_way(module: str) -> None:
-    level = next(i for i, names in enumerate(LEVELS) if module in names)
-    lower = set().union(*LEVELS[:level])
-    siblings = {"lst": {"labels"}, "errors": {"problems"}}.get(module, set())
-    if module == "recordio":
-        siblings = {"labels"}
-    assert imports_of(module) <= lower | siblings
+def test_imports_go_down_only() -> None:
+    height = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
+    seen = 0
+    up = []
+    for module, tree in modules().items():
+        here = module.partition(".")[0]
+        for other in imports(tree):
+            there = other.partition(".")[0]
+            seen += there != here
+            if there != here and (here, there) not in GROUND and height[there] >= height[here]:
+                up.append(f"{module} -> {other}")
+    assert up == []
+    assert seen > 200
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = {name: imports(tree) for name, tree in modules().items()}
+    arrows["errors"].discard("problems")
+    while arrows:
+        leaves = [name for name, others in arrows.items() if not others & arrows.keys()]
+        assert leaves, f"a circle among {sorted(arrows)}"
+        for leaf in leaves:
+            del arrows[leaf]
+
+
+def test_no_folder_hides_a_function() -> None:
+    """``recpack.convert`` is a function, whatever was imported before."""
+    taken = {path.name for path in ROOT.iterdir()} | {path.stem for path in ROOT.glob("*.py")}
+    assert not taken & set(recpack.__all__)
+    for name in modules():
+        importlib.import_module(f"recpack.{name}")
+    for name in recpack.__all__:
+        assert not inspect.ismodule(getattr(recpack, name)) or name == "train"
+
+
+def test_modules_are_read_at_one_sitting() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
+    assert {str(path): lines for path, lines in lengths.items() if lines > 400} == {}
 
 
 def test_opencv_is_imported_where_pixels_are() -> None:
     users = [path.name for path in ROOT.rglob("*.py") if "import cv2" in path.read_text()]
-    assert sorted(users) == ["image.py", "preview.py"]
+    assert sorted(users) == ["image_codec.py", "preview.py"]
 
 
 def test_the_public_surface() -> None:
     assert recpack.__all__ == [
         "__version__", "AnnotationError", "Check", "ClassMap", "ConfigError", "DataError",
-        "FileSink", "ImageError", "ListError", "Manifest", "MemorySink", "Options", "Problem",
-        "Progress", "Record", "RecordError", "RecordReader", "RecordWriter", "RecpackError",
-        "Result", "S3Sink", "SinkError", "VOC_CLASSES", "Verification", "check", "convert",
-        "pack", "verify", "write_list",
+        "FileSink", "ImageError", "Inspection", "ListError", "Manifest", "MemorySink", "Options",
+        "Problem", "Progress", "Record", "RecordError", "RecordReader", "RecordWriter",
+        "RecpackError", "Result", "S3Sink", "SinkError", "Unpacked", "VOC_CLASSES",
+        "Verification", "check", "cleanup", "convert", "download", "inspect", "merge", "pack",
+        "preview", "reindex", "train", "unpack", "verify", "write_list",
     ]  # fmt: skip
     for name in recpack.__all__:
         assert getattr(recpack, name) is not None
@@ -129,41 +131,62 @@ def test_the_public_surface() -> None:
         recpack.nonsense  # noqa: B018
 
 
-def test_names_stay_callable_when_modules_are_imported() -> None:
-    import recpack.conversion
-    import recpack.packer
+FUNCTIONS = {"list": "write_list", "index": "reindex", "s3-cleanup": "cleanup", "demo": None}
+"""Commands whose function has another name; the demonstration is no function."""
 
-    assert callable(recpack.convert)
-    assert callable(recpack.pack)
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_is_a_function_with_the_same_keywords(command: object) -> None:
+    assert isinstance(command, tuple)
+    name = FUNCTIONS.get(command.name, command.name)
+    if name is None:
+        return
+    module, _, kind = command.settings.partition(":")
+    settings: type[Settings] = getattr(importlib.import_module(f"recpack.{module}"), kind)
+    parameters = inspect.signature(getattr(recpack, name)).parameters
+    keywords = {
+        parameter.name: parameter.default
+        for parameter in parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    options = {one.name: one.default for one in options_of(settings)}
+    assert options.items() <= keywords.items()
+    assert keywords.keys() - options.keys() <= {"progress", "timeout"}
 
 
 def test_importing_recpack_imports_nothing_heavy() -> None:
     script = "import sys, recpack; print(*sorted(set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    heavy = {"numpy", "cv2", "boto3", "botocore", "joblib", "lxml", "rich"}
+    heavy = {"numpy", "cv2", "boto3", "botocore", "joblib", "lxml", "rich", "dataclasses"}
+    assert "recpack._version" in run.stdout.split()
     assert not heavy & set(run.stdout.split())
 
 
-def test_help_needs_no_heavy_import() -> None:
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], *([command.name, "--help"] for command in COMMANDS)]
+)
+def test_help_needs_no_heavy_import(words: list[str]) -> None:
     script = (
-        "import sys\nfrom recpack.cli import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print('numpy' in sys.modules, file=sys.stderr)"
+        "import sys\nfrom recpack.cli.app import main\n"
+        f"try:\n    main({words})\nexcept SystemExit:\n    pass\n"
+        "print(*sys.modules, file=sys.stderr)"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stderr.strip() == "False"
+    assert "recpack.cli.parser" in run.stderr.split()
+    assert not {"numpy", "cv2", "botocore", "joblib"} & set(run.stderr.split())
 
 
-def test_a_change_of_the_version_has_one_home() -> None:
-    text = (ROOT.parent / "pyproject.toml").read_text()
-    assert 'dynamic = ["version"]' in text
+def test_the_version_is_said_once() -> None:
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    assert 'version = { attr = "recpack._version.__version__" }' in text
+    assert recpack.__version__ not in text
 
 
 def test_train_knows_the_manifest_and_nothing_else_of_recpack() -> None:
-    for path in (ROOT.parent / "train").glob("*.py"):
+    for path in (REPOSITORY / "train").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and "recpack" in node.module:
-                assert node.module == "recpack.manifest"
+                assert node.module == "recpack.formats.manifest"
             if isinstance(node, ast.Import) and any("recpack" in name.name for name in node.names):
                 assert path.name == "cli.py"  # evaluate reads a .rec, by the public reader
 
@@ -171,5 +194,7 @@ def test_train_knows_the_manifest_and_nothing_else_of_recpack() -> None:
 def test_importing_train_imports_nothing_heavy() -> None:
     script = "import sys, train; print(*sorted(set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    heavy = {"numpy", "cv2", "boto3", "botocore", "matplotlib", "sagemaker", "recpack.manifest"}
+    heavy = {
+        "numpy", "cv2", "boto3", "botocore", "matplotlib", "sagemaker", "recpack.formats.manifest",
+    }  # fmt: skip
     assert not heavy & set(run.stdout.split())

@@ -11,7 +11,7 @@ from train.request import prefix
 from train.service import Service
 
 if TYPE_CHECKING:
-    from recpack.manifest import Manifest
+    from recpack.formats.manifest import Manifest
 
 _SHOWN = 5
 _OBJECT_WIDTH = 5
@@ -116,7 +116,7 @@ def _demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
 
 
 def _proven(name: str, rec: str, service: Service) -> Manifest:
-    from recpack.manifest import Manifest
+    from recpack.formats.manifest import Manifest
 
     client = service.client("s3")
     bucket, key = split(rec)

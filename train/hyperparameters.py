@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from train.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
-    from recpack.manifest import Manifest
+    from recpack.formats.manifest import Manifest
 
 Check = Callable[[Any], str]
 """What a value should be, or nothing when it is that."""

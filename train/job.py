@@ -12,7 +12,7 @@ from train.logs import LogReader, Metric, parse_metric
 from train.service import Service, may_pass
 
 if TYPE_CHECKING:
-    from recpack.manifest import Manifest
+    from recpack.formats.manifest import Manifest
 
 POLL_SECONDS = 15.0
 

@@ -1,1 +1,1 @@
-"""Where packed segments go: a file, an S3 object, memory."""
+"""Where records go: a file, memory, S3."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from typing import NamedTuple
 
-from recpack.checksums import Checksum
-from recpack.files import Closing
-from recpack.recordio import RecordBuffer
+from recpack.formats.recordio import RecordBuffer
+from recpack.storage.checksums import Checksum
+from recpack.storage.files import Closing
 
 LIST, INDEX, MANIFEST = ".lst", ".idx", ".json"
 QUARANTINE = ".quarantine.tsv"
@@ -98,6 +98,22 @@ class Probe(ABC):
         """Raises SinkError where this process does not see it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SinkPlan:
+    """What is going to be written: how many ``segments`` by how many ``workers``.
+
+    ``lasting``: workers live on between the calls that are made of them · ``ordered``: segments
+    begin in their order, none before those in front of it · ``fingerprint`` gives all that shapes
+    the bytes, as digests by topic.
+    """
+
+    segments: int
+    workers: int = 1
+    lasting: bool = True
+    ordered: bool = True
+    fingerprint: Callable[[], Mapping[str, str]] = dict
+
+
 class Sink(Closing):
     """One ``.rec`` and its companions, published together or not at all.
 
@@ -122,19 +138,8 @@ class Sink(Closing):
     """The ``.rec``'s own name, without any folder."""
 
     @abstractmethod
-    def open(
-        self,
-        segments: int,
-        *,
-        workers: int = 1,
-        lasting: bool = True,
-        ordered: bool = True,
-        plan: Callable[[], Mapping[str, str]] = dict,
-    ) -> SegmentWriter:
-        """Get ready for so many segments from so many workers. Opening again forgets what was
-        written so far. ``lasting``: workers live on between the calls that are made of them.
-        ``ordered``: segments begin in their order, none before those in front of it.
-        ``plan`` tells all that shapes the bytes, as digests by topic."""
+    def open(self, plan: SinkPlan) -> SegmentWriter:
+        """Get ready for the segments of a plan. Opening again forgets what was written so far."""
 
     def probe(self) -> Probe | None:
         """What shows that a worker reaches the destination; None when any does."""

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from recpack.errors import SinkError
-from recpack.files import PARTIAL
-from recpack.sinks.base import COMPANIONS, MANIFEST, Sink, Written
+from recpack.sinks.base import COMPANIONS, MANIFEST, Sink, SinkPlan, Written
 from recpack.sinks.file_writer import (
     ASIDE,
     SLOT,
@@ -25,6 +24,7 @@ from recpack.sinks.file_writer import (
     aside_name,
     copy_into,
 )
+from recpack.storage.files import PARTIAL, leads_to, lock, sync_folder, write_synced
 
 LENGTHS = ".recpack-lengths"
 
@@ -68,27 +68,18 @@ class FileSink(Sink):
             raise
         return self
 
-    def open(
-        self,
-        segments: int,
-        *,
-        workers: int = 1,
-        lasting: bool = True,
-        ordered: bool = True,
-        plan: Callable[[], Mapping[str, str]] = dict,
-    ) -> FileSegmentWriter:
-        del workers, lasting, plan
+    def open(self, plan: SinkPlan) -> FileSegmentWriter:
         lengths = self._temporary(".rec", LENGTHS)
         try:
             os.ftruncate(self._lock, 0)
             lengths.unlink(missing_ok=True)
             with lengths.open("xb") as file:
                 file.write(self._token)
-                file.truncate(TOKEN + SLOT.size * segments)
+                file.truncate(TOKEN + SLOT.size * plan.segments)
         except OSError as error:
             raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
         return FileSegmentWriter(
-            os.fspath(self._temporary(".rec")), os.fspath(lengths), self._token, ordered
+            os.fspath(self._temporary(".rec")), os.fspath(lengths), self._token, plan.ordered
         )
 
     def probe(self) -> FileProbe:
@@ -108,8 +99,8 @@ class FileSink(Sink):
             os.fsync(self._lock)
             present = [suffix for suffix in self._suffixes if suffix in companions]
             for suffix in present:
-                _write_synced(self._temporary(suffix), companions[suffix])
-            _write_synced(self._temporary(MANIFEST), [manifest(None)])
+                write_synced(self._temporary(suffix), companions[suffix])
+            write_synced(self._temporary(MANIFEST), [manifest(None)])
             # without its manifest an older output no longer looks finished while names change
             self.path.with_suffix(MANIFEST).unlink(missing_ok=True)
             for suffix in self._suffixes:
@@ -117,7 +108,7 @@ class FileSink(Sink):
                     self.path.with_suffix(suffix).unlink(missing_ok=True)
             for suffix in (".rec", *present, MANIFEST):
                 self._temporary(suffix).rename(self.path.with_suffix(suffix))
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
         self.abort()
@@ -149,32 +140,28 @@ class FileSink(Sink):
         found = False
         while True:
             try:
-                lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+                own = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             except FileExistsError:
-                lock = -1
-            if lock < 0:
                 self._remove_dead(partial)
                 found = True
                 continue
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if _is_file(lock, partial):
-                self._lock = lock
+            fcntl.flock(own, fcntl.LOCK_EX)  # waits while another run finds out that it is ours
+            if leads_to(partial, own):
+                self._lock = own
                 return found
-            os.close(lock)
+            os.close(own)
 
     def _remove_dead(self, partial: Path) -> None:
         """Remove the temporary file of a run that was killed. Its workers may still write into
         it, which is why it is removed and not used again."""
         with suppress(FileNotFoundError):
-            lock = os.open(partial, os.O_RDWR)
+            dead = os.open(partial, os.O_RDWR)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_file(lock, partial):
+                lock(dead, self.path)
+                if leads_to(partial, dead):
                     partial.unlink()
-            except BlockingIOError:
-                raise SinkError(f"{self.path}: another run is writing it") from None
             finally:
-                os.close(lock)
+                os.close(dead)
 
     def _make_room(self, *, renames_begun: bool) -> None:
         """Refuse to replace a finished output unasked; clear away an unfinished one."""
@@ -202,41 +189,5 @@ class FileSink(Sink):
         partial = self._temporary(".rec")
         for aside in partial.parent.glob(glob.escape(aside_name(partial.name, "")) + "*"):
             aside.unlink(missing_ok=True)
-        if not keep_lock and _is_file(self._lock, partial):
+        if not keep_lock and leads_to(partial, self._lock):
             partial.unlink()
-
-
-def write_file(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file of its own, whole or not at all; SinkError when that fails."""
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_synced(partial, lines)
-        partial.rename(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise SinkError(f"{path}: can't be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, lines: Iterable[str]) -> None:
-    # names of no encoding, in a quarantine list, are written as the bytes that they are
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-
-
-def _is_file(descriptor: int, path: Path) -> bool:
-    """Whether the path still leads to the open file."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False

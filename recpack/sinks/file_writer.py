@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from recpack.errors import SinkError
-from recpack.recordio import RecordBuffer
+from recpack.formats.recordio import RecordBuffer
 from recpack.sinks.base import Probe, Receipts, SegmentWriter
 
 TOKEN = 16

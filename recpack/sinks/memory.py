@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from recpack.errors import SinkError
-from recpack.recordio import RecordBuffer
-from recpack.sinks.base import MANIFEST, Receipts, SegmentWriter, Sink, Written
+from recpack.formats.recordio import RecordBuffer
+from recpack.sinks.base import MANIFEST, Receipts, SegmentWriter, Sink, SinkPlan, Written
 
 
 class MemorySink(Sink, SegmentWriter):
@@ -22,16 +22,8 @@ class MemorySink(Sink, SegmentWriter):
         self.files: dict[str, bytes] = {}
         self._segments: dict[int, bytes] = {}
 
-    def open(
-        self,
-        segments: int,
-        *,
-        workers: int = 1,
-        lasting: bool = True,
-        ordered: bool = True,
-        plan: Callable[[], Mapping[str, str]] = dict,
-    ) -> MemorySink:
-        del segments, workers, lasting, ordered, plan
+    def open(self, plan: SinkPlan) -> MemorySink:
+        del plan
         self._segments.clear()
         return self
 

@@ -8,22 +8,32 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from recpack.checksums import Checksum
-from recpack.errors import ConfigError, SinkError
-from recpack.recordio import RecordBuffer
-from recpack.s3.access import PREFLIGHT_PATIENCE, Access
-from recpack.s3.location import Location, parse_location
-from recpack.s3.objects import checksum_field, delete, head, put_lines
-from recpack.s3.retry import S3Error, S3NotFoundError
-from recpack.s3.uploads import MARKER, Marker, abort_upload, marked_uploads, read_marker
-from recpack.sinks.base import COMPANIONS, MANIFEST, Receipts, SegmentWriter, Sink, Written
-from recpack.sinks.proof import prove
-from recpack.sinks.uploader import Upload, UploadWriter
+from recpack.errors import SinkError
+from recpack.formats.recordio import RecordBuffer
+from recpack.settings import takes
+from recpack.sinks.base import (
+    COMPANIONS,
+    MANIFEST,
+    Receipts,
+    SegmentWriter,
+    Sink,
+    SinkPlan,
+    Written,
+)
+from recpack.sinks.s3_proof import prove
+from recpack.sinks.s3_writer import Upload, UploadWriter
+from recpack.sinks.settings import S3SinkSettings
+from recpack.storage.checksums import Checksum
+from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
+from recpack.storage.s3.location import Location, parse_location
+from recpack.storage.s3.objects import checksum_field, delete, head, put_lines
+from recpack.storage.s3.retry import S3Error, S3NotFoundError
+from recpack.storage.s3.uploads import MARKER, Marker, abort_upload, marked_uploads, read_marker
 
 MIN_PART = 5 << 20
 MAX_PARTS = 10_000
 
-_MEANT_FOR_ANOTHER = ("NoSuchUpload", "PreconditionFailed")
+_PERHAPS_COMPLETED = ("NoSuchUpload", "PreconditionFailed")
 """What a second ``complete`` is told when the first one was applied and its answer was lost."""
 
 
@@ -51,43 +61,28 @@ class S3Sink(Sink):
     gives_receipts = True
     inherited = True
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        endpoint_url: str | None = None,
-        requester_pays: bool = False,
-        uploads: int = 16,
-        checksum: str = "crc32",
-        storage_class: str | None = None,
-        sse: str | None = None,
-        kms_key_id: str | None = None,
-        overwrite: bool = False,
-        resume: bool = False,
-        patience: float = 300.0,
-    ) -> None:
+    @takes(S3SinkSettings)
+    def __init__(self, url: str, settings: S3SinkSettings) -> None:
         self.location = parse_location(url)
         self.name = self.location.key.rpartition("/")[2]
         if not self.name.removesuffix(".rec") or not self.name.endswith(".rec"):
             raise SinkError(f"{url}: the output's name must end in .rec")
-        if checksum not in ("none", *(known.value for known in Checksum)):
-            raise ConfigError(f"checksum: {checksum!r} is none of crc32, crc64nvme, none")
-        self.checksum = Checksum.CRC32 if checksum == "none" else Checksum(checksum)
-        self._checked = checksum != "none"
-        self._access = Access(endpoint_url, requester_pays, patience)
-        self._uploads = uploads
-        sse = sse or ("aws:kms" if kms_key_id else None)
-        encryption = {"ServerSideEncryption": sse, "SSEKMSKeyId": kms_key_id}
+        self._checked = settings.checksum != "none"
+        self.checksum = Checksum(settings.checksum) if self._checked else Checksum.CRC32
+        self._s3 = S3Client.of(settings, settings.patience)
+        self._uploads = settings.uploads
+        sse = settings.sse or ("aws:kms" if settings.kms_key_id else None)
+        encryption = {"ServerSideEncryption": sse, "SSEKMSKeyId": settings.kms_key_id}
         self._encryption = {name: value for name, value in encryption.items() if value}
         self._creation = dict(self._encryption)
-        if storage_class:
-            self._creation["StorageClass"] = storage_class
+        if settings.storage_class:
+            self._creation["StorageClass"] = settings.storage_class
         if self._checked:
             self._creation |= {
                 "ChecksumAlgorithm": self.checksum.name,
                 "ChecksumType": "FULL_OBJECT",
             }
-        self._overwrite, self._resume = overwrite, resume
+        self._overwrite, self._resume = settings.overwrite, settings.resume
         self._opened = self._published = self._fresh = False
         self._marker: Marker | None = None
         self._resumed: Marker | None = None
@@ -115,17 +110,8 @@ class S3Sink(Sink):
         del kind, trace
         self._leave(error)
 
-    def open(
-        self,
-        segments: int,
-        *,
-        workers: int = 1,
-        lasting: bool = True,
-        ordered: bool = True,
-        plan: Callable[[], Mapping[str, str]] = dict,
-    ) -> SegmentWriter:
-        del segments, ordered
-        whole_plan = {"upload options": json.dumps(self._creation), **plan()}
+    def open(self, plan: SinkPlan) -> SegmentWriter:
+        whole_plan = {"upload options": json.dumps(self._creation), **plan.fingerprint()}
         try:
             again, self._opened = self._opened, True
             resumed = self._continue(whole_plan)
@@ -137,7 +123,9 @@ class S3Sink(Sink):
             self._mark(self._upload.id, whole_plan)
         except OSError as error:
             raise self._failed(error) from error
-        self._writer = UploadWriter(self._upload, self._uploads, workers, lasting, resumed)
+        self._writer = UploadWriter(
+            self._upload, self._uploads, plan.workers, plan.lasting, resumed
+        )
         self._writer.coordinate()
         return self._writer
 
@@ -150,22 +138,22 @@ class S3Sink(Sink):
         try:
             if self._overwrite:
                 # without its manifest an older output no longer looks finished
-                delete(self._access, self.location.companion(MANIFEST))
+                delete(self._s3, self.location.companion(MANIFEST))
             if self._upload is not None:
                 self._complete(self._upload, written)
-            etag = prove(self._access, self.location, written)
+            etag = prove(self._s3, self.location, written)
             for suffix in COMPANIONS:
                 if suffix in companions:
                     self._put(suffix, companions[suffix])
                 elif self._overwrite:
-                    delete(self._access, self.location.companion(suffix))
+                    delete(self._s3, self.location.companion(suffix))
             self._put(MANIFEST, [manifest(etag)])
             self._published = True
             self._dismiss_writer()
         except OSError as error:
             raise self._failed(error) from error
         with suppress(OSError):  # all is done; a marker without an upload means nothing
-            delete(self._access, self.location.companion(MARKER))
+            delete(self._s3, self.location.companion(MARKER))
 
     def abort(self) -> None:
         """End the upload, unless it is to be resumed, and remove what is not wholly published.
@@ -177,8 +165,8 @@ class S3Sink(Sink):
             return
         self._end_upload()
         for location in self._objects:
-            delete(self._access, location)
-        delete(self._access, self.location.companion(MARKER))
+            delete(self._s3, location)
+        delete(self._s3, self.location.companion(MARKER))
         self._marker = None
 
     @property
@@ -187,17 +175,17 @@ class S3Sink(Sink):
 
     def _preflight(self) -> None:
         """Find out in seconds whether the output can be written, and claim it."""
-        patience = min(PREFLIGHT_PATIENCE, self._access.patience)
+        patience = min(PREFLIGHT_PATIENCE, self._s3.patience)
         try:
-            self._access.call("head_bucket", Bucket=self.location.bucket, patience=patience)
+            self._s3.call("head_bucket", Bucket=self.location.bucket, patience=patience)
         except S3NotFoundError as error:
             raise S3Error("there is no such bucket; make it, or correct the name") from error
         places = [self.location.companion(suffix) for suffix in (*COMPANIONS, MANIFEST)]
         present = [place for place in (self.location, *places) if self._exists(place, patience)]
         finished = places[-1] in present
-        marker = read_marker(self._access, self.location, patience=patience)
+        marker = read_marker(self._s3, self.location, patience=patience)
         if marker is not None and not finished:
-            left = marked_uploads(self._access, self.location, marker)
+            left = marked_uploads(self._s3, self.location, marker)
             if self._resume and marker.plan:
                 self._marker = self._resumed = marker
                 self._fresh = marker.fresh
@@ -205,7 +193,7 @@ class S3Sink(Sink):
             if marker.fresh and not left:
                 # it was completed, and the run was killed before the manifest
                 for place in present:
-                    delete(self._access, place)
+                    delete(self._s3, place)
                 present = []
         if present and not self._overwrite:
             raise SinkError(
@@ -219,7 +207,7 @@ class S3Sink(Sink):
 
     def _exists(self, location: Location, patience: float) -> bool:
         try:
-            head(self._access, location, patience=patience)
+            head(self._s3, location, patience=patience)
         except S3NotFoundError:
             return False
         except S3Error as error:
@@ -230,7 +218,7 @@ class S3Sink(Sink):
 
     def _begin(self, patience: float | None = None) -> None:
         self._mark(None, {}, patience)
-        place = {"Bucket": self.location.bucket, "Key": self.location.key, **self._access.payer}
+        place = {"Bucket": self.location.bucket, "Key": self.location.key, **self._s3.payer}
         attempts = 0
 
         def create(client: Any) -> str:
@@ -240,7 +228,7 @@ class S3Sink(Sink):
             return str(answer["UploadId"])
 
         try:
-            upload_id = self._access.attempt(create, patience=patience)
+            upload_id = self._s3.attempt(create, patience=patience)
         except S3Error as error:
             if self._checked and error.code in ("InvalidArgument", "InvalidRequest",
                                                 "NotImplemented"):  # fmt: skip
@@ -249,7 +237,7 @@ class S3Sink(Sink):
             raise
         if attempts > 1:  # the answer to an earlier one may have been lost, and its id with it
             self._end_marked(but=upload_id)
-        self._upload = Upload(self._access, self.location, upload_id, self.checksum, self._checked)
+        self._upload = Upload(self._s3, self.location, upload_id, self.checksum, self._checked)
 
     def _continue(self, plan: Mapping[str, str]) -> bool:
         """Take up the upload that an earlier run left, if there is one."""
@@ -263,12 +251,10 @@ class S3Sink(Sink):
                 f"{self.location}: can't be resumed: the {' and the '.join(changed)} changed "
                 "since the upload began; run without --resume to start over"
             )
-        left = marked_uploads(self._access, self.location, marker)
+        left = marked_uploads(self._s3, self.location, marker)
         if left:
-            self._upload = Upload(
-                self._access, self.location, left[0].id, self.checksum, self._checked
-            )
-        elif not self._exists(self.location, self._access.patience):
+            self._upload = Upload(self._s3, self.location, left[0].id, self.checksum, self._checked)
+        elif not self._exists(self.location, self._s3.patience):
             self._begin()  # nothing of it is left; where the object is, it only needs publishing
         return bool(left)
 
@@ -290,7 +276,7 @@ class S3Sink(Sink):
             upload.call("complete_multipart_upload", **parameters)
         except S3Error as error:
             # an earlier attempt may have been applied, and its answer lost
-            doubtful = error.gave_up or error.code in _MEANT_FOR_ANOTHER
+            doubtful = error.gave_up or error.code in _PERHAPS_COMPLETED
             if not doubtful or not self._is_proven(written):
                 if not error.gave_up:
                     self._objects.clear()
@@ -304,7 +290,7 @@ class S3Sink(Sink):
 
     def _is_proven(self, written: Written) -> bool:
         try:
-            prove(self._access, self.location, written)
+            prove(self._s3, self.location, written)
         except (SinkError, S3Error):
             return False
         return True
@@ -312,29 +298,29 @@ class S3Sink(Sink):
     def _put(self, suffix: str, lines: Iterable[str]) -> None:
         place = self.location.companion(suffix)
         self._objects.append(place)
-        put_lines(self._access, place, lines, checked=self._checked, **self._encryption)
+        put_lines(self._s3, place, lines, checked=self._checked, **self._encryption)
 
     def _mark(
         self, upload_id: str | None, plan: Mapping[str, str], patience: float | None = None
     ) -> None:
         self._marker = Marker(self.location.key, upload_id, plan, self._fresh)
         self._marker.write(
-            self._access, self.location, checked=self._checked, patience=patience,
+            self._s3, self.location, checked=self._checked, patience=patience,
             **self._encryption,
         )  # fmt: skip
 
     def _end_upload(self) -> None:
         upload, self._upload = self._upload, None
         if upload is not None:
-            abort_upload(self._access, self.location, upload.id)
+            abort_upload(self._s3, self.location, upload.id)
         elif self._marker is not None:
             self._end_marked()
 
     def _end_marked(self, *, but: str | None = None) -> None:
         assert self._marker is not None
-        for upload in marked_uploads(self._access, self.location, self._marker):
+        for upload in marked_uploads(self._s3, self.location, self._marker):
             if upload.id != but:
-                abort_upload(self._access, self.location, upload.id)
+                abort_upload(self._s3, self.location, upload.id)
 
     def _dismiss_writer(self) -> None:
         if self._writer is not None:

@@ -1,1 +1,1 @@
-"""Data sets of every format as one thing: annotations with their images, in tasks for workers."""
+"""What a data set is, in each format."""

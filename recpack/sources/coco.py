@@ -11,11 +11,11 @@ import posixpath
 
 import msgspec
 
-from recpack.annotation import Annotation, Defect
+from recpack.data.annotation import Annotation, Defect
 from recpack.errors import DataError
 from recpack.problems import Problem
-from recpack.sources.given import Given, GivenDataset, Images, below, decoded
-from recpack.trees.base import Tree
+from recpack.sources.document import DocumentDataset, Entry, Images, below, decoded
+from recpack.storage.trees.base import Tree
 
 _FOLDER = "annotations"
 _PREFIX = "instances_"
@@ -67,14 +67,14 @@ def coco_files(root: Tree) -> dict[str, str]:
     return found or ({"all": _ROBOFLOW} if root.is_file(_ROBOFLOW) else {})
 
 
-def open_coco(root: Tree, files: dict[str, str], images: Images) -> GivenDataset:
+def open_coco(root: Tree, files: dict[str, str], images: Images) -> DocumentDataset:
     """Image sets of a COCO data set: ``files`` are those to read, by their names.
 
     Where ``images`` names no folder, it is that of the set's name, or ``images``, or that of the
     file itself, whichever holds the first image. Raises DataError for a file that is no COCO file,
     or whose images are nowhere.
     """
-    found: dict[str, list[Given]] = {}
+    found: dict[str, list[Entry]] = {}
     names: dict[str, None] = {}
     faults: list[Problem] = []
     for name, file in files.items():
@@ -86,7 +86,7 @@ def open_coco(root: Tree, files: dict[str, str], images: Images) -> GivenDataset
         first = [image.file_name for image in document.images[:3]]
         found[name] = _entries(document, images.folder(beside, first, place), categories)
         faults += _faults(document, file)
-    return GivenDataset(images.root, found, list(names), faults)
+    return DocumentDataset(images.root, found, list(names), faults)
 
 
 def _read(root: Tree, file: str, place: str) -> _Document:
@@ -111,14 +111,14 @@ def _categories(document: _Document, file: str) -> dict[int | str, str]:
         raise DataError(f"{file}: category ids are numbers and texts; use one of them") from None
 
 
-def _entries(document: _Document, folder: str, categories: dict[int | str, str]) -> list[Given]:
+def _entries(document: _Document, folder: str, categories: dict[int | str, str]) -> list[Entry]:
     found: dict[int | str, Annotation] = {}
     entries = []
     for image in document.images:
         path = below(folder, image.file_name)
         annotation = Annotation(image.file_name, image.width or 0.0, image.height or 0.0)
         found.setdefault(image.id, annotation)
-        entries.append(Given(path, path, annotation))
+        entries.append(Entry(path, path, annotation))
     for one in document.annotations:
         if one.image_id in found:
             _add(found[one.image_id], one, categories)

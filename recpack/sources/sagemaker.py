@@ -13,46 +13,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from recpack.annotation import Annotation, Defect
+from recpack.data.annotation import Annotation, Defect
 from recpack.errors import ConfigError, DataError
-from recpack.sources.given import NOT_JSON, Given, GivenDataset, Images, below, reason
-from recpack.trees.base import Tree
-
-JSON_FOLDER = "_annotation"
-"""Behind an image folder's name: its JSON files, as SageMaker's channels are called."""
-
-
-class Size(msgspec.Struct):
-    width: float
-    height: float
-    depth: int = 3
-
-
-class Box(msgspec.Struct):
-    class_id: int
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-class Boxes(msgspec.Struct):
-    """What both formats have in common."""
-
-    annotations: list[Box]
-    image_size: list[Size] = []
-
-
-class Category(msgspec.Struct):
-    class_id: int
-    name: str
-
-
-class ImageFile(Boxes, kw_only=True):
-    """One file of the folder."""
-
-    file: str
-    categories: list[Category] = []
+from recpack.formats.sagemaker_json import JSON_FOLDER, Boxes, ImageFile, Size
+from recpack.sources.document import NOT_JSON, DocumentDataset, Entry, Images, below, reason
+from recpack.storage.explain import explain
+from recpack.storage.trees.base import Tree
 
 
 class Metadata(msgspec.Struct):
@@ -85,7 +51,7 @@ class _Names:
         return self.by_id.get(id_) or f"class_id {id_}"
 
 
-def open_image_json(root: Tree, folders: dict[str, str], images: Images) -> GivenDataset:
+def open_image_json(root: Tree, folders: dict[str, str], images: Images) -> DocumentDataset:
     """Image sets of a data set with a JSON file an image. ``folders`` are those of the JSON files,
     by image set. Where ``images`` names no folder, it is that of the set's name, or the JSON files'
     own. Raises DataError when class ids have two names."""
@@ -99,12 +65,12 @@ def open_image_json(root: Tree, folders: dict[str, str], images: Images) -> Give
         first = [document.file for _, document, _ in read if document][:3]
         folder = images.folder([name, place, "."], first, posixpath.join(str(root), place))
         found[name] = [
-            Given(file, fault=fault)
+            Entry(file, defect=fault)
             if document is None
-            else Given(file, below(folder, document.file), _annotation(document, names))
+            else Entry(file, below(folder, document.file), _annotation(document, names))
             for file, document, fault in read
         ]
-    return GivenDataset(images.root, found, names.in_order())
+    return DocumentDataset(images.root, found, names.in_order())
 
 
 def image_json_folders(root: Tree) -> dict[str, str]:
@@ -137,7 +103,8 @@ def _contents(root: Tree, folder: str) -> Iterator[tuple[str, bytes | OSError]]:
 
 def _read_file(path: str, data: bytes | OSError) -> tuple[str, ImageFile | None, Defect | None]:
     if isinstance(data, OSError):
-        return path, None, Defect("annotation-unreadable", 0, "", data.strerror or str(data))
+        code, value = explain(data, "annotation")
+        return path, None, Defect(code, 0, "", value)
     try:
         return path, _FILE.decode(data), None
     except NOT_JSON as error:
@@ -175,16 +142,18 @@ class AugmentedManifest:
         self.references = [reference for _, reference, _, _ in self._read if reference]
         """Where the images are: ``s3://…`` or paths."""
 
-    def dataset(self, root: Tree, prefix: str) -> GivenDataset:
+    def dataset(self, root: Tree, prefix: str) -> DocumentDataset:
         """Its images are below a tree, where the references lie below a prefix."""
         entries = []
         for file, reference, boxes, fault in self._read:
             if boxes is None:
-                entries.append(Given(file, fault=fault))
+                entries.append(Entry(file, defect=fault))
             else:
                 image = reference.removeprefix(prefix + "/") if prefix else reference
-                entries.append(Given(file, image, _annotation(boxes, self._names)))
-        return GivenDataset(root, {posixpath.basename(self._name): entries}, self._names.in_order())
+                entries.append(Entry(file, image, _annotation(boxes, self._names)))
+        return DocumentDataset(
+            root, {posixpath.basename(self._name): entries}, self._names.in_order()
+        )
 
     def _parsed(self, line: bytes) -> tuple[str, Boxes | None, Defect | None]:
         try:

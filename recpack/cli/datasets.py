@@ -1,0 +1,221 @@
+"""The commands on data sets: options from the arguments, one call, its result for a person.
+
+Every function takes the parsed arguments and returns what ``--json`` prints. Heavy imports happen
+inside, so that ``--help`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recpack.cli.terminal import block, print_table, progress_bar
+from recpack.errors import ConfigError, DataError
+from recpack.settings import options_of
+
+if TYPE_CHECKING:
+    from recpack.packing.publish import Result
+    from recpack.problems import Problem
+
+
+def keywords(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as keywords, by the names of the command's settings."""
+    return {one.name: getattr(args, one.name) for one in options_of(args.settings)}
+
+
+def run_convert(args: argparse.Namespace) -> object:
+    from recpack.pipeline.convert import convert
+
+    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+        result = convert(args.devkit, args.output, **keywords(args), progress=progress)
+        reported += result.problems
+    return _converted(args, result)
+
+
+def run_list(args: argparse.Namespace) -> object:
+    from recpack.pipeline.write_list import write_list
+
+    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+        result = write_list(args.devkit, args.output, **keywords(args), progress=progress)
+        reported += result.problems
+    return _converted(args, result)
+
+
+def run_pack(args: argparse.Namespace) -> object:
+    from recpack.pipeline.pack import pack
+
+    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+        result = pack(args.list, args.root, args.output, **keywords(args), progress=progress)
+        reported += result.problems
+    return _converted(args, result)
+
+
+@contextmanager
+def _reported(args: argparse.Namespace) -> Iterator[list[Problem]]:
+    """Collects a run's problems, and writes them to ``--report`` also when the run fails."""
+    from recpack.cli.report import PAGES, problem_report, write_text
+
+    path = _report_path(args)
+    if path is not None and path.suffix in PAGES:
+        raise ConfigError(
+            f"report: {path} would be a page, which recpack check makes; this is JSON"
+        )
+    problems: list[Problem] = []
+    try:
+        yield problems
+    except DataError as error:
+        problems += error.problems
+        raise
+    finally:
+        if path is not None:
+            write_text(path, problem_report(problems))
+
+
+def _report_path(args: argparse.Namespace) -> Path | None:
+    from recpack.storage.s3.location import is_s3
+
+    if is_s3(args.report):
+        raise ConfigError(f"report: {args.report} is on S3; name a file of this machine")
+    return Path(args.report) if args.report else None
+
+
+def run_check(args: argparse.Namespace) -> object:
+    from recpack.cli.report import text_report, write_report
+    from recpack.options import CheckOptions
+    from recpack.pipeline.check import check_dataset
+    from recpack.pipeline.prepare import open_source
+
+    report = _report_path(args)
+    with progress_bar(args.quiet) as progress:
+        options = CheckOptions(**keywords(args), progress=progress)
+        dataset = open_source(args.devkit, options, every_set=True)
+        found = check_dataset(dataset, options)
+    if report is not None:
+        write_report(report, found, dataset)
+    if not (args.quiet or args.json):
+        for line in text_report(found, block()):
+            print(line)
+    args.code = int(found.refused)
+    return found.as_dict()
+
+
+def _converted(args: argparse.Namespace, result: Result) -> object:
+    parts = result.parts or [result]
+    if not (args.quiet or args.json):
+        from recpack.cli.report import manifest_rows, problem_lines
+        from recpack.pipeline.convert import part_path
+        from recpack.scanning.settings import PARTS
+
+        done = "would write" if getattr(args, "dry_run", False) else "wrote"
+        for part, name in zip(parts, PARTS, strict=False):
+            path = part_path(args.output, name) if result.parts else args.output
+            print_table([(done, path)])
+            print_table(manifest_rows(part.manifest))
+        if result.problems:
+            for line in problem_lines(result.problems):
+                print(line, file=sys.stderr)
+    outcome = {
+        "output": args.output,
+        "manifest": json.loads(result.manifest.to_json()),
+        "problems": [problem.as_dict() for problem in result.problems],
+    }
+    if result.parts:
+        outcome["parts"] = [json.loads(part.manifest.to_json()) for part in parts]
+    return outcome
+
+
+def run_download(args: argparse.Namespace) -> object:
+    from recpack.demo.download import TERMS, download
+
+    if not args.quiet:
+        print(TERMS, file=sys.stderr)
+    with progress_bar(args.quiet) as progress:
+        files = download(args.name, args.folder, **keywords(args), progress=progress)
+    if not (args.quiet or args.json):
+        for file in files:
+            print(file)
+    return {"files": [str(file) for file in files]}
+
+
+def run_demo(args: argparse.Namespace) -> object:
+    from recpack.cli.report import manifest_rows
+    from recpack.demo.s3_server import is_installed
+    from recpack.demo.story import CLASSES, make_devkit, through_s3
+    from recpack.pipeline.convert import convert
+    from recpack.records.preview import preview
+    from recpack.records.reader import RecordReader
+
+    folder = Path(args.folder)
+    if folder.exists() and any(folder.iterdir()) and not args.overwrite:
+        raise DataError(f"{folder} is not empty; choose another DIR, or use --overwrite")
+    devkit, output, sheet = folder / "VOCdevkit", folder / "train.rec", folder / "preview.png"
+    stored = None
+    with progress_bar(args.quiet) as progress:
+        make_devkit(devkit, progress=progress)
+        result = convert(
+            devkit, output, classes=CLASSES, overwrite=args.overwrite, progress=progress
+        )
+        with RecordReader(output) as records:
+            objects = sum(len(record.boxes) for record in records)
+        expected = sum(result.manifest.objects.values())
+        if objects != expected:
+            raise DataError(f"{output}: read back {objects} objects, packed {expected}")
+        preview(output, sheet)
+        if is_installed():
+            stored = through_s3(devkit, output, progress)
+    if not (args.quiet or args.json):
+        rows = [
+            ("devkit", os.fspath(devkit)),
+            ("wrote", os.fspath(output)),
+            *manifest_rows(result.manifest),
+            ("read back", f"{objects:,} objects, all there"),
+            ("drawn", os.fspath(sheet)),
+        ]
+        if stored is None:
+            rows.append(("S3", "left out: it needs pip install 'recpack[demo]'"))
+        else:
+            rows += [
+                ("server", f"{stored.endpoint_url} (stopped again)"),
+                *(("wrote", name) for name in stored.objects),
+                ("verified", f"{stored.verified.checksum}, kept by the server and read back"),
+            ]
+        print_table(rows)
+        print(
+            "\nThe same for your own data:\n"
+            "  recpack convert VOCdevkit train.rec --year 2007 --classes voc\n"
+            "  recpack convert VOCdevkit s3://bucket/prefix/train/train.rec\n"
+            "  recpack verify s3://bucket/prefix/train/train.rec\n"
+            "  recpack inspect s3://bucket/prefix/train/train.rec"
+        )
+    return {
+        "devkit": os.fspath(devkit),
+        "output": os.fspath(output),
+        "preview": os.fspath(sheet),
+        "manifest": json.loads(result.manifest.to_json()),
+        "objects": stored.objects if stored else [],
+    }
+
+
+def run_s3_cleanup(args: argparse.Namespace) -> object:
+    from recpack.pipeline.s3_cleanup import cleanup
+
+    found = cleanup(args.prefix, **keywords(args))
+    if not (args.quiet or args.json):
+        for upload in found:
+            done = "aborted" if upload.aborted else "open" if args.dry_run else "left"
+            whose = "" if upload.own else ", not begun by recpack"
+            print(
+                f"{done}  {upload.location}  {upload.bytes:,} bytes since {upload.initiated}{whose}"
+            )
+        if not found:
+            print("no open uploads")
+        elif not (args.dry_run or all(upload.aborted for upload in found)):
+            print("--all aborts those of others too")
+    return [asdict(upload) for upload in found]

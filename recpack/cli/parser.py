@@ -1,0 +1,256 @@
+"""What the command line takes: every command, with options that are derived from its settings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recpack._version import __version__
+
+if TYPE_CHECKING:
+    from recpack.settings import Field, Settings
+
+_DEVKIT = "devkit folder, or tar archives of it; also s3://bucket/…, and other formats: see --from"
+_REC = ".rec file, path or s3://…"
+
+
+class Command(NamedTuple):
+    """A command: what runs it (``module:function`` of this package), its help and an example, its
+    positional arguments (and what only the command line has), and its settings
+    (``module:class``). Both are imported when the command is typed, and no others."""
+
+    name: str
+    run: str
+    help: str
+    example: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    settings: str
+
+
+def _named(name: str) -> Any:
+    module, _, name = name.partition(":")
+    return getattr(import_module(f"recpack.{module}"), name)
+
+
+def _devkit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("devkit", nargs="+", metavar="DEVKIT", help=_DEVKIT)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--report", metavar="FILE.json", help="write all problems to a file")
+
+
+def _convert(parser: argparse.ArgumentParser) -> None:
+    _devkit(parser)
+    parser.add_argument(
+        "output", metavar="OUT.rec",
+        help="path or s3://bucket/key.rec; also x.manifest, or a folder with / behind its name",
+    )  # fmt: skip
+    _report(parser)
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    _devkit(parser)
+    parser.add_argument("output", metavar="OUT.lst", help="file to write")
+    _report(parser)
+
+
+def _pack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("list", metavar="LIST", help=".lst file")
+    parser.add_argument(
+        "root", metavar="ROOT", help="folder (or tar) that the list's paths are relative to"
+    )
+    parser.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
+    _report(parser)
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    _devkit(parser)
+    parser.add_argument(
+        "--report", metavar="FILE", help="write all of it as JSON, or to FILE.html as a page"
+    )
+
+
+def _rec(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("rec", metavar="REC", help=_REC)
+
+
+def _inspect(parser: argparse.ArgumentParser) -> None:
+    _rec(parser)
+    parser.add_argument("--record", type=int, metavar="N", help="show the record at position N")
+
+
+def _merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
+    parser.add_argument("rec", nargs="+", metavar="REC", help=".rec files, paths or s3://…")
+
+
+def _unpack(parser: argparse.ArgumentParser) -> None:
+    _rec(parser)
+    parser.add_argument("folder", metavar="DIR", help="an empty folder, or none yet")
+
+
+def _preview(parser: argparse.ArgumentParser) -> None:
+    _rec(parser)
+    parser.add_argument("output", metavar="OUT.png", help="picture to write (.png, .jpg)")
+
+
+def _cleanup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prefix", metavar="PREFIX", help="s3://bucket/prefix")
+
+
+def _download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="+", metavar="NAME", help="voc2007, voc2007-test, voc2012")
+    parser.add_argument("folder", metavar="DIR", help="where to put them")
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", nargs="?", default="recpack-demo", metavar="DIR", help="default: %(default)s"
+    )
+
+
+COMMANDS = (
+    Command(
+        "convert", "cli.datasets:run_convert",
+        "convert a data set into .rec, .idx, .lst and manifest",
+        "recpack convert VOCdevkit out/train.rec --year 2007,2012 --set trainval",
+        _convert, "options:ConvertOptions",
+    ),
+    Command(
+        "list", "cli.datasets:run_list", "write only the rows of a data set",
+        "recpack list VOCdevkit train.lst --year 2007 --precision 4 --no-shuffle",
+        _list, "options:ListOptions",
+    ),
+    Command(
+        "pack", "cli.datasets:run_pack", "pack an existing .lst and its image root, as im2rec does",
+        "recpack pack train.lst VOCdevkit train.rec",
+        _pack, "options:PackOptions",
+    ),
+    Command(
+        "check", "cli.datasets:run_check",
+        "find everything that is wrong with a data set, write nothing",
+        "recpack check VOCdevkit --year 2007 --report check.html",
+        _check, "options:CheckOptions",
+    ),
+    Command(
+        "inspect", "cli.records:run_inspect", "show what is in a .rec",
+        "recpack inspect train.rec --record 0",
+        _inspect, "records.settings:InspectSettings",
+    ),
+    Command(
+        "verify", "cli.records:run_verify", "compare a .rec with its manifest",
+        "recpack verify s3://bucket/prefix/train/train.rec",
+        _rec, "records.settings:VerifySettings",
+    ),
+    Command(
+        "index", "cli.records:run_index", "rebuild a missing .idx", "recpack index train.rec",
+        _rec, "records.settings:ReplaceSettings",
+    ),
+    Command(
+        "merge", "cli.records:run_merge", "join several .rec files into one, images unchanged",
+        "recpack merge all.rec voc2007.rec voc2012.rec",
+        _merge, "records.settings:MergeSettings",
+    ),
+    Command(
+        "unpack", "cli.records:run_unpack", "turn a .rec back into images, annotations and a list",
+        "recpack unpack train.rec unpacked",
+        _unpack, "records.settings:ReplaceSettings",
+    ),
+    Command(
+        "preview", "cli.records:run_preview", "draw records with their boxes on one sheet",
+        "recpack preview train.rec sheet.png --count 25",
+        _preview, "records.settings:PreviewSettings",
+    ),
+    Command(
+        "s3-cleanup", "cli.datasets:run_s3_cleanup",
+        "abort the uploads that killed runs left open below an S3 prefix (and those of runs that "
+        "are still going)",
+        "recpack s3-cleanup s3://bucket/prefix --dry-run",
+        _cleanup, "options:CleanupSettings",
+    ),
+    Command(
+        "download", "cli.datasets:run_download",
+        "download the archives of Pascal VOC and verify their checksums",
+        "recpack download voc2007 voc2012 archives",
+        _download, "options:DownloadSettings",
+    ),
+    Command(
+        "demo", "cli.datasets:run_demo",
+        "make a small devkit, convert it, also into S3 on loopback, read it back, draw it",
+        "recpack demo recpack-demo",
+        _demo, "sinks.settings:Replace",
+    ),
+)  # fmt: skip
+
+
+def parser_of(backend: str, arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The parser. ``backend`` is the kind of the workers unless another is asked for. With
+    ``arguments`` only the command that they name gets its options, because the others are not
+    needed, and making them takes time."""
+    parser = argparse.ArgumentParser(
+        prog="recpack",
+        description="Data sets for object detection to MXNet RecordIO: fast, exact, validated.",
+    )
+    parser.add_argument("--version", action="version", version=f"recpack {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        sub = subparsers.add_parser(
+            command.name,
+            help=command.help,
+            description=command.help[0].upper() + command.help[1:] + ".",
+            epilog=f"example:\n  {command.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if arguments is None or command.name in arguments:
+            _fill(sub, command, backend)
+    return parser
+
+
+def _fill(parser: argparse.ArgumentParser, command: Command, backend: str) -> None:
+    from recpack.settings import rooms
+
+    kind: type[Settings] = _named(command.settings)
+    parser.set_defaults(run=_named(command.run), code=0, settings=kind)
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on standard output"
+    )
+    command.arguments(parser)
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for room, options in rooms(kind):
+        for one in options:
+            if room.title not in groups:
+                groups[room.title] = parser.add_argument_group(room.title)
+            default = backend if one.name == "backend" else one.default
+            _add(groups[room.title], one, default)
+
+
+def _add(group: argparse._ArgumentGroup, one: Field, default: object) -> None:
+    help = one.option.help
+    if default not in (None, False) and "default" not in help:
+        help += " (default: %(default)s)"
+    common: dict[str, Any] = {"dest": one.name, "default": default, "help": help}
+    if one.kinds == (bool,):
+        group.add_argument(one.flag, action="store_true", **common)
+        return
+    if one.choices:
+        common["choices"] = one.choices
+    else:
+        common["metavar"] = one.option.metavar
+    if one.kinds == (int,):
+        common["type"] = int
+    if one.length > 1:
+        common |= {"nargs": one.length, "metavar": tuple((one.option.metavar or "").split())}
+    if one.off is None:
+        group.add_argument(one.flag, **common)
+        return
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(one.flag, **common)
+    no = "--no-" + one.flag.removeprefix("--")
+    either.add_argument(
+        no, dest=one.name, action="store_const", const=None, default=default, help=one.off
+    )

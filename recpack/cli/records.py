@@ -1,0 +1,171 @@
+"""The commands on finished ``.rec`` files. As in ``datasets``, heavy imports happen inside."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import asdict
+
+from recpack.cli.datasets import keywords
+from recpack.cli.terminal import block, print_table, progress_bar
+from recpack.errors import DataError
+
+
+def run_inspect(args: argparse.Namespace) -> object:
+    if args.record is not None:
+        return _inspect_record(args)
+    from recpack.cli.report import bars
+    from recpack.records.inspect import inspect
+
+    with progress_bar(args.quiet or args.json) as progress:
+        found = inspect(args.rec, **keywords(args), progress=progress)
+
+    if not (args.quiet or args.json):
+        rows = [
+            ("file", found.name),
+            ("bytes", f"{found.bytes:,}"),
+            ("records", f"{found.records:,}"),
+            ("label width", str(found.label_widths)),
+            ("objects a record", str(found.objects)),
+            ("image bytes", str(found.image_bytes)),
+            ("image width", str(found.image_widths)),
+            ("image height", str(found.image_heights)),
+            ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in found.kinds.items())),
+        ]
+        if found.scalar_labels:
+            rows.append(("scalar labels", f"{found.scalar_labels:,}"))
+        manifest = found.manifest
+        rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
+        print_table(rows)
+        for title, counts in (
+            ("objects by class", found.classes),
+            ("objects a record", found.objects_per_record),
+            ("box side (square root of the area, pixels)", found.box_sides),
+        ):
+            for line in bars(title, counts, block=block()):
+                print(line)
+    return found.as_dict()
+
+
+def _inspect_record(args: argparse.Namespace) -> object:
+    from recpack.data.labels import detection_widths
+    from recpack.formats.manifest import manifest_beside
+    from recpack.records.inspect import class_name, image_header
+    from recpack.records.reader import RecordReader
+    from recpack.records.settings import InspectSettings
+    from recpack.storage.s3.client import S3Client
+
+    with RecordReader(args.rec, **keywords(args)) as records:
+        try:
+            record = records[args.record]
+        except IndexError:
+            raise DataError(
+                f"{args.rec}: no record {args.record}; there are {len(records):,}, from 0"
+            ) from None
+    manifest = manifest_beside(args.rec, S3Client.of(InspectSettings(**keywords(args))))
+    header = image_header(record)
+    boxes = record.boxes.tolist() if detection_widths(record.label) else []
+    outcome = {
+        "id": record.id,
+        "offset": record.offset,
+        "label": _finite(record.label.tolist()),
+        "boxes": [
+            {
+                "class": class_name(box[0], manifest),
+                "box": _finite(box[1:5]),
+                "extra": _finite(box[5:]),
+            }
+            for box in boxes
+        ],
+        "image": {"bytes": len(record.image_bytes)} | (header._asdict() if header else {}),
+    }
+    if not (args.quiet or args.json):
+        what = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
+        rows = [
+            ("id", str(record.id)),
+            ("offset", f"{record.offset:,}"),
+            ("image", f"{len(record.image_bytes):,} bytes, {what}"),
+        ]
+        if not boxes:
+            rows.append(("label", " ".join(f"{value:g}" for value in record.label.tolist())))
+        for box in boxes:
+            values = " ".join(f"{value:.4f}" for value in box[1:])
+            rows.append((class_name(box[0], manifest), values))
+        print_table(rows)
+    return outcome
+
+
+def _finite(values: list[float]) -> list[float | None]:
+    """JSON knows no NaN and no infinity, which only a damaged record has."""
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def run_verify(args: argparse.Namespace) -> object:
+    from recpack.records.verify import verify
+
+    with progress_bar(args.quiet or args.json) as progress:
+        found = verify(args.rec, **keywords(args), progress=progress)
+    if not (args.quiet or args.json):
+        how = {
+            "read": "every byte was read",
+            "checksum": "the checksum that the store keeps of it",
+            "etag": "its ETag, as the store keeps no checksum",
+        }[found.proof]
+        rows = [("sound", args.rec), ("bytes", f"{found.bytes:,}"), ("proof", how)]
+        if found.records is not None:
+            rows.append(("records", f"{found.records:,}"))
+        if found.checksum is not None:
+            rows.append(("checksum", found.checksum))
+        print_table(rows)
+    return found.as_dict()
+
+
+def run_index(args: argparse.Namespace) -> object:
+    from recpack.records.reindex import reindex
+
+    with progress_bar(args.quiet or args.json) as progress:
+        index, keys = reindex(args.rec, **keywords(args), progress=progress)
+    if not args.json and (keys != range(len(keys))).any():
+        print(
+            "warning: the records' ids are not 0, 1, 2, …; MXNet's RecordFileDataset looks for "
+            "those, so pack the list anew for it",
+            file=sys.stderr,
+        )
+    if not (args.quiet or args.json):
+        print(f"{index}: {len(keys):,} records")
+    return {"index": index, "records": len(keys)}
+
+
+def run_merge(args: argparse.Namespace) -> object:
+    from recpack.cli.report import manifest_rows
+    from recpack.records.merge import merge
+
+    with progress_bar(args.quiet or args.json) as progress:
+        manifest = merge(args.output, args.rec, **keywords(args), progress=progress)
+    if not (args.quiet or args.json):
+        print_table([("wrote", args.output), *manifest_rows(manifest)])
+    return {"output": args.output, "manifest": json.loads(manifest.to_json())}
+
+
+def run_unpack(args: argparse.Namespace) -> object:
+    from recpack.records.unpack import unpack
+
+    with progress_bar(args.quiet or args.json) as progress:
+        found = unpack(args.rec, args.folder, **keywords(args), progress=progress)
+    if not (args.quiet or args.json):
+        print_table([
+            ("unpacked", found.folder), ("images", f"{found.images:,}"),
+            ("annotations", f"{found.annotations:,}"),
+        ])  # fmt: skip
+    return asdict(found)
+
+
+def run_preview(args: argparse.Namespace) -> object:
+    from recpack.records.preview import preview
+
+    shown = preview(args.rec, args.output, **keywords(args))
+    if not (args.quiet or args.json):
+        print(f"{args.output}: records {', '.join(map(str, shown))}")
+    return {"output": args.output, "records": shown}

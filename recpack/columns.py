@@ -1,0 +1,132 @@
+"""Columns of a table: types of arrays, strings end to end, and rows of unequal length in another
+order."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+from typing import Self, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+_BLOCK = 2048
+"""Rows gathered at a time, which bounds the memory that it takes."""
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def gather(
+    values: npt.NDArray[Scalar], bounds: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[Scalar], npt.NDArray[np.int64]]:
+    """Rows of unequal length, end to end in ``values``, in another order.
+
+    Row i is ``values[bounds[i]:bounds[i + 1]]``; returns the chosen rows and their bounds.
+    """
+    lengths = bounds[order + 1] - bounds[order]
+    ends = np.concatenate(([0], np.cumsum(lengths)))
+    result = np.empty(ends[-1], values.dtype)
+    for start in range(0, len(order), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        first, last = ends[start], ends[min(start + _BLOCK, len(order))]
+        # the place in `values` of every element of the result: its row's start plus its rank
+        shift = np.repeat(bounds[order[block]] - ends[:-1][block], lengths[block])
+        result[first:last] = values[np.arange(first, last) + shift]
+    return result, ends
+
+
+class StringColumn(Sequence[str]):
+    """File names and ids end to end in one ``bytes``: 8 bytes a text beside its own, where a list
+    of str takes some 60. StringColumn that are file names of no encoding come back as they were
+    (``surrogateescape``)."""
+
+    __slots__ = ("_blob", "_bounds")
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        blob = bytearray()
+        lengths = array("q", [0])
+        texts = iter(texts)
+        while block := list(islice(texts, _BLOCK)):
+            joined = "".join(block)
+            if joined.isascii():  # as names are as a rule: all of them at once
+                blob += joined.encode("ascii")
+                lengths.extend(map(len, block))
+            else:
+                encoded = list(map(os.fsencode, block))
+                blob += b"".join(encoded)
+                lengths.extend(map(len, encoded))
+        self._set(bytes(blob), np.cumsum(lengths, dtype=np.int64))
+
+    def _set(self, blob: bytes, bounds: npt.NDArray[np.int64]) -> Self:
+        self._blob, self._bounds = blob, bounds
+        return self
+
+    @classmethod
+    def joined(cls, parts: Sequence[StringColumn]) -> StringColumn:
+        """Several of them, one behind the other."""
+        shifts = np.cumsum([0, *(len(part._blob) for part in parts)])
+        bounds = [part._bounds[1:] + shift for part, shift in zip(parts, shifts, strict=False)]
+        blob = b"".join(part._blob for part in parts)
+        return cls()._set(blob, np.concatenate((np.zeros(1, np.int64), *bounds)))
+
+    @classmethod
+    def of(cls, blob: bytes, bounds: npt.NDArray[np.int64]) -> StringColumn:
+        """What ``blob`` and ``bounds`` were."""
+        return cls()._set(blob, bounds)
+
+    @property
+    def bounds(self) -> npt.NDArray[np.int64]:
+        """Where each begins in ``blob``, and the end of the last, int64 (n + 1,)."""
+        return self._bounds
+
+    @property
+    def blob(self) -> bytes:
+        """All of them end to end."""
+        return self._blob
+
+    def take(self, order: npt.NDArray[np.int64]) -> StringColumn:
+        """The texts at these positions, in this order."""
+        blob, bounds = gather(np.frombuffer(self._blob, np.uint8), self._bounds, order)
+        return StringColumn()._set(blob.tobytes(), bounds)
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    @overload
+    def __getitem__(self, item: int) -> str: ...
+    @overload
+    def __getitem__(self, item: slice) -> StringColumn: ...
+    def __getitem__(self, item: int | slice) -> str | StringColumn:
+        if isinstance(item, slice):
+            start, stop, step = item.indices(len(self))
+            if step != 1:
+                return self.take(np.arange(start, stop, step))
+            bounds = self._bounds[start : max(stop, start) + 1]
+            return StringColumn()._set(self._blob[bounds[0] : bounds[-1]], bounds - bounds[0])
+        if not -len(self) <= item < len(self):
+            raise IndexError(item)
+        item %= len(self)
+        return os.fsdecode(self._blob[self._bounds[item] : self._bounds[item + 1]])
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), _BLOCK):
+            bounds = self._bounds[first : first + _BLOCK + 1]
+            block = self._blob[bounds[0] : bounds[-1]]
+            places = pairwise((bounds - bounds[0]).tolist())
+            if block.isascii():
+                text = block.decode("ascii")
+                yield from [text[start:end] for start, end in places]
+            else:
+                yield from [os.fsdecode(block[start:end]) for start, end in places]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return f"StringColumn({list(self)!r})"

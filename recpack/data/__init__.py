@@ -1,0 +1,1 @@
+"""Values: annotations, boxes, labels, samples, classes."""

@@ -1,0 +1,95 @@
+"""Class names and their ids (pure; no NumPy, because the command line's help needs this)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recpack.errors import ConfigError
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+"""The 20 classes of Pascal VOC in their customary order: the ids of every VOC model."""
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Class names in the order of their ids, 0 first, and the aliases that lead to them."""
+
+    names: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wrong = []
+        known = set(self.names)
+        if not self.names:
+            wrong.append("no class is named")
+        if len(known) < len(self.names):
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            wrong.append(f"classes named twice: {', '.join(twice)}")
+        if any(not name or name != name.strip() for name in self.names):
+            wrong.append("a class name is empty or begins or ends with white space")
+        wrong += [f"alias {alias!r} is also a class" for alias in self.aliases if alias in known]
+        if wrong:
+            raise ConfigError("classes: " + "; ".join(wrong))
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> ClassMap:
+        """Names, each optionally with aliases behind it: ``person=human=Person``."""
+        names: list[str] = []
+        aliases: dict[str, str] = {}
+        for entry in entries:
+            name, *others = (part.strip() for part in entry.split("="))
+            names.append(name)
+            for alias in others:
+                if aliases.setdefault(alias, name) != name:
+                    raise ConfigError(
+                        f"classes: alias {alias!r} leads to {aliases[alias]!r} and to {name!r}"
+                    )
+        return cls(tuple(names), aliases)
+
+    @classmethod
+    def read(cls, path: Path) -> ClassMap:
+        """One class a line (``name`` or ``name=alias=…``); blank lines and ``#`` lines are left
+        out. A manifest (``.json``) serves too, so that a validation set gets its training set's
+        ids."""
+        try:
+            text = path.read_text("utf-8-sig")
+            if path.suffix == ".json":
+                return cls(tuple(json.loads(text)["classes"]))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ConfigError(f"classes: {path} can't be read: {error}") from error
+        lines = [line.strip() for line in text.splitlines()]
+        return cls.parse(line for line in lines if line and not line.startswith("#"))
+
+    def ids(self) -> dict[str, int]:
+        """Name or alias → id."""
+        ids = {name: number for number, name in enumerate(self.names)}
+        ids |= {alias: ids[name] for alias, name in self.aliases.items()}
+        return ids
+
+
+def class_map(spec: str | Sequence[str] | Mapping[str, int]) -> ClassMap | None:
+    """``voc`` · ``auto`` (None: learnt from the data, sorted) · a file · ``a,b,c`` or a list of
+    names · a mapping of names to ids 0..N-1."""
+    if isinstance(spec, Mapping):
+        if sorted(spec.values()) != list(range(len(spec))):
+            raise ConfigError(f"classes: the ids must be 0..{len(spec) - 1}, each once")
+        return ClassMap(tuple(sorted(spec, key=lambda name: spec[name])))
+    if not isinstance(spec, str):
+        return ClassMap.parse(spec)
+    if spec == "voc":
+        return ClassMap(VOC_CLASSES)
+    if spec == "auto":
+        return None
+    path = Path(spec)
+    if path.is_file():
+        return ClassMap.read(path)
+    if "/" in spec or path.suffix in (".txt", ".names", ".json"):
+        raise ConfigError(f"classes: no such file: {spec}")
+    return ClassMap.parse(spec.split(","))

@@ -1,0 +1,35 @@
+"""What counts as an error, and what is done about one: the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from recpack.problems import Action, Problem, Severity
+from recpack.settings import Settings, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy(Settings):
+    """What is done about bad data."""
+
+    title = "bad data"
+
+    on_error: Literal["fail", "skip"] = option(
+        "fail", "skip packs the rest and lists what was left out", shapes=True
+    )
+    strict: bool = option(False, "warnings count as errors", shapes=True)
+
+    def fatal(self, problem: Problem) -> bool:
+        """Whether a problem is an error, by its severity: the one rule for all."""
+        return problem.severity in self.fatal_severities
+
+    @property
+    def fatal_severities(self) -> tuple[Severity, ...]:
+        """The severities that count as errors."""
+        return ("error", "warning") if self.strict else ("error",)
+
+    @property
+    def error_action(self) -> Action:
+        """What is done about a file that is at fault."""
+        return "dropped image" if self.on_error == "skip" else "error"

@@ -1,0 +1,138 @@
+"""The value that every reader gives and every writer takes: samples as columns."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from recpack.columns import Float32, Int64, StringColumn, gather
+from recpack.storage.trees.base import Tree
+
+_BLOCK = 2048
+"""Samples looked at together, which bounds the memory that it takes."""
+
+
+class Treatment(enum.IntEnum):
+    """What an image needs before every reader takes it."""
+
+    KEEP = 0  #: nothing: its bytes pass through
+    UPRIGHT = 1  #: decode with its EXIF orientation applied, encode
+    AS_STORED = 2  #: decode without its EXIF orientation (the boxes describe it so), encode
+
+
+@dataclass(slots=True, eq=False)
+class Sample:
+    """One image and its label.
+
+    ``path`` is relative to the data set's root, with ``/``; ``label`` a float32 vector as in
+    ``recordio.Record``; ``image_bytes`` the image file's size; ``treatment`` says what the image
+    needs before every reader takes it.
+    """
+
+    index: int
+    path: str
+    label: Float32
+    image_bytes: int
+    treatment: Treatment
+
+
+_TREATMENTS = tuple(Treatment)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Many samples as columns, a few dozen bytes each beside the path: what a scan gives, a list
+    stores and a worker packs.
+
+    ``indices`` int64 (n,) · ``paths`` · ``labels`` float32, all label vectors end to end ·
+    ``bounds`` int64 (n + 1,), sample i's label is ``labels[bounds[i]:bounds[i + 1]]`` ·
+    ``image_bytes`` int64 (n,) · ``treatments`` uint8 (n,), see ``Treatment``. Arrays are never
+    written in place. A shuffled table keeps its columns as they are and has an ``order``, int64
+    (n,), because a second copy would be the largest thing in memory; ``slice`` and iteration
+    follow it.
+    """
+
+    root: Tree
+    indices: Int64
+    paths: StringColumn
+    labels: Float32
+    bounds: Int64
+    image_bytes: Int64
+    treatments: npt.NDArray[np.uint8]
+    order: Int64 | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for start in range(0, len(self), _BLOCK):
+            block = self.slice(start, min(start + _BLOCK, len(self)))
+            bounds = block.bounds.tolist()
+            for i, (index, path, size, treatment) in enumerate(
+                zip(
+                    block.indices.tolist(),
+                    block.paths,
+                    block.image_bytes.tolist(),
+                    block.treatments.tolist(),
+                    strict=True,
+                )
+            ):
+                label = block.labels[bounds[i] : bounds[i + 1]]
+                yield Sample(index, path, label, size, _TREATMENTS[treatment])
+
+    def shuffled(self, order: Int64) -> Samples:
+        """The same samples in this order, numbered anew from 0."""
+        return replace(self, order=order, indices=np.arange(len(order), dtype=np.int64))
+
+    def label_widths(self) -> Int64:
+        """Floats of each label vector in the order of the output, int64 (n,)."""
+        widths = np.diff(self.bounds)
+        return widths if self.order is None else widths[self.order]
+
+    def file_sizes(self) -> Int64:
+        """``image_bytes`` in the order of the output."""
+        return self.image_bytes if self.order is None else self.image_bytes[self.order]
+
+    def needs(self) -> npt.NDArray[np.uint8]:
+        """``treatments`` in the order of the output."""
+        return self.treatments if self.order is None else self.treatments[self.order]
+
+    def slice(self, start: int, stop: int) -> Samples:
+        """Samples ``start`` to ``stop`` of the output: small enough to send to a worker."""
+        if self.order is not None:
+            return self._rows(self.order[start:stop], self.indices[start:stop])
+        first, last = self.bounds[start], self.bounds[stop]
+        return Samples(
+            self.root,
+            self.indices[start:stop],
+            self.paths[start:stop],
+            self.labels[first:last],
+            self.bounds[start : stop + 1] - first,
+            self.image_bytes[start:stop],
+            self.treatments[start:stop],
+        )
+
+    def take(self, chosen: Int64) -> Samples:
+        """A copy of the samples at these positions of the output, numbered anew from 0."""
+        rows = chosen if self.order is None else self.order[chosen]
+        return self._rows(rows, np.arange(len(rows), dtype=np.int64))
+
+    def alone(self) -> Samples:
+        """The same samples, whose root knows their files and no others: for a worker."""
+        return replace(self, root=self.root.only(self.paths))
+
+    def _rows(self, rows: Int64, indices: Int64) -> Samples:
+        labels, bounds = gather(self.labels, self.bounds, rows)
+        return Samples(
+            self.root,
+            indices,
+            self.paths.take(rows),
+            labels,
+            bounds,
+            self.image_bytes[rows],
+            self.treatments[rows],
+        )

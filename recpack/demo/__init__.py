@@ -1,0 +1,1 @@
+"""The demonstration, and real data to try."""

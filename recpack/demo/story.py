@@ -1,0 +1,140 @@
+"""The demonstration: a small Pascal VOC devkit made from nothing, photo-like images with objects
+one can learn, and its way into an S3 server.
+
+The same seed gives the same devkit, byte for byte, on one build of OpenCV.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from recpack.columns import Float64, Pixels
+from recpack.demo.s3_server import credentials, loopback_server
+from recpack.errors import DataError
+from recpack.formats.encoding import Encoding
+from recpack.formats.image_codec import encode
+from recpack.pipeline.convert import convert
+from recpack.progress import Progress, Watch
+from recpack.records.verify import Verification, verify
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import Location
+
+CLASSES = ("ball", "box", "cone")
+YEAR = "2007"
+
+
+def make_devkit(
+    root: str | os.PathLike[str],
+    images: int = 200,
+    seed: int = 0,
+    progress: Watch = None,
+) -> Path:
+    """Make ``VOC2007`` below ``root`` with so many images of about 50 KB; four in five are listed
+    in ``trainval``, the rest in ``test``. Returns ``root``."""
+    random = np.random.RandomState(seed)
+    root = Path(root)
+    folder = root / f"VOC{YEAR}"
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    ids = [f"{number:06d}" for number in range(1, images + 1)]
+    for number, id_ in enumerate(ids, 1):
+        width, height = ((500, 375), (375, 500), (500, 333))[random.randint(3)]
+        pixels, objects = make_image(random, width, height)
+        image = encode(pixels, Encoding(quality=90))
+        (folder / "JPEGImages" / f"{id_}.jpg").write_bytes(image.tobytes())
+        text = annotation(f"{id_}.jpg", width, height, objects)
+        (folder / "Annotations" / f"{id_}.xml").write_text(text)
+        if progress is not None:
+            progress(Progress("make", number, images))
+    split = max(images * 4 // 5, 1)
+    for name, part in (("trainval", ids[:split]), ("test", ids[split:])):
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{i}\n" for i in part))
+    return root
+
+
+class Stored(NamedTuple):
+    """What went through the server: its URL, the objects it had, and how they were proven."""
+
+    endpoint_url: str
+    objects: list[str]
+    verified: Verification
+
+
+def through_s3(devkit: Path, local: Path, progress: Watch = None) -> Stored:
+    """Convert into a real S3 server on loopback, and demand that the object is the local file."""
+    from recpack.storage.s3.objects import listed, read
+
+    place = Location("recpack-demo", "voc/train/train.rec")
+    with loopback_server() as url, credentials():
+        s3 = S3Client(url)
+        s3.call("create_bucket", Bucket=place.bucket)
+        convert(devkit, str(place), classes=CLASSES, endpoint_url=url, progress=progress)
+        verify(str(place), endpoint_url=url)
+        verified = verify(str(place), deep=True, endpoint_url=url)
+        if read(s3, place) != local.read_bytes():
+            raise DataError(f"{place} differs from {local}")
+        root = place._replace(key="")
+        objects = [str(root._replace(key=name)) for name, _ in listed(s3, root, deep=True)]
+    return Stored(url, objects, verified)
+
+
+Object = tuple[str, tuple[int, int, int, int]]
+"""Class name and box: xmin, ymin, xmax, ymax in pixels."""
+
+
+def make_image(
+    random: np.random.RandomState, width: int, height: int
+) -> tuple[Pixels, list[Object]]:
+    """A textured background with one to four balls, boxes and cones on it."""
+    canvas = _clouds(random, width, height) + random.normal(0, 9, (height, width, 1))
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    objects: list[Object] = []
+    for _ in range(random.randint(1, 5)):
+        name = CLASSES[random.randint(len(CLASSES))]
+        side = int(random.randint(50, 150))
+        left, top = (int(random.randint(1, edge - side - 1)) for edge in (width, height))
+        u, v = (x - left) / side, (y - top) / side
+        inside = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
+        if name == "ball":
+            inside &= (u - 0.5) ** 2 + (v - 0.5) ** 2 <= 0.25
+        elif name == "cone":
+            inside &= np.abs(u - 0.5) <= v / 2
+        colour = random.uniform(30, 225, 3)
+        shade = 0.6 + 0.7 * (1 - np.hypot(u - 0.35, v - 0.35))  # lit from the upper left
+        canvas[inside] = (colour * shade[..., None])[inside]
+        objects.append((name, (left, top, left + side, top + side)))
+    return np.clip(canvas, 0, 255).astype(np.uint8), objects
+
+
+def _clouds(random: np.random.RandomState, width: int, height: int) -> Float64:
+    """Smooth colour, shape (height, width, 3): a coarse random grid, interpolated."""
+
+    def weights(length: int, knots: int) -> Float64:
+        at = np.linspace(0, knots - 1, length)
+        hats: Float64 = np.clip(1 - np.abs(at[:, None] - np.arange(knots)), 0, 1)
+        return hats
+
+    grid = random.uniform(40, 215, (7, 9, 3))
+    rows, columns = weights(height, 7), weights(width, 9)
+    clouds: Float64 = np.einsum("yi,ijc,xj->yxc", rows, grid, columns, optimize=True)
+    return clouds
+
+
+def annotation(filename: str, width: int, height: int, objects: list[Object]) -> str:
+    """The text of a VOC annotation."""
+    boxes = "".join(
+        f"\t<object>\n\t\t<name>{name}</name>\n\t\t<pose>Unspecified</pose>\n"
+        "\t\t<truncated>0</truncated>\n\t\t<difficult>0</difficult>\n\t\t<bndbox>\n"
+        f"\t\t\t<xmin>{box[0]}</xmin>\n\t\t\t<ymin>{box[1]}</ymin>\n"
+        f"\t\t\t<xmax>{box[2]}</xmax>\n\t\t\t<ymax>{box[3]}</ymax>\n\t\t</bndbox>\n\t</object>\n"
+        for name, box in objects
+    )
+    return (
+        f"<annotation>\n\t<folder>VOC{YEAR}</folder>\n\t<filename>{filename}</filename>\n"
+        f"\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n"
+        f"\t\t<depth>3</depth>\n\t</size>\n\t<segmented>0</segmented>\n{boxes}</annotation>\n"
+    )

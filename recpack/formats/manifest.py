@@ -1,0 +1,138 @@
+"""The data set's identity card: a small JSON file, published last, that proves success.
+
+It holds what a training job must be told (``num_samples``, ``classes``, ``label_width``) and what
+proves that the ``.rec`` is the one described. Nothing in it depends on the clock, the machine or
+the number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NotRequired, TypedDict
+
+from recpack._version import __version__
+from recpack.data.labels import label_shape
+from recpack.data.samples import Samples
+from recpack.errors import ConfigError, DataError
+from recpack.problems import Problem, counted
+from recpack.storage.checksums import Checksum
+from recpack.storage.paths import PathOrUrl, companion, read_bytes
+from recpack.storage.s3.client import S3Client
+
+FORMAT_VERSION = 1
+
+
+class RecFile(TypedDict):
+    """A ``.rec``'s name, bytes and checksum (see ``Checksum.text``); None where it is not packed.
+
+    ``etag`` only where the ``.rec`` lies in a store that keeps no checksum.
+    """
+
+    name: str | None
+    bytes: int | None
+    checksum: str | None
+    etag: NotRequired[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Version 1 of the manifest; field names are those of the JSON.
+
+    ``rec``: see ``RecFile`` · ``classes`` in the
+    order of their ids · ``label_width``: floats of the longest label vector · ``objects``: how
+    many each class has · ``problems``: counts by what was done, then by problem code ·
+    ``options``: those that shaped the bytes · ``list_checksum`` of the ``.lst`` text, None when
+    there is no list.
+    """
+
+    rec: RecFile
+    num_samples: int
+    classes: tuple[str, ...]
+    label_width: int
+    header_width: int
+    object_width: int
+    objects: Mapping[str, int]
+    problems: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    list_checksum: str | None = None
+    recpack_version: str
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def proven_by(self, etag: str | None) -> Manifest:
+        """The manifest with the ETag of the ``.rec`` in it, if there is one."""
+        return self if etag is None else replace(self, rec=RecFile(**self.rec, etag=etag))
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The text of the file → manifest; ValueError when it is none or of another version."""
+        values = json.loads(text)
+        if not isinstance(values, dict) or "format_version" not in values:
+            raise ValueError("this is no recpack manifest")
+        if values["format_version"] != FORMAT_VERSION:
+            raise ValueError(
+                f"manifest version {values['format_version']}; this recpack reads "
+                f"{FORMAT_VERSION}: install the recpack that wrote it, or pack anew"
+            )
+        try:
+            return cls(**values | {"classes": tuple(values["classes"])})
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"the manifest's fields are not those of version 1: {error}") from None
+
+    @classmethod
+    def read(cls, path: PathOrUrl, s3: S3Client | None = None) -> Manifest:
+        """Read a manifest by path or ``s3://…``; DataError naming it when that fails."""
+        try:
+            return cls.from_json(read_bytes(path, s3 or S3Client()).decode())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: {error}") from error
+
+
+def manifest_beside(rec: PathOrUrl, s3: S3Client | None = None) -> Manifest | None:
+    """The manifest of a ``.rec``, if there is one where its companions are."""
+    try:
+        return Manifest.read(companion(rec, ".json"), s3)
+    except DataError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def describe(
+    samples: Samples,
+    classes: Sequence[str],
+    problems: Iterable[Problem],
+    shaping: Mapping[str, object],
+    rec: RecFile,
+    list_crc32: int | None = None,
+) -> Manifest:
+    """The manifest of these samples; ``shaping`` are the options that shaped the bytes. Without
+    ``classes`` they are named by their ids; ConfigError when a label's class id is beyond the
+    ``classes`` given."""
+    shape = label_shape(samples)
+    highest = len(shape.objects) - 1
+    names = tuple(classes) or tuple(str(id_) for id_ in range(highest + 1))
+    if highest >= len(names):
+        raise ConfigError(
+            f"classes: {len(names)} are named, but the list has class id {highest}; "
+            "name one for each id from 0"
+        )
+    counts = shape.objects.tolist() + [0] * (len(names) - len(shape.objects))
+    return Manifest(
+        rec=rec,
+        num_samples=len(samples),
+        classes=names,
+        label_width=shape.label_width,
+        header_width=shape.header_width,
+        object_width=shape.object_width,
+        objects=dict(zip(names, counts, strict=True)),
+        problems=counted(problems),
+        options=shaping,
+        list_checksum=None if list_crc32 is None else Checksum.CRC32.text(list_crc32),
+        recpack_version=__version__,
+    )

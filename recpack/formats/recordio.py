@@ -1,0 +1,299 @@
+"""MXNet RecordIO: bytes of records and of their index (pure; no file is touched here).
+
+A ``.rec`` file is records one behind the other (dmlc-core ``recordio.h``, little endian)::
+
+    record   = part+
+    part     = magic:u32   lrec:u32   data   pad
+               0xCED7230A  cflag<<29  bytes  zeros up to the next multiple of 4
+                           | length
+    cflag    = 0 whole | 1 first | 2 middle | 3 last
+    payload  = flag:u32  label:f32  id:u64  id2:u64  float32[flag]  image bytes
+               0         4          8       16       24
+
+A reader that lost its way looks for the magic word on a 4-byte boundary, so the payload must not
+hold it there: the word is dropped, the payload is cut at that place, and readers put it back
+between the parts. ``flag`` counts the label's floats, and ``label`` is then 0.0; ``flag`` 0 means
+one scalar label, in ``label`` (image classification).
+
+An ``.idx`` file is one line ``key TAB byte-offset`` a record, in the order of the file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from recpack.columns import Float32, Int64
+from recpack.data.labels import detection_widths
+from recpack.errors import RecordError
+from recpack.formats.word_search import find_words
+
+MAGIC = 0xCED7230A
+MAGIC_BYTES = struct.pack("<I", MAGIC)
+MAX_PAYLOAD = (1 << 29) - 1
+PART_HEADER = struct.Struct("<II")
+RECORD_HEADER = struct.Struct("<IfQQ")
+_FLOAT = np.dtype("<f4")
+
+
+def framed_length(payload_length: int) -> int:
+    """Bytes that a payload takes in the file when it holds no magic word on a 4-byte boundary."""
+    return PART_HEADER.size + (payload_length + 3 & ~3)
+
+
+def payload_length(label_size: int, image_length: int) -> int:
+    """Bytes of a payload; a label vector of one float is stored in the header itself."""
+    floats = label_size if label_size != 1 else 0
+    return RECORD_HEADER.size + 4 * floats + image_length
+
+
+class RecordBuffer:
+    """Records built in place, one behind the other, in one buffer that is used again and again.
+
+    ``begin`` writes a record's header and label and returns the room for its image; the caller
+    reads the image straight into it; ``commit`` frames the record. The memory is page-aligned
+    (``mmap``) and grows when a record needs more.
+    """
+
+    def __init__(self, capacity: int = 1 << 20) -> None:
+        self._memory: mmap.mmap | bytearray = self._allocate(max(capacity, mmap.PAGESIZE))
+        self._end = 0
+        self._image = 0
+
+    def __len__(self) -> int:
+        return self._end
+
+    def clear(self) -> None:
+        """Forget the records; the memory stays."""
+        self._end = 0
+
+    def view(self, start: int = 0) -> memoryview:
+        """The records' bytes, valid until the next ``begin`` or ``clear``."""
+        return memoryview(self._memory)[start : self._end]
+
+    def begin(self, id: int, label: Float32, image_length: int) -> memoryview:
+        """Start a record and return room for ``image_length`` bytes of image.
+
+        ``label`` is a float32 vector; one of length 1 is a scalar label. Raises RecordError for
+        a record that RecordIO can't hold (2**29 bytes or more).
+        """
+        length = payload_length(len(label), image_length)
+        if length > MAX_PAYLOAD:
+            raise RecordError(
+                f"a record of {length:,} bytes can't be stored: RecordIO holds less than "
+                f"{MAX_PAYLOAD + 1:,} bytes a record; shrink the image (resize)"
+            )
+        self._reserve(framed_length(length))
+        at = self._end + PART_HEADER.size
+        if len(label) == 1:
+            RECORD_HEADER.pack_into(self._memory, at, 0, float(label[0]), id, 0)
+            self._image = at + RECORD_HEADER.size
+        else:
+            RECORD_HEADER.pack_into(self._memory, at, len(label), 0.0, id, 0)
+            self._image = at + RECORD_HEADER.size + 4 * len(label)
+            label = label.astype(_FLOAT, copy=False)
+            self._memory[at + RECORD_HEADER.size : self._image] = label.tobytes()
+        return memoryview(self._memory)[self._image : self._image + image_length]
+
+    def commit(self, image_length: int) -> int:
+        """Frame the record begun last, of so many image bytes, and return its framed length."""
+        start = self._end
+        at = start + PART_HEADER.size
+        length = self._image + image_length - at
+        cuts = find_words(self._memory, MAGIC_BYTES, at, length)
+        if cuts:
+            self._commit_parts(bytes(memoryview(self._memory)[at : at + length]), cuts)
+        else:
+            PART_HEADER.pack_into(self._memory, start, MAGIC, length)
+            self._pad(at + length)
+        return self._end - start
+
+    def _commit_parts(self, payload: bytes, cuts: list[int]) -> None:
+        self._reserve(framed_length(len(payload)) + 4 * len(cuts))
+        begin = 0
+        for cut in cuts:
+            PART_HEADER.pack_into(
+                self._memory, self._end, MAGIC, (2 if begin else 1) << 29 | cut - begin
+            )
+            at = self._end + PART_HEADER.size
+            self._memory[at : at + cut - begin] = payload[begin:cut]
+            self._end = at + cut - begin
+            begin = cut + 4
+        rest = payload[begin:]
+        PART_HEADER.pack_into(self._memory, self._end, MAGIC, 3 << 29 | len(rest))
+        at = self._end + PART_HEADER.size
+        self._memory[at : at + len(rest)] = rest
+        self._pad(at + len(rest))
+
+    def _pad(self, end: int) -> None:
+        self._end = end + 3 & ~3
+        self._memory[end : self._end] = bytes(self._end - end)
+
+    def _reserve(self, room: int) -> None:
+        if self._end + room > len(self._memory):
+            self._grow(max(self._end + room, len(self._memory) * 5 // 4))
+
+    def _grow(self, size: int) -> None:
+        grown = self._allocate(size)
+        grown[: self._end] = memoryview(self._memory)[: self._end]
+        self._memory = grown
+
+    def _allocate(self, size: int) -> mmap.mmap | bytearray:
+        # the default is memory shared with forked workers, which would all build in one buffer
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+class Part(NamedTuple):
+    """Where one part's data lies: ``[start, start + length)``; ``end`` is behind its padding."""
+
+    start: int
+    length: int
+    end: int
+
+
+ReadAt = Callable[[int, int], bytes]
+"""``read(offset, length)``: up to ``length`` bytes, fewer only at the end."""
+
+
+def locate_record(read: ReadAt, offset: int, size: int) -> list[Part]:
+    """Find the parts of the record that begins at ``offset`` in a file of ``size`` bytes.
+
+    Reads part headers only, so a hostile length costs nothing. Raises RecordError with the byte
+    offset for a bad magic word, a part that reaches past the end, or parts out of order.
+    """
+    parts: list[Part] = []
+    while True:
+        header = read(offset, PART_HEADER.size)
+        if len(header) < PART_HEADER.size:
+            raise RecordError(f"the file ends inside a record header at byte {offset}", offset)
+        magic, lrec = PART_HEADER.unpack(header)
+        if magic != MAGIC:
+            raise RecordError(
+                f"no record at byte {offset}: magic word {magic:#010x}, expected {MAGIC:#010x}; "
+                "the file is no RecordIO, is damaged, or the index is of another file",
+                offset,
+            )
+        cflag, length = lrec >> 29, lrec & MAX_PAYLOAD
+        start = offset + PART_HEADER.size
+        if start + length > size:
+            raise RecordError(
+                f"the record at byte {offset} claims {length:,} bytes, but only {size - start:,} "
+                "are left: the file is truncated or damaged",
+                offset,
+            )
+        if cflag not in ((2, 3) if parts else (0, 1)):
+            raise RecordError(f"record parts out of order at byte {offset} (cflag {cflag})", offset)
+        end = min(start + (length + 3 & ~3), size)
+        parts.append(Part(start, length, end))
+        if cflag in (0, 3):
+            return parts
+        offset = end
+
+
+def join_parts(read: ReadAt, parts: Sequence[Part]) -> bytes:
+    """The payload of a located record, magic words put back between its parts."""
+    return MAGIC_BYTES.join(read(part.start, part.length) for part in parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One record as stored.
+
+    ``label`` is a float32 vector, shape (n,): for detection ``[header_width, object_width,
+    extra header …, class, xmin, ymin, xmax, ymax, …]``, for classification one float.
+    ``image_bytes`` is the encoded image. ``offset`` is the record's place in the file.
+    """
+
+    id: int
+    id2: int
+    flag: int
+    label: Float32
+    image_bytes: bytes
+    offset: int = 0
+
+    @property
+    def header_width(self) -> int:
+        """Floats before the first object, 2 or more."""
+        return self._widths()[0]
+
+    @property
+    def object_width(self) -> int:
+        """Floats an object, 5 or more."""
+        return self._widths()[1]
+
+    @property
+    def boxes(self) -> Float32:
+        """Objects, shape (n, object_width): class id, then xmin, ymin, xmax, ymax as ratios of
+        the image's size, then whatever else an object carries. Raises RecordError when the label
+        is not a detection label."""
+        header, width = self._widths()
+        return self.label[header:].reshape(-1, width)
+
+    def _widths(self) -> tuple[int, int]:
+        widths = detection_widths(self.label)
+        if widths is None:
+            raise RecordError(
+                f"record {self.id} at byte {self.offset} has no detection label "
+                f"(its {len(self.label)} floats are not a header and whole objects)",
+                self.offset,
+            )
+        return widths
+
+
+def decode_payload(payload: bytes, offset: int = 0) -> Record:
+    """Payload bytes → Record; raises RecordError with ``offset`` when they are too short."""
+    if len(payload) < RECORD_HEADER.size:
+        raise RecordError(
+            f"the record at byte {offset} has {len(payload)} bytes, fewer than the "
+            f"{RECORD_HEADER.size} of an image record's header",
+            offset,
+        )
+    flag, scalar, id_, id2 = RECORD_HEADER.unpack_from(payload)
+    image = RECORD_HEADER.size + 4 * flag
+    if image > len(payload):
+        raise RecordError(
+            f"the record at byte {offset} claims {flag:,} label floats, more than its "
+            f"{len(payload):,} bytes hold",
+            offset,
+        )
+    if flag:
+        label = np.frombuffer(payload, np.dtype("<f4"), flag, RECORD_HEADER.size)
+    else:
+        label = np.array([scalar], np.float32)
+    return Record(id_, id2, flag, label.astype(np.float32, copy=False), payload[image:], offset)
+
+
+def format_index(keys: Iterable[int], offsets: Iterable[int]) -> Iterator[str]:
+    """The lines of an ``.idx`` file."""
+    for key, offset in zip(keys, offsets, strict=True):
+        yield f"{key}\t{offset}\n"
+
+
+def parse_index(text: str) -> tuple[Int64, Int64]:
+    """The text of an ``.idx`` file → keys and offsets, each int64 of shape (n,).
+
+    Raises RecordError naming the line for anything but ``integer TAB integer``, a negative
+    offset, or a key that occurs twice.
+    """
+    keys: list[int] = []
+    offsets: list[int] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        key, tab, offset = line.partition("\t")
+        try:
+            if not tab or not 0 <= int(offset) < 1 << 63 or not -(1 << 63) <= int(key) < 1 << 63:
+                raise ValueError
+            keys.append(int(key))
+            offsets.append(int(offset))
+        except ValueError:
+            raise RecordError(
+                f"line {number} of the index is {line[:80]!r}, expected 'key TAB byte-offset'; "
+                "rebuild the index"
+            ) from None
+    if len(set(keys)) < len(keys):
+        raise RecordError("the index names a key twice; rebuild the index")
+    return np.array(keys, np.int64), np.array(offsets, np.int64)

@@ -1,0 +1,1 @@
+"""The second pass: samples become records in a sink."""

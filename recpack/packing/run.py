@@ -1,0 +1,222 @@
+"""The second pass: samples → records in a sink."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import closing
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from recpack._version import __version__
+from recpack.columns import Int64
+from recpack.errors import DataError, SinkError
+from recpack.formats.encoding import Encoding
+from recpack.formats.lst import CheckedLines
+from recpack.packing.estimate import NullWriter, Trial
+from recpack.packing.input import Packed, PackInput, as_problems
+from recpack.packing.plan import Segment, expected_lengths, joined, plan_cuts, segments
+from recpack.packing.segment import PackedSegment, pack_segment
+from recpack.packing.settings import PackSettings
+from recpack.problems import summary
+from recpack.progress import Progress, Watch
+from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written, WrittenSegment
+from recpack.workers.backends import (
+    backend_kind,
+    in_own_processes,
+    outlast_tasks,
+    renew,
+    worker_count,
+)
+from recpack.workers.run import run
+from recpack.workers.settings import DASK, RAY
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+
+_SHARES = 16
+"""Segments for each worker at least, so that all end at about the same time."""
+_WORTH_A_TASK = 1 << 20
+"""Bytes; less than this is packed sooner than a process starts."""
+_ROWS_AHEAD = 8192
+_PATIENCE = 20
+_PAUSE = 0.05
+"""Rounds of asking for receipts, of which none came, and seconds between them."""
+
+
+def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress: Watch) -> Packed:
+    """Pack into an entered sink, without the images that fail where errors are skipped."""
+    while True:
+        packing = _Packing(source, settings, sink, progress)
+        segments = packing.pack(source.rows)
+        failures = [failure for segment in segments for failure in segment.failures]
+        if not failures:
+            lengths = np.concatenate([segment.lengths for segment in segments]).astype(np.int64)
+            return Packed(source, sink, lengths, packing.finish(segments))
+        if settings.on_error == "fail":
+            problems = source.problems + as_problems(failures, settings)
+            raise DataError(summary(as_problems(failures, settings)), problems)
+        # ids are dense, so an image that turns out bad renumbers all behind it: pack again
+        source = source.without(failures, settings)
+
+
+class _Packing:
+    """One way of all samples into a sink."""
+
+    def __init__(
+        self, source: PackInput, settings: PackSettings, sink: Sink, progress: Watch
+    ) -> None:
+        self._samples, self._shaping = source.samples, source.shaping
+        samples, self._settings = source.samples, settings
+        self._sink, self._progress = sink, progress
+        self._backend = "threading" if sink.in_process else settings.backend
+        lengths = expected_lengths(samples)
+        if lengths.sum() > sink.min_segment > 0:
+            lengths = self._likely(lengths)
+        size = settings.segment_bytes
+        if not sink.min_segment:  # a run that resumes an upload must plan its parts alike
+            many = worker_count(settings.jobs, len(samples), self._backend)
+            share = int(lengths.sum()) // (_SHARES * many)
+            size = min(size, max(share, _WORTH_A_TASK))
+        self._cuts = plan_cuts(lengths, size, sink.min_segment, sink.max_segments)
+        self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
+        self._workers = worker_count(settings.jobs, len(self._cuts) - 1, self._backend)
+        self._receipts: dict[int, str] = {}
+        self._writer = sink.open(
+            SinkPlan(
+                segments=len(self._cuts) - 1,
+                workers=self._workers,
+                lasting=outlast_tasks(self._backend),
+                ordered=backend_kind(self._backend) not in (DASK, RAY),
+                fingerprint=self._fingerprint,
+            )
+        )
+        if sink.inherited:
+            renew(settings.backend)
+
+    def pack(self, rows: CheckedLines) -> list[PackedSegment]:
+        """All segments in order; those that came out too small are not in the sink yet. The list's
+        ``rows`` are made here while the workers are at it."""
+        tasks = segments(self._samples, self._cuts, self._sizes, self._sink.min_segment)
+        packed = []
+        done = size = 0
+        with closing(self._run(tasks, len(self._cuts) - 1)) as results:
+            rows.make_ahead(_ROWS_AHEAD)
+            for segment in results:
+                self._receipts |= segment.receipts
+                packed.append(segment)
+                done, size = done + len(segment.lengths), size + segment.size
+                rows.make_ahead(done + _ROWS_AHEAD)
+                if self._progress is not None:
+                    self._progress(Progress("pack", done, len(self._samples), size))
+        return packed
+
+    def finish(self, packed: list[PackedSegment]) -> Written:
+        """Pack what came out too small again, together with its neighbours, and wait until all
+        has arrived."""
+        runs = joined([segment.size for segment in packed], self._sink.min_segment)
+        again = [
+            Segment(
+                run.start,
+                self._samples.slice(self._cuts[run.start], self._cuts[run.stop]).alone(),
+                sum(packed[number].size for number in run),
+            )
+            for run in runs
+            if len(run) > 1
+        ]
+        written = {
+            run.start: WrittenSegment(run.start, packed[run.start].size, packed[run.start].checksum)
+            for run in runs
+        }
+        with closing(self._run(again, len(again))) as results:
+            for task, segment in zip(again, results, strict=True):
+                self._receipts |= segment.receipts
+                if segment.failures:
+                    raise DataError(summary(as_problems(segment.failures, self._settings)))
+                written[task.number] = WrittenSegment(task.number, segment.size, segment.checksum)
+        if self._sink.gives_receipts:
+            self._drain(written.keys())
+        return Written(self._sink.checksum, list(written.values()), self._receipts)
+
+    def _run(self, tasks: Iterable[Segment], count: int) -> Generator[PackedSegment, None, None]:
+        return self._in_parallel(self._work(self._writer, count), tasks, count)
+
+    def _in_parallel(
+        self, function: Callable[[Task], Outcome], tasks: Iterable[Task], count: int
+    ) -> Generator[Outcome, None, None]:
+        return run(function, tasks, count, jobs=self._settings.jobs, backend=self._backend)
+
+    def _work(self, writer: SegmentWriter, count: int) -> Callable[[Segment], PackedSegment]:
+        return partial(
+            pack_segment,
+            encoding=self._settings.part(Encoding),
+            writer=writer,
+            checksum=self._sink.checksum,
+            alone=in_own_processes(
+                self._backend, worker_count(self._settings.jobs, count, self._backend)
+            ),
+        )
+
+    def _drain(self, numbers: Collection[int]) -> None:
+        """Wait until every segment has its receipt. Which worker holds one that is still on its
+        way is not known, so all are asked; one that has nothing to wait for makes room for the
+        next to be asked."""
+        self._receipts |= self._writer.drain()
+        fruitless = 0
+        while missing := [number for number in numbers if number not in self._receipts]:
+            before = len(self._receipts)
+            asked = partial(_drain, writer=self._writer)
+            with closing(self._in_parallel(asked, range(self._workers), self._workers)) as answers:
+                for receipts in answers:
+                    self._receipts |= receipts
+            fruitless = 0 if len(self._receipts) > before else fruitless + 1
+            if fruitless == _PATIENCE:
+                raise SinkError(
+                    f"{self._sink.name}: {len(missing)} segments never arrived, because a worker "
+                    "was lost; run again"
+                )
+
+    def _likely(self, lengths: Int64) -> Int64:
+        changes = self._settings.changes_images
+        trial = Trial.of(self._samples, lengths, changes_images=changes)
+        if trial is None:
+            return lengths
+        # by the workers: it is their work, and threads that OpenCV starts here survive no fork
+        count = len(trial.positions)
+        work = self._work(NullWriter(), count)
+        with closing(self._in_parallel(work, trial.segments(), count)) as packed:
+            return trial.scaled([one.size for one in packed])
+
+    def _fingerprint(self) -> dict[str, str]:
+        samples = self._samples
+        return {
+            "recpack version": __version__,
+            "options": json.dumps(self._shaping),
+            "images": _digest(samples.paths.blob, samples.image_bytes, samples.order),
+            "labels": _digest(samples.labels, samples.bounds, samples.order),
+            "segments": _digest(np.array(self._cuts)),
+        }
+
+
+def _drain(number: int, writer: SegmentWriter) -> Receipts:
+    del number
+    receipts = writer.drain()
+    if not receipts:
+        time.sleep(_PAUSE)
+    return receipts
+
+
+def _digest(*columns: bytes | npt.NDArray[np.generic] | None) -> str:
+    import hashlib
+
+    digest = hashlib.blake2b(digest_size=16)
+    for column in columns:
+        if column is not None:
+            digest.update(
+                np.ascontiguousarray(column).data if not isinstance(column, bytes) else column
+            )
+    return digest.hexdigest()

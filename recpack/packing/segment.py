@@ -1,0 +1,113 @@
+"""The worker's heavy half: one segment's images → records → the sink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from recpack.data.samples import Sample, Treatment
+from recpack.errors import ImageError, RecordError
+from recpack.formats.encoding import Encoding
+from recpack.formats.image_codec import reencode, settle
+from recpack.formats.recordio import RecordBuffer
+from recpack.packing.plan import Segment
+from recpack.sinks.base import Receipts, SegmentWriter
+from recpack.storage.checksums import Checksum
+from recpack.storage.explain import explain
+from recpack.storage.trees.base import OpenFile
+
+
+class Failure(NamedTuple):
+    """An image that could not be packed: its sample's index, and why."""
+
+    sample: int
+    path: str
+    code: str
+    value: str
+
+
+@dataclass(frozen=True, eq=False)
+class PackedSegment:
+    """What a worker returns: never image bytes.
+
+    ``lengths``: uint32 (n,), bytes of each framed record · ``checksum`` of all of them ·
+    ``receipts``: see ``SegmentWriter.write``. With ``failures`` the segment is incomplete, and
+    the output must not be published.
+    """
+
+    lengths: npt.NDArray[np.uint32]
+    checksum: int
+    failures: list[Failure] = field(default_factory=list)
+    receipts: Receipts = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the segment."""
+        return int(self.lengths.sum(dtype=np.int64))
+
+
+def pack_segment(
+    segment: Segment,
+    encoding: Encoding,
+    writer: SegmentWriter,
+    checksum: Checksum,
+    alone: bool = False,
+) -> PackedSegment:
+    """Read the segment's images, build its records in place, give them to the sink. ``alone``: in
+    a process that has nothing else to do."""
+    buffer = writer.buffer(segment.room)
+    lengths = np.zeros(len(segment.samples), np.uint32)
+    failures: list[Failure] = []
+    samples = segment.samples
+    if alone and (encoding.changes_images or samples.treatments.any()):
+        settle()
+    try:
+        sizes = samples.image_bytes.tolist()
+        with samples.root.folder(".", proven=True) as folder:
+            openers = folder.in_order(samples.paths, sizes=sizes)
+            for row, (sample, opener) in enumerate(zip(samples, openers, strict=True)):
+                assert opener is not None
+                try:
+                    with opener() as file:
+                        if encoding.changes_images or sample.treatment is not Treatment.KEEP:
+                            lengths[row] = _changed(sample, file, buffer, encoding)
+                        else:
+                            lengths[row] = _unchanged(sample, file, buffer)
+                except RecordError as error:
+                    raise RecordError(f"{sample.path}: {error}") from None
+                except (ImageError, OSError) as error:
+                    reason = explain(error, "image")
+                    failures.append(Failure(sample.index, sample.path, *reason))
+        value = checksum.of(buffer.view())
+    except BaseException:
+        writer.fail(segment.number)
+        raise
+    if len(buffer) < segment.min_bytes:
+        writer.discard(segment.number, buffer)
+        return PackedSegment(lengths, value, failures)
+    receipts = writer.write(segment.number, buffer, value)
+    return PackedSegment(lengths, value, failures, receipts)
+
+
+def _unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
+    expected = sample.image_bytes
+    room = buffer.begin(sample.index, sample.label, expected)
+    found = file.read_into(room)
+    del room  # while somebody looks at it the buffer can't grow in place
+    if found != expected:
+        now = "more" if found > expected else f"{found:,}"
+        raise ImageError(
+            "image-unreadable",
+            f"it changed while it was packed, from {expected:,} bytes to {now}",
+        )
+    return buffer.commit(expected)
+
+
+def _changed(sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding) -> int:
+    data = file.read(0, file.size)
+    image = reencode(data, sample.treatment or Treatment.UPRIGHT, encoding)
+    buffer.begin(sample.index, sample.label, len(image))[:] = image.data
+    return buffer.commit(len(image))

@@ -1,0 +1,145 @@
+"""``recpack check``: a data set's scan, and what the numbers say about it; nothing is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recpack.data.labels import label_shape, object_table
+from recpack.data.statistics import ASPECTS, BOX_SIDES, OBJECTS, Spread, histogram
+from recpack.options import CheckOptions
+from recpack.pipeline.prepare import open_source
+from recpack.pipeline.reach import prove_reach
+from recpack.problems import CATALOGUE, Problem, unknown_classes
+from recpack.scanning.duplicates import duplicate_groups
+from recpack.scanning.run import ScanResult, scan_dataset
+from recpack.settings import takes
+from recpack.sources.base import Dataset
+from recpack.storage.trees.open import Root
+from recpack.workers.cluster import connect
+from recpack.workers.settings import Workers
+
+
+@dataclass(frozen=True)
+class Check:
+    """A data set described.
+
+    ``samples`` is what ``convert`` would pack of ``annotations`` read; ``classes`` counts objects,
+    ``class_images`` images by class name, in the order of ids; ``unknown_classes`` objects by name,
+    and ``nearest_classes`` the known name most like each; ``image_sets`` samples by image set. The
+    histograms count boxes (``box_sides`` in pixels, ``aspects`` width over height) and images
+    (``objects_per_image``). ``duplicates`` are groups of image paths with equal bytes. ``refused``
+    says that ``convert`` would stop here.
+    """
+
+    annotations: int
+    samples: int
+    objects: int
+    label_width: int
+    classes: dict[str, int]
+    class_images: dict[str, int]
+    unknown_classes: dict[str, int]
+    nearest_classes: dict[str, str]
+    image_sets: dict[str, int]
+    image_widths: Spread
+    image_heights: Spread
+    objects_per_image: dict[str, int]
+    box_sides: dict[str, int]
+    aspects: dict[str, int]
+    duplicates: list[list[str]]
+    problems: list[Problem]
+    refused: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; problems also counted by code."""
+        values = {
+            name: value if not isinstance(value, Spread) else vars(value)
+            for name, value in vars(self).items()
+        }
+        codes = Counter(problem.code for problem in self.problems)
+        values["problem_counts"] = dict(codes.most_common())
+        values["problems"] = [problem.as_dict() for problem in self.problems]
+        return values
+
+
+@takes(CheckOptions)
+def check(devkit: Root, options: CheckOptions) -> Check:
+    """Scan a data set by the policies and describe it; bad data is in ``problems``, nothing is
+    written. The keywords are the command line's options.
+
+    Without ``set`` it reads all of ``train``, ``val`` and ``test`` that exist, so that images which
+    occur in two of them are found.
+    """
+    return check_dataset(open_source(devkit, options, every_set=True), options)
+
+
+def check_dataset(dataset: Dataset, options: CheckOptions) -> Check:
+    """``check`` of a data set already opened."""
+    with connect(options):
+        prove_reach(dataset.root, [], options)
+        return _check(dataset, options)
+
+
+def _check(dataset: Dataset, options: CheckOptions) -> Check:
+    scan = scan_dataset(dataset, options, options.progress)
+    duplicates, found = _duplicates(scan, options)
+    problems = scan.problems + found
+    samples = scan.samples
+    names = scan.classes.names
+    unknown = unknown_classes(scan.problems, names)
+    objects, owners = object_table(samples)
+    sides = scan.sizes[owners] * (objects[:, 3:5] - objects[:, 1:3])
+    shape = label_shape(samples) if len(samples) else None
+    counts = np.bincount(objects[:, 0].astype(np.int64), minlength=len(names))
+    images = np.unique(np.stack([owners, objects[:, 0].astype(np.int64)]), axis=1)[1]
+    sets = np.bincount(scan.image_sets, minlength=len(dataset.image_sets))
+    return Check(
+        annotations=scan.scanned,
+        samples=len(samples),
+        objects=len(objects),
+        label_width=shape.label_width if shape else 0,
+        classes=dict(zip(names, counts.tolist(), strict=True)),
+        class_images=dict(
+            zip(names, np.bincount(images, minlength=len(names)).tolist(), strict=True)
+        ),
+        unknown_classes={name: count for name, count, _ in unknown},
+        nearest_classes={name: near for name, _, near in unknown if near},
+        image_sets=dict(zip(dataset.image_sets, sets.tolist(), strict=True)),
+        image_widths=Spread.of(scan.sizes[:, 0]),
+        image_heights=Spread.of(scan.sizes[:, 1]),
+        objects_per_image=histogram(
+            np.bincount(owners, minlength=len(samples)), OBJECTS, whole=True
+        ),
+        box_sides=histogram(np.sqrt(sides.prod(1)), BOX_SIDES),
+        aspects=histogram(sides[:, 0] / sides[:, 1], ASPECTS),
+        duplicates=duplicates,
+        problems=problems,
+        refused=any(map(options.fatal, problems)) or not len(samples),
+    )
+
+
+def _duplicates(scan: ScanResult, workers: Workers) -> tuple[list[list[str]], list[Problem]]:
+    """Groups of equal images, and the problems that they are."""
+    groups = duplicate_groups(scan.samples, jobs=workers.jobs, backend=workers.backend)
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    found: list[list[str]] = []
+    problems: list[Problem] = []
+    for members in np.split(order, starts[1:]):
+        if len(members) < 2:
+            continue
+        paths = [scan.samples.paths[i] for i in members.tolist()]
+        sets = {scan.image_sets[i] for i in members.tolist()}
+        if len(set(paths)) > 1:
+            found.append(sorted(set(paths)))
+        elif len(sets) == 1:
+            continue  # one image listed twice in one set: id-repeated says so
+        code = "image-leaked" if len(sets) > 1 else "image-duplicate"
+        problems += [
+            Problem(code, CATALOGUE[code].severity, path, "kept", field="image", value=paths[0])
+            for path in dict.fromkeys(paths[1:])
+        ]
+    return found, problems

@@ -1,0 +1,311 @@
+"""Samples → what SageMaker reads beside RecordIO: an augmented manifest, or images and JSON files.
+
+The formats are those that ``sources.sagemaker`` reads. Edges are whole pixels wherever those give
+the very ratios, else with as many decimals as do.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from recpack.columns import Float32, Int64
+from recpack.data.samples import Samples, Treatment
+from recpack.errors import ConfigError, DataError, ImageError, SinkError
+from recpack.formats.encoding import Encoding
+from recpack.formats.image_codec import reencode
+from recpack.formats.image_header import EXTENSIONS, read_header
+from recpack.formats.manifest import RecFile, describe
+from recpack.formats.sagemaker_json import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
+from recpack.options import ConvertOptions, Options, OutputFormat
+from recpack.packing.publish import Result
+from recpack.pipeline.output import is_root
+from recpack.pipeline.prepare import refuse, scan_source
+from recpack.problems import Problem, summary
+from recpack.progress import Progress
+from recpack.scanning.order import orders
+from recpack.scanning.run import ScanResult
+from recpack.sinks.image_folder import ImageFolder, image_folder
+from recpack.storage.explain import explain
+from recpack.storage.paths import demand_free, write_text
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import parse_location
+from recpack.storage.trees.base import Tree
+from recpack.storage.trees.open import Root
+from recpack.storage.trees.s3 import S3Tree
+from recpack.workers.cluster import connect
+from recpack.workers.run import run
+
+LABEL = "bounding-box"
+"""The attribute of an augmented manifest that holds the boxes."""
+_CHUNK = 64
+"""Images a task."""
+_DECIMALS = 4
+_ENCODER = msgspec.json.Encoder()
+
+
+def export(path: Root, output: str, kind: OutputFormat, options: ConvertOptions) -> Result:
+    """``convert`` into a format without records; the result's manifest names no ``.rec``."""
+    for name in ("split", "resume", "storage_class", "sse", "kms_key_id"):
+        if getattr(options, name):
+            raise ConfigError(f"{name}: only for a .rec; the output is to be {kind}")
+    if options.difficult == "column":
+        raise ConfigError(f"difficult: {kind} has no place for a sixth column; keep or drop them")
+    if kind == "augmented-manifest":
+        return _export_manifest(path, output, options)
+    if options.images_url is not None:
+        raise ConfigError("images_url: only for an augmented manifest; here the images are written")
+    targets = _image_folders(output, S3Client.of(options))
+    for target in () if options.dry_run else targets:
+        target.demand_empty()
+    scan = scan_source(path, options)
+    (order,) = orders(scan.samples, options)
+    samples, problems = scan.samples.shuffled(order), scan.problems
+    result = _result(samples, scan, problems, options)
+    if options.dry_run:
+        return result
+    kept, failures = _write_image_json(targets, samples, scan.classes.names, options)
+    return _result(samples.take(kept), scan, problems + failures, options) if failures else result
+
+
+def _export_manifest(path: Root, output: str, options: ConvertOptions) -> Result:
+    for name in ("reencode", "resize", "center_crop"):
+        if getattr(options, name):
+            raise ConfigError(f"{name}: an augmented manifest leaves images as they are")
+    if options.size_mismatch == "rescale":
+        raise ConfigError("size_mismatch: an augmented manifest tells the size of the image only")
+    s3 = S3Client.of(options)
+    if options.images_url is not None:
+        parse_location(options.images_url)
+    if not options.dry_run:
+        demand_free(output, s3, overwrite=options.overwrite)
+    scan = scan_source(path, options)
+    keep = scan.samples.treatments == Treatment.KEEP
+    action = options.error_action
+    problems = scan.problems + [
+        Problem("image-unconverted", "error", scan.samples.paths[row], action)
+        for row in np.flatnonzero(~keep).tolist()
+    ]
+    refuse(problems, options)
+    rows = np.flatnonzero(keep)
+    if not len(rows):
+        raise DataError("no image is left\n" + summary(problems), problems)
+    left = scan.samples.take(rows)
+    (order,) = orders(left, options)
+    samples = left.shuffled(order)
+    result = _result(samples, scan, problems, options)
+    lines = manifest_lines(
+        samples, scan.sizes[rows][order], scan.classes.names, _images_url(samples.root, options)
+    )
+    if not options.dry_run:
+        write_text(output, lines, s3)
+    return result
+
+
+def _result(
+    samples: Samples, scan: ScanResult, problems: list[Problem], options: Options
+) -> Result:
+    rec: RecFile = {"name": None, "bytes": None, "checksum": None}
+    return Result(describe(samples, scan.classes.names, problems, options.shaping(), rec), problems)
+
+
+def _images_url(root: Tree, options: Options) -> str:
+    if options.images_url is not None:
+        return str(parse_location(options.images_url))
+    if not isinstance(root, S3Tree):
+        raise ConfigError(
+            f"images_url: an augmented manifest names its images on S3, and {root} is not there; "
+            "say with --images-url s3://bucket/prefix where they are or will be"
+        )
+    return str(root)
+
+
+def manifest_lines(
+    samples: Samples, sizes: Float32, classes: Sequence[str], images_url: str
+) -> Iterator[str]:
+    """The lines of an augmented manifest. ``sizes`` float32 (n, 2) are width and height of the
+    samples' images, which lie below ``images_url``. The first line names all classes, the others
+    those that they hold."""
+    for sample, size in zip(samples, sizes.astype(int).tolist(), strict=True):
+        boxes = _boxes(sample.label, *size)
+        present = range(len(classes)) if sample.index == 0 else {box.class_id for box in boxes}
+        line = {
+            "source-ref": posixpath.join(images_url, sample.path),
+            LABEL: Boxes(boxes, [Size(*size)]),
+            f"{LABEL}-metadata": {
+                "objects": [{"confidence": 1}] * len(boxes),
+                "class-map": {str(id_): classes[id_] for id_ in sorted(present)},
+                "type": "groundtruth/object-detection",
+                "human-annotated": "yes",
+            },
+        }
+        yield _ENCODER.encode(line).decode() + "\n"
+
+
+def _boxes(label: Float32, width: int, height: int) -> list[Box]:
+    """A sample's boxes in pixels."""
+    objects = label[2:].reshape(-1, int(label[1]))
+    objects = objects[objects[:, 0] >= 0]
+    sides = np.array([width, height] * 2)
+    edges = exact = objects[:, 1:5].astype(np.float64) * sides
+    for decimals in range(_DECIMALS, -1, -1):
+        shorter = np.round(exact, decimals)
+        same = (shorter / sides).astype(np.float32) == objects[:, 1:5]
+        edges = np.where(same, shorter, edges)
+    return [
+        Box(int(id_), _number(left), _number(top), _number(right - left), _number(bottom - top))
+        for id_, (left, top, right, bottom) in zip(objects[:, 0], edges.tolist(), strict=True)
+    ]
+
+
+def _number(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
+def _write_image_json(
+    targets: tuple[ImageFolder, ImageFolder],
+    samples: Samples,
+    classes: Sequence[str],
+    options: ConvertOptions,
+) -> tuple[Int64, list[Problem]]:
+    """Write images into a folder, local or ``s3://…``, and their JSON files into the one beside it
+    that has ``_annotation`` behind its name: SageMaker's ``train`` and ``train_annotation``.
+
+    Names are those of the images, with the sample's number where two have one. The JSON files are
+    written when all images are, so that images alone are what a failure may leave on S3. Raises
+    SinkError for folders that can't be written, DataError for images that can't be read or encoded,
+    unless errors are skipped. Returns the positions of the samples written, and those problems.
+    """
+    images, annotations = targets
+    names = _distinct_names(samples, options)
+    starts = range(0, len(samples), _CHUNK)
+
+    def parts() -> Iterator[tuple[Samples, list[str]]]:
+        for start in starts:
+            stop = min(start + _CHUNK, len(samples))
+            yield samples.slice(start, stop).alone(), names[start:stop]
+
+    writes = partial(
+        _write_images,
+        target=images,
+        encoding=options.part(Encoding),
+    )
+    try:
+        with connect(options), ExitStack() as stack:
+            for one in targets:
+                stack.enter_context(one.filling())
+            sizes, problems = [], []
+            written = run(writes, parts(), len(starts), jobs=options.jobs, backend=options.backend)
+            with closing(written):
+                for part, failures in written:
+                    sizes.append(part)
+                    problems += [replace(found, action=options.error_action) for found in failures]
+                    if options.progress is not None:
+                        options.progress(Progress("write", sum(map(len, sizes)), len(samples)))
+            kept = np.flatnonzero(np.concatenate(sizes)[:, 0])
+            if problems and (options.on_error == "fail" or not len(kept)):
+                raise DataError(summary(problems), problems)
+            describes = partial(_write_documents, target=annotations, classes=classes)
+            tasks = ((*part, size) for part, size in zip(parts(), sizes, strict=True))
+            told = run(describes, tasks, len(starts), jobs=options.jobs, backend=options.backend)
+            with closing(told):
+                for _ in told:
+                    pass
+            for one in targets:
+                one.publish()
+            return kept, problems
+    except OSError as error:
+        failed = SinkError(f"{images}: can't be written: {error.strerror or error}")
+        for note in getattr(error, "__notes__", ()):
+            failed.add_note(note)
+        raise failed from error
+
+
+def _distinct_names(samples: Samples, options: Options) -> list[str]:
+    """File names without folders; no two differ in nothing but the ending, because their JSON
+    files would be one."""
+    used: set[str] = set()
+    names = []
+    for sample in samples:
+        stem, suffix = posixpath.splitext(posixpath.basename(sample.path))
+        if suffix.lower() not in EXTENSIONS:
+            stem, suffix = stem + suffix, ""
+        if options.changes_images or sample.treatment is not Treatment.KEEP:
+            suffix = f".{options.encoding}"
+        if stem in used:
+            stem = f"{stem}_{sample.index}"
+        if stem in used:
+            raise DataError(f"{sample.path}: three images have this name; rename one")
+        used.add(stem)
+        names.append(stem + suffix)
+    return names
+
+
+def _write_images(
+    task: tuple[Samples, list[str]], *, target: ImageFolder, encoding: Encoding
+) -> tuple[npt.NDArray[np.int32], list[Problem]]:
+    """Write some images; runs in a worker. Returns width and height of each, int32 (n, 2), and
+    those that could not be read."""
+    samples, names = task
+    sizes = np.zeros((len(samples), 2), np.int32)
+    failures = []
+    with samples.root.folder(".", proven=True) as folder:
+        openers = folder.in_order(samples.paths, sizes=samples.image_bytes.tolist())
+        for row, (sample, name, opener) in enumerate(zip(samples, names, openers, strict=True)):
+            assert opener is not None
+            try:
+                with opener() as file:
+                    data = file.read(0, file.size)
+                if encoding.changes_images or sample.treatment is not Treatment.KEEP:
+                    treatment = sample.treatment or Treatment.UPRIGHT
+                    data = reencode(data, treatment, encoding).tobytes()
+                header = read_header(partial(_part, data), len(data))
+                sizes[row] = header.width, header.height
+            except (ImageError, OSError) as error:
+                code, value = explain(error, "image")
+                failures.append(Problem(code, "error", sample.path, "error", value=value))
+            else:
+                target.write(name, data)
+    return sizes, failures
+
+
+def _part(data: bytes, offset: int, length: int) -> bytes:
+    return data[offset : offset + length]
+
+
+def _write_documents(
+    task: tuple[Samples, list[str], npt.NDArray[np.int32]],
+    *,
+    target: ImageFolder,
+    classes: Sequence[str],
+) -> None:
+    """Write the JSON files of those images that were written; runs in a worker."""
+    samples, names, sizes = task
+    categories = [Category(id_, name) for id_, name in enumerate(classes)]
+    for sample, name, (width, height) in zip(samples, names, sizes.tolist(), strict=True):
+        if not width:
+            continue
+        document = ImageFile(
+            annotations=_boxes(sample.label, width, height),
+            image_size=[Size(width, height)],
+            file=name,
+            categories=categories,
+        )
+        stem, suffix = posixpath.splitext(name)
+        stem = stem if suffix.lower() in EXTENSIONS else name
+        target.write(f"{stem}.json", _ENCODER.encode(document))
+
+
+def _image_folders(output: str, s3: S3Client) -> tuple[ImageFolder, ImageFolder]:
+    """The folder of the images, and that of their JSON files."""
+    if is_root(output):
+        raise ConfigError(f"output: {output}: name a folder for the images, like …/train/")
+    path = output.rstrip("/")
+    return image_folder(path, s3), image_folder(path + JSON_FOLDER, s3)

@@ -1,0 +1,76 @@
+"""``recpack pack``: an existing list and its image root → ``.rec``."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+from recpack.data.labels import detection_widths, doubtful_rows
+from recpack.errors import ConfigError
+from recpack.formats.lst import CheckedLines
+from recpack.formats.manifest import describe
+from recpack.options import PackOptions
+from recpack.packing.input import PackInput
+from recpack.packing.publish import Result, publish
+from recpack.packing.run import pack_samples
+from recpack.pipeline.prepare import refuse
+from recpack.pipeline.reach import prove_reach
+from recpack.problems import Problem
+from recpack.scanning.measure import measure
+from recpack.settings import takes
+from recpack.sinks.base import LIST, Sink
+from recpack.sinks.open import open_sink
+from recpack.sources.lst import read_list
+from recpack.storage.files import text_lines
+from recpack.storage.s3.client import S3Client
+from recpack.storage.trees.open import Root
+from recpack.workers.cluster import connect
+
+
+@takes(PackOptions)
+def pack(
+    rows: str | os.PathLike[str],
+    root: Root,
+    output: str | os.PathLike[str] | Sink,
+    options: PackOptions,
+) -> Result:
+    """An existing ``.lst`` and its image root → ``.rec``: what im2rec does, to the byte.
+
+    ``root`` may be ``s3://…``, and a tar archive. Rows keep their order, indices and labels, and
+    images pass through unless the options change all of them. ``classes`` names the classes in
+    the manifest; without it they are named by their ids. Where ``on_error`` skips images, the rows
+    left are numbered again. Raises as ``convert`` does, and ListError for a broken list.
+    """
+    path = Path(rows)
+    listed = read_list(path, root, S3Client.of(options))
+    if options.center_crop and any(detection_widths(sample.label) for sample in listed):
+        raise ConfigError(
+            "center_crop: the boxes of a list can't follow the crop; crop with recpack convert"
+        )
+    options = replace(options, im2rec_pixels=True)
+    names = options.class_names()
+    own = isinstance(output, (str, os.PathLike)) and _same_file(path, Path(output))
+    with connect(options), open_sink(output, options, spare=(LIST,) if own else ()) as sink:
+        prove_reach(listed.root, [sink], options)
+        samples, problems = measure(listed, options)
+        problems += [
+            Problem(code, "warning", listed.paths[row], "kept", value=value)
+            for row, code, value in doubtful_rows(listed)
+        ]
+        refuse(problems, options)
+        # class ids come from outside here: refuse those without a name before any work is done
+        describe(samples, names, [], {}, {"name": None, "bytes": None, "checksum": None})
+        lines = CheckedLines(text_lines(path, "utf-8"))
+        if own:  # the sink leaves it alone, but the manifest tells its checksum
+            deque(lines, maxlen=0)
+        source = PackInput(samples, names, problems, lines, options.shaping())
+        if len(samples) < len(listed):
+            source = source.without([], options)
+        return publish(pack_samples(source, options, sink, options.progress))
+
+
+def _same_file(rows: Path, output: Path) -> bool:
+    beside = output.with_suffix(LIST)
+    return beside.exists() and rows.samefile(beside)

@@ -1,0 +1,1 @@
+"""Finished ``.rec`` files: read, written, compared, taken apart."""

@@ -1,0 +1,126 @@
+"""What is in a ``.rec``: counts, label shape, classes, image kinds and sizes; no MXNet needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from recpack.columns import Float32
+from recpack.data.labels import detection_widths
+from recpack.data.statistics import BOX_SIDES, OBJECTS, Spread, histogram
+from recpack.errors import ImageError
+from recpack.formats.image_header import ImageHeader, read_header
+from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.recordio import Record
+from recpack.progress import Progress
+from recpack.records.reader import RecordReader
+from recpack.records.settings import InspectSettings
+from recpack.settings import takes
+from recpack.storage.paths import PathOrUrl, base_name
+from recpack.storage.s3.access import Access
+from recpack.storage.s3.client import S3Client
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A ``.rec`` described from its own bytes.
+
+    ``label_widths`` spreads the floats of the label vectors, ``objects`` the objects a record,
+    ``image_bytes``, ``image_widths`` and ``image_heights`` (pixels) the images. ``classes``
+    counts objects by class name, or by id without a manifest; ``scalar_labels`` counts records
+    with a single label. ``objects_per_record`` and ``box_sides`` (the square root of the area, in
+    pixels) are histograms. ``kinds`` counts images by kind (``jpeg``, ``png``, …, ``unreadable``).
+    """
+
+    name: str
+    bytes: int
+    records: int
+    objects_total: int
+    scalar_labels: int
+    label_widths: Spread
+    objects: Spread
+    image_bytes: Spread
+    image_widths: Spread
+    image_heights: Spread
+    kinds: dict[str, int]
+    classes: dict[str, int]
+    objects_per_record: dict[str, int]
+    box_sides: dict[str, int]
+    manifest: Manifest | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def image_header(record: Record) -> ImageHeader | None:
+    """The header of a record's image; None when it is of no known kind."""
+    data = record.image_bytes
+    try:
+        return read_header(lambda offset, length: data[offset : offset + length], len(data))
+    except ImageError:
+        return None
+
+
+def class_name(id_: float, manifest: Manifest | None) -> str:
+    """A class's name by the manifest, else the number that the label has."""
+    if manifest is not None and 0 <= id_ < len(manifest.classes) and id_ == int(id_):
+        return manifest.classes[int(id_)]
+    return f"{id_:.9g}"
+
+
+@takes(InspectSettings)
+def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
+    """Walk a ``.rec`` once, by path or ``s3://…``. Raises RecordError, with the byte offset,
+    where it is broken."""
+    widths: list[int] = []
+    objects: list[int] = []
+    sizes: list[int] = []
+    pixels: list[tuple[int, int]] = []
+    kinds: Counter[str] = Counter()
+    ids: Counter[float] = Counter()
+    sides: list[Float32] = [np.zeros(0, np.float32)]
+    scalar = 0
+    manifest = manifest_beside(path, S3Client.of(settings))
+    with RecordReader(path, **vars(settings.part(Access))) as records:
+        for record in records:
+            widths.append(len(record.label))
+            sizes.append(len(record.image_bytes))
+            header = image_header(record)
+            kinds[header.kind if header else "unreadable"] += 1
+            if header:
+                pixels.append((header.width, header.height))
+            if detection_widths(record.label):
+                boxes = record.boxes[record.boxes[:, 0] >= 0]
+                ids.update(boxes[:, 0].tolist())
+                objects.append(len(boxes))
+                if header:
+                    area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
+                    area *= header.width * header.height
+                    sides.append(np.sqrt(np.maximum(np.nan_to_num(area), 0)))
+            else:
+                scalar += 1
+            if settings.progress is not None and len(widths) % 1024 == 0:
+                guess = round(len(widths) * records.size / max(record.offset, 1))
+                settings.progress(Progress("read", len(widths), guess, record.offset))
+        size = records.size
+    table = np.array(pixels, np.int64).reshape(-1, 2)
+    return Inspection(
+        name=base_name(path),
+        bytes=size,
+        records=len(widths),
+        objects_total=sum(ids.values()),
+        scalar_labels=scalar,
+        label_widths=Spread.of(widths),
+        objects=Spread.of(objects),
+        image_bytes=Spread.of(sizes),
+        image_widths=Spread.of(table[:, 0]),
+        image_heights=Spread.of(table[:, 1]),
+        kinds=dict(sorted(kinds.items())),
+        classes={class_name(id_, manifest): count for id_, count in sorted(ids.items())},
+        objects_per_record=histogram(objects, OBJECTS, whole=True),
+        box_sides=histogram(np.concatenate(sides), BOX_SIDES),
+        manifest=manifest,
+    )

@@ -1,0 +1,171 @@
+"""Records as a contact sheet: their images with boxes and class names."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from recpack.columns import Pixels
+from recpack.data.labels import detection_widths
+from recpack.errors import ConfigError, DataError, ImageError, SinkError
+from recpack.formats.image_codec import decode
+from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.recordio import Record
+from recpack.records.inspect import class_name
+from recpack.records.reader import RecordReader
+from recpack.records.settings import PreviewSettings, positions
+from recpack.settings import takes
+from recpack.storage.files import replace_file
+from recpack.storage.paths import PathOrUrl
+from recpack.storage.s3.access import Access
+from recpack.storage.s3.client import S3Client
+
+_GAP = 8
+_PAPER = 32
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_MANY = 12
+"""Objects from which on an image's cell has twice the side."""
+_LARGEST = 16_000
+"""Pixels of a sheet's side."""
+
+
+class _Plate(NamedTuple):
+    """Where a name stands: edges in pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def meets(self, other: _Plate) -> bool:
+        return (
+            self.left < other.right and other.left < self.right
+            and self.top < other.bottom and other.top < self.bottom
+        )  # fmt: skip
+
+
+@takes(PreviewSettings)
+def preview(
+    path: PathOrUrl, output: str | os.PathLike[str], settings: PreviewSettings
+) -> list[int]:
+    """Draw records, those at the positions ``records`` or ``count`` chosen by ``seed``, and write
+    the sheet as ``output``'s ending says (``.png``, ``.jpg``). ``cell``: pixels of a cell's side,
+    twice as many where an image has many objects. Returns the positions shown. Raises DataError
+    for positions that there are not, SinkError for an output that can't be written."""
+    if Path(output).suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ConfigError(f"output: {output} is neither .png nor .jpg")
+    with RecordReader(path, **vars(settings.part(Access))) as reader:
+        total = len(reader)
+        if settings.records is None:
+            order = np.random.RandomState(settings.seed).permutation(total)
+            chosen = sorted(order[: settings.count].tolist())
+        else:
+            chosen = list(positions(settings.records))
+        wrong = [place for place in chosen if not -total <= place < total]
+        if wrong or not chosen:
+            raise DataError(f"{path}: no record {wrong[0] if wrong else 0}; there are {total:,}")
+        found = [reader[place] for place in chosen]
+    manifest = manifest_beside(path, S3Client.of(settings))
+    crowded = any(len(record.label) > 2 + 5 * _MANY for record in found)
+    sheet = contact_sheet(found, manifest, settings.cell * (2 if crowded else 1))
+    _, data = cv2.imencode(Path(output).suffix.lower(), sheet)
+    try:
+        with replace_file(Path(output)) as file:
+            file.write(data.data)
+    except OSError as error:
+        raise SinkError(f"{output}: can't be written: {error.strerror}") from error
+    return chosen
+
+
+def contact_sheet(records: Sequence[Record], manifest: Manifest | None, cell: int) -> Pixels:
+    """Images side by side, as nearly a square as they can be; uint8 (height, width, 3), blue
+    first."""
+    columns = math.ceil(math.sqrt(len(records)))
+    rows = math.ceil(len(records) / columns)
+    cell = min(cell, _LARGEST // columns - _GAP)
+    step = cell + _GAP
+    sheet = np.full((rows * step + _GAP, columns * step + _GAP, 3), _PAPER, np.uint8)
+    for number, record in enumerate(records):
+        drawn = _drawn(record, manifest, cell)
+        height, width = drawn.shape[:2]
+        top = _GAP + number // columns * step + (cell - height) // 2
+        left = _GAP + number % columns * step + (cell - width) // 2
+        sheet[top : top + height, left : left + width] = drawn
+    return sheet
+
+
+def _drawn(record: Record, manifest: Manifest | None, cell: int) -> Pixels:
+    try:
+        image = decode(record.image_bytes)
+    except ImageError as error:
+        return _message(f"record {record.id}: {error.code}", cell)
+    height, width = image.shape[:2]
+    scale = cell / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    pixels: Pixels = np.ascontiguousarray(cv2.resize(image, size, interpolation=way), np.uint8)
+    if detection_widths(record.label) is None:
+        names = " ".join(class_name(value, manifest) for value in record.label.tolist())
+        boxes = np.zeros((0, 5), np.float32)
+        _write(pixels, names, _Plate(0, 0, *_size(names)), (255, 255, 255))
+    else:
+        boxes = record.boxes[record.boxes[:, 0] >= 0]
+    placed: list[_Plate] = []
+    edges = np.clip(np.nan_to_num(boxes[:, 1:5]), -1, 2) * (size * 2)
+    corners = edges.round().astype(int).tolist()
+    for box, (left, top, right, bottom) in zip(boxes, corners, strict=True):
+        cv2.rectangle(pixels, (left, top), (right, bottom), _ink(box[0]), 1 if cell < 500 else 2)
+    # small boxes first: they have the least room for their names
+    order = np.argsort((edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1]), kind="stable")
+    for row in order.tolist():
+        name = class_name(float(boxes[row, 0]), manifest)
+        plate = _room(corners[row], name, size, placed)
+        placed.append(plate)
+        _write(pixels, name, plate, _ink(boxes[row, 0]))
+    return pixels
+
+
+def _size(name: str) -> tuple[int, int]:
+    """Width and height of a name's plate, in pixels."""
+    (width, height), below = cv2.getTextSize(_ascii(name), _FONT, 0.4, 1)
+    return width + 2, height + below + 2
+
+
+def _room(box: list[int], name: str, size: tuple[int, int], placed: list[_Plate]) -> _Plate:
+    """Where a name meets no other: above its box, in it, below it, or further down or up."""
+    width, height = _size(name)
+    left = min(max(box[0], 0), max(size[0] - width, 0))
+    tops = [box[1] - height, box[1] + 1, box[3] + 1, box[3] - height]
+    tops += [box[1] + turn * height for step in range(1, 12) for turn in (step, -step)]
+    fits = [min(max(top, 0), max(size[1] - height, 0)) for top in tops]
+    plates = [_Plate(left, top, left + width, top + height) for top in fits]
+    return next((one for one in plates if not any(map(one.meets, placed))), plates[0])
+
+
+def _write(pixels: Pixels, name: str, plate: _Plate, ink: tuple[int, int, int]) -> None:
+    cv2.rectangle(pixels, plate[:2], (plate.right, plate.bottom), ink, cv2.FILLED)
+    place = plate.left + 1, plate.bottom - 4
+    cv2.putText(pixels, _ascii(name), place, _FONT, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+
+
+def _message(text: str, cell: int) -> Pixels:
+    pixels = np.full((cell, cell, 3), 2 * _PAPER, np.uint8)
+    cv2.putText(pixels, text, (8, cell // 2), _FONT, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+    return pixels
+
+
+def _ink(class_id: float) -> tuple[int, int, int]:
+    """A class's own colour: hues a golden section apart never come near each other again soon."""
+    red, green, blue = colorsys.hsv_to_rgb(float(class_id) * 0.61803398875 % 1, 0.7, 1.0)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def _ascii(name: str) -> str:
+    return name.encode("ascii", "replace").decode()  # OpenCV's fonts know no other letters

@@ -1,0 +1,168 @@
+"""Reading ``.rec`` files: in order, by position, by key."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from typing import Protocol, overload
+
+import numpy as np
+
+from recpack.columns import Int64
+from recpack.errors import RecordError
+from recpack.formats.recordio import Record, decode_payload, join_parts, locate_record, parse_index
+from recpack.records.settings import ReaderSettings
+from recpack.settings import takes
+from recpack.storage.files import Closing, pread
+from recpack.storage.paths import PathOrUrl, companion, read_bytes
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3, parse_location
+
+
+class RecordFile(Protocol):
+    """Positioned reads of a file of ``size`` bytes."""
+
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
+
+    def close(self) -> None:
+        """May be called twice."""
+
+
+def open_file(path: PathOrUrl, s3: S3Client, *, mapped: bool = True) -> RecordFile:
+    """A file by path or ``s3://…``; RecordError when it can't be opened."""
+    try:
+        if is_s3(path):
+            from recpack.storage.s3.file import RemoteFile
+
+            return RemoteFile(s3, parse_location(path))
+        return LocalFile(path, mapped=mapped)
+    except OSError as error:
+        raise RecordError(f"{os.fspath(path)}: {error.strerror}") from error
+
+
+class LocalFile:
+    """Positioned reads of one file, memory-mapped or by ``pread``."""
+
+    def __init__(self, path: PathOrUrl, *, mapped: bool) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._descriptor).st_size
+        self._map: mmap.mmap | None = None
+        if mapped and self.size:
+            self._map = mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if self._map is not None:
+            return self._map[offset : offset + length]
+        return pread(self._descriptor, offset, length)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            if self._map is not None:
+                self._map.close()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class RecordReader(Closing):
+    """The records of a ``.rec`` file, by path or ``s3://…``.
+
+    Iteration goes through the file in order and needs no index. ``reader[i]`` is the record at
+    position ``i`` (negative counts from the end), ``reader[a:b]`` a list, ``reader.read_key(k)``
+    the record with key ``k`` in the index. The index is the ``.idx`` beside the file (on S3 under
+    the sibling ``_recpack/``), or ``index``; without one the file is walked once, header by
+    header, and keys are record ids.
+
+    ``mapped=False`` reads with ``pread`` instead of a memory map (for file systems where a map is
+    slow, or files that another program may cut short). ``endpoint_url`` and ``requester_pays``
+    are for S3, which is read in ranges, ahead of an iteration.
+
+    Raises RecordError, with the byte offset, where the file breaks its format.
+    """
+
+    @takes(ReaderSettings)
+    def __init__(self, path: PathOrUrl, settings: ReaderSettings) -> None:
+        self.path = os.fspath(path)
+        self._s3 = S3Client.of(settings)
+        self._index_path = os.fspath(settings.index or companion(path, ".idx"))
+        self._file = open_file(path, self._s3, mapped=settings.mapped)
+        self._index: tuple[Int64, Int64] | None = None
+        self._positions: dict[int, int] | None = None
+        if settings.index and self.index() is None:
+            self.close()
+            raise RecordError(f"{settings.index}: no such index file")
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Record]:
+        offset = 0
+        while offset < self._file.size:
+            record, offset = self._record_at(offset)
+            yield record
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @overload
+    def __getitem__(self, item: int) -> Record: ...
+    @overload
+    def __getitem__(self, item: slice) -> list[Record]: ...
+    def __getitem__(self, item: int | slice) -> Record | list[Record]:
+        if isinstance(item, slice):
+            return [self._record_at(offset)[0] for offset in self.offsets[item].tolist()]
+        return self._record_at(int(self.offsets[item]))[0]
+
+    def read_key(self, key: int) -> Record:
+        """The record with this key in the index; KeyError when there is none."""
+        if self._positions is None:
+            self._positions = {key: i for i, key in enumerate(self.keys.tolist())}
+        return self[self._positions[key]]
+
+    @property
+    def keys(self) -> Int64:
+        """The keys in the order of the index, int64, shape (records,)."""
+        return self._load_index()[0]
+
+    @property
+    def offsets(self) -> Int64:
+        """The records' byte offsets in the order of the index, int64, shape (records,)."""
+        return self._load_index()[1]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._file.size
+
+    def _record_at(self, offset: int) -> tuple[Record, int]:
+        try:
+            parts = locate_record(self._file.read, offset, self._file.size)
+            return decode_payload(join_parts(self._file.read, parts), offset), parts[-1].end
+        except OSError as error:
+            raise RecordError(f"{self.path}: {error}", offset) from error
+        except RecordError as error:
+            raise RecordError(f"{self.path}: {error}", error.offset) from None
+
+    def index(self) -> tuple[Int64, Int64] | None:
+        """Keys and offsets of the index file, each int64 of shape (records,); None without one."""
+        if self._index is None:
+            try:
+                text = read_bytes(self._index_path, self._s3).decode("ascii")
+                self._index = parse_index(text)
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+            except (OSError, RecordError, UnicodeDecodeError) as error:
+                raise RecordError(f"{self._index_path}: {error}") from None
+        return self._index
+
+    def _load_index(self) -> tuple[Int64, Int64]:
+        if self._index is None and self.index() is None:
+            pairs = [(record.id, record.offset) for record in self]
+            table = np.array(pairs, np.uint64).reshape(-1, 2).astype(np.int64)
+            self._index = table[:, 0], table[:, 1]
+        assert self._index is not None
+        return self._index

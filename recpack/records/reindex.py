@@ -1,0 +1,49 @@
+"""``recpack index``: a missing ``.idx``, rebuilt from its ``.rec``."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from recpack.columns import Int64
+from recpack.errors import DataError, SinkError
+from recpack.formats.recordio import format_index
+from recpack.progress import Progress
+from recpack.records.reader import RecordReader
+from recpack.records.settings import ReplaceSettings
+from recpack.settings import takes
+from recpack.storage.paths import PathOrUrl, companion, write_text
+from recpack.storage.s3.access import Access
+from recpack.storage.s3.client import S3Client
+
+
+@takes(ReplaceSettings)
+def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
+    """Walk a ``.rec`` and write its ``.idx``: where it is, and the keys, int64 (records,).
+
+    Keys are the records' ids. Raises RecordError for a broken file, DataError for an empty one or
+    ids that come twice (no reader takes the index then), SinkError when there is an index already.
+    """
+    index = companion(path, ".idx")
+    with RecordReader(path, **vars(settings.part(Access))) as records:
+        if not settings.overwrite and records.index() is not None:
+            raise SinkError(f"{index} exists; replace it with --overwrite")
+        keys: list[int] = []
+        offsets: list[int] = []
+        for record in records:
+            keys.append(record.id)
+            offsets.append(record.offset)
+            if settings.progress is not None and len(keys) % 1024 == 0:
+                guess = round(len(keys) * records.size / max(record.offset, 1))
+                settings.progress(Progress("read", len(keys), guess, record.offset))
+    if not keys:
+        raise DataError(f"{os.fspath(path)}: there are no records, and no reader takes their index")
+    table = np.array(keys, np.int64)
+    unique, counts = np.unique(table, return_counts=True)
+    if len(unique) < len(table):
+        twice = unique[counts > 1][0]
+        raise DataError(f"{os.fspath(path)}: id {twice} comes twice; pack it anew")
+    lines = format_index(keys, offsets)
+    write_text(index, lines, S3Client.of(settings))
+    return index, table

@@ -1,0 +1,170 @@
+"""``.rec`` → images, Pascal VOC annotations, an image set and a list: the way back."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from xml.sax.saxutils import escape
+
+from recpack.data.labels import detection_widths
+from recpack.errors import DataError, ListError, SinkError
+from recpack.formats.image_header import EXTENSIONS, ImageHeader
+from recpack.formats.lst import FloatTexts
+from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.recordio import Record
+from recpack.progress import Progress, Watch
+from recpack.records.inspect import class_name, image_header
+from recpack.records.reader import RecordReader
+from recpack.records.settings import ReplaceSettings
+from recpack.settings import takes
+from recpack.storage.files import replace_file, text_lines
+from recpack.storage.paths import PathOrUrl, companion, read_bytes, unsafe_path
+from recpack.storage.s3.access import Access
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3
+
+ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
+_SUFFIX = {"jpeg": ".jpg"}
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What was written: the folder, how many images, and how many of them have an annotation."""
+
+    folder: str
+    images: int
+    annotations: int
+
+
+@takes(ReplaceSettings)
+def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSettings) -> Unpacked:
+    """Take a ``.rec`` apart into one VOC folder: ``JPEGImages``, ``Annotations``,
+    ``ImageSets/Main/trainval.txt`` in the order of the records, and a ``.lst``.
+
+    Images come out byte for byte, boxes so exactly that ``convert FOLDER --no-shuffle`` with the
+    same classes makes the same ``.rec``. Names are those of the ``.lst`` beside it, where there is
+    one (their last part only), else the records' ids; class names are the manifest's, else ids. A
+    record without boxes gets no annotation, but its row in the list. Raises SinkError for a folder
+    that is not empty, RecordError for a broken file, DataError for a name that is no name.
+    """
+    target = Path(folder)
+    s3 = S3Client.of(settings)
+    try:
+        if target.exists() and not target.is_dir():
+            raise SinkError(f"{target} is a file; name a folder")
+        if not settings.overwrite and target.exists() and any(target.iterdir()):
+            raise SinkError(f"{target} is not empty; name another folder, or use --overwrite")
+        for name in (ANNOTATIONS, IMAGES, SETS):
+            (target / name).mkdir(parents=True, exist_ok=True)
+        with RecordReader(path, **vars(settings.part(Access))) as records:
+            return _Unpacking(path, target, s3).run(records, settings.progress)
+    except OSError as error:
+        raise SinkError(f"{target}: can't be written: {error.strerror or error}") from error
+
+
+class _Unpacking:
+    def __init__(self, path: PathOrUrl, target: Path, s3: S3Client) -> None:
+        self._target = target
+        self._manifest = manifest_beside(path, s3)
+        self._stems = _listed_stems(path, s3)
+        self._used: set[str] = set()
+        self._floats = FloatTexts()
+        self._list = Path(os.fspath(path).rpartition("/")[2]).with_suffix(".lst").name
+
+    def run(self, records: RecordReader, progress: Watch) -> Unpacked:
+        images = annotations = 0
+        # without its image set the folder does not look finished
+        with (
+            replace_file(self._target / SETS / "trainval.txt") as ids,
+            replace_file(self._target / self._list) as rows,
+        ):
+            for record in records:
+                annotations += self._one(record, ids, rows)
+                images += 1
+                if progress is not None and images % 256 == 0:
+                    guess = round(images * records.size / max(record.offset, 1))
+                    progress(Progress("unpack", images, guess, record.offset))
+        return Unpacked(os.fspath(self._target), images, annotations)
+
+    def _one(self, record: Record, ids: BinaryIO, rows: BinaryIO) -> bool:
+        header = image_header(record)
+        stem = self._stem(record)
+        suffix = ".bin" if header is None else _SUFFIX.get(header.kind, "." + header.kind)
+        name = stem + suffix
+        (self._target / IMAGES / name).write_bytes(record.image_bytes)
+        widths = detection_widths(record.label)
+        label = self._floats.of(record.label)
+        if widths is not None:
+            label[:2] = map(str, widths)
+        row = "\t".join([str(record.id), *label, f"{IMAGES}/{name}"]) + "\n"
+        rows.write(os.fsencode(row))
+        if widths is None or header is None:
+            return False
+        text = annotation(record, header, name, self._manifest)
+        (self._target / ANNOTATIONS / f"{stem}.xml").write_text(text, "utf-8")
+        ids.write(os.fsencode(stem + "\n"))
+        return True
+
+    def _stem(self, record: Record) -> str:
+        stem = self._stems.get(record.id, f"{record.id:08d}")
+        if stem in self._used:  # of another year, or the same image twice
+            stem = f"{stem}_{record.id}"
+        if stem in self._used:
+            raise DataError(f"record at byte {record.offset:,}: id {record.id} comes twice")
+        self._used.add(stem)
+        return stem
+
+
+def annotation(
+    record: Record, header: ImageHeader, filename: str, manifest: Manifest | None
+) -> str:
+    """A record's boxes as a VOC annotation, in pixels as exact as its ratios. A sixth column of 0
+    and 1 is the ``difficult`` flag, as ``--difficult column`` writes it."""
+    width, height = header.upright
+    objects = []
+    for box in record.boxes.astype(float).tolist():
+        if box[0] < 0:
+            continue
+        edges = zip(("xmin", "ymin", "xmax", "ymax"), box[1:5], (width, height) * 2, strict=True)
+        bounds = "".join(f"<{name}>{edge * side!r}</{name}>" for name, edge, side in edges)
+        difficult = int(box[5]) if len(box) == 6 and box[5] in (0, 1) else 0
+        objects.append(
+            f"  <object>\n    <name>{escape(class_name(box[0], manifest))}</name>\n"
+            f"    <difficult>{difficult}</difficult>\n    <bndbox>{bounds}</bndbox>\n  </object>\n"
+        )
+    return (
+        f"<annotation>\n  <folder>{IMAGES}</folder>\n  <filename>{escape(filename)}</filename>\n"
+        f"  <size><width>{width}</width><height>{height}</height>"
+        f"<depth>{header.channels}</depth></size>\n{''.join(objects)}</annotation>\n"
+    )
+
+
+def _listed_stems(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
+    """The images' names without folder and extension, by the index of their rows."""
+    rows = companion(path, ".lst")
+    try:
+        if is_s3(rows):
+            lines = read_bytes(rows, s3).decode("utf-8-sig").splitlines()
+        else:
+            lines = list(text_lines(Path(rows)))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ListError(f"{rows}: can't be read: {error}") from error
+    stems = {}
+    for number, line in enumerate(lines, 1):
+        columns = line.rstrip("\r\n").split("\t")
+        name = posixpath.basename(columns[-1])
+        stem, suffix = posixpath.splitext(name)
+        if suffix.lower() not in EXTENSIONS:
+            stem = name
+        if not columns[0].isdigit() or not stem.strip(". ") or unsafe_path(columns[-1]):
+            raise ListError(
+                f"{rows}: line {number}: {line.strip()[:200]!r} names no index and file; correct "
+                "the list, or move it away: names are numbers then"
+            )
+        stems[int(columns[0])] = stem
+    return stems

@@ -1,0 +1,331 @@
+"""``recpack verify``: is a ``.rec`` the one that its manifest describes?"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+
+from recpack.columns import Int64
+from recpack.data.samples import Samples
+from recpack.errors import DataError, RecordError
+from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.recordio import decode_payload, join_parts, locate_record
+from recpack.problems import Problem, summary
+from recpack.progress import Progress, Watch
+from recpack.records.reader import RecordFile, RecordReader, open_file
+from recpack.records.reader_rules import Against, Rule, rule_of
+from recpack.records.settings import Reader, VerifySettings
+from recpack.settings import takes
+from recpack.sources.lst import read_list
+from recpack.storage.checksums import Checksum, parse_checksum
+from recpack.storage.paths import PathOrUrl, base_name
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3, parse_location
+from recpack.workers.backends import worker_count
+from recpack.workers.run import run
+from recpack.workers.settings import Workers
+
+_BLOCK = 4 << 20
+_RANGE = 16 << 20
+_SHARES = 4
+_MOST = 1 << 10
+"""Bytes of a range at least, ranges for each worker, and workers at most."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared. ``proof`` is ``read`` (every byte was), ``checksum`` (the store keeps
+    one of the whole object) or ``etag``; ``records`` are counted where they were read."""
+
+    name: str
+    bytes: int
+    checksum: str | None
+    proof: str
+    records: int | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+@takes(VerifySettings)
+def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
+    """Compare a ``.rec`` with its manifest: size and checksum and, where it is read, every
+    record's frame, its id and its entry in the index.
+
+    A local file is always read. An object on S3 is compared by the checksum that the store keeps
+    of it, without a download, unless ``deep``. ``reader`` (``sagemaker``, ``mxnet``, ``gluoncv``,
+    ``dali``): every record must be what that reader demands. ``against``, a list and its image
+    root: every record must be its row's label and its file's bytes. Both read everything.
+    ``jobs`` and ``backend`` are ``convert``'s. Raises DataError that lists what differs; its
+    ``problems`` name record numbers and byte offsets.
+    """
+    s3 = S3Client.of(settings)
+    manifest = manifest_beside(path, s3)
+    if is_s3(path) and not (settings.deep or settings.reader or settings.against):
+        return _verify_stored(path, manifest, s3)
+    rows = None if settings.against is None else read_list(*settings.against, s3)
+    reading = _Reading(path, manifest, s3, settings.reader, rows)
+    return reading.run(settings.part(Workers), settings.progress)
+
+
+def _verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> Verification:
+    from recpack.storage.s3.objects import head
+
+    if manifest is None or not manifest.rec["checksum"]:
+        raise DataError(f"{path}: there is no manifest to compare with; --deep reads the records")
+    location = parse_location(path)
+    try:
+        found = head(s3, location)
+    except OSError as error:
+        raise DataError(f"{path}: {error}") from error
+    _demand_size(path, found.size, manifest)
+    checksum, value = parse_checksum(manifest.rec["checksum"])
+    stored, expected = found.checksums.get(checksum), checksum.base64(value)
+    etag = manifest.rec.get("etag")
+    if stored is None and etag is None:
+        raise DataError(
+            f"{path}: the store keeps no {checksum.value} of it, so it must be read: use --deep"
+        )
+    if stored is not None and stored != expected:
+        raise DataError(
+            f"{path}: its {checksum.value} is {stored}, the manifest's {expected}; it is another "
+            "object or damaged: pack it anew"
+        )
+    if stored is None and etag != found.etag:
+        raise DataError(
+            f"{path}: its ETag is {found.etag}, the manifest's {etag}; it is another object or "
+            "was copied: compare it with --deep"
+        )
+    proof = "etag" if stored is None else "checksum"
+    return Verification(base_name(path), found.size, manifest.rec["checksum"], proof, None)
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Bytes of the file, where so many records come first, and the rows of those in it."""
+
+    start: int
+    stop: int
+    first: int
+    rows: Samples | None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a range holds: offsets int64 (records,), the checksum of its bytes, the problems, and
+    the error that ended it."""
+
+    offsets: Int64
+    checksum: int
+    problems: list[Problem]
+    error: RecordError | None
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A ``.rec`` read whole, in ranges that its index cuts. Where a range is not sound the file is
+    read again in one, because the index may be what is wrong."""
+
+    path: PathOrUrl
+    manifest: Manifest | None
+    s3: S3Client
+    reader: Reader | None
+    rows: Samples | None
+
+    def run(self, settings: Workers, progress: Watch) -> Verification:
+        path, manifest = self.path, self.manifest
+        with RecordReader(
+            path, mapped=False,
+            endpoint_url=self.s3.endpoint_url, requester_pays=self.s3.requester_pays,
+        ) as reader:  # fmt: skip
+            size, index = reader.size, reader.index()
+        if manifest is not None:
+            _demand_size(path, size, manifest)
+        ranges = self._ranges(size, index, worker_count(settings.jobs, _MOST, settings.backend))
+        seen = self._read(ranges, size, settings, progress)
+        if len(ranges) > 1 and any(one.error is not None for one in seen):
+            ranges = [_Range(0, size, 0, self.rows)]
+            seen = self._read(ranges, size, Workers(jobs=1), progress)
+        offsets = np.concatenate([one.offsets for one in seen])
+        problems = [problem for one in seen for problem in one.problems]
+        if (error := seen[-1].error) is not None:
+            error.problems = problems + error.problems
+            raise error
+        if self.rows is not None:
+            problems += [
+                Problem("record-missing", "error", sample.path, "error")
+                for sample in self.rows.slice(min(len(offsets), len(self.rows)), len(self.rows))
+            ]
+        checksum, expected = self._expected()
+        value = 0
+        for one, part in zip(seen, ranges, strict=True):
+            value = checksum.combine(value, one.checksum, part.stop - part.start)
+        if expected not in (None, value):
+            raise DataError(
+                f"{path}: its {checksum.text(value)} is not the manifest's "
+                f"{checksum.text(expected or 0)}; it is damaged: pack it anew",
+                problems,
+            )
+        if manifest is not None and manifest.num_samples != len(offsets):
+            raise DataError(
+                f"{path}: it has {len(offsets):,} records, the manifest {manifest.num_samples:,}",
+                problems,
+            )
+        if index is None:
+            raise DataError(f"{path}: there is no index beside it", problems)
+        keys, places = index
+        if not np.array_equal(places, offsets) or not np.array_equal(keys, np.arange(len(keys))):
+            raise DataError(f"{path}: its index does not lead to its records; rebuild it", problems)
+        if problems:
+            text = summary(problems, all_by="--json")
+            raise DataError(f"{path}: {len(problems):,} problems\n{text}", problems)
+        return Verification(base_name(path), size, checksum.text(value), "read", len(offsets))
+
+    def _expected(self) -> tuple[Checksum, int | None]:
+        if self.manifest is not None and self.manifest.rec["checksum"]:
+            return parse_checksum(self.manifest.rec["checksum"])
+        return Checksum.CRC32, None
+
+    def _ranges(self, size: int, index: tuple[Int64, Int64] | None, count: int) -> list[_Range]:
+        """Ranges of about one size, several for each worker; one where the index can't be right."""
+        cuts = np.zeros(1, np.int64)
+        starts = cuts
+        if index is not None and len(index[1]) and _plausible(index[1], size):
+            wanted = max(_RANGE, -(-size // (count * _SHARES)))
+            cuts = np.unique(np.searchsorted(index[1], np.arange(0, size, wanted)))
+            cuts = cuts[cuts < len(index[1])]
+            starts = index[1][cuts]
+        rows = 0 if self.rows is None else len(self.rows)
+        row_cuts = np.append(np.minimum(cuts, rows), rows).tolist()
+        return [
+            _Range(start, stop, first, self.rows and self.rows.slice(row, last))
+            for start, stop, first, row, last in zip(
+                starts.tolist(),
+                [*starts[1:].tolist(), size],
+                cuts.tolist(),
+                row_cuts[:-1],
+                row_cuts[1:],
+                strict=True,
+            )
+        ]
+
+    def _read(
+        self,
+        ranges: list[_Range],
+        size: int,
+        settings: Workers,
+        progress: Watch,
+    ) -> list[_Seen]:
+        """What the ranges hold, up to the first error."""
+        found = []
+        look = partial(
+            _look,
+            path=os.path.abspath(self.path) if not is_s3(self.path) else self.path,
+            name=os.fspath(self.path),
+            s3=self.s3,
+            checksum=self._expected()[0],
+            reader=self.reader,
+            manifest=self.manifest,
+        )
+        reading = run(look, ranges, len(ranges), jobs=settings.jobs, backend=settings.backend)
+        with closing(reading):
+            for one, part in zip(reading, ranges, strict=False):
+                found.append(one)
+                if one.error is not None:
+                    break
+                if progress is not None:
+                    done = part.first + len(one.offsets)
+                    progress(Progress("verify", done, round(done * size / part.stop), part.stop))
+        return found
+
+
+def _look(
+    part: _Range,
+    *,
+    path: PathOrUrl,
+    name: str,
+    s3: S3Client,
+    checksum: Checksum,
+    reader: Reader | None,
+    manifest: Manifest | None,
+) -> _Seen:
+    """Read one range; runs in a worker."""
+    problems: list[Problem] = []
+    offsets: list[int] = []
+    error = None
+    with ExitStack() as stack:
+        rules: list[Rule] = [] if reader is None else [rule_of(reader, manifest)]
+        if part.rows is not None:
+            rules.append(stack.enter_context(Against(part.rows)).compare)
+        file = stack.enter_context(closing(open_file(path, s3, mapped=False)))
+        summed = _Summed(file, checksum, part.start, part.stop)
+        offset = part.start
+        try:
+            while offset < part.stop:
+                summed.forget(offset)
+                parts = locate_record(summed.read, offset, part.stop)
+                record = decode_payload(join_parts(summed.read, parts), offset)
+                number = part.first + len(offsets)
+                if record.id != number:
+                    text = f"record {number} at byte {offset} has id {record.id}"
+                    raise RecordError(text, offset)
+                for rule in rules:
+                    problems.extend(rule(record, number))
+                offsets.append(offset)
+                offset = parts[-1].end
+        except RecordError as fault:
+            error = RecordError(f"{name}: {fault}", fault.offset)
+        except OSError as fault:
+            raise RecordError(
+                f"{name}: can't be read: {fault.strerror or fault}", offset
+            ) from fault
+        return _Seen(np.array(offsets, np.int64), summed.value, problems, error)
+
+
+def _plausible(offsets: Int64, size: int) -> bool:
+    return bool(offsets[0] == 0 and (np.diff(offsets) > 0).all() and offsets[-1] < size)
+
+
+def _demand_size(path: PathOrUrl, size: int, manifest: Manifest) -> None:
+    if manifest.rec["bytes"] not in (None, size):
+        raise DataError(
+            f"{path}: it has {size:,} bytes, the manifest {manifest.rec['bytes']:,}; it was cut "
+            "short or replaced: pack it anew"
+        )
+
+
+class _Summed:
+    """A range of a file read once from its beginning to its end, and the checksum of what was
+    read."""
+
+    def __init__(self, file: RecordFile, checksum: Checksum, start: int, stop: int) -> None:
+        self._file, self._checksum = file, checksum
+        self._start, self._stop = start, stop
+        self._data = bytearray()
+        self.value = 0
+        """The checksum; of the whole range when all of it was asked for."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        stop = min(offset + length, self._stop)
+        while self._start + len(self._data) < stop:
+            self._pull()
+        return bytes(self._data[offset - self._start : stop - self._start])
+
+    def forget(self, before: int) -> None:
+        """What lies before is not asked for again."""
+        if before - self._start > _BLOCK:
+            del self._data[: before - self._start]
+            self._start = before
+
+    def _pull(self) -> None:
+        at = self._start + len(self._data)
+        block = self._file.read(at, min(_BLOCK, self._stop - at))
+        if not block:
+            raise RecordError("the file was cut short while it was read", at)
+        self.value = self._checksum.of(block, self.value)
+        self._data += block

@@ -1,0 +1,158 @@
+"""Writing ``.rec`` files record by record, for data jobs that have images and boxes at hand."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from recpack.columns import StringColumn
+from recpack.data.labels import assemble_labels
+from recpack.data.samples import Samples
+from recpack.errors import RecordError
+from recpack.formats.manifest import Manifest, RecFile, describe
+from recpack.formats.recordio import format_index
+from recpack.records.settings import WriterSettings
+from recpack.settings import takes
+from recpack.sinks.base import INDEX, Sink, SinkPlan, Written, WrittenSegment
+from recpack.sinks.open import open_sink
+from recpack.sinks.settings import MAX_SEGMENT
+from recpack.storage.trees.local import LocalTree
+
+
+class RecordWriter:
+    """Write records to ``output``, a path or ``s3://…`` that ends in ``.rec``, or a sink.
+
+    Ids are 0, 1, … in the order of writing. Leaving the ``with`` block publishes the ``.rec``,
+    its ``.idx`` and manifest; an exception in it leaves nothing behind. ``classes`` names the
+    classes in the manifest, in the order of their ids; without it they are named by their ids. The
+    other keywords are ``convert``'s. Memory: one segment of ``segment_size`` bytes, and the labels
+    (on S3 as ``S3Sink`` says, with one worker, and larger segments after every thousand).
+    """
+
+    @takes(WriterSettings)
+    def __init__(self, output: str | os.PathLike[str] | Sink, settings: WriterSettings) -> None:
+        self._sink = open_sink(output, settings)
+        self._classes = tuple(settings.classes)
+        self._segment_size = settings.segment_bytes
+        self._labels: list[npt.NDArray[np.float32]] = []
+        self._offsets = [0]
+        self._segments: list[WrittenSegment] = []
+        self._receipts: dict[int, str] = {}
+        self.manifest: Manifest | None = None
+
+    def __enter__(self) -> Self:
+        self._sink.__enter__()
+        # segments come in order from one thread, so the writer needs no more than their count
+        self._writer = self._sink.open(SinkPlan(segments=1 << 20))
+        self._buffer = self._writer.buffer(self._segment_size)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            self._sink.__exit__(kind, error, trace)
+
+    def write(
+        self,
+        image_bytes: bytes | memoryview,
+        boxes: npt.ArrayLike | None = None,
+        *,
+        label: npt.ArrayLike | None = None,
+    ) -> int:
+        """Write one record and return its id.
+
+        ``image_bytes`` is an encoded image, stored as it is. ``boxes`` has shape (n, 5) or more
+        columns: class id, then xmin, ymin, xmax, ymax as ratios of the image's size (no box at
+        all is the label that MXNet ignores); ``label`` is the whole float32 vector instead, or
+        one number for image classification. Raises RecordError for labels that are neither.
+        """
+        vector = self._vector(boxes, label)
+        room = self._buffer.begin(len(self._labels), vector, len(image_bytes))
+        room[:] = image_bytes
+        length = self._buffer.commit(len(image_bytes))
+        self._offsets.append(self._offsets[-1] + length)
+        self._labels.append(vector)
+        if len(self._buffer) >= self._segment_size:
+            self._flush()
+            self._buffer = self._writer.buffer(self._segment_size)
+            self._room_for_all()
+        return len(self._labels) - 1
+
+    @staticmethod
+    def _vector(
+        boxes: npt.ArrayLike | None, label: npt.ArrayLike | None
+    ) -> npt.NDArray[np.float32]:
+        if (boxes is None) == (label is None):
+            raise RecordError("give boxes or a label, one of the two")
+        if label is not None:
+            vector = np.atleast_1d(np.asarray(label, np.float32))
+            if vector.ndim != 1 or not len(vector):
+                raise RecordError(f"label has shape {vector.shape}; a vector or a number is needed")
+        else:
+            table = np.asarray(boxes, np.float32)
+            if table.size == 0:
+                table = np.zeros((0, 5), np.float32)
+            if table.ndim != 2 or table.shape[1] < 5:
+                raise RecordError(
+                    f"boxes have shape {table.shape}; (n, 5) is needed: class id, xmin, ymin, "
+                    "xmax, ymax"
+                )
+            vector = assemble_labels(table, np.array([len(table)]))[0]
+        if not np.isfinite(vector).all():
+            raise RecordError("a label holds a value that is no finite number")
+        return vector
+
+    def _flush(self) -> None:
+        value = self._sink.checksum.of(self._buffer.view())
+        segment = WrittenSegment(len(self._segments), len(self._buffer), value)
+        self._segments.append(segment)
+        self._receipts |= self._writer.write(segment.number, self._buffer, value)
+
+    def _room_for_all(self) -> None:
+        """Where segments are counted, later ones are larger: how many records come is not known."""
+        most = self._sink.max_segments
+        if most is not None and len(self._segments) % (most // 10) == 0:
+            self._segment_size = min(2 * self._segment_size, MAX_SEGMENT)
+
+    def _publish(self) -> None:
+        if not self._labels:
+            raise RecordError("nothing was written: a .rec without records is of no use")
+        self._flush()
+        self._receipts |= self._writer.drain()
+        written = Written(self._sink.checksum, self._segments, self._receipts)
+        count = len(self._labels)
+        samples = Samples(
+            LocalTree(""),
+            np.arange(count, dtype=np.int64),
+            StringColumn([""] * count),
+            np.concatenate(self._labels),
+            np.concatenate(([0], np.cumsum([len(label) for label in self._labels]))),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.uint8),
+        )
+        rec: RecFile = {
+            "name": self._sink.name,
+            "bytes": self._offsets[-1],
+            "checksum": written.checksum.text(written.value),
+        }
+        described = describe(samples, self._classes, [], {}, rec)
+        made: list[Manifest] = []
+
+        def manifest(etag: str | None) -> str:
+            made.append(described.proven_by(etag))
+            return made[0].to_json()
+
+        index = format_index(range(count), self._offsets[:-1])
+        self._sink.publish(written, {INDEX: index}, manifest)
+        self.manifest = made[0]

@@ -1,1 +1,0 @@
-"""Amazon S3 and the stores that speak its protocol, through boto3."""

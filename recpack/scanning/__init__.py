@@ -1,0 +1,1 @@
+"""The first pass: everything is read and judged, nothing is written."""

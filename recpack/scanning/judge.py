@@ -1,0 +1,290 @@
+"""Judging annotations and images by the policies: what stays, what is repaired, what is wrong."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from recpack.columns import Float32, Int64, StringColumn
+from recpack.data.annotation import Annotation, Defect
+from recpack.data.boxes import crop_square, normalise
+from recpack.data.labels import assemble_labels
+from recpack.data.samples import Treatment
+from recpack.formats.image_codec import decodes_gif
+from recpack.formats.image_header import EXTENSIONS, ImageHeader
+from recpack.problems import CATALOGUE, Action, Problem, Severity
+from recpack.scanning.settings import JudgeSettings
+from recpack.sources.base import Item
+
+SIZE_TOLERANCE = 2.0
+"""Pixels by which a box may stick out of the image and still be called clipped, not scaled."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScanChunk:
+    """What a task found, as columns.
+
+    ``labels`` float32, all label vectors end to end, with class ids (ranks in ``names`` when
+    classes are learnt from the data) · ``widths`` int64 (n,) floats a label · ``sizes`` float32
+    (n, 2), width and height in pixels · ``image_sets`` int16 (n,), ranks · ``scanned`` annotations
+    read.
+    """
+
+    paths: StringColumn
+    labels: Float32
+    widths: Int64
+    sizes: Float32
+    image_sets: npt.NDArray[np.int16]
+    image_bytes: Int64
+    treatments: npt.NDArray[np.uint8]
+    names: list[str]
+    problems: list[Problem]
+    scanned: int
+
+
+class Judge:
+    """A chunk's samples and objects as growing columns; judged together at the end, because NumPy
+    is fast on many boxes and slow on a few."""
+
+    def __init__(self, settings: JudgeSettings, image_set: int = 0) -> None:
+        self._settings = settings
+        self._image_set = image_set
+        self._learn = settings.class_map is None
+        self._ids = {} if settings.class_map is None else settings.class_map.ids()
+        self._file = ""
+        self._read = 0
+        self.problems: list[Problem] = []
+        self._paths: list[str] = []
+        self._files: list[str] = []
+        self._sizes: list[tuple[float, float]] = []
+        self._bytes: list[int] = []
+        self._treatments: list[int] = []
+        # one entry a box
+        self._boxes: list[float] = []
+        self._classes: list[int] = []
+        self._difficult: list[int] = []
+        self._objects: list[int] = []
+        self._owners: list[int] = []
+
+    def add(self, item: Item) -> None:
+        """One annotation with its image, or what is wrong with them."""
+        self._read += 1
+        self._file = item.file
+        annotation, header = item.annotation, item.header
+        if annotation is None or header is None:
+            if item.defect is not None:
+                self._note_defect(item.defect)
+            return
+        for defect in annotation.defects:
+            self._note_defect(defect)
+        if header.kind == "gif" and not decodes_gif():
+            self._note("image-unsupported", field="image", value=header.kind)
+        self._judge_path(item.image, header)
+        frame, treatment = self._judge_size(annotation, header)
+        owner = len(self._paths)
+        self._paths.append(item.image)
+        self._files.append(item.file)
+        self._sizes.append(frame)
+        self._bytes.append(item.size)
+        self._treatments.append(treatment)
+        ids = self._ids
+        if self._learn:
+            classes = [ids.setdefault(name, len(ids)) for name in annotation.names]
+        else:
+            classes = [ids.get(name, -1) for name in annotation.names]
+            if -1 in classes:
+                self._judge_classes(annotation)
+        self._classes += classes
+        self._boxes += annotation.boxes
+        self._difficult += annotation.difficult
+        self._objects += annotation.objects
+        self._owners += [owner] * len(annotation.names)
+
+    def _note_defect(self, defect: Defect) -> None:
+        self._note(defect.code, object=defect.object, field=defect.field, value=defect.value)
+
+    def _note(
+        self,
+        code: str,
+        action: Action | None = None,
+        *,
+        severity: Severity | None = None,
+        object: int = 0,
+        field: str = "",
+        value: str = "",
+        file: str = "",
+    ) -> None:
+        """A problem, as bad as its code says; what is no error is kept as it is."""
+        severity = severity or CATALOGUE[code].severity
+        action = action or ("error" if severity == "error" else "kept")
+        problem = Problem(code, severity, file or self._file, action, object, field, value)
+        self.problems.append(problem)
+
+    def _judge_path(self, path: str, header: ImageHeader) -> None:
+        if (
+            not path.endswith(".jpg") or header.kind != "jpeg"  # most are, and need no closer look
+        ) and EXTENSIONS.get(os.path.splitext(path)[1].lower()) != header.kind:
+            self._note("extension-wrong", field=header.kind, value=path)
+        if path.isprintable() and " " not in path:
+            return
+        if " " in path:
+            self._note("path-white-space", value=path)
+        try:
+            path.encode()
+            broken = path != path.strip() or len(path.splitlines()) > 1 or "\t" in path
+        except UnicodeEncodeError:  # bytes that are no text, from the file system
+            broken = True
+        if broken:
+            self._note("path-unlistable", value=ascii(path))
+
+    def _judge_size(
+        self, annotation: Annotation, header: ImageHeader
+    ) -> tuple[tuple[float, float], Treatment]:
+        """The frame that the boxes are measured in, and what the image needs."""
+        stored = (float(header.width), float(header.height))
+        declared = (annotation.width, annotation.height)
+        if declared == stored and header.passes:
+            return stored, Treatment.KEEP
+        upright = (float(header.upright[0]), float(header.upright[1]))
+        frame = upright
+        treatment = Treatment.KEEP if header.passes else Treatment.UPRIGHT
+        if header.orientation != 1:
+            if declared == stored != upright:
+                frame, treatment = stored, Treatment.AS_STORED
+            value = str(header.orientation)
+            self._note("image-rotated", "re-encoded", field="orientation", value=value)
+        elif treatment is not Treatment.KEEP:
+            kind = f"{header.kind}, {header.channels} channels of {header.bits} bits"
+            self._note("image-converted", "re-encoded", field="image", value=kind)
+        if min(declared) <= 0 or not max(declared) < float("inf"):
+            value = f"{declared[0]:g} x {declared[1]:g}"
+            self._note("size-missing", field="size", value=value)
+        elif declared != frame:
+            sizes = f"{declared[0]:g} x {declared[1]:g}, image {frame[0]:g} x {frame[1]:g}"
+            if _fits(annotation, declared, 0.0) and not _fits(annotation, frame, SIZE_TOLERANCE):
+                frame = declared
+                if self._settings.size_mismatch == "rescale":
+                    self._note(
+                        "size-rescale", "rescaled", severity="warning", field="size", value=sizes
+                    )
+                else:
+                    self._note("size-rescale", field="size", value=sizes)
+            else:
+                self._note("size-mismatch", field="size", value=sizes)
+        return frame, treatment
+
+    def _judge_classes(self, annotation: Annotation) -> None:
+        skip = self._settings.unknown_class == "skip"
+        for name, number in zip(annotation.names, annotation.objects, strict=True):
+            if name not in self._ids:
+                self._note(
+                    "class-unknown",
+                    "dropped box" if skip else "error",
+                    severity="warning" if skip else "error",
+                    object=number,
+                    field="name",
+                    value=name[:80],
+                )
+
+    def finish(self) -> ScanChunk:
+        """All that was added, judged."""
+        settings = self._settings
+        owners = np.array(self._owners, np.int64)
+        sizes = np.array(self._sizes, np.float64).reshape(-1, 2)
+        difficult = np.array(self._difficult, np.int64)
+        classes = np.array(self._classes, np.int64)
+        pixels = np.array(self._boxes, np.float64).reshape(-1, 4)
+        keep = classes >= 0
+        if settings.difficult == "drop":
+            self._note_boxes(keep & (difficult != 0), "difficult-dropped")
+            keep &= difficult == 0
+        judged = normalise(
+            pixels[keep],
+            sizes[owners[keep]],
+            policy=settings.box_policy,
+            one_based=settings.one_based,
+            precision=settings.precision,
+        )
+        rows = np.flatnonzero(keep)
+        for problem in judged.problems:
+            row = int(rows[problem.row])
+            self._note(
+                problem.code,
+                problem.action,
+                severity=problem.severity,
+                object=self._objects[row],
+                field="bndbox",
+                value=" ".join(f"{value:g}" for value in pixels[row].tolist()),
+                file=self._files[owners[row]],
+            )
+        boxes = np.zeros((len(keep), 4))
+        boxes[keep] = judged.boxes
+        keep[rows[~judged.keep]] = False
+        if settings.center_crop:
+            boxes, holds = crop_square(boxes, sizes[owners], settings.precision)
+            self._note_boxes(keep & ~holds, "box-cropped-away")
+            keep &= holds
+        samples = self._judge_samples(np.bincount(owners[keep], minlength=len(sizes)))
+        keep &= samples[owners]
+        parts = [classes[keep, None], boxes[keep]]
+        if settings.difficult == "column":
+            parts.append(difficult[keep, None])
+        chosen = np.flatnonzero(samples).tolist()
+        labels, bounds = assemble_labels(
+            np.concatenate(parts, 1).astype(np.float32),
+            np.bincount(owners[keep], minlength=len(sizes))[samples],
+        )
+        return ScanChunk(
+            StringColumn(self._paths[i] for i in chosen),
+            labels,
+            np.diff(bounds),
+            sizes[samples].astype(np.float32),
+            np.full(len(chosen), self._image_set, np.int16),
+            np.array(self._bytes, np.int64)[samples],
+            np.array(self._treatments, np.uint8)[samples],
+            list(self._ids) if self._learn else [],
+            self.problems,
+            self._read,
+        )
+
+    def _note_boxes(self, rows: npt.NDArray[np.bool_], code: str) -> None:
+        for row in np.flatnonzero(rows).tolist():
+            self._note(
+                code, "dropped box",
+                object=self._objects[row], file=self._files[self._owners[row]],
+            )  # fmt: skip
+
+    def _judge_samples(self, counts: Int64) -> npt.NDArray[np.bool_]:
+        """Which samples stay: those with objects (or as ``negatives`` says) and without errors."""
+        settings = self._settings
+        stay = np.ones(len(counts), np.bool_)
+        refused = {problem.file for problem in self.problems if settings.fatal(problem)}
+        if settings.negatives != "keep":
+            for i in np.flatnonzero(counts == 0).tolist():
+                stay[i] = False
+                if self._files[i] in refused:
+                    continue
+                if settings.negatives == "error":
+                    self._note("no-objects", severity="error", file=self._files[i])
+                else:
+                    self._note("no-objects", "dropped image", file=self._files[i])
+        if refused:
+            stay &= np.array([file not in refused for file in self._files], np.bool_)
+        self.problems = [
+            replace(problem, severity="error", action=settings.error_action)
+            if settings.fatal(problem)
+            else problem
+            for problem in self.problems
+        ]
+        return stay
+
+
+def _fits(annotation: Annotation, frame: tuple[float, float], tolerance: float) -> bool:
+    boxes = annotation.boxes
+    return (
+        max(boxes[0::4] + boxes[2::4], default=0.0) <= frame[0] + tolerance
+        and max(boxes[1::4] + boxes[3::4], default=0.0) <= frame[1] + tolerance
+    )

@@ -1,0 +1,65 @@
+"""The first pass over a list: every image is opened, in parallel, for its size."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from recpack.columns import Int64, StringColumn
+from recpack.data.samples import Samples
+from recpack.problems import Problem
+from recpack.scanning.settings import MeasureSettings
+from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.trees.base import Tree
+from recpack.workers.run import run
+
+_CHUNK = 2048
+"""Images a task."""
+
+
+class _Unopened(NamedTuple):
+    """An image that can't be opened: its place in the task, and why."""
+
+    row: int
+    code: str
+    reason: str
+
+
+def measure(samples: Samples, settings: MeasureSettings) -> tuple[Samples, list[Problem]]:
+    """A list's samples with the sizes of their image files; where errors are skipped, without the
+    files that can't be opened."""
+    starts = range(0, len(samples), _CHUNK)
+    chunks = (samples.paths[start : start + _CHUNK] for start in starts)
+    tasks = ((samples.root.only(paths), paths) for paths in chunks)
+    found = run(_sizes, tasks, len(starts), jobs=settings.jobs, backend=settings.backend)
+    problems: list[Problem] = []
+    sizes = np.empty(len(samples), np.int64)
+    with closing(found):
+        for start, (chunk, unopened) in zip(starts, found, strict=True):
+            sizes[start : start + len(chunk)] = chunk
+            for row, code, reason in unopened:
+                path = samples.paths[start + row]
+                problems.append(Problem(code, "error", path, settings.error_action, value=reason))
+    samples = replace(samples, image_bytes=sizes)
+    if problems and settings.on_error == "skip":
+        samples = samples.take(np.flatnonzero(sizes >= 0))
+    return samples, problems
+
+
+def _sizes(task: tuple[Tree, StringColumn]) -> tuple[Int64, list[_Unopened]]:
+    """The size of each file, -1 where it can't be opened; runs in a worker."""
+    root, paths = task
+    sizes = np.full(len(paths), -1, np.int64)
+    unopened = []
+    with root.folder(".") as folder:
+        for row, opener in enumerate(folder.in_order(list(paths), head=1)):
+            assert opener is not None
+            try:
+                with opener() as file:
+                    sizes[row] = file.size
+            except UNREADABLE as error:
+                unopened.append(_Unopened(row, *explain(error, "image")))
+    return sizes, unopened

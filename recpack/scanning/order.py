@@ -1,0 +1,29 @@
+"""The order of the samples in each output: one, or the parts of a split."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recpack.columns import Int64
+from recpack.data.samples import Samples
+from recpack.scanning.duplicates import duplicate_groups
+from recpack.scanning.settings import OrderSettings, parse_fractions
+from recpack.scanning.split import split_samples
+
+
+def orders(samples: Samples, settings: OrderSettings) -> list[Int64]:
+    """For each output, one or the parts of a split, the positions of its samples in order."""
+    parts = [np.arange(len(samples))]
+    if settings.split is not None:
+        groups = duplicate_groups(samples, jobs=settings.jobs, backend=settings.backend)
+        fractions = parse_fractions(settings.split)
+        parts = split_samples(samples, groups, fractions, settings.shuffle or 0)
+    return [shuffled(part, settings.shuffle) for part in parts]
+
+
+def shuffled(positions: Int64, seed: int | None) -> Int64:
+    """The positions in the order of a seed, or as they are."""
+    if seed is None:
+        return positions
+    # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19)
+    return np.random.RandomState(seed).permutation(positions)

@@ -1,0 +1,150 @@
+"""What the first pass is told: labels and their order, and what is done about bad data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recpack.data.classes import ClassMap, class_map
+from recpack.data.policy import Policy
+from recpack.errors import ConfigError
+from recpack.formats.encoding import Crop
+from recpack.settings import Settings, option
+from recpack.workers.settings import Cluster, Workers
+
+PARTS = ("train", "val", "test")
+"""The parts of a split."""
+
+
+def parse_fractions(text: str) -> tuple[float, ...]:
+    """``0.8/0.2`` or ``0.7/0.2/0.1`` → fractions; ValueError unless they are two or three, above
+    0, and add up to 1."""
+    try:
+        fractions = tuple(float(part) for part in text.split("/"))
+    except ValueError:
+        fractions = ()
+    if (
+        not 2 <= len(fractions) <= len(PARTS)
+        or not all(0 < fraction < 1 for fraction in fractions)
+        or abs(sum(fractions) - 1) > 1e-6
+    ):
+        raise ValueError(
+            f"{text!r}; two or three fractions that add up to 1, like 0.8/0.2 ({', '.join(PARTS)})"
+        )
+    return fractions
+
+
+def _fractions(text: str) -> str:
+    parse_fractions(text)
+    return text
+
+
+def _seed(value: int) -> int | None:
+    """True is seed 0, False keeps the order."""
+    if isinstance(value, bool):
+        return 0 if value else None
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling(Settings):
+    """Labels and the order of the samples. ``class_map`` holds the classes that ``classes`` names;
+    None when they are learnt from the data."""
+
+    title = "labels and order"
+
+    classes: str | Sequence[str] | Mapping[str, int] | None = option(
+        None,
+        "voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: voc for a devkit, the "
+        "data's own names for other formats)",
+        metavar="C",
+    )
+    shuffle: int | None = option(
+        0,
+        "seed of the order (default: 0)",
+        metavar="SEED",
+        off="keep the order of the data set",
+        shapes=True,
+        read=_seed,
+    )
+    precision: int | None = option(
+        None,
+        "decimals of a label, 1 to 6; the AWS tool writes 4 (default: full float32)",
+        metavar="N",
+        shapes=True,
+    )
+    one_based: bool = option(False, "subtract 1 from xmin and ymin first", shapes=True)
+    difficult: Literal["keep", "drop", "column"] = option(
+        "keep", "difficult objects: keep, drop, or keep with a sixth column", shapes=True
+    )
+
+    class_map: ClassMap | None = field(init=False, repr=False, default=None)
+
+    def faults(self) -> Iterator[str]:
+        if self.precision is not None and not 1 <= self.precision <= 6:
+            yield (
+                f"precision: {self.precision} decimals; 1 to 6, or none for full float32 precision"
+            )
+        if self.shuffle is not None and not 0 <= self.shuffle < 1 << 32:
+            yield f"shuffle: seed {self.shuffle}; 0 to {(1 << 32) - 1}"
+        try:
+            found = class_map("voc" if self.classes is None else self.classes)
+            object.__setattr__(self, "class_map", found)
+        except ConfigError as error:
+            yield str(error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxPolicy(Policy):
+    """What is done about boxes and images that do not fit."""
+
+    title = "bad data"
+
+    box_policy: Literal["repair", "drop", "error"] = option(
+        "repair", "inverted boxes and those that reach out of the image", shapes=True
+    )
+    negatives: Literal["drop", "keep", "error"] = option(
+        "drop", "images without objects (drop counts them)", shapes=True
+    )
+    unknown_class: Literal["error", "skip"] = option(
+        "error", "objects of other classes", shapes=True
+    )
+    size_mismatch: Literal["error", "rescale"] = option(
+        "error", "boxes that fit only <size>, not the image", shapes=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(Settings):
+    """Parts of a data set, each an output of its own."""
+
+    title = "output"
+
+    split: str | None = option(
+        None,
+        "write x_train.rec and x_val.rec (and x_test.rec) for x.rec, by class, like 0.8/0.2",
+        metavar="F/F",
+        shapes=True,
+        read=_fractions,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeSettings(Labelling, BoxPolicy, Crop):
+    """What a judge is told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSettings(JudgeSettings, Cluster):
+    """What the first pass is told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderSettings(Labelling, Split, Workers):
+    """What decides the order of each output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureSettings(Policy, Workers):
+    """What the first pass over a list is told."""

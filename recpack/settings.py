@@ -1,0 +1,249 @@
+"""Settings: each option is written once, as a field of a small frozen dataclass.
+
+Everything else is derived from the field: the command line's option and its help, the keyword of
+the public function, validation, what the manifest keeps, and the tables of the documentation.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+
+from recpack.errors import ConfigError
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What a field is on the command line.
+
+    ``flag`` is its name there where that is not the field's · ``off`` the help of ``--no-NAME``,
+    which gives None · ``shapes``: it shapes the bytes of the output, so the manifest keeps it ·
+    ``read`` turns what the user gave into the value that is kept, and raises ValueError with the
+    reason when it can't.
+    """
+
+    help: str
+    metavar: str | None = None
+    flag: str | None = None
+    off: str | None = None
+    shapes: bool = False
+    read: Callable[[Any], Any] | None = None
+
+
+def option(
+    default: T,
+    help: str,
+    *,
+    metavar: str | None = None,
+    flag: str | None = None,
+    off: str | None = None,
+    shapes: bool = False,
+    read: Callable[[Any], Any] | None = None,
+) -> T:
+    """A field of ``Settings`` with its ``default``; see ``Option``."""
+    told = Option(help=help, metavar=metavar, flag=flag, off=off, shapes=shapes, read=read)
+    made: T = field(default=default, metadata={"option": told})
+    return made
+
+
+class Field(typing.NamedTuple):
+    """A field that is an option: its name, type, default and ``Option``."""
+
+    name: str
+    type: Any
+    default: Any
+    option: Option
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return self.option.flag or "--" + self.name.replace("_", "-")
+
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """The types that a value may have, without None; for a ``Literal`` the values."""
+        return tuple(part for part in self._parts if part is not type(None))
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        union = isinstance(self.type, types.UnionType) or (
+            typing.get_origin(self.type) is typing.Union
+        )
+        return typing.get_args(self.type) if union else (self.type,)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a ``Literal``; empty for other types."""
+        if all(typing.get_origin(kind) is Literal for kind in self.kinds):
+            return tuple(value for kind in self.kinds for value in typing.get_args(kind))
+        return ()
+
+    @property
+    def length(self) -> int:
+        """How many values a tuple has; 1 for other types."""
+        (kind, *others) = self.kinds
+        pair = not others and typing.get_origin(kind) is tuple
+        return len(typing.get_args(kind)) if pair else 1
+
+    def fault(self, value: object) -> str | None:
+        """What is wrong with the type of a value, if anything is."""
+        if value is None and type(None) in self._parts:
+            return None
+        if self.choices and value not in self.choices:
+            return f"{self.name}: {value!r} is none of {', '.join(self.choices)}"
+        if self.kinds == (bool,) and not isinstance(value, bool):
+            return f"{self.name}: {value!r}; True or False"
+        if self.kinds == (int,) and not isinstance(value, numbers.Integral):
+            nothing = " or None" if type(None) in self._parts else ""
+            return f"{self.name}: {value!r}; a whole number{nothing}"
+        return None
+
+    @property
+    def off(self) -> str | None:
+        """The help of ``--no-NAME``, where there is one."""
+        return self.option.off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of the settings of each room. Raises ConfigError that lists all that is wrong.
+
+    A room that takes several rooms' settings inherits from them; ``title`` heads the room's own
+    options in the help.
+    """
+
+    title: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        wrong: list[str] = []
+        for room, options in rooms(type(self)):
+            found = {one: fault for one in options if (fault := self._read(one))}
+            wrong += found.values()
+            # a value of a wrong type can't be looked at any closer
+            if all(one.choices for one in found) and "faults" in vars(room):
+                wrong += room.faults(self)
+        if wrong:
+            raise ConfigError("\n".join(wrong))
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with this room's own values, a line each; also sets derived values."""
+        return iter(())
+
+    def part(self, kind: type[S]) -> S:
+        """The settings of one of the rooms that these are made of: for another room, which takes
+        no others, or for a worker."""
+        part = object.__new__(kind)
+        for one in fields(kind):
+            object.__setattr__(part, one.name, getattr(self, one.name))
+        return part
+
+    def shaping(self) -> dict[str, object]:
+        """The options that shape the bytes of the output, for the manifest."""
+        return {
+            one.name: getattr(self, one.name)
+            for _, options in rooms(type(self))
+            for one in options
+            if one.option.shapes
+        }
+
+    def _read(self, one: Field) -> str | None:
+        value = getattr(self, one.name)
+        fault = one.fault(value)
+        if fault is None and one.option.read is not None and value is not None:
+            try:
+                object.__setattr__(self, one.name, one.option.read(value))
+            except ValueError as error:
+                fault = f"{one.name}: {error}"
+        return fault
+
+
+S = TypeVar("S", bound=Settings)
+
+
+_ROOMS: dict[type, list[tuple[type[Settings], list[Field]]]] = {}
+
+
+def rooms(kind: type[Settings]) -> list[tuple[type[Settings], list[Field]]]:
+    """The classes that these settings are made of, each with its own options, in their order."""
+    if kind in _ROOMS:
+        return _ROOMS[kind]
+    hints = typing.get_type_hints(kind)
+    by_name = {one.name: one for one in fields(kind) if "option" in one.metadata}
+    found = []
+    for room in kind.__mro__:
+        own = [name for name in vars(room).get("__annotations__", ()) if name in by_name]
+        if own or "faults" in vars(room):
+            options = [
+                Field(name, hints[name], by_name[name].default, by_name[name].metadata["option"])
+                for name in own
+            ]
+            found.append((room, options))
+    _ROOMS[kind] = found
+    return found
+
+
+def options_of(kind: type[Settings]) -> Iterator[Field]:
+    """All options, in the order of the rooms."""
+    for _, options in rooms(kind):
+        yield from options
+
+
+class takes(Generic[P, S]):
+    """Give a function, whose last parameter is settings, their fields as keywords instead.
+
+    ``@takes(Settings)`` turns ``f(path, settings)`` into ``f(path, *, one=…, other=…)``; type
+    checkers see every keyword and its type.
+    """
+
+    def __init__(self, settings: Callable[P, S]) -> None:
+        self._settings = settings
+
+    @overload
+    def __call__(self, function: Callable[[A, S], R]) -> Callable[Concatenate[A, P], R]: ...
+    @overload
+    def __call__(self, function: Callable[[A, B, S], R]) -> Callable[Concatenate[A, B, P], R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[A, B, C, S], R]
+    ) -> Callable[Concatenate[A, B, C, P], R]: ...
+    def __call__(self, function: Callable[..., R]) -> Callable[..., R]:
+        kind = typing.cast(type[Settings], self._settings)
+        own = inspect.signature(function)
+        places = list(own.parameters.values())[:-1]
+        keywords = [
+            inspect.Parameter(
+                one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type
+            )
+            for one in sorted(fields(kind), key=_order(kind))
+            if one.init
+        ]
+        signature = own.replace(parameters=[*places, *keywords])
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **given: Any) -> R:
+            bound = signature.bind(*arguments, **given).arguments
+            values = [bound.pop(place.name) for place in places]
+            return function(*values, kind(**bound))
+
+        del call.__wrapped__  # it takes other arguments
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        return call
+
+
+def _order(kind: type[Settings]) -> Callable[[Any], int]:
+    """The rank of a dataclass's field: in the order of the rooms, not that of inheritance."""
+    names = [name for room in kind.__mro__ for name in vars(room).get("__annotations__", ())]
+    return lambda one: names.index(one.name)

@@ -1,0 +1,224 @@
+"""Pascal VOC devkits: annotations by id, images by stem."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import numpy as np
+
+from recpack.columns import StringColumn
+from recpack.data.annotation import Annotation, Defect
+from recpack.errors import AnnotationError
+from recpack.formats.image_header import EXTENSIONS
+from recpack.problems import Problem
+from recpack.sources.base import CHUNK, Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.voc.layout import Devkit, ImageSet
+from recpack.sources.voc.parse import MAX_ANNOTATION, parse_annotation
+from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.paths import unsafe_path
+from recpack.storage.trees.base import Opener, Tree, join
+
+_MAX_WINDOW = 8 * CHUNK
+"""Names looked through at once for those of a task."""
+_SUFFIXES = tuple(EXTENSIONS)
+
+
+class VocDataset(Dataset):
+    """A devkit; see ``voc_layout.open_devkit``."""
+
+    def __init__(self, devkit: Devkit) -> None:
+        self._devkit = devkit
+        self.root = devkit.root
+        self.image_sets = [image_set.name for image_set in devkit.image_sets]
+        self.counts = [len(image_set.ids) for image_set in devkit.image_sets]
+
+    def tasks(self) -> Iterator[Task]:
+        for rank, image_set in enumerate(self._devkit.image_sets):
+            yield from _tasks(self.root, image_set, rank)
+
+    def problems(self) -> list[Problem]:
+        """Ids that come twice."""
+        problems = []
+        for image_set in self._devkit.image_sets:
+            hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
+            hashes.sort()
+            if (hashes[1:] == hashes[:-1]).any():  # rare, so it may take more memory
+                seen: set[str] = set()
+                for id_ in image_set.ids:
+                    if id_ in seen:
+                        file = join(image_set.annotations, id_ + ".xml")
+                        problems.append(Problem("id-repeated", "warning", file, "kept"))
+                    seen.add(id_)
+        return problems
+
+    def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
+        root = self.root
+        for image_set in self._devkit.image_sets:
+            prefix = join(image_set.annotations, "")
+            if file.startswith(prefix) and file.endswith(".xml"):
+                name = file.removeprefix(prefix)
+                with root.folder(image_set.annotations) as annotations:
+                    opener = None if unsafe_path(name) else partial(annotations.open, name)
+                    found = _read_annotation(opener, name)
+                annotation = None if isinstance(found, Defect) else found
+                names = _candidates(root, image_set, name.removesuffix(".xml"), {})
+                if not names and annotation is not None and not unsafe_path(annotation.filename):
+                    names = [annotation.filename]
+                return annotation, image_bytes(root, image_set.images, names[0]) if names else None
+        return None, image_bytes(root, ".", file)
+
+
+def _tasks(root: Tree, image_set: ImageSet, rank: int) -> Iterator[VocTask]:
+    listing = _Listing(root, image_set.images)
+    listings = {"": listing}
+    for chunk in chunks(len(image_set.ids)):
+        ids = image_set.ids[chunk]
+        known = {} if b"/" in ids.blob else listing.one_each(list(ids))
+        candidates = [
+            [known[id_]] if id_ in known else _candidates(root, image_set, id_, listings)
+            for id_ in ids
+        ]
+        yield VocTask(
+            _root_for(root, image_set, ids, candidates),
+            rank, image_set.annotations, image_set.images, ids, candidates,
+        )  # fmt: skip
+
+
+def _root_for(
+    root: Tree, image_set: ImageSet, ids: StringColumn, candidates: list[list[str]]
+) -> Tree:
+    """What a task needs of the root; all of it where an annotation must say which its image is."""
+    if not all(candidates):
+        return root
+    return root.only(
+        chain(
+            (join(image_set.annotations, id_ + ".xml") for id_ in ids),
+            (join(image_set.images, name) for names in candidates for name in names),
+        )
+    )
+
+
+def _candidates(
+    root: Tree, image_set: ImageSet, id_: str, listings: dict[str, _Listing]
+) -> list[str]:
+    """The images that an id may mean, relative to the image folder."""
+    if unsafe_path(id_):
+        return []
+    folder, _, stem = id_.rpartition("/")
+    if folder not in listings:
+        listings[folder] = _Listing(
+            root, join(image_set.images, folder) if folder else image_set.images
+        )
+    return [f"{folder}/{name}" if folder else name for name in listings[folder].find(stem)]
+
+
+class _Listing:
+    """The images of a folder, to be found by stem."""
+
+    def __init__(self, root: Tree, folder: str) -> None:
+        try:
+            self._names = StringColumn(name for name in root.files(folder) if _is_image(name))
+        except OSError:
+            self._names = StringColumn()
+        self._folded: dict[str, list[str]] | None = None
+
+    def one_each(self, stems: list[str]) -> dict[str, str]:
+        """The image of each stem that has just one; for stems that lie close together among the
+        names, as those of an image set do, and with nothing found otherwise."""
+        # all names of a stem lie between "stem." and "stem/", the character behind the dot
+        first = bisect_left(self._names, min(stem + "." for stem in stems))
+        last = bisect_left(self._names, max(stem + "/" for stem in stems))
+        if last - first > _MAX_WINDOW:
+            return {}
+        names = list(self._names[first:last])
+        found = {name.rpartition(".")[0]: name for name in names}
+        return found if len(found) == len(names) else {}
+
+    def find(self, stem: str) -> list[str]:
+        """Names of this stem and any extension; failing that, of this stem in any case."""
+        found = []
+        for at in range(bisect_left(self._names, stem + "."), len(self._names)):
+            name = self._names[at]
+            if not name.startswith(stem + "."):
+                break
+            if os.path.splitext(name)[0] == stem:
+                found.append(name)
+        if not found and len(self._names):
+            if self._folded is None:
+                self._folded = {}
+                for name in self._names:
+                    self._folded.setdefault(os.path.splitext(name)[0].lower(), []).append(name)
+            found = self._folded.get(stem.lower(), [])
+        return found
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class VocTask(Task):
+    """Ids, and for each one's image the ``candidates``."""
+
+    annotations: str
+    images: str
+    ids: StringColumn
+    candidates: list[list[str]]
+
+    def read(self) -> Iterator[Item]:
+        root = self.root
+        with root.folder(self.annotations) as annotations, root.folder(self.images) as images:
+            files = [id_ + ".xml" for id_ in self.ids]
+            bare = b"/" not in self.ids.blob and b"\0" not in self.ids.blob
+            safe = files if bare else [None if unsafe_path(file) else file for file in files]
+            likely = [names[0] if len(names) == 1 else None for names in self.candidates]
+            for file, names, opener, image in zip(
+                files,
+                self.candidates,
+                annotations.in_order(safe),
+                images.in_order(likely),
+                strict=True,
+            ):
+                place = join(self.annotations, file)
+                annotation = _read_annotation(opener, file)
+                if isinstance(annotation, Defect):
+                    yield Item(place, annotation)
+                    continue
+                name = _image_name(annotation, names)
+                if isinstance(name, Defect):
+                    yield Item(place, name)
+                    continue
+                found = read_image(images, name, image, annotation.filename)
+                if isinstance(found, Defect):
+                    yield Item(place, found)
+                else:
+                    yield Item(place, None, annotation, join(self.images, name), *found)
+
+
+def _read_annotation(opener: Opener | None, name: str) -> Annotation | Defect:
+    if opener is None:
+        return Defect("path-unsafe", 0, "id", name.removesuffix(".xml"))
+    try:
+        with opener() as file:
+            data = file.whole(MAX_ANNOTATION)
+            if len(data) > MAX_ANNOTATION:
+                raise AnnotationError("annotation-too-large", "bytes", f"{file.size:,}")
+            return parse_annotation(data)
+    except UNREADABLE as error:
+        code, value = explain(error, "annotation")
+        return Defect(code, 0, getattr(error, "field", ""), value)
+
+
+def _image_name(annotation: Annotation, candidates: Sequence[str]) -> str | Defect:
+    """Where the image is, below the image folder; what is wrong when it has none."""
+    if len(candidates) > 1:
+        return Defect("image-ambiguous", 0, "", ", ".join(candidates))
+    name = candidates[0] if candidates else annotation.filename
+    if not candidates and unsafe_path(name):
+        return Defect("path-unsafe" if name else "image-missing", 0, "filename", name)
+    return name

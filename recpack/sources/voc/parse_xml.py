@@ -1,0 +1,138 @@
+"""Any annotation, through lxml."""
+
+from __future__ import annotations
+
+import re
+
+from lxml import etree
+
+from recpack.data.annotation import Annotation, Defect
+from recpack.errors import AnnotationError
+
+_PARSER = etree.XMLParser(
+    resolve_entities=False,
+    load_dtd=False,
+    no_network=True,
+    huge_tree=False,
+    remove_comments=True,
+    remove_pis=True,
+)
+_EDGES = {"xmin": 0, "ymin": 1, "xmax": 2, "ymax": 3}
+_FLAGS = {"0": 0, "1": 1}
+
+
+def parse_xml(data: bytes) -> Annotation:
+    """See ``voc.parse_annotation``; this takes every annotation there is."""
+    root = _root(data)
+    result = Annotation()
+    for child in root:
+        tag = child.tag
+        if tag == "object":
+            result.object_count += 1
+            _object(child, result)
+        elif tag == "size":
+            for side in child:
+                if side.tag == "width":
+                    result.width = _side(side)
+                elif side.tag == "height":
+                    result.height = _side(side)
+        elif tag == "filename":
+            result.filename = (child.text or "").strip()
+    return result
+
+
+def _root(data: bytes) -> etree._Element:
+    try:
+        root = etree.fromstring(data, _PARSER)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        root = _decoded_root(data, error)
+    if root.getroottree().docinfo.doctype:
+        raise AnnotationError("annotation-dtd")
+    if root.tag != "annotation":
+        raise AnnotationError("annotation-not-voc", "root element", str(root.tag)[:80])
+    return root
+
+
+_DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
+
+
+def _decoded_root(data: bytes, error: Exception) -> etree._Element:
+    """Parse what libxml2 could not decode: Python knows more encodings, and files that declare
+    gb2312 are as a rule written in its superset gb18030."""
+    if b"<!DOCTYPE" in data:
+        raise AnnotationError("annotation-dtd") from None
+    declaration = _DECLARATION.match(data[:200])
+    if declaration is not None and declaration[1].lower() not in (b"utf-8", b"utf8"):
+        name = declaration[1].decode().lower()
+        try:
+            text = data[declaration.end() :].decode("gb18030" if name == "gb2312" else name)
+            return etree.fromstring(text.encode(), _PARSER)
+        except (LookupError, ValueError, etree.XMLSyntaxError):
+            pass
+    raise AnnotationError("annotation-malformed", "", str(error)[:200]) from None
+
+
+def _side(element: etree._Element) -> float:
+    try:
+        return max(float(element.text or ""), 0.0)
+    except ValueError:
+        return 0.0
+
+
+def _object(element: etree._Element, result: Annotation) -> None:
+    number = result.object_count
+    name = None
+    difficult = 0
+    boxes: list[list[float]] = []
+    sound = True
+    for child in element:
+        tag = child.tag
+        if tag == "name":
+            name = (child.text or "").strip()
+        elif tag == "bndbox":
+            box = _box(child, number, result)
+            if box is None:
+                sound = False
+            else:
+                boxes.append(box)
+        elif tag == "difficult":
+            flag = (child.text or "").strip()
+            try:
+                difficult = _FLAGS[flag]
+            except KeyError:
+                result.defects.append(Defect("flag-text", number, "difficult", flag[:80]))
+    if not name:
+        result.defects.append(Defect("name-missing", number, "", ""))
+    elif boxes:
+        for box in boxes:
+            result.names.append(name)
+            result.boxes += box
+            result.difficult.append(difficult)
+            result.objects.append(number)
+    elif sound:
+        result.defects.append(Defect("box-missing", number, "", ""))
+
+
+def _box(element: etree._Element, number: int, result: Annotation) -> list[float] | None:
+    box: list[float | None] = [None, None, None, None]
+    for edge in element:
+        place = _EDGES.get(edge.tag)
+        if place is None:
+            continue
+        text = edge.text
+        try:
+            value = float(text or "")
+            # float() takes inf, nan and 1_000 too
+            if value - value != 0.0 or "_" in text:
+                raise ValueError
+        except ValueError:
+            result.defects.append(
+                Defect("number-bad", number, f"bndbox/{edge.tag}", (text or "").strip()[:80])
+            )
+            return None
+        box[place] = value
+    for tag, place in _EDGES.items():
+        if box[place] is None:
+            result.defects.append(Defect("number-bad", number, f"bndbox/{tag}", "missing"))
+            return None
+    return box  # type: ignore[return-value]  # every edge is a float by now

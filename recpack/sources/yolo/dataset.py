@@ -1,0 +1,177 @@
+"""YOLO folders: a text file an image, ``class centre-x centre-y width height`` a line, in ratios.
+
+Source: Ultralytics' data set guide, and what its loader does: the labels of ``…/images/x.jpg`` are
+``…/labels/x.txt``, an image without labels is background, a longer row is a polygon whose bounds
+are taken, and ratios are of the upright image. Darknet and LabelImg keep the labels beside the
+images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from recpack.columns import StringColumn
+from recpack.data.annotation import Annotation, Defect
+from recpack.errors import AnnotationError, DataError
+from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.yolo.layout import images_of, label_path
+from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.paths import unsafe_path
+from recpack.storage.trees.base import Folder, Opener, Tree
+
+_MAX_LABELS = 16 << 20
+_ROUNDING = 2e-6
+"""How far an edge on the image's border may be beside it, of ratios with six decimals."""
+
+
+class YoloDataset(Dataset):
+    """Image sets of a YOLO folder: where their images are, by name. ``names`` are the classes by
+    id: the folder's own, or those that were asked for where it tells none."""
+
+    def __init__(self, root: Tree, sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
+        if not names:
+            raise DataError(
+                f"{root}: no data.yaml or classes.txt tells the names of classes; name them in the "
+                "order of their ids with --classes a,b,c"
+            )
+        self.root = root
+        self.image_sets = list(sets)
+        self._images = [StringColumn(images_of(root, places)) for places in sets.values()]
+        self.counts = [len(images) for images in self._images]
+        self.classes = list(dict.fromkeys(names))
+        self._names = tuple(names)
+        if not len(self):
+            raise DataError(f"{root}: there are no images in {', '.join(sets)}")
+
+    def tasks(self) -> Iterator[Task]:
+        for rank, images in enumerate(self._images):
+            for chunk in chunks(len(images)):
+                part = images[chunk]
+                labels = [label_path(image) for image in part]
+                root = self.root.only([*part, *labels])
+                yield YoloTask(root, rank, part, labels, self._names)
+
+    def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
+        image = self._by_file.get(file)
+        if image is None or unsafe_path(image):
+            return None, None
+        with self.root.folder(".") as folder:
+            item = _read(folder, image, label_path(image), None, None, self._names)
+        return item.annotation, image_bytes(self.root, ".", image)
+
+    @cached_property
+    def _by_file(self) -> dict[str, str]:
+        """Each image by what problems may call it."""
+        images = [image for images in self._images for image in images]
+        return {label_path(image): image for image in images} | {image: image for image in images}
+
+
+@dataclass(frozen=True)
+class YoloTask(Task):
+    """Images, and where the labels of each would be."""
+
+    images: StringColumn
+    labels: list[str]
+    names: tuple[str, ...]
+
+    def read(self) -> Iterator[Item]:
+        safe = [None if unsafe_path(image) else image for image in self.images]
+        with self.root.folder(".") as folder:
+            for image, label, opener, labels in zip(
+                self.images,
+                self.labels,
+                folder.in_order(safe),
+                folder.in_order(self.labels),
+                strict=True,
+            ):
+                if opener is None:
+                    yield Item(image, Defect("path-unsafe", 0, "image", image))
+                else:
+                    yield _read(folder, image, label, opener, labels, self.names)
+
+
+def _read(
+    folder: Folder,
+    image: str,
+    label: str,
+    opener: Opener | None,
+    labels: Opener | None,
+    names: Sequence[str],
+) -> Item:
+    """An image with its label file; where there is none, problems are those of the image."""
+    file = label
+    try:
+        with labels() if labels is not None else folder.open(label) as opened:
+            data = opened.whole(_MAX_LABELS)
+        if len(data) > _MAX_LABELS:
+            raise AnnotationError("annotation-too-large", "bytes", f"> {_MAX_LABELS:,}")
+    except FileNotFoundError:
+        file, data = image, b""
+    except UNREADABLE as error:
+        return Item(file, _defect(error))
+    found = read_image(folder, image, opener, image)
+    if isinstance(found, Defect):
+        return Item(file, found)
+    try:
+        annotation = parse_labels(data, names, found[1].upright)
+    except AnnotationError as error:
+        return Item(file, _defect(error))
+    return Item(file, None, annotation, image, *found)
+
+
+def _defect(error: Exception) -> Defect:
+    code, value = explain(error, "annotation")
+    return Defect(code, 0, getattr(error, "field", ""), value)
+
+
+def parse_labels(data: bytes, names: Sequence[str], size: tuple[int, int]) -> Annotation:
+    """The rows of a label file → boxes in pixels of an image of ``size`` (width, height). Raises
+    AnnotationError (``annotation-unreadable``) for bytes that are no text."""
+    width, height = size
+    annotation = Annotation("", float(width), float(height))
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise AnnotationError("annotation-unreadable", "", str(error)) from None
+    for line in lines:
+        words = line.split()
+        if not words:
+            continue
+        annotation.object_count += 1
+        number = annotation.object_count
+        values = [_number(word) for word in words]
+        if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
+            annotation.defects.append(Defect("row-malformed", number, "row", line[:80]))
+        elif not all(map(math.isfinite, values)) or values[0] % 1 or values[0] < 0:
+            annotation.defects.append(Defect("number-bad", number, "row", line[:80]))
+        else:
+            class_id = int(values[0])
+            known = class_id < len(names)
+            annotation.names.append(names[class_id] if known else f"class {class_id}")
+            left, top, right, bottom = _bounds(values[1:])
+            annotation.boxes += (left * width, top * height, right * width, bottom * height)
+            annotation.difficult.append(0)
+            annotation.objects.append(number)
+    return annotation
+
+
+def _number(word: str) -> float:
+    try:
+        return math.nan if "_" in word else float(word)
+    except ValueError:
+        return math.nan
+
+
+def _bounds(values: Sequence[float]) -> tuple[float, float, float, float]:
+    if len(values) == 4:
+        x, y, width, height = values
+        edges = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    else:
+        edges = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    left, top, right, bottom = (
+        min(max(edge, 0.0), 1.0) if -_ROUNDING <= edge <= 1 + _ROUNDING else edge for edge in edges
+    )
+    return left, top, right, bottom

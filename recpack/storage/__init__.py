@@ -1,0 +1,1 @@
+"""Where bytes lie: a disk, S3, archives."""

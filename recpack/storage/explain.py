@@ -1,0 +1,30 @@
+"""From an exception to a problem code: the one ladder for every file of a data set."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from recpack.errors import AnnotationError, ImageError
+from recpack.storage.files import UnsafePathError
+
+UNREADABLE = (AnnotationError, ImageError, OSError, ValueError)
+"""What reading a file of a data set may raise."""
+
+
+class Reason(NamedTuple):
+    """A problem's code, and the value that tells more."""
+
+    code: str
+    value: str
+
+
+def explain(error: Exception, subject: Literal["annotation", "image"]) -> Reason:
+    """Why an annotation or an image can't be read, from one of ``UNREADABLE``."""
+    if isinstance(error, (AnnotationError, ImageError)):
+        return Reason(error.code, error.value)
+    if isinstance(error, FileNotFoundError):
+        return Reason(f"{subject}-missing", "")
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, UnsafePathError):
+        return Reason("path-unsafe", reason)
+    return Reason(f"{subject}-unreadable", reason)

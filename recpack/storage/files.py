@@ -1,0 +1,140 @@
+"""Local files: opened, read, locked, and written whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, TextIO
+
+from recpack.errors import SinkError
+
+
+class UnsafePathError(OSError):
+    """A path that leaves its root."""
+
+
+class Closing(ABC):
+    """Something to close: leaving its ``with`` block does."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the resource back."""
+
+
+def pread(descriptor: int, offset: int, length: int) -> bytes:
+    """``length`` bytes of a file at an offset; fewer only at its end."""
+    data = os.pread(descriptor, length, offset)
+    while len(data) < length and (
+        more := os.pread(descriptor, length - len(data), offset + len(data))
+    ):
+        data += more
+    return data
+
+
+PARTIAL = ".recpack-partial"
+"""Ends the name of what is not finished."""
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file that gets its name when the block ends, synced to the disk, and that is not there
+    if the block fails. Raises OSError."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            yield file
+            sync_file(file)
+        partial.rename(path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file whole or not at all, and its folder if there is none; SinkError when that
+    fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(path) as file:
+            file.writelines(map(encode_line, lines))
+    except OSError as error:
+        raise SinkError(f"{path}: can't be written: {error.strerror}") from error
+
+
+def write_synced(path: Path, lines: Iterable[str]) -> None:
+    """Write a text under a name that is not its last one; OSError."""
+    with path.open("wb") as file:
+        file.writelines(map(encode_line, lines))
+        sync_file(file)
+
+
+def encode_line(line: str) -> bytes:
+    """UTF-8; file names that are no text are written as the bytes that they are."""
+    return line.encode("utf-8", "surrogateescape")
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Wait until the disk has it."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder."""
+    folder = os.open(path, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def lock(descriptor: int, output: object) -> None:
+    """Lock an open file or folder for this run alone: one that is not locked was left by a run
+    that was killed. Raises SinkError when another run holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SinkError(f"{output}: another run is writing it") from None
+
+
+def leads_to(path: str | Path, descriptor: int) -> bool:
+    """Whether a path still leads to the open file or folder."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+MAX_LINE = 16 << 20
+"""Characters; a row of a list with half a million objects has fewer."""
+
+
+def text_lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[str]:
+    """The lines of a text file with their ends as they are; ValueError for one that is longer
+    than any real one, before it fills the memory. (UnicodeDecodeError is a ValueError too.)"""
+    with path.open(encoding=encoding, newline="") as file:
+        yield from lines_of(file)
+
+
+def lines_of(file: TextIO) -> Iterator[str]:
+    """``text_lines`` of an open file."""
+    number = 1
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise ValueError(f"line {number} has more than {MAX_LINE:,} characters")
+        yield line
+        number += 1

@@ -1,0 +1,1 @@
+"""S3: how it is reached, its objects, its uploads."""

@@ -1,0 +1,203 @@
+"""Whole objects: describe, read, write, delete, list."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+from recpack.storage.checksums import Checksum
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import Location
+from recpack.storage.s3.retry import DamagedError, S3Error
+
+CHUNK = 16 << 20
+"""Bytes of a long text that are in memory at a time."""
+
+
+class Head(NamedTuple):
+    """What a store tells of an object. ``checksums``: those of the whole object by algorithm."""
+
+    size: int
+    etag: str
+    checksums: dict[Checksum, str]
+    modified: datetime
+
+
+def checksum_field(checksum: Checksum) -> str:
+    """The name that requests and answers have for it: ``ChecksumCRC32``."""
+    return f"Checksum{checksum.name}"
+
+
+def head(s3: S3Client, location: Location, *, patience: float | None = None) -> Head:
+    """Describe an object; S3NotFoundError when there is none."""
+    answer = s3.call(
+        "head_object", Bucket=location.bucket, Key=location.key, ChecksumMode="ENABLED",
+        patience=patience,
+    )  # fmt: skip
+    whole = answer.get("ChecksumType") == "FULL_OBJECT"
+    checksums = {
+        checksum: answer[checksum_field(checksum)]
+        for checksum in Checksum
+        if whole and _is_of(checksum, answer.get(checksum_field(checksum), ""))
+    }
+    etag = answer.get("ETag", "").strip('"')
+    return Head(int(answer["ContentLength"]), etag, checksums, answer["LastModified"])
+
+
+def read(
+    s3: S3Client,
+    location: Location,
+    start: int = 0,
+    length: int | None = None,
+    *,
+    etag: str | None = None,
+    patience: float | None = None,
+) -> bytes:
+    """``length`` bytes of an object from ``start``, or all of it. With ``etag`` it must still be
+    that object."""
+    parameters = _place(s3, location)
+    if length is not None:
+        parameters["Range"] = f"bytes={start}-{start + length - 1}"
+    if etag:
+        parameters["IfMatch"] = f'"{etag}"'
+
+    def get(client: Any) -> bytes:
+        answer = client.get_object(**parameters)
+        data: bytes = answer["Body"].read()
+        if len(data) != (answer["ContentLength"] if length is None else length):
+            raise DamagedError(f"{location}: {len(data):,} bytes came, {length:,} were asked for")
+        return data
+
+    return s3.attempt(get, patience=patience)
+
+
+def checksum_of(s3: S3Client, location: Location, found: Head, checksum: Checksum) -> int:
+    """The checksum of an object's bytes, read back."""
+    value = 0
+    for start in range(0, found.size, CHUNK):
+        length = min(CHUNK, found.size - start)
+        value = checksum.of(read(s3, location, start, length, etag=found.etag), value)
+    return value
+
+
+def read_head(s3: S3Client, location: Location, length: int) -> tuple[bytes, int]:
+    """Up to ``length`` bytes from the beginning of an object, and its size."""
+    parameters = _place(s3, location) | {"Range": f"bytes=0-{max(length, 1) - 1}"}
+
+    def get(client: Any) -> tuple[bytes, int]:
+        answer = client.get_object(**parameters)
+        data: bytes = answer["Body"].read()
+        size = int(answer["ContentRange"].rpartition("/")[2])
+        if len(data) != min(max(length, 1), size):
+            raise DamagedError(f"{location}: {len(data):,} bytes of the first {length:,} came")
+        return data, size
+
+    try:
+        return s3.attempt(get)
+    except S3Error as error:
+        if error.code != "InvalidRange":
+            raise
+        return b"", 0  # no range of an empty object can be satisfied
+
+
+def put(
+    s3: S3Client,
+    location: Location,
+    data: bytes | bytearray,
+    *,
+    checked: bool = True,
+    patience: float | None = None,
+    **parameters: Any,
+) -> None:
+    """Write a small object, ``checked`` with its CRC-32."""
+    data = bytearray(data)  # boto3 asks the store before it sends bytes, which takes another turn
+    if checked:
+        parameters["ChecksumCRC32"] = Checksum.CRC32.base64(Checksum.CRC32.of(data))
+    s3.call(
+        "put_object", Bucket=location.bucket, Key=location.key, Body=data, patience=patience,
+        **parameters,
+    )  # fmt: skip
+
+
+def put_lines(
+    s3: S3Client,
+    location: Location,
+    lines: Iterable[str],
+    *,
+    checked: bool = True,
+    **parameters: Any,
+) -> None:
+    """Write a text of any length; no more than a few ``CHUNK`` of it are in memory."""
+    chunks = _chunks(lines)
+    first, second = next(chunks), next(chunks, None)
+    if second is None:
+        put(s3, location, first, checked=checked, **parameters)
+        return
+    place: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
+    place["UploadId"] = s3.call("create_multipart_upload", **place, **parameters)["UploadId"]
+    try:
+        parts = []
+        for number, chunk in enumerate(chain((first, second), chunks), 1):
+            md5 = hashlib.md5(chunk, usedforsecurity=False).digest()
+            answer = s3.call(
+                "upload_part", **place, PartNumber=number, Body=chunk,
+                ContentMD5=base64.b64encode(md5).decode(),
+            )  # fmt: skip
+            parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        s3.call("complete_multipart_upload", **place, MultipartUpload={"Parts": parts})
+    except BaseException:
+        s3.call("abort_multipart_upload", **place)
+        raise
+
+
+def delete(s3: S3Client, location: Location, *, patience: float | None = None) -> None:
+    """Delete an object, if it is there."""
+    s3.call("delete_object", Bucket=location.bucket, Key=location.key, patience=patience)
+
+
+def listed(
+    s3: S3Client, prefix: Location, *, deep: bool = False, most: int = 1000
+) -> Iterator[tuple[str, int]]:
+    """The objects whose keys begin with ``prefix``: the rest of each key, and its bytes; ``most``
+    of them a request. Unless ``deep``, those behind a further ``/`` are one entry that ends in
+    it, of -1 bytes."""
+    parameters: dict[str, Any] = {
+        "Bucket": prefix.bucket,
+        "Prefix": prefix.key,
+        "MaxKeys": most,
+    }
+    if not deep:
+        parameters["Delimiter"] = "/"
+    while True:
+        page = s3.call("list_objects_v2", **parameters)
+        for item in page.get("Contents", ()):
+            yield item["Key"][len(prefix.key) :], int(item["Size"])
+        for item in page.get("CommonPrefixes", ()):
+            yield item["Prefix"][len(prefix.key) :], -1
+        if not page.get("IsTruncated"):
+            return
+        parameters["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _is_of(checksum: Checksum, text: str) -> bool:
+    # a store was seen to answer with another algorithm's checksum
+    return len(base64.b64decode(text)) == checksum.width
+
+
+def _place(s3: S3Client, location: Location) -> dict[str, Any]:
+    return {"Bucket": location.bucket, "Key": location.key, **s3.payer}
+
+
+def _chunks(lines: Iterable[str]) -> Iterator[bytearray]:
+    """At least one chunk, which may be empty."""
+    chunk = bytearray()
+    for line in lines:
+        if len(chunk) >= CHUNK:
+            yield chunk
+            chunk = bytearray()
+        chunk += line.encode(errors="surrogateescape")
+    yield chunk

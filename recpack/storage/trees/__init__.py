@@ -1,0 +1,1 @@
+"""Data sets' roots as trees of files: a folder, S3, archives."""

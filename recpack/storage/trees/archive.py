@@ -1,0 +1,222 @@
+"""Tar archives as files to read from at any position, and what is known of their contents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import weakref
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from recpack.columns import StringColumn
+from recpack.errors import DataError
+from recpack.storage.files import pread
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3, parse_location
+from recpack.storage.trees.tar_index import Members, read_members
+
+_COMPRESSED = {
+    b"\x1f\x8b": ("gzip", "gunzip -k"),
+    b"BZh": ("bzip2", "bunzip2 -k"),
+    b"\xfd7zXZ\0": ("xz", "unxz -k"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+    b"PK\x03\x04": ("zip", "unzip"),
+}
+_INDEX_VERSION = 1
+_WORTH_KEEPING = 2000
+"""Files; the index of a smaller local archive is made again in a moment."""
+_NEAR = 4 << 20
+"""Bytes that are sooner read from S3 than jumped over."""
+_STEP = 1 << 20
+
+
+class Source(ABC):
+    """An archive open for positioned reads, for all threads of a process."""
+
+    @abstractmethod
+    def read(self, offset: int, length: int) -> bytes:
+        """``length`` bytes at an offset; fewer only where the file has been cut short since."""
+
+    @abstractmethod
+    def read_into(self, offset: int, room: memoryview) -> int:
+        """Fill ``room`` from an offset; returns how many bytes there were."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive by path or ``s3://…`` as it was found: its ``size`` and its ``version`` (the time
+    of its last change, or its ETag). Picklable."""
+
+    path: str
+    s3: S3Client
+    size: int
+    version: str
+
+    def source(self) -> Source:
+        """This process's access to its bytes; OSError when it is not what it was."""
+        return _source(self)
+
+    def members(self) -> Members:
+        """What is in it: from the cache, or by a pass over its headers, which is then kept for
+        the next time. Raises DataError for what is no sound, plain tar archive."""
+        kept = _index_file(self)
+        found = _load(kept, self.size)
+        if found is None:
+            try:
+                found = self._read_members()
+            except DataError as error:
+                raise DataError(f"{self.path}: {error}") from error
+            except OSError as error:
+                raise DataError(f"{self.path}: {error.strerror or error}") from error
+            if is_s3(self.path) or len(found.names) > _WORTH_KEEPING:
+                _keep(kept, found)
+        return found
+
+    def _read_members(self) -> Members:
+        source = self.source()
+        first = source.read(0, min(512, self.size))
+        for magic, (kind, remedy) in _COMPRESSED.items():
+            if first.startswith(magic):
+                raise DataError(
+                    f"it is compressed ({kind}), and no file in it can be read without all before "
+                    f"it; run {remedy} first and give what comes out"
+                )
+        if not is_s3(self.path):
+            return read_members(source.read, self.size)
+        from recpack.storage.s3.file import RemoteFile
+
+        with closing(RemoteFile(self.s3, parse_location(self.path))) as file:
+            return read_members(_forward(file.read), self.size)
+
+
+def find_archive(path: str | os.PathLike[str], s3: S3Client) -> Archive:
+    """Look at an archive; OSError when it is not there."""
+    if is_s3(path):
+        from recpack.storage.s3.objects import head
+
+        found = head(s3, parse_location(path))
+        return Archive(os.fspath(path), s3, found.size, found.etag)
+    absolute = os.path.abspath(path)
+    return Archive(absolute, s3, *_state(os.stat(absolute)))
+
+
+def _state(status: os.stat_result) -> tuple[int, str]:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(22, "not a regular file")
+    return status.st_size, str(status.st_mtime_ns)
+
+
+class _LocalSource(Source):
+    def __init__(self, archive: Archive) -> None:
+        self._descriptor = os.open(archive.path, os.O_RDONLY | os.O_NONBLOCK)
+        weakref.finalize(self, os.close, self._descriptor)
+        if _state(os.fstat(self._descriptor)) != (archive.size, archive.version):
+            raise OSError(5, "the archive has changed since it was opened")
+
+    def read(self, offset: int, length: int) -> bytes:
+        return pread(self._descriptor, offset, length)
+
+    def read_into(self, offset: int, room: memoryview) -> int:
+        done = os.preadv(self._descriptor, [room], offset)
+        while 0 < done < len(room) and (
+            count := os.preadv(self._descriptor, [room[done:]], offset + done)
+        ):
+            done += count
+        return done
+
+
+class _S3Source(Source):
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def read(self, offset: int, length: int) -> bytes:
+        from recpack.storage.s3.objects import read
+
+        if not length:
+            return b""
+        archive = self._archive
+        location = parse_location(archive.path)
+        return read(archive.s3, location, offset, length, etag=archive.version)
+
+    def read_into(self, offset: int, room: memoryview) -> int:
+        data = self.read(offset, len(room))
+        room[: len(data)] = data
+        return len(data)
+
+
+@lru_cache(maxsize=64)
+def _source(archive: Archive) -> Source:
+    return _S3Source(archive) if is_s3(archive.path) else _LocalSource(archive)
+
+
+def _forward(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    """Reads that also fetch what lies between them, so that the file behind them sees one stream,
+    which it can run ahead of; over large files they jump."""
+    position = 0
+
+    def forward(offset: int, length: int) -> bytes:
+        nonlocal position
+        if offset - position <= _NEAR:
+            while position < offset:
+                position += len(read(position, min(_STEP, offset - position))) or offset
+        data = read(offset, length)
+        position = offset + len(data)
+        return data
+
+    return forward
+
+
+def _index_file(archive: Archive) -> Path:
+    key = json.dumps([_INDEX_VERSION, archive.path, archive.size, archive.version])
+    digest = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(caches, "recpack", f"{digest}.npz")
+
+
+def _keep(path: Path, members: Members) -> None:
+    """Only to save time, so that a disk that is full or not ours is no error."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            try:
+                np.savez(
+                    file,
+                    blob=np.frombuffer(members.names.blob, np.uint8),
+                    bounds=members.names.bounds,
+                    starts=members.starts,
+                    sizes=members.sizes,
+                )
+                file.flush()
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+
+
+def _load(path: Path, size: int) -> Members | None:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            blob, bounds, starts, sizes = (
+                kept[name] for name in ("blob", "bounds", "starts", "sizes")
+            )
+        sound = (
+            len(bounds) == len(starts) + 1 == len(sizes) + 1
+            and bounds[0] == 0
+            and bounds[-1] == len(blob)
+            and (np.diff(bounds) > 0).all()
+            and (starts >= 0).all()
+            and (starts + sizes <= size).all()
+        )
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
+        return None
+    return Members(StringColumn.of(blob.tobytes(), bounds), starts, sizes) if sound else None

@@ -1,0 +1,195 @@
+"""Where the files of a tar archive lie: one pass over its headers.
+
+The headers of plain files, nearly all there are, are read here; everything else about tar, its
+long names, its extended headers, its links, is left to ``tarfile``. Nothing is ever extracted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import re
+import tarfile
+from array import array
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from recpack.columns import Int64, StringColumn
+from recpack.errors import DataError
+
+_BLOCK = 512
+_BATCH = 4096
+"""Headers whose checksums are compared together."""
+_CHECKSUM = slice(148, 156)
+_MAX_EXTENSION = 1 << 16
+"""Bytes of long names and extended headers before a file; no real one has so many."""
+_MAX_HOPS = 8
+_FILES = (ord("0"), 0)
+_FOLDER, _EXTENDED = ord("5"), ord("x")
+_TELLING = (b"path=", b"size=", b"GNU.sparse")
+"""What an extended header says when it tells where a file is, not just its times or owners."""
+_ZERO = bytes(_BLOCK)
+
+SPARSE = -1
+"""In place of the size of a file whose holes were left out."""
+
+Read = Callable[[int, int], bytes]
+"""Up to so many bytes at an offset; fewer only at the end."""
+
+
+class Members(NamedTuple):
+    """The files of an archive, sorted by name: ``names`` · ``starts`` and ``sizes`` of their bytes,
+    int64 (n,)."""
+
+    names: StringColumn
+    starts: Int64
+    sizes: Int64
+
+
+def read_members(read: Read, size: int) -> Members:
+    """Find all files of an archive of ``size`` bytes.
+
+    Of several files of one name the last counts, and a link is the file that it leads to; links
+    that lead nowhere are left out, as are devices and pipes. Raises DataError for a damaged or
+    truncated archive, and for a name that leaves it.
+    """
+    found = _Found(read, size)
+    offset = 0
+    while offset < size:
+        header = read(offset, _BLOCK)
+        if header == _ZERO:
+            break
+        if len(header) < _BLOCK:
+            raise DataError(f"it ends within a header, at byte {offset:,}: it was cut short")
+        following = found.plain(header, offset) or found.other(offset)
+        if following <= offset:
+            raise DataError(f"the header at byte {offset:,} leads back")
+        offset = following
+    return found.members()
+
+
+class _Found:
+    """What was met so far."""
+
+    def __init__(self, read: Read, size: int) -> None:
+        self._read, self._size = read, size
+        self._names: list[str] = []
+        self._starts, self._sizes = array("q"), array("q")
+        self._links: dict[str, str] = {}
+        self._headers: list[bytes] = []
+        self._offsets: list[int] = []
+
+    def plain(self, header: bytes, offset: int) -> int:
+        """Note a plain file or folder, and return where the next header is; 0 for all else."""
+        kind = header[156]
+        digits = header[124:136].strip(b" \0")
+        if not digits.isdigit() or b"8" in digits or b"9" in digits:
+            return 0
+        size = int(digits, 8)
+        start = offset + _BLOCK
+        following = start + -(-size // _BLOCK) * _BLOCK
+        if kind == _EXTENDED and size < _MAX_EXTENSION:
+            said = self._read(start, following + _BLOCK - start)
+            if any(word in said[:size] for word in _TELLING):
+                return 0
+            file = said[following - start :]
+            if len(file) < _BLOCK or file[156] == _EXTENDED:
+                return 0
+            return self.plain(file, following)
+        if header[257:263] == b"ustar\0":
+            prefix = header[345:500].partition(b"\0")[0]
+        elif header[257:265] == b"ustar  \0":  # as GNU's tar writes it, without a prefix
+            prefix = b""
+        else:
+            return 0
+        name = header[:100].partition(b"\0")[0]
+        if prefix:
+            name = prefix + b"/" + name
+        if kind != _FOLDER and (kind not in _FILES or name.endswith(b"/")):
+            return 0
+        self._headers.append(header)
+        self._offsets.append(offset)
+        if len(self._headers) == _BATCH:
+            self._check()
+        if kind == _FOLDER:
+            return start
+        self._add(os.fsdecode(name), start, size)
+        return following
+
+    def other(self, offset: int) -> int:
+        """Note whatever ``tarfile`` finds at a header, and return where the next one is."""
+        # a header that claims to be longer than any ends with these bytes
+        window = io.BytesIO(self._read(offset, _MAX_EXTENSION))
+        try:
+            with tarfile.TarFile(
+                fileobj=window, encoding="utf-8", errors="surrogateescape"
+            ) as archive:
+                member = archive.next()
+                following = offset + archive.offset
+        except (tarfile.TarError, RecursionError, ValueError, OverflowError) as error:
+            what = f"the header at byte {offset:,} is damaged" if offset else "it is no tar archive"
+            raise DataError(f"{what}: {error}") from error
+        if member is None:
+            raise DataError(f"the header at byte {offset:,} belongs to no file")
+        if member.islnk():
+            self._links[_sound(member.name)] = posixpath.normpath(member.linkname)
+        elif member.issym():
+            name = _sound(member.name)
+            target = posixpath.join(posixpath.dirname(name), member.linkname)
+            self._links[name] = posixpath.normpath(target)
+        elif member.issparse():
+            self._add(member.name, offset, SPARSE)
+        elif member.isreg():
+            self._add(member.name, offset + member.offset_data, member.size)
+        return following
+
+    def members(self) -> Members:
+        """All files, their links resolved."""
+        self._check()
+        places = {name: row for row, name in enumerate(self._names)}  # the last of each name
+        for name in self._links:
+            target = name
+            for _ in range(_MAX_HOPS):
+                target = self._links.get(target, target)
+            places.pop(name, None)
+            if target in places:
+                places[name] = places[target]
+        names = sorted(places)
+        rows = np.array([places[name] for name in names], np.int64)
+        starts, sizes = (np.array(column, np.int64)[rows] for column in (self._starts, self._sizes))
+        return Members(StringColumn(names), starts, sizes)
+
+    def _add(self, name: str, start: int, size: int) -> None:
+        if size != SPARSE and not 0 <= size <= self._size - start:
+            raise DataError(
+                f"{name!r} would have {size:,} bytes from byte {start:,}, but the archive ends at "
+                f"{self._size:,}: it was cut short, or is no sound archive"
+            )
+        name = _sound(name)
+        self._links.pop(name, None)
+        self._names.append(name)
+        self._starts.append(start)
+        self._sizes.append(size)
+
+    def _check(self) -> None:
+        """Compare the checksums of the headers read since the last time."""
+        table = np.frombuffer(b"".join(self._headers), np.uint8).reshape(-1, _BLOCK)
+        sums = table.sum(1, dtype=np.int64) - table[:, _CHECKSUM].sum(1, dtype=np.int64)
+        sums += 8 * ord(" ")
+        for header, offset, total in zip(self._headers, self._offsets, sums.tolist(), strict=True):
+            digits = header[_CHECKSUM].strip(b" \0")
+            if not re.fullmatch(rb"[0-7]+", digits) or int(digits, 8) != total:
+                raise DataError(f"the header at byte {offset:,} is damaged")
+        self._headers.clear()
+        self._offsets.clear()
+
+
+def _sound(name: str) -> str:
+    """A name as a path of the tree; DataError for one that leaves the archive."""
+    path = posixpath.normpath(name)
+    if posixpath.isabs(path) or path == ".." or path.startswith("../") or "\0" in path:
+        raise DataError(f"{name!r} leaves the archive; make it anew without that file")
+    return path

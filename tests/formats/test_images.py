@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from recpack.data.samples import Treatment
+from recpack.errors import ConfigError, ImageError
+from recpack.formats.encoding import Encoding
+from recpack.formats.image_codec import cropped, decode, encode, reencode, resized, shrink
+from recpack.formats.image_header import MAX_PIXELS, ImageHeader, check_whole, read_header
+from tests.sources.test_wild import encoded, exif, pillow, pixels, upside_down
+from tests.support.devkits import jpeg, with_comment
+
+
+def header(data: bytes) -> ImageHeader:
+    return read_header(lambda at, length: data[at : at + length], len(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "channels", "bits", "passes"),
+    [
+        (jpeg(), "jpeg", 3, 8, True),
+        (encoded(".jpg", pixels(1)), "jpeg", 1, 8, False),
+        (pillow("CMYK", "JPEG"), "jpeg", 4, 8, False),
+        (pillow("RGB", "JPEG", progressive=True), "jpeg", 3, 8, True),
+        (encoded(".png", pixels()), "png", 3, 8, True),
+        (encoded(".png", pixels(4)), "png", 4, 8, False),
+        (pillow("LA", "PNG"), "png", 2, 8, False),
+        (encoded(".png", pixels(3, np.uint16)), "png", 3, 16, False),
+        (encoded(".bmp", pixels()), "bmp", 3, 8, False),
+        (pillow("RGB", "WEBP"), "webp", 3, 8, False),
+        (pillow("RGB", "WEBP", lossless=True), "webp", 4, 8, False),
+        (pillow("RGB", "WEBP", exif=upside_down()), "webp", 3, 8, False),
+        (pillow("P", "GIF"), "gif", 3, 8, False),
+        (pillow("RGB", "TIFF"), "tiff", 3, 8, False),
+        (encoded(".tiff", pixels(3, np.uint16)), "tiff", 3, 16, False),
+    ],
+)
+def test_headers(data: bytes, kind: str, channels: int, bits: int, passes: bool) -> None:
+    found = header(data)
+    assert (found.kind, found.width, found.height) == (kind, 60, 40)
+    assert (found.channels, found.bits, found.passes) == (channels, bits, passes)
+
+
+def test_the_frame_is_found_behind_large_blocks() -> None:
+    data = jpeg()
+    for _ in range(5):
+        data = with_comment(data, b"\xff\xc0" * 30_000)
+    reads: list[int] = []
+
+    def read(at: int, length: int) -> bytes:
+        reads.append(length)
+        return data[at : at + length]
+
+    found = read_header(read, len(data))
+    assert (found.width, found.height) == (60, 40)
+    assert sum(reads) < 30_000
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(orientation: int) -> None:
+    found = header(exif(orientation))
+    assert found.orientation == orientation
+    assert found.upright == ((40, 60) if orientation >= 5 else (60, 40))
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "image-unknown"),
+        (b"%PDF-1.4", "image-unknown"),
+        (jpeg()[:100], "image-truncated"),
+        (jpeg()[:2] + b"\xff\xd9" + bytes(100), "image-corrupt"),
+        (b"\xff\xd8\xff" + b"\xff" * 5000, "image-corrupt"),
+        (b"\xff\xd8" + b"\xff\xe0\0\2" * 5000, "image-corrupt"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "image-corrupt"),
+        (encoded(".png", pixels())[:20], "image-truncated"),
+        (b"GIF89a" + bytes(10), "image-corrupt"),
+        (b"GIF89a", "image-truncated"),
+        (b"RIFF\0\0\0\0WEBPVP8?" + bytes(20), "image-corrupt"),
+        (b"RIFF\0\0\0\0WEBPVP8X" + bytes(9), "image-truncated"),
+        (b"BM" + bytes(12) + struct.pack("<Iii", 40, -5, 5) + bytes(20), "image-corrupt"),
+        (b"II*\0" + struct.pack("<I", 1 << 31), "image-truncated"),
+        (jpeg().replace(b"\0\x28\0\x3c", b"\xff\xff\xff\xff", 1), "image-too-large"),
+        # found by fuzzing: an Exif segment too short for its own name
+        (b"\xff\xd8\xff\xe1\0\4Exif\0\0" + bytes(30), "image-corrupt"),
+    ],
+)
+def test_what_is_no_image_is_named(data: bytes, code: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        header(data)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (jpeg(), None),
+        (jpeg() + bytes(60_000), None),
+        (jpeg()[:-2], "image-truncated"),
+        (encoded(".png", pixels()), None),
+        (encoded(".png", pixels()) + b"more", None),
+        (encoded(".png", pixels())[:-1], "image-truncated"),
+        (encoded(".png", pixels())[:-13], "image-truncated"),
+        (encoded(".png", np.zeros((400, 500, 3), np.uint8))[:200], "image-truncated"),
+        (encoded(".png", pixels())[:-40] + b"?" + encoded(".png", pixels())[-39:], "image-corrupt"),
+        (encoded(".bmp", pixels())[:60], None),
+    ],
+)
+def test_whole_files(data: bytes, code: str | None) -> None:
+    def read(at: int, length: int) -> bytes:
+        return data[at : at + length]
+
+    try:
+        check_whole(header(data), read, len(data))
+        found = None
+    except ImageError as error:
+        found = error.code
+    assert found == code
+
+
+def test_endless_chunks_end() -> None:
+    data = encoded(".png", pixels())
+    chunk = b"\0\0\0\0tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))
+
+    def read(at: int, length: int) -> bytes:
+        if at < 33:
+            return data[at : at + length]
+        first = (at - 33) % 12
+        return (chunk * 2)[first : first + length]
+
+    with pytest.raises(ImageError, match="PNG chunks"):
+        check_whole(header(data), read, 1 << 40)
+
+
+start_bytes = st.sampled_from(
+    [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xe1\0\x10Exif\0\0II*\0", b"\x89PNG\r\n\x1a\n", b"GIF89a",
+     b"BM", b"RIFF\0\0\0\0WEBPVP8 ", b"RIFF\0\0\0\0WEBPVP8L", b"RIFF\0\0\0\0WEBPVP8X", b"II*\0",
+     b"MM\0*"]
+)  # fmt: skip
+
+
+@given(start_bytes, st.binary(max_size=120))
+def test_any_bytes_have_a_header_or_an_error(start: bytes, rest: bytes) -> None:
+    data = start + rest
+
+    def read(at: int, length: int) -> bytes:
+        assert at >= 0
+        assert 0 <= length <= 1 << 16
+        return data[at : at + length]
+
+    try:
+        found = read_header(read, len(data))
+    except ImageError:
+        return
+    assert 0 < found.width * found.height <= MAX_PIXELS
+    with contextlib.suppress(ImageError):
+        check_whole(found, read, len(data))
+
+
+@pytest.mark.parametrize(
+    ("size", "shorter", "expected"),
+    [
+        ((500, 375), 300, (400, 300)),
+        ((375, 500), 300, (300, 400)),
+        ((333, 500), 100, (100, 150)),
+        ((7, 7), 3, (3, 3)),
+    ],
+)
+def test_geometry(size: tuple[int, int], shorter: int, expected: tuple[int, int]) -> None:
+    assert resized(*size, shorter) == expected
+    data = jpeg(*size)
+    found = decode(bytes(reencode(data, Treatment.UPRIGHT, Encoding(resize=shorter))))
+    assert found.shape == (expected[1], expected[0], 3)
+
+
+def smooth(width: int, height: int) -> npt.NDArray[np.uint8]:
+    """A picture with soft and hard edges."""
+    y, x = np.mgrid[:height, :width]
+    waves = [127 + 120 * np.sin(x / (30 + 9 * i)) * np.cos(y / (25 + 5 * i)) for i in range(3)]
+    picture = np.stack(waves, 2).astype(np.uint8)
+    picture[height // 3 : height // 2, width // 3 : width // 2] = (255, 0, 90)
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("size", "shorter"),
+    [((1201, 803), 100), ((803, 1201), 100), ((801, 400), 199), ((640, 480), 60)],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_reduced_decoding_keeps_im2recs_geometry(
+    size: tuple[int, int], shorter: int, orientation: int
+) -> None:
+    tags = Image.Exif()
+    tags[274] = orientation
+    file = io.BytesIO()
+    Image.fromarray(smooth(*size)).save(file, "JPEG", quality=95, exif=tags)
+    for treatment in (Treatment.UPRIGHT, Treatment.AS_STORED):
+        made = [
+            decode(bytes(reencode(file.getvalue(), treatment, Encoding(resize=shorter, **exact))))
+            for exact in ({}, {"im2rec_pixels": True})
+        ]
+        assert made[0].shape == made[1].shape
+        assert not np.array_equal(*made)
+        assert np.abs(made[0].astype(int) - made[1]).mean() < 12
+
+
+def test_im2recs_pixels_are_those_of_the_full_size() -> None:
+    data = encoded(".jpg", smooth(1200, 800))
+    full = cv2.resize(decode(data), (150, 100), interpolation=cv2.INTER_LINEAR)
+    asked = Encoding(resize=100, encoding="png", im2rec_pixels=True)
+    np.testing.assert_array_equal(decode(bytes(reencode(data, Treatment.UPRIGHT, asked))), full)
+    # the default is nearer to the average of all pixels, which im2rec mostly skips
+    average = cv2.resize(decode(data), (150, 100), interpolation=cv2.INTER_AREA).astype(int)
+    reduced = decode(bytes(reencode(data, Treatment.UPRIGHT, Encoding(resize=100, encoding="png"))))
+    assert np.square(reduced - average).mean() < np.square(full - average).mean()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "options"),
+    [
+        (".jpg", (199, 300), {}),  # less than twice the size
+        (".png", (1200, 800), {}),
+        (".jpg", (1200, 800), {"center_crop": True}),
+    ],
+)
+def test_what_is_decoded_at_full_size(
+    kind: str, size: tuple[int, int], options: dict[str, bool]
+) -> None:
+    data = encoded(kind, smooth(*size))
+    made = [
+        bytes(reencode(data, Treatment.UPRIGHT, Encoding(resize=100, **options, **exact)))
+        for exact in ({}, {"im2rec_pixels": True})
+    ]
+    assert made[0] == made[1]
+
+
+def test_a_process_of_its_own_is_settled() -> None:
+    script = (
+        "from recpack.formats.image_codec import settle; settle(); settle()\n"
+        "import cv2; print(cv2.getNumThreads())"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1"]
+
+
+def test_center_crop() -> None:
+    assert cropped(500, 375) == (62, 0, 375)
+    assert cropped(375, 501) == (0, 63, 375)
+    data = encoded(".png", pixels())
+    options = Encoding(center_crop=True, encoding="png")
+    found = decode(bytes(reencode(data, Treatment.UPRIGHT, options)))
+    np.testing.assert_array_equal(found, pixels()[:, 10:50])
+
+
+def test_a_resize_that_leaves_nothing_is_an_error() -> None:
+    data = encoded(".png", np.zeros((2, 900, 3), np.uint8))
+    assert decode(bytes(reencode(data, Treatment.UPRIGHT, Encoding(resize=1)))).shape[0] == 1
+    with pytest.raises(ImageError, match="can't decode"):
+        decode(b"\xff\xd8 no")
+
+
+def test_png_and_jpeg_quality() -> None:
+    def sizes(**options: Any) -> int:
+        return len(encode(pixels(), Encoding(**options)))
+
+    assert sizes(quality=30) < sizes(quality=90) < sizes(quality=100)
+    assert sizes(encoding="png", quality=9) <= sizes(encoding="png", quality=0)
+    with pytest.raises((ConfigError, cv2.error)):
+        encode(pixels(), Encoding(encoding="nonsense"))
+
+
+def test_shrink() -> None:
+    assert shrink(pixels(), 30).shape == (20, 30, 3)
+    assert shrink(pixels(), 300) is not None
+    assert shrink(pixels(), 300).shape == (40, 60, 3)
+    assert shrink(np.zeros((2, 900, 3), np.uint8), 30).shape == (1, 30, 3)

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import recpack
+from recpack.data.statistics import Spread, histogram
+from recpack.pipeline.check import check
+from tests.cli.test_cli import run
+from tests.pipeline.test_convert import pack
+from tests.sources.test_wild import CASES, PLAIN, Case, encoded, lay_out, pixels
+from tests.support.devkits import box_xml, jpeg, xml
+
+
+def everything_wrong(root: Path) -> Path:
+    """One devkit with every case of the table that fits beside the others, and a leak."""
+    lay_out(root, Case())
+    for number, (name, case) in enumerate(CASES.items()):
+        if case.options or case.annotation is None or case.more is not bool or "10 mil" in name:
+            continue
+        stem = f"case{number:02d}"
+        data = case.annotation
+        file = root / "Annotations" / f"{stem}.xml"
+        file.write_bytes(data if isinstance(data, bytes) else data.encode())
+        if case.image is not None:
+            extension = Path(case.name).suffix
+            (root / "JPEGImages" / f"{stem}{extension}").write_bytes(case.image)
+    ids = sorted(path.stem for path in (root / "Annotations").glob("*.xml"))
+    sets = root / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    (sets / "train.txt").write_text("".join(f"{id_}\n" for id_ in [*ids, "absent"]))
+    (sets / "val.txt").write_text("clean\n")
+    return root
+
+
+def test_a_clean_devkit(devkit: Path) -> None:
+    found = check(devkit, jobs=2)
+    assert (found.annotations, found.samples, found.refused) == (120, 120, False)
+    assert found.problems == []
+    assert found.image_sets == {"VOC2007 trainval": 70, "VOC2012 trainval": 50}
+    assert sum(found.classes.values()) == found.objects == sum(found.box_sides.values())
+    assert sum(found.aspects.values()) == found.objects
+    assert sum(found.objects_per_image.values()) == 120
+    assert list(found.classes) == list(recpack.VOC_CLASSES)
+    assert all(found.class_images[name] <= count for name, count in found.classes.items())
+    result = recpack.convert(devkit, recpack.MemorySink())
+    assert found.label_width == result.manifest.label_width
+    assert found.classes == dict(result.manifest.objects)
+
+
+def test_every_problem_of_the_table_is_found_in_one_pass(tmp_path: Path) -> None:
+    devkit = everything_wrong(tmp_path / "d")
+    found = check(devkit, jobs=1)
+    codes = {problem.code for problem in found.problems}
+    expected = {
+        code
+        for case in CASES.values()
+        if not case.options and case.more is bool
+        for code, _ in case.problems
+    }
+    assert codes == (expected - {"annotation-too-large", "path-unsafe"}) | {
+        "path-unsafe", "image-leaked", "image-duplicate", "annotation-missing"
+    }  # fmt: skip
+    assert found.refused
+    assert found.unknown_classes == {"Cat": 1}
+    assert found.nearest_classes == {"Cat": "cat"}
+    leaks = [p for p in found.problems if p.code == "image-leaked"]
+    assert [p.file for p in leaks] == ["JPEGImages/clean.jpg"]
+
+
+def test_duplicates_across_image_sets_are_a_leak(tmp_path: Path) -> None:
+    devkit = lay_out(tmp_path / "d", Case(image=jpeg(60, 40, 1)))  # odd has clean's bytes
+    sets = devkit / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    (sets / "train.txt").write_text("clean\n")
+    (sets / "val.txt").write_text("odd\n")
+    found = check(devkit, jobs=1)
+    assert found.duplicates == [["JPEGImages/clean.jpg", "JPEGImages/odd.jpg"]]
+    assert [(p.code, p.severity) for p in found.problems] == [("image-leaked", "warning")]
+    assert found.image_sets == {"train": 1, "val": 1}
+    assert not found.refused
+    assert check(devkit, jobs=1, strict=True).refused
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    devkit = everything_wrong(tmp_path / "d")
+    before = sorted(tmp_path.rglob("*"))
+    assert run("check", devkit) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "convert would stop here" in out
+    assert "Cat: did you mean cat?" in out
+    assert re.search(r"^  cat +█+ +\d+ in \d+ images$", out, re.MULTILINE)
+    assert "error  box-empty" not in out
+    assert "warning  box-empty: the box has no area" in out
+    assert sorted(tmp_path.rglob("*")) == before
+    assert run("check", devkit, "--json", "--report", tmp_path / "r.json") == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "r.json").read_text())
+    assert printed["problem_counts"]["image-truncated"] == 4
+    assert run("check", tmp_path / "nowhere") == 1
+
+
+def test_a_clean_devkit_exits_0(devkit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", devkit, "--year", "2012") == 0
+    out = capsys.readouterr().out
+    assert "50 annotations, 50 samples" in out
+    assert "no problems" in out
+
+
+def test_convert_reports_its_problems(tmp_path: Path) -> None:
+    devkit = lay_out(tmp_path / "d", Case(xml(60, 40, box_xml("kat", (1, 2, 3, 4)))))
+    report = tmp_path / "problems.json"
+    assert run("convert", devkit, tmp_path / "a.rec", "--report", report) == 1
+    found = json.loads(report.read_text())
+    assert found["problem_counts"] == {"class-unknown": 1}
+    assert run("convert", devkit, tmp_path / "a.rec", "--report", report, "--on-error", "skip") == 0
+    assert json.loads(report.read_text())["problems"][0]["action"] == "dropped image"
+    assert run("convert", devkit, tmp_path / "b.rec", "--report", tmp_path / "r.html") == 2
+
+
+@pytest.fixture
+def chromium() -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if browser is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium; .ci/run installs it")
+        pytest.skip("no Chromium on this machine")
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--no-first-run")  # fmt: skip
+
+    def browse(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [str(browser), *flags, *arguments], capture_output=True, check=True, timeout=120
+        )
+
+    return browse
+
+
+def test_the_page_in_a_browser(tmp_path: Path, chromium: Callable[..., Any]) -> None:
+    devkit = everything_wrong(tmp_path / "d")
+    page = tmp_path / "check.html"
+    assert run("check", devkit, "--quiet", "--report", page) == 1
+    text = page.read_text()
+    # one file, no network: nothing but inline data is referred to
+    assert set(re.findall(r'(?:href|src)="([^:"]*:)', text)) == {"data:"}
+    assert "<script" not in text
+    pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", text)
+    assert len(pictures) > 20
+    for picture in pictures:
+        assert max(Image.open(io.BytesIO(base64.b64decode(picture))).size) <= 320
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    dom = chromium(profile, "--dump-dom", page.as_uri()).stdout.decode()
+    assert dom.count("<figure>") == text.count("<figure>") > 20
+    assert "image-truncated" in dom
+    shot = tmp_path / "shot.png"
+    chromium(profile, f"--screenshot={shot}", "--window-size=1200,4000", page.as_uri())
+    colours = np.array(Image.open(shot).convert("RGB")).reshape(-1, 3).astype(int)
+
+    def drawn(red: int, green: int, blue: int) -> int:
+        return int((np.abs(colours - (red, green, blue)).max(1) < 12).sum())
+
+    assert drawn(0x3B, 0x6F, 0xB6) > 2000  # bars
+    assert drawn(0x16, 0xA3, 0x4A) > 200  # boxes that are fine
+    assert drawn(0xE5, 0x34, 0x2B) > 50  # boxes that are not
+
+
+def test_the_page_shows_nothing_from_outside(tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(jpeg())
+    devkit = lay_out(tmp_path / "d", Case(image=None))
+    (devkit / "JPEGImages" / "odd.jpg").symlink_to(tmp_path / "secret.jpg")
+    assert run("check", devkit, "--quiet", "--report", tmp_path / "r.html") == 1
+    text = (tmp_path / "r.html").read_text()
+    assert "path-unsafe" in text
+    assert "data:image" not in text
+
+
+def test_names_from_strangers_are_text_on_the_page(tmp_path: Path) -> None:
+    bad = xml(60, 40, box_xml("&lt;script&gt;alert(1)&lt;/script&gt;", (6, 4, 30, 20)))
+    devkit = lay_out(tmp_path / "d", Case(bad))
+    assert run("check", devkit, "--quiet", "--report", tmp_path / "r.html") == 1
+    text = (tmp_path / "r.html").read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+PLAIN_BOX = box_xml("cat", (6, 4, 30, 20))
+BMP = encoded(".bmp", pixels())
+BOXES = {"empty": 2, "unknown": 2, "text": 2, "nothing": 0, "malformed": 0}
+"""Boxes that an annotation holds, where that is not 1."""
+
+DEFECTS: dict[str, Callable[[Path, str], object]] = {
+    "fine": lambda folder, id_: write(folder, id_, PLAIN_BOX),
+    "clipped": lambda folder, id_: write(folder, id_, box_xml("cat", (-9, 4, 70, 20))),
+    "swapped": lambda folder, id_: write(folder, id_, box_xml("cat", (30, 20, 6, 4))),
+    "empty": lambda folder, id_: write(folder, id_, PLAIN_BOX, box_xml("cat", (6, 4, 6, 9))),
+    "off": lambda folder, id_: write(folder, id_, box_xml("dog", (99, 99, 120, 120))),
+    "unknown": lambda folder, id_: write(folder, id_, PLAIN_BOX, box_xml("kat", (6, 4, 9, 9))),
+    "text": lambda folder, id_: write(folder, id_, PLAIN_BOX, box_xml("cat", ("a", 4, 9, 9))),
+    "nothing": lambda folder, id_: write(folder, id_),
+    "malformed": lambda folder, id_: (folder / "Annotations" / f"{id_}.xml").write_text("<"),
+    "no image": lambda folder, id_: (folder / "JPEGImages" / f"{id_}.jpg").unlink(),
+    "cut": lambda folder, id_: (folder / "JPEGImages" / f"{id_}.jpg").write_bytes(jpeg()[:-9]),
+    "bmp": lambda folder, id_: (folder / "JPEGImages" / f"{id_}.jpg").write_bytes(BMP),
+    "broken bmp": lambda folder, id_: (folder / "JPEGImages" / f"{id_}.jpg").write_bytes(
+        BMP[:60]
+    ),
+}  # fmt: skip
+
+
+def write(folder: Path, id_: str, *objects: str) -> None:
+    (folder / "Annotations" / f"{id_}.xml").write_text(xml(60, 40, *objects))
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.sampled_from(sorted(DEFECTS)), min_size=1, max_size=12),
+    st.fixed_dictionaries(
+        {
+            "box_policy": st.sampled_from(["repair", "drop", "error"]),
+            "negatives": st.sampled_from(["drop", "keep", "error"]),
+            "unknown_class": st.sampled_from(["error", "skip"]),
+            "strict": st.booleans(),
+        }
+    ),
+)
+def test_what_goes_in_comes_out_or_is_reported(
+    tmp_path_factory: pytest.TempPathFactory, defects: list[str], options: dict[str, Any]
+) -> None:
+    """in = out + reported, for images and for the boxes of the images that came out."""
+    folder = tmp_path_factory.mktemp("defects")
+    for name in ("Annotations", "JPEGImages"):
+        (folder / name).mkdir()
+    for number, defect in enumerate(["fine", *defects]):
+        id_ = f"{number:02d}"
+        (folder / "JPEGImages" / f"{id_}.jpg").write_bytes(jpeg(60, 40, number))
+        (folder / "Annotations" / f"{id_}.xml").write_text(PLAIN)
+        DEFECTS[defect](folder, id_)
+    result, records = pack(folder, on_error="skip", **options)
+    dropped = {
+        Path(problem.file).stem for problem in result.problems if problem.action == "dropped image"
+    }
+    assert len(records) + len(dropped) == len(defects) + 1
+    assert sum(result.manifest.problems.get("dropped image", {}).values()) >= len(dropped)
+    boxes_in = boxes_out = 0
+    for number, defect in enumerate(["fine", *defects]):
+        if f"{number:02d}" not in dropped:
+            boxes_in += BOXES.get(defect, 1)
+    for record in records:
+        boxes_out += int((record.boxes[:, 0] >= 0).sum())
+    lost = sum(
+        problem.action == "dropped box" and Path(problem.file).stem not in dropped
+        for problem in result.problems
+    )
+    assert boxes_in == boxes_out + lost
+    shutil.rmtree(folder)
+
+
+def test_histograms() -> None:
+    assert histogram([1, 1, 2, 3, 9], [1, 2, 4, 6], whole=True) == {
+        "1": 2, "2-3": 2, "4-5": 0, "≥ 6": 1
+    }  # fmt: skip
+    assert histogram([0.2, 0.5], [0.5, 1.5]) == {"< 0.5": 1, "0.5-1.5": 1}
+    assert histogram([], [1, 2]) == {}
+    assert str(Spread.of([3, 1, 2])) == "1 to 3, median 2"
+    assert Spread.of([]) == Spread(0, 0, 0)

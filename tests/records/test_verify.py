@@ -1,0 +1,116 @@
+"""``verify`` in ranges by several workers tells what one range tells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recpack
+from recpack.cli.app import main
+from recpack.problems import Problem
+from tests.conftest import Store
+
+
+@pytest.fixture
+def rec(devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is cut into many ranges."""
+    monkeypatch.setattr("recpack.records.verify._RANGE", 30_000)
+    recpack.convert(devkit, tmp_path / "a.rec")
+    return tmp_path / "a.rec"
+
+
+def verdict(rec: Path, **options: Any) -> tuple[str, list[Problem]]:
+    try:
+        return json.dumps(asdict(recpack.verify(rec, **options))), []
+    except recpack.DataError as error:
+        return str(error), error.problems
+
+
+def every_way(rec: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
+    """The verdict, which one range in this process and many in several workers agree on."""
+    many = [verdict(rec, jobs=jobs, backend=backend, **options)
+            for jobs, backend in ((1, None), (2, "fork"), (3, "threading"))]  # fmt: skip
+    with monkeypatch.context() as one:
+        one.setattr("recpack.records.verify._RANGE", 1 << 40)
+        assert many == [verdict(rec, **options)] * 3
+    return many[0][0]
+
+
+def test_a_sound_file(
+    rec: Path, devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.loads(every_way(rec, monkeypatch))
+    assert (told["records"], told["proof"]) == (120, "read")
+    rows = (tmp_path / "a.lst", devkit)
+    assert json.loads(every_way(rec, monkeypatch, reader="sagemaker", against=rows)) == told
+
+
+@pytest.mark.parametrize("where", [0, 100, "middle", "last"])
+def test_a_byte_that_changed(rec: Path, monkeypatch: pytest.MonkeyPatch, where: int | str) -> None:
+    data = bytearray(rec.read_bytes())
+    with recpack.RecordReader(rec) as records:
+        offsets = records.offsets.tolist()
+    places = {"middle": offsets[60], "last": offsets[-1] + 3}
+    data[places[where] if isinstance(where, str) else where] ^= 64
+    rec.write_bytes(data)
+    assert every_way(rec, monkeypatch).startswith(str(rec))
+
+
+def test_problems_in_many_ranges(
+    rec: Path, devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (tmp_path / "a.lst").read_text().splitlines(keepends=True)
+    for row in (3, 50, 119):
+        cells = rows[row].split("\t")
+        cells[3] = "19"
+        rows[row] = "\t".join(cells)
+    listed = tmp_path / "other.lst"
+    listed.write_text("".join([*rows, rows[0].replace("0\t", "120\t", 1)]))
+    told = every_way(rec, monkeypatch, against=(listed, devkit))
+    assert told.count("record-differs") == 4
+    assert "1 record-missing" in told
+    listed.write_text("".join(rows[:100]))
+    assert "20 record-surplus" in every_way(rec, monkeypatch, against=(listed, devkit))
+
+
+def test_an_index_that_leads_elsewhere(rec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = rec.with_suffix(".idx")
+    good = index.read_text().splitlines(keepends=True)
+    for row, offset in ((60, 4), (0, 4), (119, 1 << 40), (60, 0)):
+        lines = list(good)
+        lines[row] = f"{row}\t{offset}\n"
+        index.write_text("".join(lines))
+        assert "its index does not lead to its records" in every_way(rec, monkeypatch)
+    index.write_text("".join(good[:-1]))
+    assert "its index does not lead to its records" in every_way(rec, monkeypatch)
+    index.unlink()
+    assert "there is no index" in every_way(rec, monkeypatch)
+
+
+def test_a_file_that_was_cut(rec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rec.write_bytes(rec.read_bytes()[:-1000])
+    assert "it was cut" in every_way(rec, monkeypatch)
+    rec.with_suffix(".json").unlink()
+    assert "byte" in every_way(rec, monkeypatch)
+
+
+def test_progress_comes_to_its_end(rec: Path) -> None:
+    told: list[recpack.Progress] = []
+    recpack.verify(rec, progress=told.append)
+    assert [one.done for one in told] == sorted({one.done for one in told})
+    assert (told[-1].done, told[-1].total) == (120, 120)
+    assert len(told) > 5
+
+
+def test_on_s3_by_the_command_line(
+    devkit: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recpack.records.verify._RANGE", 200_000)
+    url = f"s3://{store.bucket}/p/train/train.rec"
+    recpack.convert(devkit, url, endpoint_url=store.url)
+    command = ["verify", url, "--deep", "--reader", "dali", "--endpoint-url", store.url]
+    assert main([*command, "--jobs", "2", "--quiet"]) == 0

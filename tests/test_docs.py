@@ -1,0 +1,219 @@
+"""Every command and snippet of the README and of the documentation runs, page by page, as a reader
+would type it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+import recpack
+import train.cli
+from recpack.storage.s3.objects import delete, put
+from tests.cli.test_cli import run
+from tests.conftest import Store
+from tests.sinks.test_s3_stores import upload_tree
+from tests.support.datasets import Picture, write_coco, write_yolo
+from tests.support.devkits import jpeg, make_photos
+from tests.workers.test_cluster import Dask, dask, ray
+
+__all__ = ["dask", "ray"]  # fixtures
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if path.name not in ("commands.md", "problems.md")  # made from the parsers and the catalogue
+]
+READERS = {
+    "torch": "RECPACK_TORCH_PYTHON",
+    "mxnet": "RECPACK_MXNET_PYTHON",
+    "nvidia.dali": "RECPACK_DALI_PYTHON",
+}
+"""Packages of frameworks, each so large that it lives in an environment of its own."""
+ANSWER = json.dumps({"prediction": [[0, 0.9, 0.25, 0.25, 0.75, 0.75]]}).encode()
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a page: language and text."""
+    return re.findall(
+        r"^```(\S*)[^\n]*\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE
+    )
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    for line in text.replace("\\\n", " ").splitlines():
+        if words := shlex.split(line, comments=True):
+            yield words
+
+
+class _Model(BaseHTTPRequestHandler):
+    """An endpoint's answer, which moto can't give."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(ANSWER)))
+        self.end_headers()
+        self.wfile.write(ANSWER)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def model() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Model) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def here(
+    devkit: Path, moto: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """What the pages take for granted: data sets, a picture, a bucket with another devkit."""
+    store = Store("moto", moto, "bucket")
+    store.access.call("create_bucket", Bucket="bucket")
+    upload_tree(store, devkit, "in/VOCdevkit/")
+    for year in ("2007", "2012"):
+        chosen = (devkit / f"VOC{year}/ImageSets/Main/trainval.txt").read_bytes()[:120]
+        put(store.access, store.at(f"in/VOCdevkit/VOC{year}/ImageSets/Main/val.txt"), chosen)
+    for name, value in (
+        ("AWS_ENDPOINT_URL", moto), ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", model),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    (tmp_path / "VOCdevkit").symlink_to(devkit)
+    for name, year in (("06-Nov-2007", "VOC2007"), ("11-May-2012", "VOC2012")):
+        with tarfile.open(tmp_path / f"VOCtrainval_{name}.tar", "w") as archive:
+            archive.add(devkit / year, f"VOCdevkit/{year}")
+    make_photos(tmp_path / "photos")
+    pictures = [Picture(60, 40, [(0, 1, 2, 30, 40)]), Picture(50, 50, [(1, 5, 5, 20, 30)])]
+    write_coco(tmp_path / "coco", pictures)
+    train2017 = tmp_path / "coco/annotations/instances_train2017.json"
+    train2017.with_name("instances_val2017.json").write_bytes(train2017.read_bytes())
+    (tmp_path / "coco/val2017").symlink_to(tmp_path / "coco/train2017")
+    write_yolo(tmp_path / "yolo", pictures)
+    (tmp_path / "cat.jpg").write_bytes(jpeg())
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for key in store.listing():
+        delete(store.access, store.at(key))
+    store.access.call("delete_bucket", Bucket="bucket")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page(page: str, here: Path, request: pytest.FixtureRequest) -> None:
+    ran = 0
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for language, text in blocks(page):
+        if language == "python":
+            if package := next((one for one in READERS if f"import {one}" in text), None):
+                elsewhere(package, text)
+            else:
+                exec(compile(text, page, "exec"), names)
+            ran += 1
+        elif language == "sh":
+            for words in commands(text):
+                type_in(words, here, request)
+                ran += 1
+        elif language == "json":
+            # the one JSON document of the pages is a manifest
+            recpack.convert("VOCdevkit", "shown.rec", overwrite=True)
+            assert list(json.loads(text)) == list(json.loads(Path("shown.json").read_text()))
+        else:
+            assert language in ("text", "{image}", "{toctree}", "{raw}", "{eval-rst}"), language
+    assert ran or page in ("docs/index.md", "docs/design.md", "docs/reference/python.md")
+
+
+def elsewhere(package: str, text: str) -> None:
+    """Run a snippet in a process of its own, with the Python that has the package."""
+    python = os.environ.get(READERS[package])
+    if python is None:
+        if importlib.util.find_spec(package.partition(".")[0]) is None:
+            pytest.skip(f"no {package} here; {READERS[package]} may name a Python that has it")
+        python = sys.executable
+    environment = os.environ | {"PYTHONPATH": os.fspath(ROOT)}
+    subprocess.run([python, "-W", "ignore", "-c", text], check=True, env=environment)
+
+
+def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> None:
+    if words[0] == "make":
+        assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
+    elif words[:2] == ["pip", "install"]:
+        assert words[2:] == ["."]  # make demo does
+    elif words[0] == "recpack-train":
+        assert train.cli.main(words[1:]) == 0, words
+    elif "dask" in words:
+        cluster: Dask = request.getfixturevalue("dask")
+        on_a_cluster(words, "tcp://scheduler:8786", cluster.address)
+    elif "ray" in words:
+        on_a_cluster(words, "head:6379", request.getfixturevalue("ray"))
+    else:
+        assert words[0] == "recpack"
+        for old in {"pack": ["train.rec", "train.idx", "train.json"], "list": ["train.lst"]}.get(
+            words[1], []
+        ):
+            (here / old).unlink()  # the tour makes the same files in two ways
+        assert run(*words[1:]) == 0, words
+
+
+def on_a_cluster(words: list[str], named: str, address: str) -> None:
+    """In a process of its own: ray leaves sockets open."""
+    words = [address if word == named else word for word in words]
+    subprocess.run([sys.executable, "-m", "recpack", *words[1:]], check=True)
+
+
+def test_the_readme_s_snippet_says_what_it_should(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (snippet,) = (text for language, text in blocks("README.md") if language == "python")
+    exec(compile(snippet, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert out.startswith("120 ")
+    assert (here / "pets.json").exists()
+    assert "proof='checksum'" in out
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    assert len(links) >= 6
+    assert all((ROOT / link).exists() for link in links if "://" not in link)
+
+
+def test_make_docs_finds_what_is_broken(tmp_path: Path) -> None:
+    """The link check of ``make docs``, which runs in a process of its own."""
+    pytest.importorskip("sphinx")
+    script = (
+        "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\nimport make\n"
+        "make.PAGES = Path(sys.argv[2])\nprint(*make.broken_links(), sep='\\n')\n"
+    )
+    (tmp_path / "a.html").write_text(
+        '<p id="here"><a href="#here">1</a><a href="#there">2</a><a href="b.html">3</a>'
+        '<a href="c.html#x">4</a><a href="http://example.org">5</a><img src="no.png"></p>'
+    )
+    (tmp_path / "c.html").write_text('<p id="y">')
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(ROOT / "docs"), str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert sorted(done.stdout.splitlines()) == [
+        "a.html: #there: no such heading",
+        "a.html: b.html: no such file",
+        "a.html: c.html#x: no such heading",
+        "a.html: no.png: no such file",
+    ]
