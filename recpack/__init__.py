@@ -28,6 +28,7 @@ _HOMES = {
     "merge": "records.merge",
     "reindex": "records.reindex",
     "download": "demo.download",
+    "train": "train_package",
     "Result": "packing.publish",
     "Options": "options",
     "Record": "formats.recordio",
@@ -52,6 +53,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    import train as train
     from recpack.data.classes import VOC_CLASSES as VOC_CLASSES
     from recpack.data.classes import ClassMap as ClassMap
     from recpack.demo.download import download as download

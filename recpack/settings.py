@@ -234,7 +234,10 @@ class takes(Generic[P, S]):
 
         @functools.wraps(function)
         def call(*arguments: Any, **given: Any) -> R:
-            bound = signature.bind(*arguments, **given).arguments
+            try:
+                bound = signature.bind(*arguments, **given).arguments
+            except TypeError as error:
+                raise TypeError(f"{function.__qualname__}() {error}") from None
             values = [bound.pop(place.name) for place in places]
             return function(*values, kind(**bound))
 

@@ -21,8 +21,8 @@ def test_every_fault_is_in_one_error() -> None:
     lines = str(caught.value).splitlines()
     names = [line.split(":")[0] for line in lines]
     assert names == [
-        "difficult", "precision", "resize", "quality", "jobs", "shuffle",
-        "annotations", "segment_size", "classes",
+        "annotations", "difficult", "precision", "shuffle", "classes", "resize", "quality",
+        "segment_size", "jobs",
     ]  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """Amazon SageMaker's object detection, from the ``.rec`` and the manifest that recpack wrote: fit,
 go on from a model, host it, detect, draw, take it down.
 
-``import train`` is light: what a name needs is imported when it is first used.
+``import train`` is light: what a name needs is imported when it is first used. A script that has a
+``train.py`` of its own beside it says ``recpack.train``, which is this package whatever the path
+says; so the modules import each other by relative names.
 """
 
 from __future__ import annotations
@@ -10,21 +12,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from train.detections import Detection, Detections, Evaluation, evaluate, truth_of
-    from train.endpoint import (
+    from .detections import Detection, Detections, Evaluation, evaluate, truth_of
+    from .endpoint import (
         Endpoint,
         attach_endpoint,
         delete_endpoint,
         deploy,
         transform,
     )
-    from train.errors import JobError, SpecError, TrainError, UsageError
-    from train.hyperparameters import Hyperparameters
-    from train.job import Job, attach, jobs
-    from train.planning import Plan, fit, plan
-    from train.plots import plot_jobs
-    from train.request import Network
-    from train.service import Service
+    from .errors import JobError, SpecError, TrainError, UsageError
+    from .hyperparameters import Hyperparameters
+    from .job import Job, attach, jobs
+    from .planning import Plan, fit, plan
+    from .plots import plot_jobs
+    from .request import Network
+    from .service import Service
 
 _HOMES = {
     "Detection": "detections", "Detections": "detections", "Evaluation": "detections",
@@ -68,4 +70,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'train' has no attribute {name!r}")
-    return getattr(import_module(f"train.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -6,12 +6,12 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from train.errors import SpecError
-from train.request import prefix
-from train.service import Service
+from .errors import SpecError
+from .request import prefix
+from .service import Service
 
 if TYPE_CHECKING:
-    from recpack.formats.manifest import Manifest
+    from recpack import Manifest
 
 _SHOWN = 5
 _OBJECT_WIDTH = 5
@@ -116,7 +116,7 @@ def _demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
 
 
 def _proven(name: str, rec: str, service: Service) -> Manifest:
-    from recpack.formats.manifest import Manifest
+    from recpack import Manifest
 
     client = service.client("s3")
     bucket, key = split(rec)

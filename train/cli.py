@@ -10,15 +10,16 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-from train.errors import TrainError, UsageError
-from train.request import INFERENCE_TYPE, TRAINING_TYPE, Network
-from train.service import Service
+from .errors import TrainError, UsageError
+from .request import INFERENCE_TYPE, Machine, Network
+from .service import Service
 
 if TYPE_CHECKING:
-    from train.logs import Metric
+    from .logs import Metric
 
 Command = Callable[[argparse.Namespace, Service], object]
 """Runs a command; what it returns is printed as JSON."""
@@ -72,19 +73,16 @@ def _is_aws(error: Exception) -> bool:
 
 
 def _fit(args: argparse.Namespace, service: Service) -> object:
-    from train.planning import plan
+    from .planning import plan
 
+    hyperparameters: dict[str, Any] = {**_pairs(args.set, "--set")}
     planned = plan(
         args.train, args.validation, args.output, role=args.role, model=args.model,
         job_name=args.job_name, service=service, image=args.image, tags=_pairs(args.tag, "--tag"),
         network=Network(subnets=_words(args.subnets), security_groups=_words(args.security_groups),
                         volume_kms_key=args.volume_kms_key, output_kms_key=args.output_kms_key),
-        settings={
-            "instance_type": args.instance_type, "instance_count": args.instance_count,
-            "volume_gb": args.volume_gb, "max_run": args.max_run, "input_mode": args.input_mode,
-            "spot": args.spot, "max_wait": args.max_wait, "checkpoints": args.checkpoints,
-        },
-        **_pairs(args.set, "--set"),
+        **{one.name: getattr(args, one.name) for one in fields(Machine)},
+        **hyperparameters,
     )  # fmt: skip
     if args.dry_run:
         return planned.request
@@ -98,7 +96,7 @@ def _fit(args: argparse.Namespace, service: Service) -> object:
 
 
 def _status(args: argparse.Namespace, service: Service) -> object:
-    from train.job import attach, jobs
+    from .job import attach, jobs
 
     if args.name is None:
         return [{"job": name, "state": status.state} for name, status in jobs(service)]
@@ -113,7 +111,7 @@ def _status(args: argparse.Namespace, service: Service) -> object:
 
 
 def _logs(args: argparse.Namespace, service: Service) -> None:
-    from train.job import attach
+    from .job import attach
 
     job = attach(args.name, service)
     if args.follow:
@@ -122,19 +120,19 @@ def _logs(args: argparse.Namespace, service: Service) -> None:
         for line in job.new_lines():
             print(line)
     if args.plot is not None:
-        from train.plots import plot_jobs
+        from .plots import plot_jobs
 
         plot_jobs([job], args.plot)
 
 
 def _stop(args: argparse.Namespace, service: Service) -> None:
-    from train.job import attach
+    from .job import attach
 
     attach(args.name, service).stop()
 
 
 def _deploy(args: argparse.Namespace, service: Service) -> object:
-    from train.endpoint import deploy
+    from .endpoint import deploy
 
     endpoint = deploy(
         args.model, name=args.endpoint_name, classes=_words(args.classes) or None, role=args.role,
@@ -145,7 +143,7 @@ def _deploy(args: argparse.Namespace, service: Service) -> object:
 
 
 def _predict(args: argparse.Namespace, service: Service) -> object:
-    from train.endpoint import attach_endpoint
+    from .endpoint import attach_endpoint
 
     endpoint = attach_endpoint(args.name, service, classes=_words(args.classes) or None)
     found = endpoint.predict(args.image)
@@ -161,8 +159,9 @@ def _predict(args: argparse.Namespace, service: Service) -> object:
 
 def _evaluate(args: argparse.Namespace, service: Service) -> object:
     import recpack
-    from train.detections import evaluate, truth_of
-    from train.endpoint import attach_endpoint
+
+    from .detections import evaluate, truth_of
+    from .endpoint import attach_endpoint
 
     endpoint = attach_endpoint(args.name, service, classes=_words(args.classes) or None)
     with recpack.RecordReader(args.rec) as records:
@@ -176,7 +175,7 @@ def _evaluate(args: argparse.Namespace, service: Service) -> object:
 
 
 def _delete(args: argparse.Namespace, service: Service) -> None:
-    from train.endpoint import delete_endpoint
+    from .endpoint import delete_endpoint
 
     delete_endpoint(args.name, service)
 
@@ -277,14 +276,21 @@ def _fit_options(fit: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="name=value", help="a hyperparameter"
     )
     fit.add_argument("--job-name", metavar="N")
-    fit.add_argument("--instance-type", default=TRAINING_TYPE, metavar="T")
-    fit.add_argument("--instance-count", type=int, default=1)
-    fit.add_argument("--volume-gb", type=int, default=50)
-    fit.add_argument("--max-run", type=int, default=24 * 3600, metavar="SECONDS")
-    fit.add_argument("--input-mode", default="File", choices=("File", "Pipe"))
-    fit.add_argument("--spot", action="store_true", help="spare capacity: cheaper, may be paused")
-    fit.add_argument("--max-wait", type=int, metavar="SECONDS", help="of a spot job in all")
-    fit.add_argument("--checkpoints", metavar="s3://…/", help="where a paused job goes on from")
+    for one in fields(Machine):
+        flag = "--" + one.name.replace("_", "-")
+        help = one.metadata["help"]
+        if one.default is False:
+            fit.add_argument(flag, action="store_true", help=help)
+            continue
+        if one.default is not None:
+            help += " (default: %(default)s)"
+        hint = get_type_hints(Machine)[one.name]
+        choices = get_args(hint) if get_origin(hint) is Literal else None
+        number = int if hint in (int, int | None) else str
+        shown: dict[str, Any] = (
+            {"choices": choices} if choices else {"metavar": one.metadata["metavar"]}
+        )
+        fit.add_argument(flag, default=one.default, type=number, help=help, **shown)
     fit.add_argument("--image", metavar="URI", help="another container than the region's")
     fit.add_argument("--tag", action="append", default=[], metavar="key=value")
     fit.add_argument("--subnets", metavar="A,B")

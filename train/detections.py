@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from train.errors import JobError
+from .errors import JobError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from train.pictures import Picture
+    from .pictures import Picture
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -59,7 +59,7 @@ class Detections(Sequence[Detection]):
 
     def draw(self, image: str | Path | bytes | Pixels, threshold: float = 0.3) -> Picture:
         """The image with the boxes, names and scores of those above the threshold."""
-        from train.pictures import draw
+        from .pictures import draw
 
         shown = self.above(threshold)
         labels = [f"{one.name} {one.score:.2f}" for one in shown.found]

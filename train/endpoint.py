@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from train.channels import manifest_below
-from train.detections import Detections, parse_response
-from train.errors import JobError, SpecError
-from train.images import image_uri
-from train.job import POLL_SECONDS, Job, previous
-from train.planning import moment
-from train.request import (
+from .channels import manifest_below
+from .detections import Detections, parse_response
+from .errors import JobError, SpecError
+from .images import image_uri
+from .job import POLL_SECONDS, Job, previous
+from .planning import moment
+from .request import (
     INFERENCE_TYPE,
     Network,
     endpoint_config_request,
@@ -25,10 +25,10 @@ from train.request import (
     model_request,
     transform_request,
 )
-from train.service import Service, find_role
+from .service import Service, find_role
 
 if TYPE_CHECKING:
-    from train.detections import Pixels
+    from .detections import Pixels
 
 MAX_BODY = 5_000_000
 """Bytes of an image that the service takes."""
@@ -199,7 +199,7 @@ def payload(image: str | Path | bytes | Pixels) -> tuple[bytes, str, int, int]:
     """(body, content type, width, height) of what is sent for an image; the size is its own."""
     import cv2
 
-    from train.pictures import load
+    from .pictures import load
 
     pixels = load(image)
     height, width = pixels.shape[:2]

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from train.errors import SpecError, UsageError
+from .errors import SpecError, UsageError
 
 if TYPE_CHECKING:
-    from recpack.formats.manifest import Manifest
+    from recpack import Manifest
 
 Check = Callable[[Any], str]
 """What a value should be, or nothing when it is that."""
@@ -72,24 +72,24 @@ def _required(check: Check) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hyperparameters:
-    """All of them. ``num_classes``, ``num_training_samples`` and ``label_width`` come from the
-    manifests: see ``filled``. ``learning_rate`` and the thresholds are ratios, ``image_shape``
-    pixels of a square's side. None leaves a parameter out, for the service's own default. Raises
-    UsageError listing everything that is wrong."""
+class Learning:
+    """Those that the data does not say. ``learning_rate`` and the thresholds are ratios,
+    ``image_shape`` pixels of a square's side. None leaves a parameter out, for the service's own
+    default. Raises UsageError listing everything that is wrong."""
 
-    num_classes: int = _required(_whole(1))
-    num_training_samples: int = _required(_whole(1))
-    label_width: int = _required(_whole(1))
-    base_network: str = _parameter("vgg-16", _one_of("vgg-16", "resnet-50"))
-    use_pretrained_model: int = _parameter(1, _one_of(0, 1))
+    base_network: Literal["vgg-16", "resnet-50"] = _parameter(
+        "vgg-16", _one_of("vgg-16", "resnet-50")
+    )
+    use_pretrained_model: Literal[0, 1] = _parameter(1, _one_of(0, 1))
     epochs: int = _parameter(30, _whole(1))
     mini_batch_size: int = _parameter(32, _whole(1))
     image_shape: int = _parameter(300, _whole(300))
     learning_rate: float = _parameter(0.001, _between(0, 1))
     lr_scheduler_step: str = _parameter("", _steps)
     lr_scheduler_factor: float = _parameter(0.1, _between(0, 1, with_high=False))
-    optimizer: str = _parameter("sgd", _one_of("sgd", "adam", "rmsprop", "adadelta"))
+    optimizer: Literal["sgd", "adam", "rmsprop", "adadelta"] = _parameter(
+        "sgd", _one_of("sgd", "adam", "rmsprop", "adadelta")
+    )
     momentum: float = _parameter(0.9, _between(0, 1))
     weight_decay: float = _parameter(0.0005, _between(0, 1, with_high=False))
     overlap_threshold: float = _parameter(0.5, _between(0, 1))
@@ -99,7 +99,9 @@ class Hyperparameters:
     early_stopping_patience: int = _parameter(5, _whole(1))
     early_stopping_tolerance: float = _parameter(0.0, _between(0, 1, with_low=True))
     freeze_layer_pattern: str | None = _parameter(None, _pattern)
-    kv_store: str | None = _parameter(None, _one_of("dist_sync", "dist_async"))
+    kv_store: Literal["dist_sync", "dist_async"] | None = _parameter(
+        None, _one_of("dist_sync", "dist_async")
+    )
 
     def __post_init__(self) -> None:
         wrong = []
@@ -112,6 +114,16 @@ class Hyperparameters:
                 wrong.append(f"{parameter.name}: {value!r} is not {expected}")
         if wrong:
             raise UsageError("\n".join(wrong))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters(Learning):
+    """All of them. ``num_classes``, ``num_training_samples`` and ``label_width`` come from the
+    manifests: see ``filled``."""
+
+    num_classes: int = _required(_whole(1))
+    num_training_samples: int = _required(_whole(1))
+    label_width: int = _required(_whole(1))
 
     def texts(self) -> dict[str, str]:
         """What is sent: every value as text, those that are None left out, and so is an empty

@@ -6,7 +6,7 @@ the table with it.
 
 from __future__ import annotations
 
-from train.errors import SpecError
+from .errors import SpecError
 
 ACCOUNTS = {
     "af-south-1": "455444449433", "ap-east-1": "286214385809", "ap-northeast-1": "501404015308",

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from train.errors import JobError, SpecError
-from train.logs import LogReader, Metric, parse_metric
-from train.service import Service, may_pass
+from .errors import JobError, SpecError
+from .logs import LogReader, Metric, parse_metric
+from .service import Service, may_pass
 
 if TYPE_CHECKING:
-    from recpack.formats.manifest import Manifest
+    from recpack import Manifest
 
 POLL_SECONDS = 15.0
 

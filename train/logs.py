@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from train.service import Service
+from .service import Service
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from train.errors import TrainError
+from .errors import TrainError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import secrets
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from train.channels import demand_region, manifest_below, read_channel, split
-from train.errors import JobError, SpecError
-from train.hyperparameters import Hyperparameters
-from train.images import image_uri
-from train.job import Job, Previous, demand_same, previous
-from train.request import Network, Request, TrainingSpec, training_request
-from train.service import Service, find_role
+from .channels import demand_region, manifest_below, read_channel, split
+from .errors import JobError, SpecError
+from .hyperparameters import Hyperparameters, Learning
+from .images import image_uri
+from .job import Job, Previous, demand_same, previous
+from .request import Machine, Network, Request, TrainingSpec, training_request
+from .service import Service, find_role
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -42,28 +47,60 @@ class Plan:
         return Job(self.spec.job_name, self.service)
 
 
-def plan(
-    train: str,
-    validation: str,
-    output: str,
-    *,
-    role: str | None = None,
-    model: str | Job | None = None,
-    job_name: str | None = None,
-    service: Service | None = None,
-    image: str | None = None,
-    tags: Mapping[str, str] | None = None,
-    network: Network | None = None,
-    settings: Mapping[str, Any] | None = None,
-    **hyperparameters: Any,
-) -> Plan:
+@dataclass(frozen=True, kw_only=True)
+class Choices(Machine, Learning):
+    """The keywords of ``plan`` and ``fit``: those here, those of the machine, and the
+    hyperparameters. The last three are the manifests' unless they are given."""
+
+    role: str | None = None
+    model: str | Job | None = None
+    job_name: str | None = None
+    service: Service | None = None
+    image: str | None = None
+    tags: Mapping[str, str] | None = None
+    network: Network | None = None
+    num_classes: int | None = None
+    num_training_samples: int | None = None
+    label_width: int | None = None
+
+
+class _Chosen(Generic[P]):
+    """A decorator: keywords for type checkers and in the signature, and at run time a mapping of
+    those that were given, because the others' defaults depend on the model to go on from."""
+
+    def __init__(self, kind: Callable[P, object]) -> None:
+        self._kind = kind
+
+    def __call__(
+        self, function: Callable[[str, str, str, dict[str, Any]], R]
+    ) -> Callable[Concatenate[str, str, str, P], R]:
+        own = list(inspect.signature(function).parameters.values())[:-1]
+        keywords = inspect.signature(self._kind).parameters.values()
+
+        @functools.wraps(function)
+        def call(train: str, validation: str, output: str, **chosen: Any) -> R:
+            return function(train, validation, output, chosen)
+
+        del call.__wrapped__  # it takes other arguments
+        call.__signature__ = inspect.Signature([*own, *keywords])  # type: ignore[attr-defined]
+        return call  # type: ignore[return-value]  # the keywords are those of the kind
+
+
+@_Chosen(Choices)
+def plan(train: str, validation: str, output: str, chosen: dict[str, Any]) -> Plan:
     """Look at everything that can be looked at for nothing, and describe the job.
 
     ``train`` and ``validation`` are ``.rec`` objects that recpack wrote, or their prefixes;
-    ``model`` a job, its name or a ``model.tar.gz`` to go on from. ``settings`` are further fields
-    of ``TrainingSpec`` (``instance_type``, ``spot``, ``max_run``, …). ``num_classes``,
-    ``num_training_samples`` and ``label_width`` are the manifests'. Raises SpecError.
+    ``model`` a job, its name or a ``model.tar.gz`` to go on from. The other keywords are those of
+    the machine (see ``Machine``) and the hyperparameters, whose values may be texts as on the
+    command line. ``num_classes``, ``num_training_samples`` and ``label_width`` are the manifests'.
+    Raises SpecError, UsageError for choices that are wrong in themselves.
     """
+    given = dict(chosen)
+    machine = {one.name: given.pop(one.name) for one in fields(Machine) if one.name in given}
+    names = ("role", "model", "job_name", "service", "image", "tags", "network")
+    role, model, job_name, service, image, tags, network = (given.pop(n, None) for n in names)
+    hyperparameters = {name: value for name, value in given.items() if value is not None}
     service = service or Service()
     channels = {
         name: read_channel(name, place, service)
@@ -74,16 +111,16 @@ def plan(
     before = None if model is None else _looked_up(model, service)
     if before is not None and "base_network" in before.hyperparameters:
         hyperparameters.setdefault("base_network", before.hyperparameters["base_network"])
-    chosen = Hyperparameters.filled(manifest, channels["validation"].manifest, **hyperparameters)
+    learning = Hyperparameters.filled(manifest, channels["validation"].manifest, **hyperparameters)
     if before is not None:
         earlier = None if before.train is None else manifest_below(before.train, service)
         if earlier is None:
             warnings.warn(
                 f"the classes that {before.model} knows can't be found; their names and order "
                 "must be this data's",
-                stacklevel=2,
+                stacklevel=3,
             )
-        demand_same(before, chosen.texts(), manifest, earlier)
+        demand_same(before, learning.texts(), manifest, earlier)
     spec = TrainingSpec(
         job_name=job_name or default_name(channels["train"].rec),
         role=find_role(role, service),
@@ -91,18 +128,19 @@ def plan(
         train=channels["train"].place,
         validation=channels["validation"].place,
         output=output,
-        hyperparameters=chosen,
+        hyperparameters=learning,
         model=None if before is None else before.model,
         tags=tags or {},
         network=network or Network(),
-        **(settings or {}),
+        **machine,
     )
     return Plan(spec, manifest.classes, service)
 
 
-def fit(train: str, validation: str, output: str, **choices: Any) -> Job:
-    """Start a training job, an incremental one with ``model=``; see ``plan`` for the choices."""
-    return plan(train, validation, output, **choices).start()
+@_Chosen(Choices)
+def fit(train: str, validation: str, output: str, chosen: dict[str, Any]) -> Job:
+    """Start a training job, an incremental one with ``model=``; see ``plan`` for the keywords."""
+    return plan(train, validation, output, **chosen).start()
 
 
 def default_name(rec: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.errors import TrainError
-from train.job import Job
+from .errors import TrainError
+from .job import Job
 
 _LOSSES = ("cross_entropy", "smooth_l1")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from train.errors import UsageError
-from train.hyperparameters import Hyperparameters
+from .errors import UsageError
+from .hyperparameters import Hyperparameters
 
 RECORDIO = "application/x-recordio"
 MODEL = "application/x-sagemaker-model"
@@ -51,12 +51,31 @@ class Network:
         }
 
 
+def _setting(default: Any, help: str, metavar: str | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "metavar": metavar})
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainingSpec:
+class Machine:
+    """Where and how long a job runs. ``volume_gb`` in GB, ``max_run`` and ``max_wait`` in seconds;
+    ``max_wait`` is for ``spot`` alone, and counts the waiting and the running. The command line's
+    options are made of these fields."""
+
+    instance_type: str = _setting(TRAINING_TYPE, "type of the machine, with a GPU", "T")
+    instance_count: int = _setting(1, "number of machines", "N")
+    volume_gb: int = _setting(50, "GB of each machine's disk", "N")
+    max_run: int = _setting(24 * 3600, "seconds after which the job is stopped", "SECONDS")
+    input_mode: Literal["File", "Pipe"] = _setting("File", "how the data comes to the machine")
+    spot: bool = _setting(False, "spare capacity: cheaper, may be paused")
+    max_wait: int | None = _setting(None, "seconds of a spot job in all", "SECONDS")
+    checkpoints: str | None = _setting(None, "where a paused job goes on from", "s3://…/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec(Machine):
     """A training job. ``train`` and ``validation`` are S3 prefixes with one ``.rec`` each,
-    ``model`` the ``model.tar.gz`` to go on from, ``output`` a prefix. ``volume_gb`` in GB,
-    ``max_run`` and ``max_wait`` in seconds; ``max_wait`` is for ``spot`` alone, and counts the
-    waiting and the running. Raises UsageError listing everything that is wrong."""
+    ``model`` the ``model.tar.gz`` to go on from, ``output`` a prefix. Raises UsageError listing
+    everything that is wrong."""
 
     job_name: str
     role: str
@@ -66,14 +85,6 @@ class TrainingSpec:
     output: str
     hyperparameters: Hyperparameters
     model: str | None = None
-    instance_type: str = TRAINING_TYPE
-    instance_count: int = 1
-    volume_gb: int = 50
-    max_run: int = 24 * 3600
-    input_mode: str = "File"
-    spot: bool = False
-    max_wait: int | None = None
-    checkpoints: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     network: Network = Network()
 

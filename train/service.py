@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from train.errors import SpecError
+from .errors import SpecError
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def test_the_whole_story(service: Service, stubs: Stubs, tmp_path: Path) -> None
 
 
 def chosen(service: Service, data: tuple[str, str] = (TRAIN, VALIDATION), **more: Any) -> Plan:
-    return plan(*data, output=OUTPUT, role=ROLE, service=service, **more)
+    return plan(*data, OUTPUT, role=ROLE, service=service, **more)
 
 
 def test_what_is_planned_is_a_sound_request(service: Service) -> None:
@@ -158,7 +158,7 @@ def test_what_would_fail_late_is_refused_before_it_costs_anything(service: Servi
     with pytest.raises(SpecError, match="no such hyperparameter; did you mean mini_batch_size"):
         chosen(service, mini_batch_siz=8)
     with pytest.raises(SpecError, match="has no GPU"):
-        chosen(service, settings={"instance_type": "ml.m5.large"})
+        chosen(service, instance_type="ml.m5.large")
     with pytest.raises(SpecError, match=r"there is no \.rec below s3://story/nowhere/"):
         plan(f"s3://{BUCKET}/nowhere", VALIDATION, OUTPUT, role=ROLE, service=service)
     with pytest.raises(SpecError, match="there is no bucket no-such-bucket"):
