@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from recpack.data.classes import class_map
@@ -19,59 +18,54 @@ from recpack.storage.s3.access import Access
 OutputFormat = Literal["rec", "augmented-manifest", "image-json"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class DryRun(Settings):
     """A run that writes nothing."""
 
     title = "output"
 
-    dry_run: bool = option(False, "scan and judge, write nothing")
+    dry_run: bool = option(default=False, help="scan and judge, write nothing")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReadSettings(Selection, ScanSettings, Access, Monitor):
     """What is told to whatever reads a data set."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Selection, ScanSettings, OrderSettings, PackSettings, SinkSettings, DryRun):
     """All options of ``convert``. Raises ConfigError that lists everything that is wrong."""
 
     title = "output"
 
     output_format: OutputFormat | None = option(
-        None, "format of the output (default: what its name says)", flag="--to"
+        default=None, help="format of the output (default: what its name says)", flag="--to"
     )
     images_url: str | None = option(
-        None,
-        "where the images of an augmented manifest are (default: where they were read)",
+        default=None,
+        help="where the images of an augmented manifest are (default: where they were read)",
         metavar="s3://…",
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConvertOptions(Options, ReadSettings):
     """What ``recpack.convert`` takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ListOptions(ReadSettings, Output, DryRun):
     """What ``recpack.write_list`` takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class CheckOptions(ReadSettings):
     """What ``recpack.check`` takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PackOptions(MeasureSettings, PackSettings, SinkSettings, Monitor):
     """What ``recpack.pack`` takes. A list has its own order and class ids."""
 
     title = "labels"
 
     classes: str | Sequence[str] | Mapping[str, int] | None = option(
-        None, "names of the classes: voc, a file, or a,b,c (default: their ids)", metavar="C"
+        default=None,
+        help="names of the classes: voc, a file, or a,b,c (default: their ids)",
+        metavar="C",
     )
 
     def faults(self) -> Iterator[str]:
@@ -86,23 +80,23 @@ class PackOptions(MeasureSettings, PackSettings, SinkSettings, Monitor):
         return found.names if found else ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class CleanupSettings(Access):
     """What ``recpack.cleanup`` takes."""
 
     title = "what to abort"
 
-    all: bool = option(False, "also uploads that others began")
-    dry_run: bool = option(False, "list them, abort nothing")
+    all: bool = option(default=False, help="also uploads that others began")
+    dry_run: bool = option(default=False, help="list them, abort nothing")
 
 
-@dataclass(frozen=True, kw_only=True)
 class DownloadSettings(Monitor):
     """What ``recpack.download`` takes. ``timeout``: seconds without a byte after which a connection
     counts as dead."""
 
     title = "where from"
 
-    mirror: str | None = option(None, "URL of a folder with the archives elsewhere", metavar="URL")
+    mirror: str | None = option(
+        default=None, help="URL of a folder with the archives elsewhere", metavar="URL"
+    )
 
     timeout: float = 30.0

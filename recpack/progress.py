@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from recpack.settings import Settings
@@ -23,7 +22,6 @@ class Progress(NamedTuple):
 Watch = Callable[[Progress], None] | None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Monitor(Settings):
     """Who is told of the progress: a callable, not an option of the command line."""
 

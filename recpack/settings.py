@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -25,8 +24,7 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(typing.NamedTuple):
     """What a field is on the command line.
 
     ``flag`` is its name there where that is not the field's · ``off`` the help of ``--no-NAME``,
@@ -36,17 +34,17 @@ class Option:
     """
 
     help: str
-    metavar: str | None = None
-    flag: str | None = None
-    off: str | None = None
-    shapes: bool = False
-    read: Callable[[Any], Any] | None = None
+    metavar: str | None
+    flag: str | None
+    off: str | None
+    shapes: bool
+    read: Callable[[Any], Any] | None
 
 
 def option(
+    *,
     default: T,
     help: str,
-    *,
     metavar: str | None = None,
     flag: str | None = None,
     off: str | None = None,
@@ -54,7 +52,7 @@ def option(
     read: Callable[[Any], Any] | None = None,
 ) -> T:
     """A field of ``Settings`` with its ``default``; see ``Option``."""
-    told = Option(help=help, metavar=metavar, flag=flag, off=off, shapes=shapes, read=read)
+    told = Option(help, metavar, flag, off, shapes, read)
     made: T = field(default=default, metadata={"option": told})
     return made
 
@@ -106,7 +104,7 @@ class Field(typing.NamedTuple):
             return f"{self.name}: {value!r} is none of {', '.join(self.choices)}"
         if self.kinds == (bool,) and not isinstance(value, bool):
             return f"{self.name}: {value!r}; True or False"
-        if self.kinds == (int,) and not isinstance(value, numbers.Integral):
+        if self.kinds == (int,) and not hasattr(value, "__index__"):
             nothing = " or None" if type(None) in self._parts else ""
             return f"{self.name}: {value!r}; a whole number{nothing}"
         return None
@@ -117,17 +115,30 @@ class Field(typing.NamedTuple):
         return self.option.off
 
 
-@dataclass(frozen=True, kw_only=True)
+@typing.dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(option, field)
+)
 class Settings:
-    """Base of the settings of each room. Raises ConfigError that lists all that is wrong.
+    """Base of the settings of each room: frozen dataclasses with keywords only. Raises ConfigError
+    that lists all that is wrong.
 
     A room that takes several rooms' settings inherits from them; ``title`` heads the room's own
-    options in the help.
+    options in the help. One ``__init__`` serves them all, because Python takes a millisecond to
+    write that of each dataclass.
     """
 
     title: ClassVar[str] = ""
 
-    def __post_init__(self) -> None:
+    def __init_subclass__(cls) -> None:
+        dataclass(init=False, repr=False, eq=False)(cls)
+
+    def __init__(self, **given: Any) -> None:
+        values = vars(self)
+        for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            values[one.name] = given.pop(one.name, one.default) if one.init else one.default
+        if given:
+            name = next(iter(given))
+            raise TypeError(f"{type(self).__name__}() has no option {name!r}")
         wrong: list[str] = []
         for room, options in rooms(type(self)):
             found = {one: fault for one in options if (fault := self._read(one))}
@@ -138,6 +149,19 @@ class Settings:
         if wrong:
             raise ConfigError("\n".join(wrong))
 
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} can't be changed; make another with replace")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # some values are lists
+
+    def __repr__(self) -> str:
+        chosen = (one for one in fields(self) if vars(self)[one.name] != one.default)  # type: ignore[arg-type]
+        told = ", ".join(f"{one.name}={vars(self)[one.name]!r}" for one in chosen if one.repr)
+        return f"{type(self).__name__}({told})"
+
     def faults(self) -> Iterator[str]:
         """What is wrong with this room's own values, a line each; also sets derived values."""
         return iter(())
@@ -146,8 +170,7 @@ class Settings:
         """The settings of one of the rooms that these are made of: for another room, which takes
         no others, or for a worker."""
         part = object.__new__(kind)
-        for one in fields(kind):
-            object.__setattr__(part, one.name, getattr(self, one.name))
+        vars(part).update({one.name: getattr(self, one.name) for one in fields(kind)})  # type: ignore[arg-type]
         return part
 
     def shaping(self) -> dict[str, object]:
@@ -164,7 +187,7 @@ class Settings:
         fault = one.fault(value)
         if fault is None and one.option.read is not None and value is not None:
             try:
-                object.__setattr__(self, one.name, one.option.read(value))
+                vars(self)[one.name] = one.option.read(value)
             except ValueError as error:
                 fault = f"{one.name}: {error}"
         return fault
@@ -181,7 +204,7 @@ def rooms(kind: type[Settings]) -> list[tuple[type[Settings], list[Field]]]:
     if kind in _ROOMS:
         return _ROOMS[kind]
     hints = typing.get_type_hints(kind)
-    by_name = {one.name: one for one in fields(kind) if "option" in one.metadata}
+    by_name = {one.name: one for one in fields(kind) if "option" in one.metadata}  # type: ignore[arg-type]
     found = []
     for room in kind.__mro__:
         own = [name for name in vars(room).get("__annotations__", ()) if name in by_name]
@@ -227,7 +250,7 @@ class takes(Generic[P, S]):
             inspect.Parameter(
                 one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type
             )
-            for one in sorted(fields(kind), key=_order(kind))
+            for one in sorted(fields(kind), key=_order(kind))  # type: ignore[arg-type]
             if one.init
         ]
         signature = own.replace(parameters=[*places, *keywords])

@@ -7,7 +7,6 @@ inside, so that ``--help`` costs nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -110,7 +109,7 @@ def _converted(args: argparse.Namespace, result: Result) -> object:
     parts = result.parts or [result]
     if not (args.quiet or args.json):
         from recpack.cli.report import manifest_rows, problem_lines
-        from recpack.pipeline.convert import part_path
+        from recpack.pipeline.second_pass import part_path
         from recpack.scanning.settings import PARTS
 
         done = "would write" if getattr(args, "dry_run", False) else "wrote"
@@ -123,11 +122,11 @@ def _converted(args: argparse.Namespace, result: Result) -> object:
                 print(line, file=sys.stderr)
     outcome = {
         "output": args.output,
-        "manifest": json.loads(result.manifest.to_json()),
+        "manifest": result.manifest.as_dict(),
         "problems": [problem.as_dict() for problem in result.problems],
     }
     if result.parts:
-        outcome["parts"] = [json.loads(part.manifest.to_json()) for part in parts]
+        outcome["parts"] = [part.manifest.as_dict() for part in parts]
     return outcome
 
 
@@ -198,7 +197,7 @@ def run_demo(args: argparse.Namespace) -> object:
         "devkit": os.fspath(devkit),
         "output": os.fspath(output),
         "preview": os.fspath(sheet),
-        "manifest": json.loads(result.manifest.to_json()),
+        "manifest": result.manifest.as_dict(),
         "objects": stored.objects if stored else [],
     }
 

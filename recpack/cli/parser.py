@@ -195,7 +195,10 @@ def parser_of(backend: str, arguments: Sequence[str] | None = None) -> argparse.
         description="Data sets for object detection to MXNet RecordIO: fast, exact, validated.",
     )
     parser.add_argument("--version", action="version", version=f"recpack {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    # given its prog, argparse need not write the usage to find it
+    subparsers = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", prog="recpack"
+    )
     for command in COMMANDS:
         sub = subparsers.add_parser(
             command.name,

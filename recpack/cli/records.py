@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from dataclasses import asdict
@@ -146,7 +145,7 @@ def run_merge(args: argparse.Namespace) -> object:
         manifest = merge(args.output, args.rec, **keywords(args), progress=progress)
     if not (args.quiet or args.json):
         print_table([("wrote", args.output), *manifest_rows(manifest)])
-    return {"output": args.output, "manifest": json.loads(manifest.to_json())}
+    return {"output": args.output, "manifest": manifest.as_dict()}
 
 
 def run_unpack(args: argparse.Namespace) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +60,8 @@ class ClassMap:
         try:
             text = path.read_text("utf-8-sig")
             if path.suffix == ".json":
+                import json  # most classes are not read from a manifest
+
                 return cls(tuple(json.loads(text)["classes"]))
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise ConfigError(f"classes: {path} can't be read: {error}") from error

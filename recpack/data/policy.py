@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from recpack.problems import Action, Problem, Severity
 from recpack.settings import Settings, option
 
 
-@dataclass(frozen=True, kw_only=True)
 class Policy(Settings):
     """What is done about bad data."""
 
     title = "bad data"
 
     on_error: Literal["fail", "skip"] = option(
-        "fail", "skip packs the rest and lists what was left out", shapes=True
+        default="fail", help="skip packs the rest and lists what was left out", shapes=True
     )
-    strict: bool = option(False, "warnings count as errors", shapes=True)
+    strict: bool = option(default=False, help="warnings count as errors", shapes=True)
 
     def fatal(self, problem: Problem) -> bool:
         """Whether a problem is an error, by its severity: the one rule for all."""

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from recpack.settings import Settings, option
 
 
-@dataclass(frozen=True, kw_only=True)
 class Crop(Settings):
     """The one change of an image that its boxes follow."""
 
     title = "images"
 
-    center_crop: bool = option(False, "crop to the centred square", shapes=True)
+    center_crop: bool = option(default=False, help="crop to the centred square", shapes=True)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Encoding(Crop):
     """How images are written: im2rec's options of the same names.
 
@@ -29,24 +26,29 @@ class Encoding(Crop):
     title = "images"
 
     resize: int = option(
-        0, "pixels of the shorter side (default: the size stays)", metavar="N", shapes=True
+        default=0,
+        help="pixels of the shorter side (default: the size stays)",
+        metavar="N",
+        shapes=True,
     )
     quality: int | None = option(
-        None,
-        "quality of images that change: JPEG 1 to 100 (default: 95), PNG compression 0 to 9 "
+        default=None,
+        help="quality of images that change: JPEG 1 to 100 (default: 95), PNG compression 0 to 9 "
         "(default: 3)",
         metavar="Q",
         shapes=True,
     )
-    encoding: Literal["jpg", "png"] = option("jpg", "format of images that change", shapes=True)
+    encoding: Literal["jpg", "png"] = option(
+        default="jpg", help="format of images that change", shapes=True
+    )
     reencode: bool = option(
-        False,
-        "decode and encode every image (default: JPEG and PNG pass through unchanged)",
+        default=False,
+        help="decode and encode every image (default: JPEG and PNG pass through unchanged)",
         shapes=True,
     )
     im2rec_pixels: bool = option(
-        False,
-        "resize large photographs from full size, to the very pixels of im2rec; slower",
+        default=False,
+        help="resize large photographs from full size, to the very pixels of im2rec; slower",
         shapes=True,
     )
 

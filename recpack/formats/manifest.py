@@ -60,9 +60,13 @@ class Manifest:
     recpack_version: str
     format_version: int = FORMAT_VERSION
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
     def to_json(self) -> str:
         """The text of the file."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def proven_by(self, etag: str | None) -> Manifest:
         """The manifest with the ETag of the ``.rec`` in it, if there is one."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from recpack.data.policy import Policy
 from recpack.errors import DataError
-from recpack.formats.manifest import RecFile, describe
 from recpack.options import ReadSettings
-from recpack.packing.publish import Result
 from recpack.pipeline.reach import prove_reach
 from recpack.problems import Problem, summary
-from recpack.scanning.run import ScanResult, scan_dataset
+from recpack.scanning.run import Scanning, ScanResult
 from recpack.sources.base import Dataset
 from recpack.sources.open import open_dataset
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.open import Root
 from recpack.workers.cluster import connect
+
+if TYPE_CHECKING:
+    from recpack.sinks.base import Sink
 
 
 def open_source(path: Root, settings: ReadSettings, *, every_set: bool = False) -> Dataset:
@@ -26,12 +29,23 @@ def open_source(path: Root, settings: ReadSettings, *, every_set: bool = False) 
     return open_dataset(path, settings, s3, class_names=asked, every_set=every_set)
 
 
-def scan_source(path: Root, settings: ReadSettings) -> ScanResult:
-    """Scan a data set; DataError where the policy says stop."""
+@contextmanager
+def begin_scan(
+    path: Root, settings: ReadSettings, sinks: Sequence[Sink] = ()
+) -> Iterator[Scanning]:
+    """A data set that the workers read while the block goes on; ``sinks`` are what workers
+    elsewhere must reach too."""
     with connect(settings):
         dataset = open_source(path, settings)
-        prove_reach(dataset.root, [], settings)
-        return demand_samples(scan_dataset(dataset, settings, settings.progress), settings)
+        prove_reach(dataset.root, sinks, settings)
+        with Scanning(dataset, settings) as scanning:
+            yield scanning
+
+
+def scan_source(path: Root, settings: ReadSettings) -> ScanResult:
+    """A data set scanned; DataError where the policy says stop."""
+    with begin_scan(path, settings) as scanning:
+        return demand_samples(scanning.finish(settings.progress), settings)
 
 
 def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:
@@ -49,11 +63,3 @@ def refuse(problems: Sequence[Problem], policy: Policy, classes: Sequence[str] =
     errors = [problem for problem in problems if policy.fatal(problem)]
     if errors and policy.on_error == "fail":
         raise DataError(summary(errors, classes), problems)
-
-
-def result_of(
-    scan: ScanResult, shaping: Mapping[str, object], rec: RecFile, list_crc32: int | None = None
-) -> Result:
-    """A result of which nothing is packed."""
-    names, problems = scan.classes.names, scan.problems
-    return Result(describe(scan.samples, names, problems, shaping, rec, list_crc32), problems)

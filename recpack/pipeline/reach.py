@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import socket
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
+from typing import TYPE_CHECKING
 
 from recpack._version import __version__
 from recpack.errors import RecpackError, SinkError
-from recpack.sinks.base import Probe, Sink
-from recpack.storage.trees.base import Tree
 from recpack.workers.backends import backend_kind, worker_count
 from recpack.workers.run import run
 from recpack.workers.settings import DASK, RAY, Workers
+
+if TYPE_CHECKING:
+    from recpack.sinks.base import Probe, Sink
+    from recpack.storage.trees.base import Tree
 
 _TURNS = 3
 _TURN_SECONDS = 0.05
@@ -21,7 +24,7 @@ _TURN_SECONDS = 0.05
 others are asked too."""
 
 
-def prove_reach(root: Tree, sinks: list[Sink], settings: Workers) -> None:
+def prove_reach(root: Tree, sinks: Sequence[Sink], settings: Workers) -> None:
     """Prove that workers elsewhere have this recpack, and see the data set and the outputs as this
     process does, before any work begins: not every path means the same on every machine. Raises
     RecpackError naming the machine that does not."""
@@ -43,6 +46,8 @@ def prove_reach(root: Tree, sinks: list[Sink], settings: Workers) -> None:
 
 def _reaches(number: int, *, root: Tree, probes: list[Probe]) -> tuple[str, str, str]:
     """Runs in a worker: its machine, its recpack, and what it can't see."""
+    import socket
+
     del number
     time.sleep(_TURN_SECONDS)
     host = socket.gethostname()

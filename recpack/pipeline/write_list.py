@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from recpack.formats.lst import CheckedLines, format_rows
-from recpack.formats.manifest import RecFile
 from recpack.options import ListOptions
-from recpack.packing.publish import Result
-from recpack.pipeline.prepare import result_of, scan_source
-from recpack.scanning.order import shuffled
+from recpack.pipeline.prepare import begin_scan, demand_samples
 from recpack.settings import takes
 from recpack.storage.paths import PathOrUrl, demand_free, write_text
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.open import Root
+
+if TYPE_CHECKING:
+    from recpack.packing.publish import Result
 
 
 @takes(ListOptions)
@@ -29,12 +27,17 @@ def write_list(devkit: Root, output: PathOrUrl, options: ListOptions) -> Result:
     s3 = S3Client.of(options)
     if not options.dry_run:
         demand_free(output, s3, overwrite=options.overwrite)
-    found = scan_source(devkit, options)
-    samples = found.samples.shuffled(shuffled(np.arange(len(found.samples)), options.shuffle))
+    with begin_scan(devkit, options) as scanning:
+        # while the workers read
+        from recpack.formats.lst import CheckedLines, format_rows
+        from recpack.pipeline.second_pass import NOT_PACKED, result_of
+        from recpack.scanning.order import shuffled
+
+        scan = demand_samples(scanning.finish(options.progress), options)
+    samples = scan.samples.shuffled(shuffled(len(scan.samples), options.shuffle))
     rows = CheckedLines(format_rows(samples, options.precision))
     if options.dry_run:
         deque(rows, maxlen=0)
     else:
         write_text(output, rows, s3)
-    rec: RecFile = {"name": None, "bytes": None, "checksum": None}
-    return result_of(found, options.shaping(), rec, rows.crc32)
+    return result_of(scan, options.shaping(), NOT_PACKED, rows.crc32)

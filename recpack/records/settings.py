@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from recpack.progress import Monitor
 from recpack.settings import option
 from recpack.sinks.settings import Replace, SinkSettings
-from recpack.storage.paths import PathOrUrl
 from recpack.storage.s3.access import Access
 from recpack.workers.settings import Workers
 
+PathOrUrl = str | os.PathLike[str]
 Reader = Literal["sagemaker", "mxnet", "gluoncv", "dali"]
 
 
@@ -25,50 +25,48 @@ def positions(value: str | Sequence[int]) -> tuple[int, ...]:
         raise ValueError(f"{value!r}; write positions, like 0,7,12") from None
 
 
-@dataclass(frozen=True, kw_only=True)
 class VerifySettings(Workers, Access, Monitor):
     """What ``recpack.verify`` takes."""
 
     title = "what to compare"
 
     deep: bool = option(
-        False, "read all of it, also on S3, where the stored checksum is compared by default"
+        default=False,
+        help="read all of it, also on S3, where the stored checksum is compared by default",
     )
-    reader: Reader | None = option(None, "what this reader demands of each record")
+    reader: Reader | None = option(default=None, help="what this reader demands of each record")
     against: tuple[PathOrUrl, PathOrUrl] | None = option(
-        None, "compare each record with its row and its file", metavar="LIST ROOT"
+        default=None, help="compare each record with its row and its file", metavar="LIST ROOT"
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class InspectSettings(Access, Monitor):
     """What ``recpack.inspect`` takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplaceSettings(Replace, Access, Monitor):
     """What ``recpack.unpack`` and ``recpack.reindex`` take."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MergeSettings(SinkSettings, Monitor):
     """What ``recpack.merge`` takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PreviewSettings(Access):
     """What ``recpack.preview`` takes."""
 
     title = "what to draw"
 
     records: str | Sequence[int] | None = option(
-        None, "positions of the records (default: chosen by the seed)", metavar="N,…",
+        default=None, help="positions of the records (default: chosen by the seed)", metavar="N,…",
         read=positions,
     )  # fmt: skip
-    count: int = option(16, "how many are chosen", metavar="N")
-    seed: int = option(0, "seed of the choice", metavar="N")
+    count: int = option(default=16, help="how many are chosen", metavar="N")
+    seed: int = option(default=0, help="seed of the choice", metavar="N")
     cell: int = option(
-        360, "pixels of a cell's side; twice as many where an image has many objects", metavar="N"
+        default=360,
+        help="pixels of a cell's side; twice as many where an image has many objects",
+        metavar="N",
     )
 
     def faults(self) -> Iterator[str]:
@@ -78,7 +76,6 @@ class PreviewSettings(Access):
             yield f"cell: {self.cell} pixels; 32 to 4,096"
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReaderSettings(Access):
     """What ``RecordReader`` takes. ``index`` is the index file, ``mapped`` reads through a memory
     map."""
@@ -87,7 +84,6 @@ class ReaderSettings(Access):
     mapped: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
 class WriterSettings(SinkSettings):
     """What ``RecordWriter`` takes. ``classes``: their names in the order of their ids."""
 

@@ -13,17 +13,19 @@ from recpack.scanning.split import split_samples
 
 def orders(samples: Samples, settings: OrderSettings) -> list[Int64]:
     """For each output, one or the parts of a split, the positions of its samples in order."""
-    parts = [np.arange(len(samples))]
+    parts: list[Int64] | None = None
     if settings.split is not None:
         groups = duplicate_groups(samples, jobs=settings.jobs, backend=settings.backend)
         fractions = parse_fractions(settings.split)
         parts = split_samples(samples, groups, fractions, settings.shuffle or 0)
-    return [shuffled(part, settings.shuffle) for part in parts]
+    if parts is None:
+        return [shuffled(len(samples), settings.shuffle)]
+    return [part[shuffled(len(part), settings.shuffle)] for part in parts]
 
 
-def shuffled(positions: Int64, seed: int | None) -> Int64:
-    """The positions in the order of a seed, or as they are."""
+def shuffled(count: int, seed: int | None) -> Int64:
+    """So many positions in the order of a seed, or as they are."""
     if seed is None:
-        return positions
+        return np.arange(count)
     # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19)
-    return np.random.RandomState(seed).permutation(positions)
+    return np.random.RandomState(seed).permutation(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from recpack.data.classes import ClassMap, class_map
@@ -47,7 +47,6 @@ def _seed(value: int) -> int | None:
     return value
 
 
-@dataclass(frozen=True, kw_only=True)
 class Labelling(Settings):
     """Labels and the order of the samples. ``class_map`` holds the classes that ``classes`` names;
     None when they are learnt from the data."""
@@ -55,28 +54,30 @@ class Labelling(Settings):
     title = "labels and order"
 
     classes: str | Sequence[str] | Mapping[str, int] | None = option(
-        None,
-        "voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: voc for a devkit, the "
-        "data's own names for other formats)",
+        default=None,
+        help="voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: voc for a devkit, "
+        "the data's own names for other formats)",
         metavar="C",
     )
     shuffle: int | None = option(
-        0,
-        "seed of the order (default: 0)",
+        default=0,
+        help="seed of the order (default: 0)",
         metavar="SEED",
         off="keep the order of the data set",
         shapes=True,
         read=_seed,
     )
     precision: int | None = option(
-        None,
-        "decimals of a label, 1 to 6; the AWS tool writes 4 (default: full float32)",
+        default=None,
+        help="decimals of a label, 1 to 6; the AWS tool writes 4 (default: full float32)",
         metavar="N",
         shapes=True,
     )
-    one_based: bool = option(False, "subtract 1 from xmin and ymin first", shapes=True)
+    one_based: bool = option(default=False, help="subtract 1 from xmin and ymin first", shapes=True)
     difficult: Literal["keep", "drop", "column"] = option(
-        "keep", "difficult objects: keep, drop, or keep with a sixth column", shapes=True
+        default="keep",
+        help="difficult objects: keep, drop, or keep with a sixth column",
+        shapes=True,
     )
 
     class_map: ClassMap | None = field(init=False, repr=False, default=None)
@@ -90,61 +91,55 @@ class Labelling(Settings):
             yield f"shuffle: seed {self.shuffle}; 0 to {(1 << 32) - 1}"
         try:
             found = class_map("voc" if self.classes is None else self.classes)
-            object.__setattr__(self, "class_map", found)
+            vars(self)["class_map"] = found
         except ConfigError as error:
             yield str(error)
 
 
-@dataclass(frozen=True, kw_only=True)
 class BoxPolicy(Policy):
     """What is done about boxes and images that do not fit."""
 
     title = "bad data"
 
     box_policy: Literal["repair", "drop", "error"] = option(
-        "repair", "inverted boxes and those that reach out of the image", shapes=True
+        default="repair", help="inverted boxes and those that reach out of the image", shapes=True
     )
     negatives: Literal["drop", "keep", "error"] = option(
-        "drop", "images without objects (drop counts them)", shapes=True
+        default="drop", help="images without objects (drop counts them)", shapes=True
     )
     unknown_class: Literal["error", "skip"] = option(
-        "error", "objects of other classes", shapes=True
+        default="error", help="objects of other classes", shapes=True
     )
     size_mismatch: Literal["error", "rescale"] = option(
-        "error", "boxes that fit only <size>, not the image", shapes=True
+        default="error", help="boxes that fit only <size>, not the image", shapes=True
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Split(Settings):
     """Parts of a data set, each an output of its own."""
 
     title = "output"
 
     split: str | None = option(
-        None,
-        "write x_train.rec and x_val.rec (and x_test.rec) for x.rec, by class, like 0.8/0.2",
+        default=None,
+        help="write x_train.rec and x_val.rec (and x_test.rec) for x.rec, by class, like 0.8/0.2",
         metavar="F/F",
         shapes=True,
         read=_fractions,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class JudgeSettings(Labelling, BoxPolicy, Crop):
     """What a judge is told."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScanSettings(JudgeSettings, Cluster):
     """What the first pass is told."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class OrderSettings(Labelling, Split, Workers):
     """What decides the order of each output."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MeasureSettings(Policy, Workers):
     """What the first pass over a list is told."""

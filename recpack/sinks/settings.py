@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from recpack.settings import Settings, option
@@ -34,23 +33,24 @@ def _segment_size(text: str | int) -> int:
     return size
 
 
-@dataclass(frozen=True, kw_only=True)
 class Replace(Settings):
     """Whether an output may replace another."""
 
     title = "output"
 
-    overwrite: bool = option(False, "replace an existing output")
+    overwrite: bool = option(default=False, help="replace an existing output")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Output(Replace):
     """How an output is written. ``segment_size`` is kept in bytes."""
 
     title = "output"
 
     segment_size: int | str = option(
-        "16MiB", "bytes that a worker packs at a time", metavar="SIZE", read=_segment_size
+        default="16MiB",
+        help="bytes that a worker packs at a time",
+        metavar="SIZE",
+        read=_segment_size,
     )
 
     @property
@@ -59,20 +59,28 @@ class Output(Replace):
         return int(self.segment_size)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Upload(Settings):
     """How an output on S3 is sent and stored."""
 
     title = "upload to S3"
 
     resume: bool = option(
-        False, "continue an interrupted upload; if this one fails, leave it to be continued"
+        default=False,
+        help="continue an interrupted upload; if this one fails, leave it to be continued",
     )
-    uploads: int = option(16, "requests at a time, of all workers together", metavar="N")
-    checksum: ChecksumName = option("crc32", "sent with each part and kept with the object")
-    storage_class: str | None = option(None, "storage class of the .rec", metavar="CLASS")
-    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = option(None, "encryption at rest")
-    kms_key_id: str | None = option(None, "key of aws:kms", metavar="KEY")
+    uploads: int = option(
+        default=16, help="requests at a time, of all workers together", metavar="N"
+    )
+    checksum: ChecksumName = option(
+        default="crc32", help="sent with each part and kept with the object"
+    )
+    storage_class: str | None = option(
+        default=None, help="storage class of the .rec", metavar="CLASS"
+    )
+    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = option(
+        default=None, help="encryption at rest"
+    )
+    kms_key_id: str | None = option(default=None, help="key of aws:kms", metavar="KEY")
 
     def faults(self) -> Iterator[str]:
         if self.kms_key_id is not None and self.sse == "AES256":
@@ -81,12 +89,10 @@ class Upload(Settings):
             yield f"uploads: {self.uploads}; 1 to 256 at a time"
 
 
-@dataclass(frozen=True, kw_only=True)
 class S3Settings(Upload, Replace, Access):
     """What an output on S3 is told by a command."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class S3SinkSettings(S3Settings):
     """What ``S3Sink`` takes. ``patience``: seconds for which a request is repeated after its first
     failure."""
@@ -94,6 +100,5 @@ class S3SinkSettings(S3Settings):
     patience: float = 300.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class SinkSettings(Output, Upload, Access):
     """What ``open_sink`` is told."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from recpack.settings import Settings, option
@@ -20,29 +19,28 @@ def words(value: str | int | Sequence[str | int]) -> tuple[str, ...]:
     return tuple(word for word in (str(part).strip() for part in parts) if word)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Selection(Settings):
     """Which data set, and which part of it. ``year`` and ``set`` are kept as tuples of names."""
 
     title = "what to read"
 
     source_format: SourceFormat | None = option(
-        None, "format of the data set (default: detected)", flag="--from"
+        default=None, help="format of the data set (default: detected)", flag="--from"
     )
     year: str | Sequence[str] | None = option(
-        None, "years, in this order (default: all)", metavar="Y,…", read=words
+        default=None, help="years, in this order (default: all)", metavar="Y,…", read=words
     )
     set: str | Sequence[str] | None = option(
-        None,
-        "image sets: one for all years, or one for each (default: trainval)",
+        default=None,
+        help="image sets: one for all years, or one for each (default: trainval)",
         metavar="S,…",
         read=words,
     )
     images: str | os.PathLike[str] | None = option(
-        None, "image folder, if not detected", metavar="DIR"
+        default=None, help="image folder, if not detected", metavar="DIR"
     )
     annotations: str | os.PathLike[str] | None = option(
-        None, "annotation folder, if not detected", metavar="DIR"
+        default=None, help="annotation folder, if not detected", metavar="DIR"
     )
 
     def faults(self) -> Iterator[str]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from recpack.settings import Settings, option
 
 FORK, DASK, RAY = "fork", "dask", "ray"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Workers(Settings):
     """How many workers there are, and of what kind."""
 
     title = "workers"
 
-    jobs: int | None = option(None, "number of workers (default: all cores)", metavar="N")
+    jobs: int | None = option(
+        default=None, help="number of workers (default: all cores)", metavar="N"
+    )
     backend: str | None = option(
-        None, "kind of the workers: fork, dask, ray, or any backend of joblib", metavar="NAME"
+        default=None,
+        help="kind of the workers: fork, dask, ray, or any backend of joblib",
+        metavar="NAME",
     )
 
     def faults(self) -> Iterator[str]:
@@ -26,17 +28,18 @@ class Workers(Settings):
             yield f"jobs: must be at least 1 (got {self.jobs})"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Cluster(Workers):
     """Workers that may be on other machines."""
 
     title = "workers"
 
     scheduler: str | None = option(
-        None, "the cluster's scheduler, with --backend dask", metavar="tcp://HOST:PORT"
+        default=None, help="the cluster's scheduler, with --backend dask", metavar="tcp://HOST:PORT"
     )
     address: str | None = option(
-        None, "the cluster's address (or auto), with --backend ray", metavar="HOST:PORT"
+        default=None,
+        help="the cluster's address (or auto), with --backend ray",
+        metavar="HOST:PORT",
     )
 
     def faults(self) -> Iterator[str]:

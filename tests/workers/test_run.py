@@ -92,13 +92,12 @@ def test_leaving_early_ends_the_workers() -> None:
     results = run(square, range(1000), 1000, jobs=2, backend="fork")
     next(results)
     (pool,) = fork._pools.values()
-    processes = list((pool._processes or {}).values())
+    processes = list(pool.workers)
     assert len(processes) == 2
+    assert all(map(alive, processes))
     results.close()
     assert not fork._pools
-    for process in processes:
-        process.join(10)
-        assert process.exitcode == -signal.SIGKILL
+    assert_gone(processes)
 
 
 @pytest.mark.parametrize("backend", ["fork", "loky"])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from recpack.settings import Settings, option
 
 
-@dataclass(frozen=True, kw_only=True)
 class Access(Settings):
     """Where the store is, and who pays. Credentials come from boto3's chain, never from here."""
 
     title = "S3 (credentials come from AWS's usual places)"
 
-    endpoint_url: str | None = option(None, "URL of an S3-compatible endpoint", metavar="URL")
-    requester_pays: bool = option(False, "requester-pays buckets: you pay for the requests")
+    endpoint_url: str | None = option(
+        default=None, help="URL of an S3-compatible endpoint", metavar="URL"
+    )
+    requester_pays: bool = option(
+        default=False, help="requester-pays buckets: you pay for the requests"
+    )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from recpack._version import __version__
 from recpack.errors import ConfigError
@@ -135,6 +133,9 @@ class S3Client:
 
 def _is_safe(url: str) -> bool:
     """Whether nobody on the way can change a body."""
+    import ipaddress  # both take their time, which only users of S3 should pay for
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:

@@ -1,0 +1,89 @@
+"""What comes after the scan of ``convert``: order, packing, publication."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from recpack.columns import Int64
+from recpack.errors import ConfigError
+from recpack.formats.lst import CheckedLines, format_rows
+from recpack.formats.manifest import RecFile, describe
+from recpack.options import ConvertOptions, Options
+from recpack.packing.input import PackInput
+from recpack.packing.plan import expected_lengths
+from recpack.packing.publish import Result, publish
+from recpack.packing.run import pack_samples
+from recpack.pipeline.prepare import demand_samples
+from recpack.scanning.order import orders
+from recpack.scanning.run import Scanning, ScanResult
+from recpack.scanning.settings import PARTS, parse_fractions
+from recpack.sinks.base import Sink
+from recpack.sinks.open import open_sink
+from recpack.storage.s3.location import is_s3
+
+Output = str | os.PathLike[str] | Sink
+
+NOT_PACKED: RecFile = {"name": None, "bytes": None, "checksum": None}
+
+
+@contextmanager
+def open_sinks(output: Output, options: Options) -> Iterator[list[Sink]]:
+    """A sink for each part of a split, or the one; entered."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(sink) for sink in _sinks(output, options)]
+
+
+def _sinks(output: Output, options: Options) -> list[Sink]:
+    if options.split is None:
+        return [open_sink(output, options)]
+    if isinstance(output, Sink):
+        raise ConfigError("split: its outputs are named after a path; give one, not a sink")
+    names = PARTS[: len(parse_fractions(options.split))]
+    return [open_sink(part_path(output, name), options) for name in names]
+
+
+def part_path(output: str | os.PathLike[str], name: str) -> str:
+    """Where a part of a split goes: ``x.rec`` → ``x_train.rec``, and on S3 ``train/x_train.rec``,
+    because a channel's prefix must not hold another channel's ``.rec``."""
+    folder, file = os.path.split(os.fspath(output))
+    stem, suffix = os.path.splitext(file)
+    return os.path.join(folder, name if is_s3(output) else "", f"{stem}_{name}{suffix}")
+
+
+def pack_parts(scanning: Scanning, sinks: list[Sink], options: ConvertOptions) -> Result:
+    """Pack what the scan finds into the sinks, and publish them together."""
+    scan = demand_samples(scanning.finish(options.progress), options)
+    packed = [
+        pack_samples(_pack_input(scan, order, options), options, sink, options.progress)
+        for order, sink in zip(orders(scan.samples, options), sinks, strict=True)
+    ]
+    results = [publish(part) for part in packed]
+    return results[0] if len(results) == 1 else replace(results[0], parts=results)
+
+
+def _pack_input(scan: ScanResult, order: Int64, options: Options) -> PackInput:
+    samples = scan.samples.shuffled(order)
+    rows = CheckedLines(format_rows(samples, options.precision))
+    names, shaping = scan.classes.names, options.shaping()
+    return PackInput(samples, names, scan.problems, rows, shaping, options.precision)
+
+
+def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:
+    """What would be written."""
+    scan = demand_samples(scanning.finish(options.progress), options)
+    size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
+    name = output.name if isinstance(output, Sink) else Path(output).name
+    rec: RecFile = {"name": name, "bytes": size, "checksum": None}
+    return result_of(scan, options.shaping(), rec)
+
+
+def result_of(
+    scan: ScanResult, shaping: Mapping[str, object], rec: RecFile, list_crc32: int | None = None
+) -> Result:
+    """A result of which nothing is packed."""
+    names, problems = scan.classes.names, scan.problems
+    return Result(describe(scan.samples, names, problems, shaping, rec, list_crc32), problems)
