@@ -19,6 +19,7 @@ from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import listed
 from recpack.storage.s3.uploads import OpenUpload, open_uploads
 from recpack.workers import fork
+from tests.support.clusters import Dask, Ray, dask_cluster
 from tests.support.devkits import make_voc
 from tests.support.s3server import S3Server
 
@@ -161,7 +162,7 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not python:
         pytest.skip("no Swift here: make test sets RECPACK_SWIFT_PYTHON")
     folder = tmp_path_factory.mktemp("swift") / "cluster"
-    script = Path(__file__).with_name("support") / "swift.py"
+    script = Path(__file__).with_name("support") / "swift_server.py"
     server = subprocess.Popen(
         [python, os.fspath(script), os.fspath(folder)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -188,3 +189,26 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     yield store
     assert store.open_uploads() == []
     assert [key for key in store.listing() if key.endswith(".upload.json")] == []
+
+
+# ---- clusters
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[Dask]:
+    """To be harmed."""
+    with dask_cluster(tmp_path / "dask") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
+    """Of all who do it no harm."""
+    with dask_cluster(tmp_path_factory.mktemp("healthy") / "dask") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
+    with Ray(tmp_path_factory.mktemp("ray") / "log").running() as cluster:
+        yield cluster

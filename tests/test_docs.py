@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -25,11 +26,11 @@ from recpack.storage.s3.objects import delete, put
 from tests.cli.test_cli import run
 from tests.conftest import Store
 from tests.sinks.test_s3_stores import upload_tree
+from tests.support.clusters import Dask, Ray
 from tests.support.datasets import Picture, write_coco, write_yolo
 from tests.support.devkits import jpeg, make_photos
-from tests.workers.test_cluster import Dask, dask, ray
 
-__all__ = ["dask", "ray"]  # fixtures
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -81,19 +82,36 @@ def model() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture
-def here(
-    devkit: Path, moto: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """What the pages take for granted: data sets, a picture, a bucket with another devkit."""
+@pytest.fixture(scope="module")
+def bucket(devkit: Path, moto: str) -> Iterator[Store]:
+    """With another devkit, which no page changes."""
     store = Store("moto", moto, "bucket")
     store.access.call("create_bucket", Bucket="bucket")
     upload_tree(store, devkit, "in/VOCdevkit/")
     for year in ("2007", "2012"):
         chosen = (devkit / f"VOC{year}/ImageSets/Main/trainval.txt").read_bytes()[:120]
         put(store.access, store.at(f"in/VOCdevkit/VOC{year}/ImageSets/Main/val.txt"), chosen)
+    yield store
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: delete(store.access, store.at(key)), store.listing()))
+    store.access.call("delete_bucket", Bucket="bucket")
+
+
+def etags(store: Store) -> dict[str, str]:
+    pages = store.access.attempt(
+        lambda client: list(client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket))
+    )
+    return {one["Key"]: one["ETag"] for page in pages for one in page["Contents"]}
+
+
+@pytest.fixture
+def here(
+    devkit: Path, bucket: Store, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """What the pages take for granted: data sets, a picture, a bucket with another devkit."""
+    before = etags(bucket)
     for name, value in (
-        ("AWS_ENDPOINT_URL", moto), ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", model),
+        ("AWS_ENDPOINT_URL", bucket.url), ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", model),
         ("AWS_DEFAULT_REGION", "us-east-1"),
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
@@ -111,9 +129,9 @@ def here(
     (tmp_path / "cat.jpg").write_bytes(jpeg())
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for key in store.listing():
-        delete(store.access, store.at(key))
-    store.access.call("delete_bucket", Bucket="bucket")
+    for key in etags(bucket).keys() - before.keys():
+        delete(bucket.access, bucket.at(key))
+    assert etags(bucket) == before
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -159,10 +177,11 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
     elif words[0] == "recpack-train":
         assert train.cli.main(words[1:]) == 0, words
     elif "dask" in words:
-        cluster: Dask = request.getfixturevalue("dask")
-        on_a_cluster(words, "tcp://scheduler:8786", cluster.address)
+        dask: Dask = request.getfixturevalue("dask")  # of this environment
+        on_a_cluster(words, "tcp://scheduler:8786", dask.address)
     elif "ray" in words:
-        on_a_cluster(words, "head:6379", request.getfixturevalue("ray"))
+        ray: Ray = request.getfixturevalue("ray")
+        on_a_cluster(words, "head:6379", ray.address)
     else:
         assert words[0] == "recpack"
         for old in {"pack": ["train.rec", "train.idx", "train.json"], "list": ["train.lst"]}.get(

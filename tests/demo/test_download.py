@@ -19,6 +19,8 @@ from recpack.demo.download import ARCHIVES, Archive, download
 from recpack.errors import ConfigError, DataError, RecpackError, SinkError
 from recpack.progress import Progress
 
+pytestmark = pytest.mark.once
+
 DATA = os.urandom(3_000_000)
 NAME = "VOCtrainval_06-Nov-2007.tar"
 

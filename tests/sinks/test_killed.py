@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 FINAL = {"train.rec", "train.idx", "train.lst", "train.json"}
+
+
+SLOW = ("--resize", "900", "--encoding", "png", "--quality", "0")
 
 
 def start(
@@ -20,8 +25,7 @@ def start(
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "recpack", "convert", os.fspath(devkit), os.fspath(output),
-         "--resize", "900", "--encoding", "png", "--quality", "0", "--jobs", "2",
-         "--segment-size", "64KiB", *options],
+         "--jobs", "2", "--segment-size", "64KiB", *options],
         stdout=subprocess.DEVNULL, stderr=stderr, text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -51,7 +55,7 @@ def finish(devkit: Path, output: Path) -> None:
 @pytest.mark.parametrize("attempt", range(4))
 def test_kill_9_at_any_moment(devkit: Path, tmp_path: Path, attempt: int) -> None:
     output = tmp_path / "out" / "train.rec"
-    process = start(devkit, output)
+    process = start(devkit, output, *SLOW)
     if attempt:
         wait_for_bytes(output.parent, process)
         time.sleep(random.Random(attempt).random() * 0.3)
@@ -67,7 +71,7 @@ def test_kill_9_at_any_moment(devkit: Path, tmp_path: Path, attempt: int) -> Non
 def test_kill_9_of_the_coordinator_alone(devkit: Path, tmp_path: Path) -> None:
     """Its workers may live on for a moment; they must not harm the next run."""
     output = tmp_path / "out" / "train.rec"
-    process = start(devkit, output, stderr=subprocess.DEVNULL)
+    process = start(devkit, output, *SLOW, stderr=subprocess.DEVNULL)
     wait_for_bytes(output.parent, process)
     process.kill()
     process.wait()
@@ -82,7 +86,7 @@ def test_interrupted_cleans_up_and_exits_130(
     devkit: Path, tmp_path: Path, number: signal.Signals, group: bool
 ) -> None:
     output = tmp_path / "out" / "train.rec"
-    process = start(devkit, output)
+    process = start(devkit, output, *SLOW)
     wait_for_bytes(output.parent, process)
     if group:
         os.killpg(process.pid, number)  # Ctrl-C reaches the workers too
@@ -97,7 +101,7 @@ def test_interrupted_cleans_up_and_exits_130(
 
 def test_a_worker_that_is_killed_fails_the_run(devkit: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "train.rec"
-    process = start(devkit, output)
+    process = start(devkit, output, *SLOW)
     wait_for_bytes(output.parent, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)

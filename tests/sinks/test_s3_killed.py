@@ -18,6 +18,8 @@ from tests.cli.test_cli import run
 from tests.sinks.test_s3_sink import EVERYTHING, REC, URL, photographs
 from tests.support.s3server import Request, S3Server
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:

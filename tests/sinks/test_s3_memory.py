@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.sinks.test_s3_sink import URL, photographs
 from tests.support.s3server import S3Server
+
+pytestmark = pytest.mark.once
 
 PART = 8 << 20
 

@@ -16,6 +16,8 @@ from tests.cli.test_cli import run
 from tests.conftest import Store
 from tests.support.devkits import make_photos, make_voc
 
+pytestmark = pytest.mark.once
+
 REC = "p/train/train.rec"
 COMPANIONS = ["p/_recpack/train.idx", "p/_recpack/train.json", "p/_recpack/train.lst"]
 
@@ -24,6 +26,12 @@ COMPANIONS = ["p/_recpack/train.idx", "p/_recpack/train.json", "p/_recpack/train
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A devkit of several parts; read only."""
     return make_voc(tmp_path_factory.mktemp("large") / "VOCdevkit", {"2007": 420}, seed=5)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A devkit of two years whose every file becomes an object; read only."""
+    return make_voc(tmp_path_factory.mktemp("small") / "VOCdevkit", {"2007": 17, "2012": 13})
 
 
 @pytest.fixture(scope="module")
@@ -240,10 +248,13 @@ def upload_tree(store: Store, folder: Path, prefix: str) -> str:
     return str(store.at(prefix))
 
 
-def test_a_devkit_on_s3(store: Store, devkit: Path, tmp_path: Path) -> None:
-    place = upload_tree(store, devkit, "in/VOCdevkit/")
+def test_a_devkit_on_s3(
+    store: Store, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recpack.sources.base.CHUNK", 10)  # several tasks of each year
+    place = upload_tree(store, small, "in/VOCdevkit/")
     options: dict[str, object] = {"year": "2012,2007", "difficult": "drop"}
-    recpack.convert(devkit, tmp_path / "local.rec", **options)
+    recpack.convert(small, tmp_path / "local.rec", **options)
     for jobs in (1, 2):
         recpack.convert(
             place, tmp_path / f"{jobs}.rec", endpoint_url=store.url, jobs=jobs, **options
@@ -253,7 +264,7 @@ def test_a_devkit_on_s3(store: Store, devkit: Path, tmp_path: Path) -> None:
     recpack.convert(place.rstrip("/"), str(store.at(REC)), endpoint_url=store.url, **options)
     assert read(store.access, store.at(REC)) == (tmp_path / "local.rec").read_bytes()
     found = recpack.check(place, endpoint_url=store.url)
-    assert found.as_dict() == recpack.check(devkit).as_dict()
+    assert found.as_dict() == recpack.check(small).as_dict()
     recpack.pack(
         tmp_path / "local.lst", place, tmp_path / "packed.rec",
         endpoint_url=store.url,
@@ -405,12 +416,12 @@ def test_permanent_faults_come_before_the_work(
 
 
 def test_a_wrong_secret(
-    swift: str, devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swift: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers that are used again take the credentials of this run, not those of their start."""
     store = Store("swift", swift, "secrets")
     store.access.call("create_bucket", Bucket=store.bucket)
-    place = upload_tree(store, devkit, "in/")
+    place = upload_tree(store, small, "in/")
     monkeypatch.setattr("recpack.sources.base.CHUNK", 10)
     recpack.convert(place, tmp_path / "a.rec", endpoint_url=swift, jobs=2)
     with monkeypatch.context() as wrong:
@@ -418,5 +429,5 @@ def test_a_wrong_secret(
         with pytest.raises(recpack.RecpackError, match="secret key is wrong"):
             recpack.convert(place, tmp_path / "b.rec", endpoint_url=swift, jobs=2)
         with pytest.raises(recpack.SinkError, match=r"access denied|secret key is wrong"):
-            recpack.convert(devkit, str(store.at(REC)), endpoint_url=swift)
+            recpack.convert(small, str(store.at(REC)), endpoint_url=swift)
     recpack.convert(place, tmp_path / "b.rec", endpoint_url=swift, jobs=2)

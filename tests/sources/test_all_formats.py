@@ -65,7 +65,7 @@ def files(output: Path) -> tuple[bytes, bytes]:
     return output.read_bytes(), output.with_suffix(".idx").read_bytes()
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(found=DATA)
 @pytest.mark.parametrize("source", sorted(set(WRITERS) - {"voc"}))
 def test_every_format_gives_the_rec_of_voc(
@@ -81,7 +81,7 @@ def test_every_format_gives_the_rec_of_voc(
     shutil.rmtree(root)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(found=DATA)
 @pytest.mark.parametrize(
     ("source", "target"),

@@ -17,6 +17,8 @@ from recpack.storage.s3.objects import put_lines
 from recpack.storage.trees.s3 import S3File
 from tests.support.s3server import S3Server
 
+pytestmark = pytest.mark.once
+
 DATA = os.urandom(300_000)
 
 

@@ -1,5 +1,5 @@
 """Run by the Python of an environment with SageMaker's official SDK: what its Estimator would send
-for the job described on standard input, and its table of images, as JSON."""
+for each of the jobs described on standard input, and its table of images, as JSON."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from sagemaker import image_uris
 from sagemaker.estimator import Estimator
 from sagemaker.inputs import TrainingInput
 
-job = json.load(sys.stdin)
-session = boto3.Session("x", "x", region_name="us-east-1")
-client = session.client("sagemaker")
-sent: dict[str, Any] = {}
-client.create_training_job = sent.update
-estimator = Estimator(
-    sagemaker_session=sagemaker.Session(session, client, default_bucket="bucket"),
-    debugger_hook_config=False,
-    disable_profiler=True,
-    **job["estimator"],
-)
-estimator.fit(
-    {
-        name: TrainingInput(
-            place, distribution="FullyReplicated", content_type="application/x-recordio",
-            s3_data_type="S3Prefix", input_mode=job["estimator"]["input_mode"],
-        )
-        for name, place in job["channels"].items()
-    },
-    wait=False, logs=False, job_name=job["name"],
-)  # fmt: skip
+
+def sent(job: dict[str, Any]) -> dict[str, Any]:
+    session = boto3.Session("x", "x", region_name="us-east-1")
+    client = session.client("sagemaker")
+    request: dict[str, Any] = {}
+    client.create_training_job = request.update
+    estimator = Estimator(
+        sagemaker_session=sagemaker.Session(session, client, default_bucket="bucket"),
+        debugger_hook_config=False,
+        disable_profiler=True,
+        **job["estimator"],
+    )
+    estimator.fit(
+        {
+            name: TrainingInput(
+                place, distribution="FullyReplicated", content_type="application/x-recordio",
+                s3_data_type="S3Prefix", input_mode=job["estimator"]["input_mode"],
+            )
+            for name, place in job["channels"].items()
+        },
+        wait=False, logs=False, job_name=job["name"],
+    )  # fmt: skip
+    return request
+
+
 table = image_uris.config_for_framework("object-detection")["versions"]["1"]["registries"]
 images = {region: image_uris.retrieve("object-detection", region) for region in table}
-print(json.dumps({"sent": sent, "images": images}))
+print(json.dumps({"sent": [sent(job) for job in json.load(sys.stdin)], "images": images}))

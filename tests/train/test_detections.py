@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from train.detections import (
     parse_response,
     truth_of,
 )
+from train.endpoint import MAX_BODY, payload
 from train.errors import JobError, TrainError
 from train.pictures import colour, draw, load
 
@@ -207,3 +209,18 @@ def test_area_below_the_curve_is_voc_evals(verdicts: list[tuple[float, bool]], e
     steps = np.flatnonzero(recall[1:] != recall[:-1]) + 1
     expected = ((recall[steps] - recall[steps - 1]) * precision[steps]).sum()
     assert evaluate(pairs, CLASSES).mean == pytest.approx(expected)
+
+
+def test_images_that_the_service_does_not_take() -> None:
+    noise = np.random.RandomState(0).randint(0, 256, (1500, 2000, 3), np.uint8)
+    large = cv2.imencode(".png", noise)[1].tobytes()
+    assert len(large) > MAX_BODY
+    with pytest.warns(UserWarning, match="encoded anew"):
+        body, content_type, width, height = payload(large)
+    assert (content_type, width, height) == ("image/jpeg", 2000, 1500)
+    assert len(body) <= MAX_BODY
+    small = np.zeros((20, 30, 3), np.uint8)
+    assert payload(small)[1:] == ("image/jpeg", 30, 20)
+    assert payload(cv2.imencode(".bmp", small)[1].tobytes())[1] == "image/jpeg"
+    png = cv2.imencode(".png", small)[1].tobytes()
+    assert payload(png) == (png, "image/png", 30, 20)

@@ -9,6 +9,8 @@ from recpack.formats.manifest import Manifest
 from train.errors import SpecError
 from train.hyperparameters import Hyperparameters
 
+pytestmark = pytest.mark.once
+
 REQUIRED = {"num_classes": 20, "num_training_samples": 16551, "label_width": 352}
 
 

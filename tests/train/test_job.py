@@ -11,6 +11,8 @@ from train.errors import JobError
 from train.job import Job, Status, attach, jobs, previous
 from train.logs import Metric, parse_metric
 
+pytestmark = pytest.mark.once
+
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 MODEL = "s3://bucket/models/voc-1/output/model.tar.gz"
 

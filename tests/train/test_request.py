@@ -19,6 +19,8 @@ from train.request import (
     transform_request,
 )
 
+pytestmark = pytest.mark.once
+
 ROLE = "arn:aws:iam::123456789012:role/service-role/Training"
 IMAGE = "811284229777.dkr.ecr.us-east-1.amazonaws.com/object-detection:1"
 PARAMETERS = Hyperparameters(num_classes=20, num_training_samples=16551, label_width=352)

@@ -13,6 +13,8 @@ from train.logs import Metric
 from train.plots import plot_jobs
 from train.service import Service, find_role
 
+pytestmark = pytest.mark.once
+
 ROLE = "arn:aws:iam::123456789012:role/service-role/Training"
 
 

@@ -30,11 +30,13 @@ from tests.train.test_request import SPEC
 from train.channels import manifest_key, read_channel
 from train.cli import main
 from train.detections import Detection, Detections
-from train.endpoint import MAX_BODY, Endpoint, attach_endpoint, deploy, payload
+from train.endpoint import Endpoint, attach_endpoint, deploy
 from train.errors import JobError, SpecError, TrainError
 from train.pictures import colour, load
 from train.planning import Plan, fit, plan
 from train.service import Service
+
+pytestmark = pytest.mark.once
 
 ROLE = "arn:aws:iam::123456789012:role/Training"
 BUCKET = "story"
@@ -273,24 +275,6 @@ def test_errors_of_the_service_in_words() -> None:
         stubs.refuse("sagemaker", "create_training_job", code, "why")
         with pytest.raises(JobError, match=message):
             Plan(SPEC, ("cat",), stubs.service).start()
-
-
-def test_images_that_the_service_does_not_take() -> None:
-    import cv2
-    import numpy as np
-
-    noise = np.random.RandomState(0).randint(0, 256, (1500, 2000, 3), np.uint8)
-    large = cv2.imencode(".png", noise)[1].tobytes()
-    assert len(large) > MAX_BODY
-    with pytest.warns(UserWarning, match="encoded anew"):
-        body, content_type, width, height = payload(large)
-    assert (content_type, width, height) == ("image/jpeg", 2000, 1500)
-    assert len(body) <= MAX_BODY
-    small = np.zeros((20, 30, 3), np.uint8)
-    assert payload(small)[1:] == ("image/jpeg", 30, 20)
-    assert payload(cv2.imencode(".bmp", small)[1].tobytes())[1] == "image/jpeg"
-    png = cv2.imencode(".png", small)[1].tobytes()
-    assert payload(png) == (png, "image/png", 30, 20)
 
 
 def test_a_failed_deployment_leaves_nothing(service: Service, monkeypatch: Any) -> None:

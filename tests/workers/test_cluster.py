@@ -3,17 +3,13 @@ ray."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import signal
 import subprocess
 import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,95 +23,11 @@ from tests.conftest import Store
 from tests.sinks.test_s3_killed import await_parts, slow
 from tests.sinks.test_s3_sink import EVERYTHING, REC, URL, photographs
 from tests.sinks.test_s3_stores import upload_tree
+from tests.support.clusters import WORKERS, Dask, Ray, dask_cluster, needs
 from tests.support.s3server import S3Server
 from tests.workers.test_run import die, fail
 
-WORKERS = 2
-
-
-def needs(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        if os.environ.get("CI") and sys.prefix.endswith(".venv-test"):
-            pytest.fail(f"no {package}; make test installs it")
-        pytest.skip(f"no {package} here: pip install 'recpack[dask,ray]'")
-
-
-@dataclass
-class Dask:
-    """A scheduler and workers, each a command of its own."""
-
-    folder: Path
-    address: str = ""
-    scheduler: subprocess.Popen[bytes] | None = None
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self, workers: int = WORKERS) -> None:
-        self.folder.mkdir()
-        environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "8s"}
-        self.scheduler, line = self._begin(
-            ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"],
-            "Scheduler at:", environment,
-        )  # fmt: skip
-        self.address = line.split()[-1]
-        for _ in range(workers):
-            self.add_worker()
-
-    def add_worker(self, cwd: Path | None = None) -> None:
-        environment = os.environ | {"PYTHONPATH": os.fspath(Path(__file__).parents[2])}
-        worker, _ = self._begin(
-            ["distributed.cli.dask_worker", self.address, "--no-nanny", "--nthreads", "1",
-             "--local-directory", str(self.folder), "--death-timeout", "20"],
-            "Registered to", environment, cwd,
-        )  # fmt: skip
-        self.workers.append(worker)
-
-    def _begin(
-        self, arguments: list[str], sign: str, environment: dict[str, str], cwd: Path | None = None
-    ) -> tuple[subprocess.Popen[bytes], str]:
-        """Start a command; its process, and the line of its log that says it is there."""
-        log = self.folder / f"{len(list(self.folder.iterdir()))}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *arguments, "--no-dashboard"], stderr=file, cwd=cwd,
-                env=environment,
-            )  # fmt: skip
-        give_up = time.monotonic() + 60
-        while time.monotonic() < give_up and process.poll() is None:
-            for line in log.read_text().splitlines():
-                if sign in line:
-                    return process, line
-            time.sleep(0.05)
-        process.kill()
-        raise AssertionError(log.read_text())
-
-    def stop(self) -> None:
-        for process in [*self.workers, self.scheduler]:
-            if process is not None:
-                process.kill()
-                process.wait()
-
-
-@pytest.fixture
-def dask(tmp_path: Path) -> Iterator[Dask]:
-    needs("distributed")
-    cluster = Dask(tmp_path / "dask")
-    cluster.start()
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[str]:
-    needs("ray")
-    port = 6391
-    command = [sys.executable, "-m", "ray.scripts.scripts"]
-    subprocess.run(
-        [*command, "start", "--head", f"--num-cpus={WORKERS}", f"--port={port}",
-         "--include-dashboard=false", "--disable-usage-stats"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    yield f"127.0.0.1:{port}"
-    subprocess.run([*command, "stop", "--force"], check=True, capture_output=True)
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +62,9 @@ def stored(store: Store) -> bytes:
 
 
 def test_dask_writes_one_file(
-    dask: Dask, photos: Path, expected: dict[str, bytes], tmp_path: Path
+    healthy: Dask, photos: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    options = {"backend": "dask", "scheduler": dask.address}
+    options = {"backend": "dask", "scheduler": healthy.address}
     recpack.convert(photos, tmp_path / "out" / "train.rec", **options)
     assert files(tmp_path / "out") == expected
     recpack.write_list(photos, tmp_path / "x.lst", **options)
@@ -164,12 +76,12 @@ def test_dask_writes_one_file(
 
 
 def test_dask_writes_one_object(
-    dask: Dask, photos: Path, expected: dict[str, bytes], store: Store
+    healthy: Dask, photos: Path, expected: dict[str, bytes], store: Store
 ) -> None:
     url = f"s3://{store.bucket}/p/train/train.rec"
     code = main([
         "convert", str(photos), url, "--endpoint-url", store.url, "--segment-size", "5MiB",
-        "--backend", "dask", "--scheduler", dask.address, "--quiet",
+        "--backend", "dask", "--scheduler", healthy.address, "--quiet",
     ])  # fmt: skip
     assert code == 0
     assert stored(store) == expected[".rec"]
@@ -179,7 +91,7 @@ def test_dask_writes_one_object(
 
 @pytest.mark.parametrize("kind", ["archive", "prefix", "archive on S3"])
 def test_dask_reads_data_where_it_lies(
-    dask: Dask, photos: Path, expected: dict[str, bytes], store: Store, tmp_path: Path, kind: str
+    healthy: Dask, photos: Path, expected: dict[str, bytes], store: Store, tmp_path: Path, kind: str
 ) -> None:
     source = str(tmp_path / "photos.tar")
     with tarfile.open(source, "w") as archive:
@@ -193,7 +105,7 @@ def test_dask_reads_data_where_it_lies(
         store.access.call("put_object", Bucket=store.bucket, Key="in/photos.tar", Body=body)
     recpack.convert(
         source, f"s3://{store.bucket}/p/train/train.rec", endpoint_url=store.url, backend="dask",
-        scheduler=dask.address, segment_size="5MiB",
+        scheduler=healthy.address, segment_size="5MiB",
     )  # fmt: skip
     assert stored(store) == expected[".rec"]
 
@@ -247,12 +159,13 @@ DASK = {"backend": "dask", "segment_size": "5MiB", "uploads": 4}
 
 @pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_worker_that_is_killed_or_hangs(
-    dask: Dask, photos: Path, expected: dict[str, bytes], hostile: S3Server, harm: int
+    photos: Path, expected: dict[str, bytes], hostile: S3Server, tmp_path: Path, harm: int
 ) -> None:
     hostile.fault = slow
-    thread = in_the_middle(hostile, lambda: dask.workers[0].send_signal(harm))
-    recpack.convert(photos, URL, endpoint_url=hostile.url, scheduler=dask.address, **DASK)
-    thread.join()
+    with dask_cluster(tmp_path / "dask", patience=5) as dask:  # dask takes no less
+        thread = in_the_middle(hostile, lambda: dask.workers[0].send_signal(harm))
+        recpack.convert(photos, URL, endpoint_url=hostile.url, scheduler=dask.address, **DASK)
+        thread.join()
     assert hostile.objects[REC].data == expected[".rec"]
     assert sorted(hostile.objects) == EVERYTHING
 
@@ -342,10 +255,10 @@ def test_workers_that_see_other_folders(
 
 
 def test_workers_of_another_version(
-    dask: Dask, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    healthy: Dask, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recpack.workers.cluster.__version__", "9.9")
-    options = {"backend": "dask", "scheduler": dask.address}
+    monkeypatch.setattr("recpack.pipeline.reach.__version__", "9.9")
+    options = {"backend": "dask", "scheduler": healthy.address}
     with pytest.raises(recpack.RecpackError, match=r"it has recpack 0.*, this process 9\.9"):
         recpack.convert(photos, tmp_path / "x" / "train.rec", **options)
 
@@ -386,29 +299,20 @@ def into(server: S3Server) -> tuple[str, ...]:
 
 
 def test_ray_writes_one_file_and_one_object(
-    ray: str, photos: Path, expected: dict[str, bytes], tmp_path: Path, hostile: S3Server
+    ray: Ray, photos: Path, expected: dict[str, bytes], tmp_path: Path, hostile: S3Server
 ) -> None:
-    convert_by_ray(photos, tmp_path / "out" / "train.rec", ray)
+    convert_by_ray(photos, tmp_path / "out" / "train.rec", ray.address)
     assert files(tmp_path / "out") == expected
-    convert_by_ray(photos, URL, ray, *into(hostile))
+    convert_by_ray(photos, URL, ray.address, *into(hostile))
     assert hostile.objects[REC].data == expected[".rec"]
 
 
 def test_a_ray_worker_that_is_killed(
-    ray: str, photos: Path, expected: dict[str, bytes], hostile: S3Server
+    ray: Ray, photos: Path, expected: dict[str, bytes], hostile: S3Server
 ) -> None:
     hostile.fault = slow
-    thread = in_the_middle(hostile, kill_an_actor)
-    convert_by_ray(photos, URL, ray, *into(hostile))
+    thread = in_the_middle(hostile, ray.kill_an_actor)
+    convert_by_ray(photos, URL, ray.address, *into(hostile))
     thread.join()
     assert hostile.objects[REC].data == expected[".rec"]
     assert sorted(hostile.objects) == EVERYTHING
-
-
-def kill_an_actor() -> None:
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (process / "cmdline").read_bytes().startswith(b"ray::PoolActor"):
-                os.kill(int(process.name), signal.SIGKILL)
-                return
-    raise AssertionError("no actor")

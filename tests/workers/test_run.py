@@ -16,6 +16,8 @@ from recpack.workers import fork
 from recpack.workers.backends import worker_count
 from recpack.workers.run import run
 
+pytestmark = pytest.mark.once
+
 
 def square(number: int) -> int:
     time.sleep(0.01 * (number % 3))

@@ -1,7 +1,7 @@
 """OpenStack Swift with its S3 interface, as a second, independent S3 server: it checks signatures,
 part rules and part checksums.
 
-    python tests/swift.py FOLDER     with the Python of an environment that has swift
+    python tests/swift_server.py FOLDER     with the Python of an environment that has swift
 
 Sets up a cluster of one device in FOLDER, prints its URL and serves S3 there until standard input
 ends; the key is ``test:tester``, the secret ``testing``.
@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from swift.common.ring import RingBuilder
 
 PROXY = """
 [DEFAULT]
@@ -119,11 +121,13 @@ def main() -> None:
         text = STORAGE.format(folder=folder, port=port + offset, kind=kind, user=user)
         (folder / f"{kind}.conf").write_text(text)
         commands.insert(0, [tools / f"swift-{kind}-server", folder / f"{kind}.conf"])
-        builder = folder / f"{kind}.builder"
-        device = f"r1z1-127.0.0.1:{port + offset}/d1"
-        for arguments in (["create", "4", "1", "0"], ["add", device, "1"], ["rebalance"]):
-            ring = [sys.executable, tools / "swift-ring-builder", builder, *arguments]
-            subprocess.run(ring, check=True, stdout=subprocess.DEVNULL, env=environment)
+        ring = RingBuilder(part_power=4, replicas=1, min_part_hours=0)
+        ring.add_dev({
+            "region": 1, "zone": 1, "ip": "127.0.0.1", "port": port + offset, "device": "d1",
+            "weight": 1.0,
+        })  # fmt: skip
+        ring.rebalance()
+        ring.get_ring().save(str(folder / f"{kind}.ring.gz"))
     servers = [
         subprocess.Popen([sys.executable, *command], env=environment, start_new_session=True)
         for command in commands
