@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """Seconds of one run, and CPU seconds of it on our side."""
 
     seconds: float
     cpu: float
 
 
-Work = Callable[[], Measured]
+Work = Callable[[], Measurement]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Timing:
     cpu: float
 
     @classmethod
-    def of(cls, name: str, rounds: Sequence[Measured]) -> Timing:
+    def of(cls, name: str, rounds: Sequence[Measurement]) -> Timing:
         seconds = [measured.seconds for measured in rounds]
         cpu = statistics.median(measured.cpu for measured in rounds)
         return cls(name, statistics.median(seconds), min(seconds), max(seconds), cpu)
@@ -87,7 +87,7 @@ class Table:
 
 def measure(works: Mapping[str, Work], rounds: int) -> list[Timing]:
     """Run every work once a round, in turns, after one round that does not count."""
-    measured: dict[str, list[Measured]] = {name: [] for name in works}
+    measured: dict[str, list[Measurement]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
             taken = work()
@@ -99,10 +99,10 @@ def measure(works: Mapping[str, Work], rounds: int) -> list[Timing]:
 def timed(work: Callable[[], None]) -> Work:
     """Work in this process."""
 
-    def measured() -> Measured:
+    def measured() -> Measurement:
         cpu, start = time.process_time(), time.perf_counter()
         work()
-        return Measured(time.perf_counter() - start, time.process_time() - cpu)
+        return Measurement(time.perf_counter() - start, time.process_time() - cpu)
 
     return measured
 
@@ -111,7 +111,7 @@ def commands(*all_: Sequence[object], fresh: Sequence[Path] = ()) -> Work:
     """Whole processes one behind the other, their start included. ``fresh`` are outputs, removed
     before the clock starts, so that nobody's time is that of giving back an older file."""
 
-    def work() -> Measured:
+    def work() -> Measurement:
         for path in fresh:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -129,7 +129,7 @@ def commands(*all_: Sequence[object], fresh: Sequence[Path] = ()) -> Work:
         seconds = time.perf_counter() - start
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return Measured(seconds, cpu)
+        return Measurement(seconds, cpu)
 
     return work
 
@@ -137,8 +137,8 @@ def commands(*all_: Sequence[object], fresh: Sequence[Path] = ()) -> Work:
 def reported(*command: object) -> Work:
     """A process that prints its own seconds and CPU seconds as JSON."""
 
-    def work() -> Measured:
+    def work() -> Measurement:
         run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-        return Measured(*json.loads(run.stdout))
+        return Measurement(*json.loads(run.stdout))
 
     return work

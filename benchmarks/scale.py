@@ -68,7 +68,7 @@ def main() -> None:
     with timed("synthetic scan"):
         samples = scanned(images)
     with timed("shuffle"):
-        samples = samples.shuffled(np.random.RandomState(0).permutation(images))
+        samples = samples.reorder(np.random.RandomState(0).permutation(images))
     with timed("plan"):
         lengths = expected_lengths(samples)
         cuts = plan_cuts(lengths, SEGMENT, MIN_PART, MAX_PARTS)

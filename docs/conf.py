@@ -5,7 +5,7 @@ from recpack import __version__
 project = "recpack"
 version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "generated"]
 html_theme = "furo"
 html_title = f"recpack {__version__}"
 html_static_path = ["generated/static"]

@@ -17,7 +17,9 @@ from sphinx.cmd.build import main as sphinx
 import train.cli
 from recpack.cli.app import main as recpack
 from recpack.cli.parser import parser_of
+from recpack.options import Options
 from recpack.problems import CATALOGUE
+from recpack.settings import rooms
 
 DOCS = Path(__file__).parent
 GENERATED = DOCS / "generated"
@@ -37,6 +39,12 @@ def generate() -> None:
             sys.exit("recpack check did not miss the third class")
     (DOCS / "reference" / "commands.md").write_text("\n".join(commands()))
     (DOCS / "reference" / "problems.md").write_text("\n".join(problems()))
+    page = ["# Options\n", "Of `convert`; other commands have those that concern them.\n"]
+    for title, table in options().items():
+        page += [f"## {title[0].upper()}{title[1:]}\n", *table, ""]
+        name = title.partition(" (")[0].replace(" ", "-")
+        (GENERATED / f"{name}.md").write_text("\n".join(table) + "\n")
+    (DOCS / "reference" / "options.md").write_text("\n".join(page))
 
 
 def run(*arguments: object) -> None:
@@ -63,11 +71,28 @@ def wide(prog: str) -> argparse.HelpFormatter:
 
 def problems() -> Iterator[str]:
     yield "# Problem codes\n"
-    yield "What `check` and `convert` tell of the data. Codes never change their meaning.\n"
-    yield "| code | what it is | what to do |\n|---|---|---|"
-    for code, (what, remedy) in CATALOGUE.items():
-        yield f"| `{code}` | {escaped(what)} | {escaped(remedy)} |"
+    yield "What `check` and `convert` tell of the data. Codes never change their meaning;"
+    yield "an option of the policies can make one more or less severe.\n"
+    yield "| code | severity | what it is | what to do |\n|---|---|---|---|"
+    for code, (what, remedy, severity) in CATALOGUE.items():
+        yield f"| `{code}` | {severity} | {escaped(what)} | {escaped(remedy)} |"
     yield ""
+
+
+def options() -> dict[str, list[str]]:
+    """The options of ``convert`` as a table for each group, by the group's title."""
+    tables: dict[str, list[str]] = {}
+    for room, found in rooms(Options):
+        for one in found:
+            values = ", ".join(f"`{choice}`" for choice in one.choices)
+            shown = values or f"`{one.option.metavar or 'yes or no'}`"
+            help = one.option.help
+            if one.default not in (None, False) and "default" not in help:
+                help += f" (default: {one.default})"
+            row = f"| `{one.flag}` | `{one.name}` | {shown} | {escaped(help)} |"
+            head = ["| option | keyword | value | |", "|---|---|---|---|"]
+            tables.setdefault(room.title, head).append(row)
+    return tables
 
 
 def escaped(text: str) -> str:

@@ -1,5 +1,4 @@
-"""Columns of a table: types of arrays, strings end to end, and rows of unequal length in another
-order."""
+"""Columns of a table: array types, a column of strings, and rows of unequal length."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 _BLOCK = 2048
-"""Rows gathered at a time, which bounds the memory that it takes."""
+"""Rows gathered at a time: it bounds the memory."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -25,9 +24,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 def gather(
     values: npt.NDArray[Scalar], bounds: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[Scalar], npt.NDArray[np.int64]]:
-    """Rows of unequal length, end to end in ``values``, in another order.
+    """Choose rows of unequal length, which lie end to end in ``values``.
 
-    Row i is ``values[bounds[i]:bounds[i + 1]]``; returns the chosen rows and their bounds.
+    Row i is ``values[bounds[i]:bounds[i + 1]]``; returns the rows ``order``, and their bounds.
     """
     lengths = bounds[order + 1] - bounds[order]
     ends = np.concatenate(([0], np.cumsum(lengths)))
@@ -35,32 +34,31 @@ def gather(
     for start in range(0, len(order), _BLOCK):
         block = slice(start, start + _BLOCK)
         first, last = ends[start], ends[min(start + _BLOCK, len(order))]
-        # the place in `values` of every element of the result: its row's start plus its rank
+        # every element's position in `values` is its row's start plus its rank in the row
         shift = np.repeat(bounds[order[block]] - ends[:-1][block], lengths[block])
         result[first:last] = values[np.arange(first, last) + shift]
     return result, ends
 
 
 class StringColumn(Sequence[str]):
-    """File names and ids end to end in one ``bytes``: 8 bytes a text beside its own, where a list
-    of str takes some 60. StringColumn that are file names of no encoding come back as they were
-    (``surrogateescape``)."""
+    """File names or ids end to end in one ``bytes``: each takes 8 bytes beside its own, in a list
+    of str about 60. File names that are not text come back unchanged (``surrogateescape``)."""
 
     __slots__ = ("_blob", "_bounds")
 
-    def __init__(self, texts: Iterable[str] = ()) -> None:
+    def __init__(self, strings: Iterable[str] = ()) -> None:
         blob = bytearray()
         lengths = array("q", [0])
-        texts = iter(texts)
-        while block := list(islice(texts, _BLOCK)):
-            joined = "".join(block)
-            if joined.isascii():  # as names are as a rule: all of them at once
-                blob += joined.encode("ascii")
+        remaining = iter(strings)
+        while block := list(islice(remaining, _BLOCK)):
+            text = "".join(block)
+            if text.isascii():  # most names are: encode the whole block at once
+                blob += text.encode("ascii")
                 lengths.extend(map(len, block))
             else:
-                encoded = list(map(os.fsencode, block))
-                blob += b"".join(encoded)
-                lengths.extend(map(len, encoded))
+                names = list(map(os.fsencode, block))
+                blob += b"".join(names)
+                lengths.extend(map(len, names))
         self._set(bytes(blob), np.cumsum(lengths, dtype=np.int64))
 
     def _set(self, blob: bytes, bounds: npt.NDArray[np.int64]) -> Self:
@@ -68,8 +66,8 @@ class StringColumn(Sequence[str]):
         return self
 
     @classmethod
-    def joined(cls, parts: Sequence[StringColumn]) -> StringColumn:
-        """Several of them, one behind the other."""
+    def join(cls, parts: Sequence[StringColumn]) -> StringColumn:
+        """All strings of several columns, in order."""
         shifts = np.cumsum([0, *(len(part._blob) for part in parts)])
         bounds = [part._bounds[1:] + shift for part, shift in zip(parts, shifts, strict=False)]
         blob = b"".join(part._blob for part in parts)
@@ -77,21 +75,21 @@ class StringColumn(Sequence[str]):
 
     @classmethod
     def of(cls, blob: bytes, bounds: npt.NDArray[np.int64]) -> StringColumn:
-        """What ``blob`` and ``bounds`` were."""
+        """The column with this ``blob`` and these ``bounds``."""
         return cls()._set(blob, bounds)
 
     @property
     def bounds(self) -> npt.NDArray[np.int64]:
-        """Where each begins in ``blob``, and the end of the last, int64 (n + 1,)."""
+        """The start of each string in ``blob``, and the end of the last, int64 (n + 1,)."""
         return self._bounds
 
     @property
     def blob(self) -> bytes:
-        """All of them end to end."""
+        """All strings end to end."""
         return self._blob
 
     def take(self, order: npt.NDArray[np.int64]) -> StringColumn:
-        """The texts at these positions, in this order."""
+        """The strings at these positions, in this order."""
         blob, bounds = gather(np.frombuffer(self._blob, np.uint8), self._bounds, order)
         return StringColumn()._set(blob.tobytes(), bounds)
 
@@ -118,12 +116,12 @@ class StringColumn(Sequence[str]):
         for first in range(0, len(self), _BLOCK):
             bounds = self._bounds[first : first + _BLOCK + 1]
             block = self._blob[bounds[0] : bounds[-1]]
-            places = pairwise((bounds - bounds[0]).tolist())
+            spans = pairwise((bounds - bounds[0]).tolist())
             if block.isascii():
                 text = block.decode("ascii")
-                yield from [text[start:end] for start, end in places]
+                yield from [text[start:end] for start, end in spans]
             else:
-                yield from [os.fsdecode(block[start:end]) for start, end in places]
+                yield from [os.fsdecode(block[start:end]) for start, end in spans]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

@@ -32,8 +32,8 @@ class ConfigError(RecpackError):
 class DataError(RecpackError):
     """The input is at fault.
 
-    ``problems`` holds everything found in one pass, in the order of the files, when the error
-    ends a scan; it is empty when a single message says it all.
+    When the error ends a scan, ``problems`` holds everything found in one pass, in the order of
+    the files. It is empty where the message alone tells everything.
     """
 
     def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
@@ -79,4 +79,4 @@ class RecordError(DataError):
 
 
 class SinkError(RecpackError):
-    """The destination can't be written, or holds something that must not be lost."""
+    """The destination can't be written, or holds something that must not be overwritten."""

@@ -1,8 +1,9 @@
-"""The settings of the commands: sums of those of the rooms. Nothing is decided here."""
+"""The settings of the commands: each combines the settings of some rooms, nothing more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 from typing import Literal
 
 from recpack.data.classes import class_map
@@ -23,24 +24,24 @@ class DryRun(Settings):
 
     title = "output"
 
-    dry_run: bool = option(default=False, help="scan and judge, write nothing")
+    dry_run: bool = option(default=False, help="scan and report, write nothing")
 
 
 class ReadSettings(Selection, ScanSettings, Access, Monitor):
-    """What is told to whatever reads a data set."""
+    """What every command that reads a data set takes."""
 
 
 class Options(Selection, ScanSettings, OrderSettings, PackSettings, SinkSettings, DryRun):
-    """All options of ``convert``. Raises ConfigError that lists everything that is wrong."""
+    """All options of ``convert``. Raises ConfigError that lists everything wrong."""
 
     title = "output"
 
     output_format: OutputFormat | None = option(
-        default=None, help="format of the output (default: what its name says)", flag="--to"
+        default=None, help="format of the output (default: by its name)", flag="--to"
     )
     images_url: str | None = option(
         default=None,
-        help="where the images of an augmented manifest are (default: where they were read)",
+        help="location of an augmented manifest's images (default: where they were read)",
         metavar="s3://…",
     )
 
@@ -68,6 +69,9 @@ class PackOptions(MeasureSettings, PackSettings, SinkSettings, Monitor):
         metavar="C",
     )
 
+    # always: pack does what im2rec does
+    im2rec_pixels: bool = field(default=True, init=False)
+
     def faults(self) -> Iterator[str]:
         try:
             self.class_names()
@@ -75,9 +79,9 @@ class PackOptions(MeasureSettings, PackSettings, SinkSettings, Monitor):
             yield str(error)
 
     def class_names(self) -> tuple[str, ...]:
-        """The names by id; none where they are not given."""
-        found = class_map(self.classes) if self.classes else None
-        return found.names if found else ()
+        """The names by id; empty without ``classes``."""
+        classes = class_map(self.classes) if self.classes else None
+        return classes.names if classes else ()
 
 
 class CleanupSettings(Access):
@@ -85,18 +89,18 @@ class CleanupSettings(Access):
 
     title = "what to abort"
 
-    all: bool = option(default=False, help="also uploads that others began")
-    dry_run: bool = option(default=False, help="list them, abort nothing")
+    all: bool = option(default=False, help="also abort uploads that other programs began")
+    dry_run: bool = option(default=False, help="list the uploads, abort nothing")
 
 
 class DownloadSettings(Monitor):
-    """What ``recpack.download`` takes. ``timeout``: seconds without a byte after which a connection
-    counts as dead."""
+    """What ``recpack.download`` takes. ``timeout``: a connection ends after so many seconds without
+    a byte."""
 
     title = "where from"
 
     mirror: str | None = option(
-        default=None, help="URL of a folder with the archives elsewhere", metavar="URL"
+        default=None, help="URL of another folder with the archives", metavar="URL"
     )
 
     timeout: float = 30.0

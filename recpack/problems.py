@@ -1,4 +1,4 @@
-"""Problems of a data set as data: each has a stable code, and says where, what and what was done.
+"""Problems of a data set as data: each has a stable code, a location and the action taken.
 
 Codes never change their meaning; tools may match on them.
 """
@@ -17,8 +17,8 @@ Action = Literal[
 
 
 class Code(NamedTuple):
-    """What a problem's code means, what to do about it, and how bad it is unless a policy says
-    otherwise."""
+    """What a problem's code means, what to do about it, and its severity unless a policy changes
+    that."""
 
     what: str
     remedy: str
@@ -28,143 +28,155 @@ class Code(NamedTuple):
 CATALOGUE: dict[str, Code] = {
     "annotation-missing": Code(
         "the annotation file is missing",
-        "add it, or take its id off the list",
+        "add it, or remove its id from the list",
     ),
-    "annotation-unreadable": Code("the annotation can't be read", "see the value for the reason"),
+    "annotation-unreadable": Code("the annotation can't be read", "fix the cause (see the value)"),
     "annotation-too-large": Code(
-        "the annotation is larger than any real one",
-        "look into the file",
+        "the annotation file is too large to be real",
+        "check the file",
     ),
-    "annotation-malformed": Code("the annotation is no well-formed XML", "mend or export it anew"),
+    "annotation-malformed": Code(
+        "the annotation is not well-formed XML", "repair it or export it again"
+    ),
     "annotation-dtd": Code("the annotation has a DTD or entities", "remove the <!DOCTYPE …> part"),
-    "annotation-not-voc": Code("the root element is not <annotation>", "export as Pascal VOC"),
-    "json-malformed": Code("the annotation is no JSON of this format", "mend or export it anew"),
+    "annotation-not-voc": Code("the root element is not <annotation>", "export it as Pascal VOC"),
+    "json-malformed": Code(
+        "the annotation is not JSON of this format", "repair it or export it again"
+    ),
     "row-malformed": Code(
         "the row is not class, centre x, centre y, width, height",
-        "correct it: five numbers, or a class and the points of a polygon",
+        "write five numbers, or a class and the points of a polygon",
     ),
     "image-unlisted": Code(
-        "the object belongs to no image of the file",
+        "the file does not list the object's image",
         "list the image, or remove the object",
     ),
-    "number-bad": Code("not a finite number", "write pixels as plain decimals"),
+    "number-bad": Code("the value is not a finite number", "write pixels as plain decimals"),
     "box-missing": Code("the object has no <bndbox>", "draw its box or remove the object"),
     "name-missing": Code("the object has no <name>", "name its class or remove the object"),
-    "flag-text": Code("the flag is text, taken as 0", "write 0 or 1", "warning"),
+    "flag-text": Code("the flag is text and counts as 0", "write 0 or 1", "warning"),
     "size-missing": Code(
-        "no usable <size>, the image's own is taken",
-        "nothing, or add <size>",
+        "no usable <size>, so the image's own size is used",
+        "nothing to do, or add <size>",
         "warning",
     ),
     "size-mismatch": Code(
-        "<size> differs from the image, whose own is taken",
+        "<size> differs from the image's own size, which is used",
         "correct <size>",
         "warning",
     ),
     "size-rescale": Code(
         "the boxes fit <size>, but not the image",
-        "the image was scaled after annotation: use --size-mismatch rescale if all of it was kept",
+        "if the image was scaled after annotation, and not cropped, use --size-mismatch rescale",
     ),
     "box-inverted": Code("the box is inverted", "check the annotation tool's export", "warning"),
     "box-outside": Code(
-        "the box reaches out of the image",
-        "correct it, or accept the clipped one",
+        "part of the box is outside the image",
+        "correct it, or accept the clipped box",
         "warning",
     ),
     "box-off-image": Code(
-        "the box lies wholly outside the image",
+        "the whole box is outside the image",
         "correct or remove it",
         "warning",
     ),
     "box-empty": Code("the box has no area", "correct or remove it", "warning"),
     "box-cropped-away": Code(
-        "the box lies outside the centred square",
-        "nothing, or do not crop",
+        "the box is outside the centre crop",
+        "nothing to do, or do not crop",
         "note",
     ),
     "box-pixels": Code(
-        "the box's edges are no ratios of the image's sides",
+        "the box edges are not ratios of the image's width and height",
         "divide them by width and height, as recpack convert does",
     ),
     "label-scalar": Code(
-        "the row has no boxes, as others of the list have",
+        "the row has no boxes, but other rows have some",
         "write header width, object width and objects, or leave the row out",
         "warning",
     ),
     "class-unknown": Code(
-        "the class is not among those chosen",
-        "name it with --classes (auto takes all), or --unknown-class skip",
+        "the class is not one of the chosen classes",
+        "name it with --classes (auto takes all), or use --unknown-class skip",
     ),
-    "difficult-dropped": Code("the object is difficult", "nothing, or --difficult keep", "note"),
-    "no-objects": Code("no object is left", "nothing, or --negatives keep", "note"),
-    "image-missing": Code("the image is missing", "add it, or take its id off the list"),
-    "image-ambiguous": Code("several images have this stem", "keep one of them"),
-    "image-unreadable": Code("the image can't be read", "see the value for the reason"),
+    "difficult-dropped": Code(
+        "the object is difficult", "nothing to do, or use --difficult keep", "note"
+    ),
+    "no-objects": Code("no object is left", "nothing to do, or use --negatives keep", "note"),
+    "image-missing": Code("the image is missing", "add it, or remove its id from the list"),
+    "image-ambiguous": Code("several images differ only in their extension", "keep one of them"),
+    "image-unreadable": Code("the image can't be read", "fix the cause (see the value)"),
     "image-unsupported": Code(
         "this build of OpenCV can't read this kind of image",
         "upgrade opencv-python-headless, or convert the image to JPEG or PNG",
     ),
-    "image-unknown": Code("not an image of a known kind", "replace the file"),
-    "image-truncated": Code("the image is cut short", "replace the file"),
+    "image-unknown": Code("the file is not an image of a known kind", "replace the file"),
+    "image-truncated": Code("the image file is truncated", "replace the file"),
     "image-corrupt": Code("the image can't be decoded", "replace the file"),
-    "image-too-large": Code("the image claims more pixels than can be", "replace the file"),
+    "image-too-large": Code("the image header claims too many pixels", "replace the file"),
     "image-converted": Code(
-        "not every reader takes this kind of image",
-        "nothing, or convert it",
+        "not every reader can read this kind of image",
+        "nothing to do, or convert it",
         "note",
     ),
     "image-unconverted": Code(
-        "an augmented manifest leaves images as they are, and not every reader takes this one",
+        "not every reader can read this image, and an augmented manifest can't convert it",
         "write a .rec or a folder of images, or leave it out with --on-error skip",
     ),
     "image-rotated": Code(
-        "the image carries an EXIF orientation",
-        "nothing, or rotate the pixels",
+        "the image has an EXIF orientation",
+        "nothing to do, or rotate the pixels",
         "warning",
     ),
     "image-duplicate": Code(
-        "the image has the bytes of another",
-        "nothing, or keep one of them",
+        "another image has the same bytes",
+        "nothing to do, or keep one of them",
         "note",
     ),
     "image-leaked": Code(
         "the same image is in two image sets",
-        "take it off one list: what is validated must not be trained on",
+        "remove it from one list: validation images must not be training images",
         "warning",
     ),
-    "extension-wrong": Code("the name's extension is not the contents'", "rename it", "note"),
+    "extension-wrong": Code("the extension does not match the content", "rename the file", "note"),
     "path-unsafe": Code(
-        "the path leaves the data set's root",
-        "take it off the list, or make the folder that it leads to the root",
+        "the path is outside the data set's root",
+        "remove it from the list, or use the folder that it leads to as the root",
     ),
-    "path-unlistable": Code("a .lst line can't hold this path", "rename it: no tab, no line break"),
+    "path-unlistable": Code(
+        "a .lst line can't hold this path", "remove tabs and line breaks from the name"
+    ),
     "path-white-space": Code(
         "MXNet's path_imglist splits this path",
-        "rename it if you use that",
+        "rename the file if you use path_imglist",
         "warning",
     ),
     "record-label": Code(
-        "the label is none of a detection record",
-        "pack with recpack convert, or from a list of the detection template",
+        "the label is not a detection label",
+        "pack with recpack convert, or from a list with detection labels",
     ),
     "record-label-width": Code(
         "the label is longer than the manifest says",
-        "the manifest is another file's: pack anew",
+        "the manifest belongs to another file: pack again",
     ),
-    "record-no-box": Code("the record has no box of any size", "leave such images out"),
+    "record-no-box": Code("the record has no box with an area", "leave such images out"),
     "record-class": Code(
-        "the class id is none of the manifest's",
-        "pack anew with all classes named",
+        "the manifest has no class with this id",
+        "pack again and name all classes",
     ),
-    "record-image": Code("the image is no 3-channel JPEG or PNG of 8 bits", "pack with --reencode"),
-    "record-magic": Code("the record's header holds the magic word", "number the records from 0"),
-    "record-differs": Code("the record is not what its row and file are", "pack it anew"),
+    "record-image": Code(
+        "the image is not an 8-bit JPEG or PNG of 3 channels", "pack with --reencode"
+    ),
+    "record-magic": Code(
+        "the record's header contains the magic word", "number the records from 0"
+    ),
+    "record-differs": Code("the record differs from its row or its image file", "pack again"),
     "record-surplus": Code(
         "the list has no row for this record",
-        "compare with the list it came from",
+        "use the list that the .rec was made from",
     ),
-    "record-missing": Code("the file has no record for this row", "pack it anew"),
-    "id-repeated": Code("the image set names the id twice", "remove one of the lines", "warning"),
+    "record-missing": Code("the .rec has no record for this row", "pack again"),
+    "id-repeated": Code("the image set lists the id twice", "remove one of the lines", "warning"),
 }
 
 
@@ -172,9 +184,9 @@ CATALOGUE: dict[str, Code] = {
 class Problem:
     """One thing wrong with a data set.
 
-    ``file`` is relative to the data set's root; ``object`` counts the file's objects from 1, 0
-    when the problem is the file's; ``field`` and ``value`` are what was read; ``action`` is what
-    was done.
+    ``file`` is relative to the data set's root; ``object`` is the object's number in the file,
+    from 1, or 0 for a problem of the whole file; ``field`` and ``value`` are what was read;
+    ``action`` is what was done.
     """
 
     code: str
@@ -188,17 +200,35 @@ class Problem:
     def __str__(self) -> str:
         where = self.file + (f", object {self.object}" if self.object else "")
         what, remedy, _ = CATALOGUE[self.code]
-        found = f"{self.field} is {self.value!r}" if self.field else self.value
-        parts = f"{where}: {what}" + (f" ({found})" if found else "")
-        done = f"; {self.action}" if self.action != "error" else f"; {remedy}"
-        return f"{parts}{done} [{self.code}]"
+        detail = f"{self.field} is {self.value!r}" if self.field else self.value
+        text = f"{where}: {what}" + (f" ({detail})" if detail else "")
+        end = remedy if self.action == "error" else action_text(self.action)
+        return f"{text}; {end} [{self.code}]"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
 
 
-def counted(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
+_SHOWN_ACTIONS = {
+    "error": ("error", "errors"),
+    "dropped box": ("box dropped", "boxes dropped"),
+    "dropped image": ("image dropped", "images dropped"),
+}
+
+
+def action_text(action: str, count: int = 1) -> str:
+    """An action as people read it, without its count: ``boxes dropped``."""
+    one, many = _SHOWN_ACTIONS.get(action, (action, action))
+    return one if count == 1 else many
+
+
+def count_text(count: int, noun: str) -> str:
+    """``1 object``, ``2,000 objects``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def count_by_action(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
     """``{"<action>": {"<code>": count}}``, sorted: what the manifest keeps of the problems."""
     counts = Counter((problem.action, problem.code) for problem in problems)
     table: dict[str, dict[str, int]] = {}
@@ -207,44 +237,45 @@ def counted(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
     return table
 
 
-SHOWN = 20
+_MAX_SHOWN = 20
 
 
 def summary(
     problems: Sequence[Problem], classes: Sequence[str] = (), *, all_by: str = "--report FILE"
 ) -> str:
-    """A few lines for a terminal: the first problems, how many there are of each code, and for
-    unknown classes their counts and the nearest of the known ``classes``. ``all_by`` is the option
+    """A few lines for a terminal: the first problems, the count of each code, and each unknown
+    class with its count and the most similar of the known ``classes``. ``all_by`` is the option
     that lists all."""
-    lines = [str(problem) for problem in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"… and {len(problems) - SHOWN:,} more; {all_by} lists all")
+    lines = [str(problem) for problem in problems[:_MAX_SHOWN]]
+    if len(problems) > _MAX_SHOWN:
+        lines.append(f"… and {len(problems) - _MAX_SHOWN:,} more; {all_by} lists all")
     counts = Counter(problem.code for problem in problems)
     lines.append(", ".join(f"{count:,} {code}" for code, count in counts.most_common()))
     for name, count, near in unknown_classes(problems, classes):
         hint = f"; did you mean {near!r}?" if near else ""
-        lines.append(f"unknown class {name!r}: {count:,} objects{hint}")
+        lines.append(f"unknown class {name!r}: {count_text(count, 'object')}{hint}")
     return "\n".join(lines)
 
 
 def unknown_classes(
     problems: Iterable[Problem], classes: Sequence[str]
 ) -> list[tuple[str, int, str]]:
-    """(name, objects, nearest known name or '') of each unknown class, the most frequent first."""
+    """(name, objects, most similar known name or '') of each unknown class, the most frequent
+    first."""
     import difflib  # only for messages
 
     names = Counter(problem.value for problem in problems if problem.code == "class-unknown")
-    folded = {name.lower(): name for name in classes}
-    found = []
+    by_lower_case = {name.lower(): name for name in classes}
+    rows = []
     for name, count in sorted(names.items(), key=lambda item: (-item[1], item[0])):
-        near = difflib.get_close_matches(name.lower(), folded, 1)
-        found.append((name, count, folded[near[0]] if near else ""))
-    return found
+        near = difflib.get_close_matches(name.lower(), by_lower_case, 1)
+        rows.append((name, count, by_lower_case[near[0]] if near else ""))
+    return rows
 
 
 def quarantine_lines(problems: Iterable[Problem]) -> list[str]:
     """The quarantine list: ``file TAB code TAB object TAB field TAB value`` for every error that
-    cost an image."""
+    dropped an image."""
     return [
         "\t".join([
             problem.file, problem.code, str(problem.object), problem.field,

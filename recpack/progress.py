@@ -1,4 +1,4 @@
-"""How far a long job is: what ``progress=callable`` is called with."""
+"""The progress of a long job: what ``progress=callable`` is called with."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from recpack.settings import Settings
 
 
 class Progress(NamedTuple):
-    """``stage`` is ``scan`` or ``pack``, or the file of a download; ``done`` of ``total`` images,
-    or whatever ``unit`` says; ``bytes_done`` written."""
+    """``stage``: ``scan``, ``pack``, …, or the file of a download; ``done`` of ``total`` images,
+    or of what ``unit`` says; ``bytes_done``: bytes written."""
 
     stage: str
     done: int
@@ -23,6 +23,6 @@ Watch = Callable[[Progress], None] | None
 
 
 class Monitor(Settings):
-    """Who is told of the progress: a callable, not an option of the command line."""
+    """The callable that is told the progress; not an option of the command line."""
 
     progress: Watch = None

@@ -25,12 +25,12 @@ P = ParamSpec("P")
 
 
 class Option(typing.NamedTuple):
-    """What a field is on the command line.
+    """How a field appears on the command line.
 
-    ``flag`` is its name there where that is not the field's · ``off`` the help of ``--no-NAME``,
-    which gives None · ``shapes``: it shapes the bytes of the output, so the manifest keeps it ·
-    ``read`` turns what the user gave into the value that is kept, and raises ValueError with the
-    reason when it can't.
+    ``flag``: its name there, if not the field's name · ``off``: the help of ``--no-NAME``, which
+    sets None · ``shapes``: it changes the bytes of the output, so the manifest keeps it · ``read``
+    converts the user's value into the stored one, and raises ValueError with the reason when it
+    can't.
     """
 
     help: str
@@ -52,9 +52,9 @@ def option(
     read: Callable[[Any], Any] | None = None,
 ) -> T:
     """A field of ``Settings`` with its ``default``; see ``Option``."""
-    told = Option(help, metavar, flag, off, shapes, read)
-    made: T = field(default=default, metadata={"option": told})
-    return made
+    metadata = {"option": Option(help, metavar, flag, off, shapes, read)}
+    value: T = field(default=default, metadata=metadata)
+    return value
 
 
 class Field(typing.NamedTuple):
@@ -72,7 +72,7 @@ class Field(typing.NamedTuple):
 
     @property
     def kinds(self) -> tuple[Any, ...]:
-        """The types that a value may have, without None; for a ``Literal`` the values."""
+        """The types that a value can have, without None; for a ``Literal`` the values."""
         return tuple(part for part in self._parts if part is not type(None))
 
     @property
@@ -91,27 +91,27 @@ class Field(typing.NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many values a tuple has; 1 for other types."""
+        """The number of values of a tuple; 1 for other types."""
         (kind, *others) = self.kinds
         pair = not others and typing.get_origin(kind) is tuple
         return len(typing.get_args(kind)) if pair else 1
 
     def fault(self, value: object) -> str | None:
-        """What is wrong with the type of a value, if anything is."""
+        """What is wrong with the type of a value, or None."""
         if value is None and type(None) in self._parts:
             return None
         if self.choices and value not in self.choices:
-            return f"{self.name}: {value!r} is none of {', '.join(self.choices)}"
+            return f"{self.name}: must be one of {', '.join(self.choices)} (got {value!r})"
         if self.kinds == (bool,) and not isinstance(value, bool):
-            return f"{self.name}: {value!r}; True or False"
+            return f"{self.name}: must be True or False (got {value!r})"
         if self.kinds == (int,) and not hasattr(value, "__index__"):
             nothing = " or None" if type(None) in self._parts else ""
-            return f"{self.name}: {value!r}; a whole number{nothing}"
+            return f"{self.name}: must be a whole number{nothing} (got {value!r})"
         return None
 
     @property
     def off(self) -> str | None:
-        """The help of ``--no-NAME``, where there is one."""
+        """The help of ``--no-NAME``, or None without such a flag."""
         return self.option.off
 
 
@@ -120,11 +120,11 @@ class Field(typing.NamedTuple):
 )
 class Settings:
     """Base of the settings of each room: frozen dataclasses with keywords only. Raises ConfigError
-    that lists all that is wrong.
+    that lists everything wrong.
 
-    A room that takes several rooms' settings inherits from them; ``title`` heads the room's own
-    options in the help. One ``__init__`` serves them all, because Python takes a millisecond to
-    write that of each dataclass.
+    A room that takes the settings of several rooms inherits from them; ``title`` is the heading of
+    the room's own options in the help. All share one ``__init__``, because Python takes a
+    millisecond to generate that of each dataclass.
     """
 
     title: ClassVar[str] = ""
@@ -132,25 +132,25 @@ class Settings:
     def __init_subclass__(cls) -> None:
         dataclass(init=False, repr=False, eq=False)(cls)
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **keywords: Any) -> None:
         values = vars(self)
         for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            values[one.name] = given.pop(one.name, one.default) if one.init else one.default
-        if given:
-            name = next(iter(given))
+            values[one.name] = keywords.pop(one.name, one.default) if one.init else one.default
+        if keywords:
+            name = next(iter(keywords))
             raise TypeError(f"{type(self).__name__}() has no option {name!r}")
-        wrong: list[str] = []
+        faults: list[str] = []
         for room, options in rooms(type(self)):
-            found = {one: fault for one in options if (fault := self._read(one))}
-            wrong += found.values()
-            # a value of a wrong type can't be looked at any closer
-            if all(one.choices for one in found) and "faults" in vars(room):
-                wrong += room.faults(self)
-        if wrong:
-            raise ConfigError("\n".join(wrong))
+            by_option = {one: fault for one in options if (fault := self._read(one))}
+            faults += by_option.values()
+            # a room's own checks need values of the right type
+            if all(one.choices for one in by_option) and "faults" in vars(room):
+                faults += room.faults(self)
+        if faults:
+            raise ConfigError("\n".join(faults))
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} can't be changed; make another with replace")
+        raise AttributeError(f"{type(self).__name__} can't be changed; make a new one with replace")
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -158,23 +158,23 @@ class Settings:
     __hash__ = None  # type: ignore[assignment]  # some values are lists
 
     def __repr__(self) -> str:
-        chosen = (one for one in fields(self) if vars(self)[one.name] != one.default)  # type: ignore[arg-type]
-        told = ", ".join(f"{one.name}={vars(self)[one.name]!r}" for one in chosen if one.repr)
-        return f"{type(self).__name__}({told})"
+        changes = (one for one in fields(self) if vars(self)[one.name] != one.default)  # type: ignore[arg-type]
+        text = ", ".join(f"{one.name}={vars(self)[one.name]!r}" for one in changes if one.repr)
+        return f"{type(self).__name__}({text})"
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with this room's own values, a line each; also sets derived values."""
+        """What is wrong with this room's own values, one line each; also sets derived values."""
         return iter(())
 
     def part(self, kind: type[S]) -> S:
-        """The settings of one of the rooms that these are made of: for another room, which takes
-        no others, or for a worker."""
+        """Only the settings of ``kind``, one of the rooms that these inherit from: for that room's
+        functions, or for a worker."""
         part = object.__new__(kind)
         vars(part).update({one.name: getattr(self, one.name) for one in fields(kind)})  # type: ignore[arg-type]
         return part
 
     def shaping(self) -> dict[str, object]:
-        """The options that shape the bytes of the output, for the manifest."""
+        """The options that change the bytes of the output, for the manifest."""
         return {
             one.name: getattr(self, one.name)
             for _, options in rooms(type(self))
@@ -200,12 +200,12 @@ _ROOMS: dict[type, list[tuple[type[Settings], list[Field]]]] = {}
 
 
 def rooms(kind: type[Settings]) -> list[tuple[type[Settings], list[Field]]]:
-    """The classes that these settings are made of, each with its own options, in their order."""
+    """The classes that these settings inherit from, each with its own options, in order."""
     if kind in _ROOMS:
         return _ROOMS[kind]
     hints = typing.get_type_hints(kind)
     by_name = {one.name: one for one in fields(kind) if "option" in one.metadata}  # type: ignore[arg-type]
-    found = []
+    result = []
     for room in kind.__mro__:
         own = [name for name in vars(room).get("__annotations__", ()) if name in by_name]
         if own or "faults" in vars(room):
@@ -213,9 +213,9 @@ def rooms(kind: type[Settings]) -> list[tuple[type[Settings], list[Field]]]:
                 Field(name, hints[name], by_name[name].default, by_name[name].metadata["option"])
                 for name in own
             ]
-            found.append((room, options))
-    _ROOMS[kind] = found
-    return found
+            result.append((room, options))
+    _ROOMS[kind] = result
+    return result
 
 
 def options_of(kind: type[Settings]) -> Iterator[Field]:
@@ -225,7 +225,7 @@ def options_of(kind: type[Settings]) -> Iterator[Field]:
 
 
 class takes(Generic[P, S]):
-    """Give a function, whose last parameter is settings, their fields as keywords instead.
+    """Replace a function's last parameter, its settings, by one keyword for each field.
 
     ``@takes(Settings)`` turns ``f(path, settings)`` into ``f(path, *, one=…, other=…)``; type
     checkers see every keyword and its type.
@@ -245,7 +245,7 @@ class takes(Generic[P, S]):
     def __call__(self, function: Callable[..., R]) -> Callable[..., R]:
         kind = typing.cast(type[Settings], self._settings)
         own = inspect.signature(function)
-        places = list(own.parameters.values())[:-1]
+        positional = list(own.parameters.values())[:-1]
         keywords = [
             inspect.Parameter(
                 one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type
@@ -253,15 +253,15 @@ class takes(Generic[P, S]):
             for one in sorted(fields(kind), key=_order(kind))  # type: ignore[arg-type]
             if one.init
         ]
-        signature = own.replace(parameters=[*places, *keywords])
+        signature = own.replace(parameters=[*positional, *keywords])
 
         @functools.wraps(function)
-        def call(*arguments: Any, **given: Any) -> R:
+        def call(*arguments: Any, **options: Any) -> R:
             try:
-                bound = signature.bind(*arguments, **given).arguments
+                bound = signature.bind(*arguments, **options).arguments
             except TypeError as error:
                 raise TypeError(f"{function.__qualname__}() {error}") from None
-            values = [bound.pop(place.name) for place in places]
+            values = [bound.pop(parameter.name) for parameter in positional]
             return function(*values, kind(**bound))
 
         del call.__wrapped__  # it takes other arguments
@@ -270,6 +270,6 @@ class takes(Generic[P, S]):
 
 
 def _order(kind: type[Settings]) -> Callable[[Any], int]:
-    """The rank of a dataclass's field: in the order of the rooms, not that of inheritance."""
+    """The rank of a dataclass's field in the order of the rooms, not of inheritance."""
     names = [name for room in kind.__mro__ for name in vars(room).get("__annotations__", ())]
     return lambda one: names.index(one.name)

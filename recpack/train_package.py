@@ -1,8 +1,8 @@
-"""The package ``train``, found beside recpack whatever the path says.
+"""The package ``train`` beside recpack, even where another module has that name.
 
-Scripts for SageMaker are called ``train.py`` by custom, and such a file hides the package from
-``import train``. Then it is loaded under the name ``recpack.train``; the name ``train`` stays with
-whoever has it.
+Scripts for SageMaker are often called ``train.py``, and such a file hides the package from
+``import train``. The package is then loaded under the name ``recpack.train``; the script keeps the
+name ``train``.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _OTHER_NAME = "recpack.train"
 
 
 def load() -> ModuleType:
-    """The package; the same one each time."""
+    """The package; the same object each time."""
     for name in ("train", _OTHER_NAME):
         module = sys.modules.get(name)
         if module is not None and _is_ours(getattr(module, "__file__", None)):
             return module
     if "train" not in sys.modules:
-        found = find_spec("train")
-        if found is not None and _is_ours(found.origin):
+        visible = find_spec("train")
+        if visible is not None and _is_ours(visible.origin):
             return import_module("train")
     spec = spec_from_file_location(
         _OTHER_NAME, _HOME, submodule_search_locations=[str(_HOME.parent)]
     )
     if spec is None or spec.loader is None:
-        raise ImportError(f"{_HOME} is not there; install recpack again", name="train")
+        raise ImportError(f"{_HOME} does not exist; install recpack again", name="train")
     module = module_from_spec(spec)
     sys.modules[_OTHER_NAME] = module
     spec.loader.exec_module(module)

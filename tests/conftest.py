@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from recpack.demo.s3_server import loopback_server
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
-from recpack.storage.s3.objects import listed
+from recpack.storage.s3.objects import list_objects
 from recpack.storage.s3.uploads import OpenUpload, open_uploads
 from recpack.workers import fork
 from tests.support.clusters import Dask, Ray, dask_cluster
@@ -144,7 +144,7 @@ class Store:
         return Location(self.bucket, key)
 
     def listing(self) -> list[str]:
-        return sorted(key for key, _ in listed(self.access, self.at(""), deep=True))
+        return sorted(key for key, _ in list_objects(self.access, self.at(""), deep=True))
 
     def open_uploads(self) -> list[OpenUpload]:
         return list(open_uploads(self.access, self.at("")))

@@ -12,7 +12,7 @@ import pytest
 import recpack
 from benchmarks.data import first_images, make_devkit
 from benchmarks.formats import make_formats
-from benchmarks.measure import Claim, Measured, Table, Timing, commands, measure
+from benchmarks.measure import Claim, Measurement, Table, Timing, commands, measure
 from benchmarks.report import Section, compare, markdown, to_json
 from recpack.scanning.run import scan_dataset
 from recpack.scanning.settings import ScanSettings
@@ -35,9 +35,9 @@ def test_rounds_are_taken_in_turns() -> None:
     def work(name: str, *seconds: float) -> tuple[str, object]:
         values = iter(seconds)
 
-        def run() -> Measured:
+        def run() -> Measurement:
             calls.append(name)
-            return Measured(next(values), 1.0)
+            return Measurement(next(values), 1.0)
 
         return name, run
 

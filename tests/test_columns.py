@@ -30,6 +30,6 @@ def test_texts_are_the_list_that_they_were_made_of(
         assert list(made[start:stop]) == names[start:stop]
         order = data.draw(st.permutations(range(len(names))))
         assert list(made.take(np.array(order, np.int64))) == [names[i] for i in order]
-        assert list(StringColumn.joined([made[:start], made[start:]])) == names
+        assert list(StringColumn.join([made[:start], made[start:]])) == names
     finally:
         texts._BLOCK = before

@@ -30,15 +30,15 @@ def test_every_fault_is_in_one_error() -> None:
     ("options", "message"),
     [
         ({"encoding": "png", "quality": 95}, "png takes 0 to 9"),
-        ({"encoding": "webp"}, "none of jpg, png"),
+        ({"encoding": "webp"}, "one of jpg, png"),
         ({"segment_size": 1000}, "64 KiB to 1 GiB"),
-        ({"year": "2007", "images": "a", "annotations": "b"}, "have no years"),
+        ({"year": "2007", "images": "a", "annotations": "b"}, "leave year out"),
         ({"classes": "no/such/file.txt"}, "no such file"),
         ({"classes": {"a": 0, "b": 2}}, "ids must be 0..1"),
-        ({"classes": []}, "no class is named"),
+        ({"classes": []}, "give at least one name"),
         ({"classes": "a, ,b"}, "empty"),
         ({"classes": "a=b,b"}, "alias 'b' is also a class"),
-        ({"classes": "a=c,b=c"}, "alias 'c' leads to 'a' and to 'b'"),
+        ({"classes": "a=c,b=c"}, "alias 'c' stands for 'a' and for 'b'"),
     ],
 )
 def test_wrong_options(options: dict[str, object], message: str) -> None:

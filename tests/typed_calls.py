@@ -19,7 +19,7 @@ def right() -> None:
     recpack.write_list("VOCdevkit", "a.lst", precision=4, progress=print)
     recpack.pack("a.lst", "VOCdevkit", "a.rec", classes=["cat"], encoding="png")
     found: recpack.Check = recpack.check("VOCdevkit", classes="auto")
-    recpack.verify("a.rec", reader="dali", against=("a.lst", "VOCdevkit")).records
+    verified = recpack.verify("a.rec", reader="dali", against=("a.lst", "VOCdevkit"))
     inspection: recpack.Inspection = recpack.inspect("a.rec", endpoint_url="http://127.0.0.1:9000")
     shown: list[int] = recpack.preview("a.rec", "a.png", records=[0, 7], count=3)
     recpack.unpack("a.rec", "folder", overwrite=True)
@@ -35,7 +35,7 @@ def right() -> None:
     recpack.Options(segment_size="16MiB", to_nothing=None)  # type: ignore[call-arg]
     job: train.Job = train.fit("s3://a", "s3://b", "s3://c", role="arn", epochs=5, spot=True)
     recpack.train.plan("s3://a", "s3://b", "s3://c", base_network="resnet-50", model=job)
-    del result, found, inspection, shown, manifest, number, several
+    del result, found, verified, inspection, shown, manifest, number, several
 
 
 def wrong() -> None:

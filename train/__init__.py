@@ -1,9 +1,9 @@
-"""Amazon SageMaker's object detection, from the ``.rec`` and the manifest that recpack wrote: fit,
-go on from a model, host it, detect, draw, take it down.
+"""Amazon SageMaker's object detection, with the ``.rec`` and the manifest that recpack wrote: fit,
+continue from a model, host it, detect, draw, delete it.
 
-``import train`` is light: what a name needs is imported when it is first used. A script that has a
-``train.py`` of its own beside it says ``recpack.train``, which is this package whatever the path
-says; so the modules import each other by relative names.
+``import train`` is light: each name is imported when it is first used. A script with a ``train.py``
+of its own beside it imports ``recpack.train``, which is always this package. That is why the
+modules here import each other by relative names.
 """
 
 from __future__ import annotations

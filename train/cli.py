@@ -1,5 +1,5 @@
-"""``recpack-train``: arguments → ``train`` → exit code (0 done, 1 refused or failed, 2 usage, 130
-interrupted)."""
+"""The command line ``recpack-train``. Exit codes: 0 done, 1 refused or failed, 2 usage, 130
+interrupted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .logs import Metric
 
 Command = Callable[[argparse.Namespace, Service], object]
-"""Runs a command; what it returns is printed as JSON."""
+"""Runs a command; its result is printed as JSON."""
 
 
 def console() -> NoReturn:
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             answer = command(args, service)
         except KeyboardInterrupt:
             name = getattr(args, "name", None)
-            back = f"; come back with recpack-train status {name}" if name else ""
-            print(f"interrupted; what was started goes on{back}", file=sys.stderr)
+            hint = f"; see recpack-train status {name}" if name else ""
+            print(f"interrupted; a started job or endpoint continues{hint}", file=sys.stderr)
             return 130
         except (TrainError, OSError) as error:
             print(f"recpack-train: {error}", file=sys.stderr)
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             print(json.dumps(answer, indent=2), flush=True)
         except BrokenPipeError:
-            # whoever read our output has gone; Python must not complain again when it exits
+            # the reader of the output is gone; Python must not complain again when it exits
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
     return 0
@@ -76,21 +76,21 @@ def _fit(args: argparse.Namespace, service: Service) -> object:
     from .planning import plan
 
     hyperparameters: dict[str, Any] = {**_pairs(args.set, "--set")}
-    planned = plan(
+    job_plan = plan(
         args.train, args.validation, args.output, role=args.role, model=args.model,
         job_name=args.job_name, service=service, image=args.image, tags=_pairs(args.tag, "--tag"),
-        network=Network(subnets=_words(args.subnets), security_groups=_words(args.security_groups),
+        network=Network(subnets=_split(args.subnets), security_groups=_split(args.security_groups),
                         volume_kms_key=args.volume_kms_key, output_kms_key=args.output_kms_key),
         **{one.name: getattr(args, one.name) for one in fields(Machine)},
         **hyperparameters,
     )  # fmt: skip
     if args.dry_run:
-        return planned.request
-    job = planned.start()
+        return job_plan.request
+    job = job_plan.start()
     args.name = job.name
     print(f"started {job.name}", file=sys.stderr)
     if args.wait:
-        job.wait(on_status=_tell, on_line=_log, on_metric=_progress)
+        job.wait(on_status=_print_status, on_line=_print_line, on_metric=_print_metric)
         return {"job": job.name, "model": job.model, "mAP": job.history()}
     return {"job": job.name}
 
@@ -115,7 +115,7 @@ def _logs(args: argparse.Namespace, service: Service) -> None:
 
     job = attach(args.name, service)
     if args.follow:
-        job.wait(on_line=print, on_status=_tell, on_metric=_progress)
+        job.wait(on_line=print, on_status=_print_status, on_metric=_print_metric)
     else:
         for line in job.new_lines():
             print(line)
@@ -135,7 +135,7 @@ def _deploy(args: argparse.Namespace, service: Service) -> object:
     from .endpoint import deploy
 
     endpoint = deploy(
-        args.model, name=args.endpoint_name, classes=_words(args.classes) or None, role=args.role,
+        args.model, name=args.endpoint_name, classes=_split(args.classes) or None, role=args.role,
         service=service, instance_type=args.instance_type, instance_count=args.instance_count,
         image=args.image, wait=not args.no_wait,
     )  # fmt: skip
@@ -145,7 +145,7 @@ def _deploy(args: argparse.Namespace, service: Service) -> object:
 def _predict(args: argparse.Namespace, service: Service) -> object:
     from .endpoint import attach_endpoint
 
-    endpoint = attach_endpoint(args.name, service, classes=_words(args.classes) or None)
+    endpoint = attach_endpoint(args.name, service, classes=_split(args.classes) or None)
     found = endpoint.predict(args.image)
     if args.draw is not None:
         found.draw(args.image, args.threshold).save(args.draw)
@@ -163,7 +163,7 @@ def _evaluate(args: argparse.Namespace, service: Service) -> object:
     from .detections import evaluate, truth_of
     from .endpoint import attach_endpoint
 
-    endpoint = attach_endpoint(args.name, service, classes=_words(args.classes) or None)
+    endpoint = attach_endpoint(args.name, service, classes=_split(args.classes) or None)
     with recpack.RecordReader(args.rec) as records:
         pairs = (
             (endpoint.predict(record.image_bytes), truth_of(record.boxes)) for record in records
@@ -180,28 +180,29 @@ def _delete(args: argparse.Namespace, service: Service) -> None:
     delete_endpoint(args.name, service)
 
 
-def _tell(status: object) -> None:
+def _print_status(status: object) -> None:
     print(status, file=sys.stderr)
 
 
-def _log(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _progress(metric: Metric) -> None:
+def _print_metric(metric: Metric) -> None:
     if metric.name == "mAP":
         print(f"epoch {metric.epoch}: mAP {metric.value:.3f}", file=sys.stderr)
 
 
-def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
-    wrong = [text for text in texts if "=" not in text]
+def _pairs(arguments: Sequence[str], option: str) -> dict[str, str]:
+    wrong = [argument for argument in arguments if "=" not in argument]
     if wrong:
         raise UsageError(f"{option}: {wrong[0]!r}; write name=value")
-    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+    pairs = (argument.partition("=") for argument in arguments)
+    return {name: value for name, _, value in pairs}
 
 
-def _words(text: str | None) -> list[str]:
-    return [word for word in (text or "").split(",") if word]
+def _split(text: str | None) -> list[str]:
+    return [name for name in (text or "").split(",") if name]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -211,14 +212,14 @@ def parser() -> argparse.ArgumentParser:
     )
     subs = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run: Command, text: str, example: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Command, help: str, example: str) -> argparse.ArgumentParser:
         sub = subs.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".",
+            name, help=help, description=help[0].upper() + help[1:] + ".",
             epilog=f"example: recpack-train {name} {example}",
         )  # fmt: skip
         sub.set_defaults(command=run)
-        sub.add_argument("--region", help="default: the one configured for AWS")
-        sub.add_argument("--endpoint-url", metavar="URL", help="another implementation than AWS")
+        sub.add_argument("--region", help="default: the configured AWS region")
+        sub.add_argument("--endpoint-url", metavar="URL", help="of a service that is not AWS")
         return sub
 
     _fit_options(
@@ -228,22 +229,26 @@ def parser() -> argparse.ArgumentParser:
             "--output s3://b/p/models --set epochs=5 --wait",
         )
     )  # fmt: skip
-    status = command("status", _status, "where a job is, or all jobs", "voc-2026-01-01-00-00-00")
+    status = command(
+        "status", _status, "show the state of a job, or of all jobs", "voc-2026-01-01-00-00-00"
+    )
     status.add_argument("name", nargs="?", metavar="JOB")
-    logs = command("logs", _logs, "a job's log", "voc-1 --follow")
+    logs = command("logs", _logs, "show a job's log", "voc-1 --follow")
     logs.add_argument("name", metavar="JOB")
-    logs.add_argument("--follow", action="store_true", help="until the job is done")
-    logs.add_argument("--plot", metavar="FILE.png", help="losses and mAP by epoch")
+    logs.add_argument("--follow", action="store_true", help="go on until the job is done")
+    logs.add_argument("--plot", metavar="FILE.png", help="plot losses and mAP by epoch")
     stop = command("stop", _stop, "stop a job; its model is kept", "voc-1")
     stop.add_argument("name", metavar="JOB")
     deploy = command("deploy", _deploy, "host a job's model", "voc-1")
     deploy.add_argument("model", metavar="JOB|s3://…/model.tar.gz")
     deploy.add_argument("--endpoint-name", metavar="NAME")
-    deploy.add_argument("--classes", metavar="A,B", help="where the manifest can't be found")
+    deploy.add_argument(
+        "--classes", metavar="A,B", help="class names (default: those of the manifest)"
+    )
     deploy.add_argument("--role", metavar="ARN")
     deploy.add_argument("--instance-type", default=INFERENCE_TYPE)
     deploy.add_argument("--instance-count", type=int, default=1)
-    deploy.add_argument("--image", metavar="URI", help="another container than the region's")
+    deploy.add_argument("--image", metavar="URI", help="container (default: the region's)")
     deploy.add_argument("--no-wait", action="store_true")
     predict = command(
         "predict", _predict, "detect objects in an image", "voc-1 cat.jpg --draw x.png"
@@ -251,15 +256,17 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("name", metavar="ENDPOINT")
     predict.add_argument("image", type=Path)
     predict.add_argument("--threshold", type=float, default=0.3)
-    predict.add_argument("--draw", type=Path, metavar="FILE", help="the image with the boxes")
+    predict.add_argument("--draw", type=Path, metavar="FILE", help="write the image with the boxes")
     predict.add_argument("--classes", metavar="A,B")
-    evaluate = command("evaluate", _evaluate, "the mAP of an endpoint on a .rec", "voc-1 val.rec")
+    evaluate = command(
+        "evaluate", _evaluate, "measure the mAP of an endpoint on a .rec", "voc-1 val.rec"
+    )
     evaluate.add_argument("name", metavar="ENDPOINT")
     evaluate.add_argument("rec", metavar="REC")
     evaluate.add_argument("--overlap", type=float, default=0.5)
-    evaluate.add_argument("--eleven-points", action="store_true", help="as VOC2007 counts")
+    evaluate.add_argument("--eleven-points", action="store_true", help="compute it as VOC2007 does")
     evaluate.add_argument("--classes", metavar="A,B")
-    delete = command("delete", _delete, "take an endpoint down, with its model", "voc-1")
+    delete = command("delete", _delete, "delete an endpoint and its model", "voc-1")
     delete.add_argument("name", metavar="ENDPOINT")
     return parser
 
@@ -270,7 +277,9 @@ def _fit_options(fit: argparse.ArgumentParser) -> None:
     fit.add_argument("--output", required=True, metavar="s3://…/")
     fit.add_argument("--role", metavar="ARN", help="execution role (default: your own)")
     fit.add_argument(
-        "--model", metavar="JOB|s3://…/model.tar.gz", help="go on from this model (incremental)"
+        "--model",
+        metavar="JOB|s3://…/model.tar.gz",
+        help="continue training this model (incremental)",
     )
     fit.add_argument(
         "--set", action="append", default=[], metavar="name=value", help="a hyperparameter"
@@ -291,13 +300,13 @@ def _fit_options(fit: argparse.ArgumentParser) -> None:
             {"choices": choices} if choices else {"metavar": one.metadata["metavar"]}
         )
         fit.add_argument(flag, default=one.default, type=number, help=help, **shown)
-    fit.add_argument("--image", metavar="URI", help="another container than the region's")
+    fit.add_argument("--image", metavar="URI", help="container (default: the region's)")
     fit.add_argument("--tag", action="append", default=[], metavar="key=value")
     fit.add_argument("--subnets", metavar="A,B")
     fit.add_argument("--security-groups", metavar="A,B")
     fit.add_argument("--volume-kms-key", metavar="KEY")
     fit.add_argument("--output-kms-key", metavar="KEY")
-    fit.add_argument("--wait", action="store_true", help="until it is done, with its log")
+    fit.add_argument("--wait", action="store_true", help="wait until it is done, and print its log")
     fit.add_argument(
-        "--dry-run", action="store_true", help="print the request as JSON and send nothing"
+        "--dry-run", action="store_true", help="print the request as JSON, send nothing"
     )

@@ -1,4 +1,4 @@
-"""What the service answers: detections, drawn and judged."""
+"""The endpoint's answers as detections; drawing and evaluating them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Box = tuple[float, float, float, float]
 
 
 class Detection(NamedTuple):
-    """One object found: class id and name, score 0 to 1, box in ratios of the image's size."""
+    """One object: class id and name, score 0 to 1, box in ratios of the image's size."""
 
     class_id: int
     name: str
@@ -33,7 +33,7 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True)
 class Detections(Sequence[Detection]):
-    """All objects found in one image of ``width`` x ``height`` pixels, the surest first."""
+    """The objects found in one image of ``width`` x ``height`` pixels, highest score first."""
 
     found: tuple[Detection, ...]
     width: int
@@ -46,7 +46,7 @@ class Detections(Sequence[Detection]):
         return self.found[item]
 
     def above(self, threshold: float) -> Detections:
-        """Those with this score or more."""
+        """Those with at least this score."""
         return replace(self, found=tuple(one for one in self.found if one.score >= threshold))
 
     def pixels(self) -> list[Box]:
@@ -58,7 +58,7 @@ class Detections(Sequence[Detection]):
         ]
 
     def draw(self, image: str | Path | bytes | Pixels, threshold: float = 0.3) -> Picture:
-        """The image with the boxes, names and scores of those above the threshold."""
+        """Draw boxes, names and scores of those with at least this score on the image."""
         from .pictures import draw
 
         shown = self.above(threshold)
@@ -67,10 +67,10 @@ class Detections(Sequence[Detection]):
 
 
 def parse_response(body: bytes, classes: Sequence[str], width: int, height: int) -> Detections:
-    """The endpoint's JSON → detections; class ids beyond ``classes`` are named by their number.
+    """The endpoint's JSON → detections. A class id beyond ``classes`` gets its number as name.
 
-    Takes both forms that the service answers in: ratios, and with ``annotation=1`` pixels. Raises
-    JobError for anything else.
+    The service has two forms of answers: ratios, and pixels with ``annotation=1``. Raises JobError
+    for anything else.
     """
     try:
         answer = json.loads(body)
@@ -88,7 +88,7 @@ def parse_response(body: bytes, classes: Sequence[str], width: int, height: int)
             ]
     except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
         start = body[:200].decode(errors="replace")
-        raise JobError(f"the endpoint's answer is no list of detections: {start!r}") from error
+        raise JobError(f"the endpoint's answer is not a list of detections: {start!r}") from error
     found = [
         Detection(id_, classes[id_] if 0 <= id_ < len(classes) else str(id_), score, box)
         for id_, score, box in rows
@@ -113,7 +113,8 @@ class Truth(NamedTuple):
 
 
 def truth_of(label: Iterable[Sequence[float]]) -> Truth:
-    """A record's ``boxes`` rows (class id, xmin, ymin, xmax, ymax, difficult if there is one)."""
+    """The truth of a record, from its ``boxes`` rows (class id, xmin, ymin, xmax, ymax, optionally
+    difficult)."""
     rows = [tuple(map(float, row)) for row in label]
     rows = [row for row in rows if row[0] >= 0]
     return Truth(
@@ -125,13 +126,13 @@ def truth_of(label: Iterable[Sequence[float]]) -> Truth:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """VOC's average precision of each class that has objects, and their mean."""
+    """VOC's average precision of each class with objects, and their mean."""
 
     average_precision: dict[str, float]
 
     @property
     def mean(self) -> float:
-        """mAP; 0 when no class has objects."""
+        """The mAP; 0 when no class has objects."""
         values = self.average_precision.values()
         return sum(values) / len(values) if values else 0.0
 
@@ -143,18 +144,19 @@ def evaluate(
     overlap: float = 0.5,
     eleven_points: bool = False,
 ) -> Evaluation:
-    """VOC's mean average precision: a detection is right when it overlaps (IoU) an object of its
-    class that no surer one took by ``overlap`` or more.
+    """VOC's mean average precision. A detection is right when its IoU with an object of its class
+    is ``overlap`` or more, and no detection with a higher score matched that object.
 
-    ``eleven_points`` as in VOC2007, the area below the curve otherwise (VOC2010 on). Difficult
-    objects count neither way. Source: the VOC development kit, ``VOCevaldet``.
+    ``eleven_points`` computes it as in VOC2007, else it is the area below the curve (as since
+    VOC2010). Matches with difficult objects are not counted. Source: the VOC development kit,
+    ``VOCevaldet``.
     """
     objects = dict.fromkeys(range(len(classes)), 0)
     verdicts: dict[int, list[tuple[float, bool]]] = {id_: [] for id_ in objects}
     for detections, truth in pairs:
         for id_, difficult in zip(truth.class_ids, truth.difficult, strict=True):
             objects[id_] = objects.get(id_, 0) + (not difficult)
-        for id_, score, right in _judged(detections, truth, overlap):
+        for id_, score, right in _judge(detections, truth, overlap):
             verdicts.setdefault(id_, []).append((score, right))
     return Evaluation({
         classes[id_] if id_ < len(classes) else str(id_): _average_precision(
@@ -165,21 +167,21 @@ def evaluate(
     })  # fmt: skip
 
 
-def _judged(
+def _judge(
     detections: Detections, truth: Truth, overlap: float
 ) -> Iterator[tuple[int, float, bool]]:
-    """(class, score, right) of the detections that count."""
-    taken: set[int] = set()
+    """(class id, score, right) of the detections that count."""
+    matched: set[int] = set()
     for one in sorted(detections.found, key=lambda one: -one.score):
-        best, place = 0.0, -1
+        best, match = 0.0, -1
         for at, (id_, box) in enumerate(zip(truth.class_ids, truth.boxes, strict=True)):
             if id_ == one.class_id and (ratio := iou(one.box, box)) > best:
-                best, place = ratio, at
-        if best < overlap or place < 0:
+                best, match = ratio, at
+        if best < overlap or match < 0:
             yield one.class_id, one.score, False
-        elif not truth.difficult[place]:
-            yield one.class_id, one.score, place not in taken
-            taken.add(place)
+        elif not truth.difficult[match]:
+            yield one.class_id, one.score, match not in matched
+            matched.add(match)
 
 
 def iou(one: Box, other: Box) -> float:

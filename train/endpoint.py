@@ -1,4 +1,4 @@
-"""Hosting: a model behind an endpoint, asked about photographs, and taken down again."""
+"""Hosting: deploy a model behind an endpoint, detect objects with it, delete it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .channels import manifest_below
 from .detections import Detections, parse_response
 from .errors import JobError, SpecError
 from .images import image_uri
-from .job import POLL_SECONDS, Job, previous
-from .planning import moment
+from .job import POLL_SECONDS, Job, find_previous
+from .planning import unique_suffix
 from .request import (
     INFERENCE_TYPE,
     Network,
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from .detections import Pixels
 
 MAX_BODY = 5_000_000
-"""Bytes of an image that the service takes."""
+"""Most bytes of an image that the service accepts."""
 
 _TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PN": "image/png"}
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint by its name, its configuration and model under the same name. As a context
-    manager it is deleted at the end, so that nothing goes on costing money. ``classes`` are the
-    names in the order of their ids."""
+    """An endpoint by its name; its configuration and model have the same name. As a context manager
+    it is deleted at the end of the block, so that it costs no more money. ``classes`` are the names
+    in the order of their ids."""
 
     name: str
     classes: Sequence[str]
@@ -58,10 +58,10 @@ class Endpoint:
         self.delete()
 
     def predict(self, image: str | Path | bytes | Pixels) -> Detections:
-        """The objects in an image: a file, its bytes, or pixels (uint8, blue first).
+        """Detect the objects in an image: a file, its bytes, or pixels (uint8, blue first).
 
-        What the service does not take (another kind than JPEG and PNG, more than 5 MB) is encoded
-        anew, which a warning tells when it makes the image smaller. Raises JobError.
+        What the service does not accept (other kinds than JPEG and PNG, more than 5 MB) is encoded
+        again, with a warning when the image gets smaller. Raises JobError.
         """
         body, content_type, width, height = payload(image)
         client = self.service.client("sagemaker-runtime")
@@ -77,36 +77,36 @@ class Endpoint:
     def wait(
         self, *, sleep: Callable[[float], None] = time.sleep, poll: float = POLL_SECONDS
     ) -> Endpoint:
-        """Until it serves; JobError with the service's reason when it never will."""
+        """Wait until it serves. Raises JobError with the service's reason when it fails."""
         client = self.service.client("sagemaker")
         while True:
-            described = client.describe_endpoint(EndpointName=self.name)
-            state = described["EndpointStatus"]
+            description = client.describe_endpoint(EndpointName=self.name)
+            state = description["EndpointStatus"]
             if state == "InService":
                 return self
             if state not in ("Creating", "Updating", "SystemUpdating"):
-                reason = described.get("FailureReason", state)
+                reason = description.get("FailureReason", state)
                 raise JobError(f"{self.name}: {reason}", reason)
             sleep(poll)
 
     def delete(self) -> None:
-        """Take down endpoint, configuration and model; what is not there is no error."""
+        """Delete endpoint, configuration and model; no error when one does not exist."""
         delete_endpoint(self.name, self.service)
 
 
 def delete_endpoint(name: str, service: Service) -> None:
     """See ``Endpoint.delete``."""
     client = service.client("sagemaker")
-    for call, member in (
+    for call, parameter in (
         (client.delete_endpoint, "EndpointName"),
         (client.delete_endpoint_config, "EndpointConfigName"),
         (client.delete_model, "ModelName"),
     ):
         try:
-            call(**{member: name})
+            call(**{parameter: name})
         except client.exceptions.ClientError as error:
             message = error.response["Error"].get("Message", "").lower()
-            if not any(word in message for word in ("could not find", "not found", "not exist")):
+            if not any(text in message for text in ("could not find", "not found", "not exist")):
                 raise
 
 
@@ -125,16 +125,16 @@ def deploy(
     wait: bool = True,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Endpoint:
-    """Host the model of a job (or its name, or a ``model.tar.gz``).
+    """Host a model: ``model`` is a job, its name, or a ``model.tar.gz``.
 
-    ``classes`` come from the manifest of the data that the job was trained on. If anything goes
-    wrong on the way, what was made is deleted again.
+    ``classes`` default to those of the manifest of the training data. If this fails, everything
+    that it has made is deleted again.
     """
     service = service or Service()
-    found = previous(model, service)
+    found = find_previous(model, service)
     names = tuple(classes or _classes(found.train, service))
     stem = found.model.split("/")[-3] if found.model.count("/") > 3 else "recpack"
-    name = name or f"{stem[:40].strip('-')}-{moment()}"
+    name = name or f"{stem[:40].strip('-')}-{unique_suffix()}"
     arn = find_role(role, service)
     client = service.client("sagemaker")
     endpoint = Endpoint(name, names, service)
@@ -154,26 +154,28 @@ def deploy(
         client.create_endpoint(**endpoint_request(name, name, tags=tags))
         return endpoint.wait(sleep=sleep) if wait else endpoint
     except BaseException as error:
-        with suppress(Exception):  # the first error is the one to tell
+        with suppress(Exception):  # the first error is the important one
             endpoint.delete()
         if isinstance(error, client.exceptions.ClientError):
             message = error.response["Error"].get("Message", str(error))
-            raise JobError(f"{name}: the service refuses to host it: {message}", message) from error
+            raise JobError(
+                f"{name}: the service refuses the endpoint: {message}", message
+            ) from error
         raise
 
 
 def attach_endpoint(
     name: str, service: Service | None = None, *, classes: Sequence[str] | None = None
 ) -> Endpoint:
-    """An endpoint that was deployed before; its classes are found as ``deploy`` finds them."""
+    """An existing endpoint. Its ``classes`` default to those of ``deploy``."""
     service = service or Service()
     if classes is None:
         client = service.client("sagemaker")
         try:
-            described = client.describe_model(ModelName=name)
+            description = client.describe_model(ModelName=name)
         except client.exceptions.ClientError as error:
-            raise JobError(f"{name}: there is no such endpoint of ours") from error
-        found = previous(described["PrimaryContainer"]["ModelDataUrl"], service)
+            raise JobError(f"{name}: there is no such endpoint of recpack-train") from error
+        found = find_previous(description["PrimaryContainer"]["ModelDataUrl"], service)
         classes = _classes(found.train, service)
     return Endpoint(name, tuple(classes), service)
 
@@ -185,18 +187,18 @@ def transform(
     *,
     name: str,
     service: Service | None = None,
-    **choices: Any,
+    **options: Any,
 ) -> str:
-    """Start a batch job over all images below an S3 prefix, and return its name. The answers go
-    below ``output``, one object an image, named after it with ``.out`` behind."""
+    """Start a batch job for all images below an S3 prefix, and return its name. The answers are
+    below ``output``, one object per image, with the image's name plus ``.out``."""
     service = service or Service()
-    request = transform_request(name, model_name, images, output, **choices)
+    request = transform_request(name, model_name, images, output, **options)
     service.client("sagemaker").create_transform_job(**request)
     return name
 
 
 def payload(image: str | Path | bytes | Pixels) -> tuple[bytes, str, int, int]:
-    """(body, content type, width, height) of what is sent for an image; the size is its own."""
+    """(body, content type, width, height) of a request; the size is that of the original image."""
     import cv2
 
     from .pictures import load
@@ -223,8 +225,8 @@ def payload(image: str | Path | bytes | Pixels) -> tuple[bytes, str, int, int]:
         scale *= 0.8
     if before > MAX_BODY or scale < 1:
         warnings.warn(
-            f"the image was encoded anew to {len(data):,} bytes and {scale:.0%} of its sides: the "
-            f"service takes {MAX_BODY:,} at most",
+            f"the image was encoded again, with {len(data):,} bytes and {scale:.0%} of its size: "
+            f"the service accepts at most {MAX_BODY:,} bytes",
             stacklevel=3,
         )
     return data, "image/jpeg", width, height
@@ -234,7 +236,7 @@ def _classes(train: str | None, service: Service) -> Sequence[str]:
     manifest = None if train is None else manifest_below(train, service)
     if manifest is None:
         raise SpecError(
-            "classes: the manifest of the data that the model was trained on can't be found; name "
-            "them in the order of their ids"
+            "classes: the manifest of the model's training data can't be found; give the names in "
+            "the order of their ids"
         )
     return manifest.classes

@@ -1,4 +1,4 @@
-"""What can go wrong."""
+"""The errors of this package."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ class TrainError(Exception):
 
 
 class SpecError(TrainError):
-    """A job that would fail, or train the wrong thing; everything wrong is in the message, and
-    nothing was sent."""
+    """A job that would fail or would train the wrong thing. The message lists everything that is
+    wrong; nothing was sent."""
 
 
 class UsageError(SpecError):
-    """Of those, what no data could make right: an unknown name, a value out of its range."""
+    """A SpecError for any data: an unknown name, or a value out of its range."""
 
 
 class JobError(TrainError):
-    """A training job or an endpoint that ended otherwise than hoped; ``reason`` is the
-    service's."""
+    """A training job or an endpoint that failed; ``reason`` is the service's."""
 
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)

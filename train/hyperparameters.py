@@ -1,14 +1,14 @@
-"""The hyperparameters of SageMaker's built-in object detection, checked before anything is paid.
+"""Hyperparameters of SageMaker's built-in object detection, checked before anything is paid for.
 
 Names, ranges and defaults: AWS developer guide, "Object Detection Hyperparameters". The service
-reports an unknown name only in the logs of a job that runs already.
+reports an unknown name only in the log of a running job.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from recpack import Manifest
 
 Check = Callable[[Any], str]
-"""What a value should be, or nothing when it is that."""
+"""Returns what the value should be; an empty string when it is right."""
 
 
 def _whole(least: int) -> Check:
     def check(value: Any) -> str:
         good = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        return "" if good else f"a whole number, {least} or more"
+        return "" if good else f"an integer, {least} or more"
 
     return check
 
@@ -52,7 +52,7 @@ def _steps(value: Any) -> str:
         steps = [int(step) for step in value.split(",") if step]
         if steps == sorted(set(steps)) and 0 not in steps:
             return ""
-    return "epochs in rising order with commas between, like 10,20"
+    return "epochs in rising order, separated by commas, like 10,20"
 
 
 def _pattern(value: Any) -> str:
@@ -73,9 +73,9 @@ def _required(check: Check) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Learning:
-    """Those that the data does not say. ``learning_rate`` and the thresholds are ratios,
-    ``image_shape`` pixels of a square's side. None leaves a parameter out, for the service's own
-    default. Raises UsageError listing everything that is wrong."""
+    """The hyperparameters that do not depend on the data. ``learning_rate`` and the thresholds are
+    ratios, ``image_shape`` the side of a square in pixels. None leaves a parameter out, so the
+    service uses its default. Raises UsageError that lists everything that is wrong."""
 
     base_network: Literal["vgg-16", "resnet-50"] = _parameter(
         "vgg-16", _one_of("vgg-16", "resnet-50")
@@ -117,80 +117,88 @@ class Learning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hyperparameters(Learning):
-    """All of them. ``num_classes``, ``num_training_samples`` and ``label_width`` come from the
-    manifests: see ``filled``."""
+class _Counts:
+    """Those that the manifests say."""
 
     num_classes: int = _required(_whole(1))
     num_training_samples: int = _required(_whole(1))
     label_width: int = _required(_whole(1))
 
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters(Learning, _Counts):
+    """All hyperparameters. ``filled`` takes ``num_classes``, ``num_training_samples`` and
+    ``label_width`` from the manifests."""
+
     def texts(self) -> dict[str, str]:
-        """What is sent: every value as text, those that are None left out, and so is an empty
+        """The values that are sent, as text, without those that are None and without an empty
         ``lr_scheduler_step``."""
         values = {parameter.name: getattr(self, parameter.name) for parameter in fields(self)}
         return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
     @classmethod
     def filled(
-        cls, train: Manifest, validation: Manifest | None = None, **chosen: Any
+        cls, train: Manifest, validation: Manifest | None = None, **choices: Any
     ) -> Hyperparameters:
-        """What the data says, and the user's own choices (values, or texts as on a command line).
+        """Hyperparameters from the manifests and the user's ``choices`` (values, or strings as on a
+        command line).
 
-        Raises UsageError for names that there are not and values out of their range, SpecError if a
-        choice contradicts the manifests, or the channels' classes differ.
+        Raises UsageError for an unknown name or a value out of its range, SpecError when a choice
+        contradicts the manifests or the channels' classes differ.
         """
         wrong = []
-        misused = []
+        misuse = []
         if validation is not None and train.classes != validation.classes:
             wrong.append(
                 "the classes of the channels differ: train has "
-                f"{', '.join(train.classes)}; validation has {', '.join(validation.classes)}"
+                f"{', '.join(train.classes)}; validation has {', '.join(validation.classes)}; "
+                "pack validation with --classes and the manifest of train"
             )
         widths = [manifest.label_width for manifest in (train, validation) if manifest is not None]
-        known: dict[str, Any] = {
+        from_data: dict[str, Any] = {
             "num_classes": len(train.classes),
             "num_training_samples": train.num_samples,
             "label_width": max(widths),
         }
-        values = dict(known)
+        values = dict(from_data)
         names = [parameter.name for parameter in fields(cls)]
-        for name, value in chosen.items():
+        for name, value in choices.items():
             if name not in names:
                 near = get_close_matches(name, names, 1)
-                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
-                misused.append(f"{name}: no such hyperparameter{hint}")
+                hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}"
+                misuse.append(f"{name}: no such hyperparameter; {hint}")
                 continue
             value = _value(cls, name, value)
-            # room for longer labels than there are does no harm
-            if name in known and value != known[name]:
+            # a larger label_width than the data's does no harm
+            if name in from_data and value != from_data[name]:
                 if name != "label_width" or not isinstance(value, int):
-                    wrong.append(f"{name}: {value} was asked for, the manifest says {known[name]}")
-                elif value < known[name]:
-                    wrong.append(f"{name}: {value} was asked for, the data needs {known[name]}")
+                    wrong.append(
+                        f"{name}: {value}, but the manifest says {from_data[name]}; leave it out"
+                    )
+                elif value < from_data[name]:
+                    wrong.append(f"{name}: {value}, but the data needs {from_data[name]} or more")
             values[name] = value
         try:
-            made = cls(**values)
+            hyperparameters = cls(**values)
         except UsageError as error:
-            misused.append(str(error))
-        if wrong or misused:
-            raise (SpecError if wrong else UsageError)("\n".join(wrong + misused))
-        return made
+            misuse.append(str(error))
+        if wrong or misuse:
+            raise (SpecError if wrong else UsageError)("\n".join(wrong + misuse))
+        return hyperparameters
 
 
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def _value(cls: type[Hyperparameters], name: str, value: Any) -> Any:
-    """A text → a value of the parameter's type; the text itself where that can't be."""
+    """A string → a value of the parameter's type, or the string itself when that fails."""
     if not isinstance(value, str):
         return value
-    kind = cls.__annotations__.get(name, "str").split(" ")[0]
+    default = next(one.default for one in fields(cls) if one.name == name)
+    kind = int if default is MISSING else type(default)
     try:
-        if kind == "int":
-            return int(value)
-        if kind == "float":
-            return float(value)
+        if kind in (int, float):
+            return kind(value)
     except ValueError:
         return value
-    return _BOOLS.get(value.lower(), value) if kind == "bool" else value
+    return _BOOLS.get(value.lower(), value) if kind is bool else value

@@ -1,4 +1,4 @@
-"""Where the algorithm's container lies, by region.
+"""The algorithm's container, by region.
 
 Source: ``image_uris.retrieve("object-detection", region)`` of the official SDK; a test compares
 the table with it.
@@ -30,10 +30,10 @@ _SUFFIXES = {"cn": "amazonaws.com.cn", "us-iso": "c2s.ic.gov", "us-isob": "sc2s.
 
 
 def image_uri(region: str) -> str:
-    """The container of the algorithm; SpecError where it is not offered."""
+    """The URI of the algorithm's container. Raises SpecError when the region does not have it."""
     if region not in ACCOUNTS:
         raise SpecError(
-            f"region: object detection is not offered in {region}; give the image, or take one of "
+            f"region: {region} has no object detection; give the image, or use one of "
             f"{', '.join(sorted(ACCOUNTS))}"
         )
     suffix = _SUFFIXES.get(region.rsplit("-", 2)[0], "amazonaws.com")

@@ -1,4 +1,4 @@
-"""Training jobs: started, watched, gone on from."""
+"""Training jobs: status, waiting, and the model to continue from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import JobError, SpecError
 from .logs import LogReader, Metric, parse_metric
-from .service import Service, may_pass
+from .service import Service, is_temporary
 
 if TYPE_CHECKING:
     from recpack import Manifest
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 POLL_SECONDS = 15.0
 
 _PATIENCE = 40
-"""Times in a row that the service may not answer while a job is waited for."""
+"""Failed requests in a row that end the waiting for a job."""
 
 _RUNNING = ("InProgress", "Stopping")
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a job is: ``state`` (InProgress, Completed, Failed, Stopping, Stopped), ``phase``
-    (Starting, Downloading, Training, …), seconds ``billed`` so far, ``reason`` of a failure."""
+    """The status of a job: ``state`` (InProgress, Completed, Failed, Stopping, Stopped), ``phase``
+    (Starting, Downloading, Training, …), ``billed`` seconds so far, ``reason`` of a failure."""
 
     state: str
     phase: str
@@ -34,7 +34,7 @@ class Status:
 
     @property
     def running(self) -> bool:
-        """Whether it goes on changing."""
+        """Whether the job has not ended."""
         return self.state in _RUNNING
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Status:
 
 @dataclass
 class Job:
-    """A training job by its name. ``metrics`` is what its log has told so far."""
+    """A training job by its name. ``metrics`` are those of the log lines read so far."""
 
     name: str
     service: Service
@@ -52,33 +52,33 @@ class Job:
     _logs: LogReader | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What ``describe_training_job`` says; JobError when there is no such job."""
+        """The answer of ``describe_training_job``. Raises JobError when there is no such job."""
         client = self.service.client("sagemaker")
         try:
             return dict(client.describe_training_job(TrainingJobName=self.name))
         except client.exceptions.ClientError as error:
-            text = error.response["Error"].get("Message", "")
-            if any(words in text.lower() for words in ("not found", "could not find")):
+            message = error.response["Error"].get("Message", "")
+            if any(text in message.lower() for text in ("not found", "could not find")):
                 raise JobError(
-                    f"{self.name}: there is no such training job in {self.service.region}", text
+                    f"{self.name}: there is no such training job in {self.service.region}", message
                 ) from error
             raise
 
     def status(self) -> Status:
-        """Where it is now."""
+        """The current status."""
         return _status(self.describe())
 
     @property
     def model(self) -> str:
-        """Its ``model.tar.gz``; JobError while there is none."""
-        described = self.describe()
-        artifacts = described.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+        """The URL of its ``model.tar.gz``. Raises JobError while there is none."""
+        description = self.describe()
+        artifacts = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
         if not artifacts:
-            raise JobError(f"{self.name}: it has no model ({_status(described)})")
+            raise JobError(f"{self.name}: it has no model ({_status(description)})")
         return str(artifacts)
 
     def new_lines(self) -> Iterator[str]:
-        """The log's lines since the last call; the numbers in them go to ``metrics``."""
+        """The log's lines since the last call; their metrics are added to ``metrics``."""
         self._logs = self._logs or LogReader(self.name, self.service)
         for line in self._logs.new_lines():
             metric = parse_metric(line)
@@ -95,35 +95,36 @@ class Job:
         sleep: Callable[[float], None] = time.sleep,
         poll: float = POLL_SECONDS,
     ) -> Job:
-        """Until it is done: ``on_status`` at every change, ``on_line`` for every line of its log,
-        ``on_metric`` for every number in them. ``poll`` seconds lie between two looks; a service
-        that throttles or can't be reached for some minutes is asked again.
+        """Wait until the job is done. Calls ``on_status`` at every change, ``on_line`` for every
+        line of its log, ``on_metric`` for every metric in it, and asks the service every ``poll``
+        seconds. When the service throttles or can't be reached for some minutes, the waiting goes
+        on.
 
-        Raises JobError, with the service's reason, when it failed or was stopped. The job goes on
-        when the waiting is interrupted: ``attach`` comes back to it.
+        Raises JobError with the service's reason when the job failed or was stopped. When the
+        waiting is interrupted, the job continues; ``attach`` finds it again.
         """
-        seen = None
-        unanswered = 0
+        last = None
+        failures = 0
         while True:
             try:
                 status = self.status()
-                if status != seen and on_status is not None:
+                if status != last and on_status is not None:
                     on_status(status)
-                seen = status
-                told = len(self.metrics)
+                last = status
+                count = len(self.metrics)
                 for line in self.new_lines():
                     if on_line is not None:
                         on_line(line)
                     if on_metric is not None:
-                        for metric in self.metrics[told:]:
+                        for metric in self.metrics[count:]:
                             on_metric(metric)
-                    told = len(self.metrics)
-                unanswered = 0
+                    count = len(self.metrics)
+                failures = 0
                 if not status.running:
                     break
             except Exception as error:
-                unanswered += 1
-                if unanswered == _PATIENCE or not may_pass(error):
+                failures += 1
+                if failures == _PATIENCE or not is_temporary(error):
                     raise
             sleep(poll)
         if status.state != "Completed":
@@ -132,7 +133,7 @@ class Job:
         return self
 
     def stop(self) -> None:
-        """Ask it to stop; what it has learnt is kept as its model."""
+        """Ask it to stop. What it has learnt so far becomes its model."""
         self.service.client("sagemaker").stop_training_job(TrainingJobName=self.name)
 
     def history(self, name: str = "mAP") -> dict[int, float]:
@@ -140,17 +141,17 @@ class Job:
         return {one.epoch: one.value for one in self.metrics if one.name == name}
 
 
-def _status(described: Mapping[str, Any]) -> Status:
+def _status(description: Mapping[str, Any]) -> Status:
     return Status(
-        described["TrainingJobStatus"],
-        described.get("SecondaryStatus", ""),
-        int(described.get("BillableTimeInSeconds", 0)),
-        described.get("FailureReason", ""),
+        description["TrainingJobStatus"],
+        description.get("SecondaryStatus", ""),
+        int(description.get("BillableTimeInSeconds", 0)),
+        description.get("FailureReason", ""),
     )
 
 
 def attach(name: str, service: Service | None = None) -> Job:
-    """A job that was started before; JobError when there is none of this name."""
+    """An existing job. Raises JobError when there is no such job."""
     job = Job(name, service or Service())
     job.describe()
     return job
@@ -159,9 +160,9 @@ def attach(name: str, service: Service | None = None) -> Job:
 def jobs(service: Service | None = None, *, contains: str = "") -> Iterator[tuple[str, Status]]:
     """Names and states of this region's training jobs, the newest first."""
     client = (service or Service()).client("sagemaker")
-    chosen = {"NameContains": contains} if contains else {}
+    filters = {"NameContains": contains} if contains else {}
     pages = client.get_paginator("list_training_jobs").paginate(
-        SortBy="CreationTime", SortOrder="Descending", **chosen
+        SortBy="CreationTime", SortOrder="Descending", **filters
     )
     for page in pages:
         for one in page["TrainingJobSummaries"]:
@@ -170,34 +171,34 @@ def jobs(service: Service | None = None, *, contains: str = "") -> Iterator[tupl
 
 @dataclass(frozen=True)
 class Previous:
-    """The model that an incremental job goes on from, and what is known of how it came to be."""
+    """The model that an incremental job continues, and what is known about its training."""
 
     model: str
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     train: str | None = None
-    """The channel that it was trained on, to find its classes."""
+    """The prefix of its training channel, to find its classes."""
 
 
-def previous(model: str | Job, service: Service) -> Previous:
-    """A job, its name, or a ``model.tar.gz`` (whose job is found by its path, if it can be)."""
+def find_previous(model: str | Job, service: Service) -> Previous:
+    """Find the model of a job, of its name, or a ``model.tar.gz``, whose path can tell its job."""
     if isinstance(model, str) and model.startswith("s3://"):
         parts = model.split("/")
         if len(parts) > 3 and parts[-2:] == ["output", "model.tar.gz"]:
             try:
-                found = previous(Job(parts[-3], service), service)
+                found = find_previous(Job(parts[-3], service), service)
             except JobError:
                 return Previous(model)
             if found.model == model:
                 return found
         return Previous(model)
     job = Job(model, service) if isinstance(model, str) else model
-    described = job.describe()
+    description = job.describe()
     channels = {
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
-        for channel in described.get("InputDataConfig", [])
+        for channel in description.get("InputDataConfig", [])
         if "S3DataSource" in channel["DataSource"]
     }
-    return Previous(job.model, described.get("HyperParameters", {}), channels.get("train"))
+    return Previous(job.model, description.get("HyperParameters", {}), channels.get("train"))
 
 
 def demand_same(
@@ -206,16 +207,16 @@ def demand_same(
     classes: Manifest,
     classes_before: Manifest | None,
 ) -> None:
-    """Refuse to go on from a model of another network or of other classes: such a job fails late,
-    or learns the wrong names. Raises SpecError that shows both."""
+    """Raise SpecError when the model to continue has another network or other classes: such a job
+    fails late, or learns wrong names. The message shows both."""
     wrong = []
     for name in ("base_network", "num_classes"):
         earlier, now = before.hyperparameters.get(name), hyperparameters[name]
         if earlier is not None and earlier != now:
-            wrong.append(f"{name}: the model to go on from has {earlier}, this job {now}")
+            wrong.append(f"{name}: the model to continue has {earlier}, but this job has {now}")
     if classes_before is not None and classes_before.classes != classes.classes:
         wrong.append(
-            "classes: the model to go on from knows "
+            "classes: the model to continue has "
             f"{', '.join(classes_before.classes)}; this data has {', '.join(classes.classes)}; "
             "pack it with --classes and the earlier manifest"
         )

@@ -1,4 +1,4 @@
-"""A job's log lines, and the numbers in them."""
+"""A job's log lines, and the metrics in them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _METRICS = {
 
 class Metric(NamedTuple):
     """A number from the log: ``smooth_l1``, ``cross_entropy`` (losses), ``mAP`` (0 to 1),
-    ``throughput`` (records a second) or ``progress`` (percent). ``epoch`` and ``batch`` are -1
-    where the line does not tell."""
+    ``throughput`` (records per second) or ``progress`` (percent). ``epoch`` and ``batch`` are -1
+    when the line has none."""
 
     name: str
     value: float
@@ -35,7 +35,7 @@ class Metric(NamedTuple):
 
 
 def parse_metric(line: str) -> Metric | None:
-    """The number in a line, if there is one."""
+    """The metric in a line; None when there is none."""
     if "_metric:" not in line:
         return None
     for name, pattern in _METRICS.items():
@@ -51,7 +51,7 @@ def parse_metric(line: str) -> Metric | None:
 
 
 class LogReader:
-    """The lines of a job's log streams, each once; there may be none yet, or never."""
+    """Reads the lines of a job's log streams, each once. A job can have no lines, or none yet."""
 
     def __init__(self, job_name: str, service: Service) -> None:
         self._prefix = job_name + "/"
@@ -59,7 +59,7 @@ class LogReader:
         self._tokens: dict[str, str | None] = {}
 
     def new_lines(self) -> Iterator[str]:
-        """What came since the last call."""
+        """The lines since the last call."""
         logs = self._service.client("logs")
         missing = logs.exceptions.ResourceNotFoundException
         try:

@@ -1,4 +1,4 @@
-"""Pictures with boxes on them (OpenCV, which recpack brings)."""
+"""Draws boxes on images (with OpenCV, which recpack requires)."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from .errors import TrainError
 Pixels = npt.NDArray[np.uint8]
 
 _GOLDEN = 0.61803398875
-"""Hues this far apart never come near each other again soon."""
+"""Steps of this size around the colour circle give different hues for many classes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """``pixels``: uint8 (height, width, 3), blue first. Notebooks show it as it is."""
+    """``pixels``: uint8 (height, width, 3), blue first. Notebooks display it."""
 
     pixels: Pixels
 
     def save(self, path: str | Path) -> None:
-        """Write it, as the name's ending says (``.png``, ``.jpg``)."""
+        """Write a file of the kind that its extension says (``.png``, ``.jpg``)."""
         if not cv2.imwrite(str(path), self.pixels):
-            raise TrainError(f"{path}: can't be written")
+            raise TrainError(f"{path}: can't be written; check the folder")
 
     def _repr_png_(self) -> bytes:
         return cv2.imencode(".png", self.pixels)[1].tobytes()
 
 
 def load(image: str | Path | bytes | Pixels) -> Pixels:
-    """A file, its bytes, or pixels (blue first, copied) → pixels."""
+    """A file, its bytes, or pixels (blue first; they are copied) → pixels."""
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise TrainError(
-                f"an image array of shape {image.shape} and {image.dtype}; (height, width, 3) and "
-                "uint8 is needed, blue first"
+                f"the image array has shape {image.shape} and dtype {image.dtype}; give "
+                "(height, width, 3) and uint8, blue first"
             )
         return image.copy()
     data = image if isinstance(image, bytes) else Path(image).read_bytes()
-    # OpenCV raises an error of its own for nothing at all
+    # OpenCV raises its own error for empty bytes
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if pixels is None:
         name = "the bytes are" if isinstance(image, bytes) else f"{image} is"
-        raise TrainError(f"{name} no image that OpenCV can decode")
+        raise TrainError(f"{name} not an image that OpenCV can decode")
     return pixels  # type: ignore[return-value]  # IMREAD_COLOR always gives uint8
 
 
 def colour(class_id: int) -> tuple[int, int, int]:
-    """A class's own colour, blue first."""
+    """A class's colour, blue first."""
     red, green, blue = colorsys.hsv_to_rgb(class_id * _GOLDEN % 1, 0.85, 1.0)
     return round(255 * blue), round(255 * green), round(255 * red)
 
@@ -64,7 +64,7 @@ def draw(
     labels: Sequence[str],
     class_ids: Sequence[int],
 ) -> Picture:
-    """The image with boxes (pixels) and a label at each; the first lie on top."""
+    """Draw boxes (in pixels) with labels on an image; the first ones are on top."""
     pixels = load(image)
     height, width = pixels.shape[:2]
     thick = max(round(max(height, width) / 400), 1)
@@ -73,7 +73,7 @@ def draw(
         ink = colour(class_id)
         left, top, right, bottom = (round(edge) for edge in box)
         cv2.rectangle(pixels, (left, top), (right, bottom), ink, thick)
-        # its fonts know no other letters
+        # OpenCV's fonts have only ASCII letters
         text = label.encode("ascii", "replace").decode()
         (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
         x = min(max(left, 0), max(width - wide, 0))

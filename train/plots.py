@@ -1,4 +1,4 @@
-"""What the epochs bought: losses and mAP, of jobs that went on from each other."""
+"""Plots losses and mAP by epoch, for jobs that continue each other."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _LOSSES = ("cross_entropy", "smooth_l1")
 
 
 def plot_jobs(jobs: Sequence[Job], path: str | Path) -> None:
-    """One picture of jobs that follow each other (initial, incremental, …): mAP and losses by
-    epoch, counted on from job to job. Needs matplotlib; TrainError without it."""
+    """Plot mAP and losses by epoch for jobs that continue each other (initial, incremental, …). The
+    epoch count continues from job to job. Raises TrainError without matplotlib."""
     try:
         import matplotlib as mpl
     except ImportError as error:

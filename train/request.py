@@ -1,6 +1,6 @@
-"""What a job, a model or an endpoint is → the arguments of boto3's calls (pure).
+"""Descriptions of jobs, models and endpoints → arguments of boto3's calls (pure).
 
-Shapes: the SageMaker API reference; channels and content types: AWS developer guide, "Input/Output
+Fields: the SageMaker API reference. Channels and content types: AWS developer guide, "Input/Output
 Interface for the Object Detection Algorithm" and "Incremental Training".
 """
 
@@ -29,8 +29,8 @@ Request = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Where instances stand and how what they keep is encrypted: VPC ``subnets`` and
-    ``security_groups``, KMS keys of the instances' disks and of the output."""
+    """Network and encryption: VPC ``subnets`` and ``security_groups``, KMS keys for the instances'
+    disks and for the output."""
 
     subnets: Sequence[str] = ()
     security_groups: Sequence[str] = ()
@@ -40,7 +40,7 @@ class Network:
     isolated: bool = False
 
     def vpc(self) -> Request:
-        """The part of a request; empty without subnets."""
+        """The VPC part of a request; empty without subnets."""
         if not self.subnets:
             return {}
         return {
@@ -57,25 +57,25 @@ def _setting(default: Any, help: str, metavar: str | None = None) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where and how long a job runs. ``volume_gb`` in GB, ``max_run`` and ``max_wait`` in seconds;
-    ``max_wait`` is for ``spot`` alone, and counts the waiting and the running. The command line's
-    options are made of these fields."""
+    """Where and how long a job runs. ``volume_gb`` in GB, ``max_run`` and ``max_wait`` in seconds.
+    ``max_wait`` is only for ``spot`` and includes waiting and running. The command line makes its
+    options from these fields."""
 
-    instance_type: str = _setting(TRAINING_TYPE, "type of the machine, with a GPU", "T")
+    instance_type: str = _setting(TRAINING_TYPE, "machine type, with a GPU", "T")
     instance_count: int = _setting(1, "number of machines", "N")
-    volume_gb: int = _setting(50, "GB of each machine's disk", "N")
+    volume_gb: int = _setting(50, "disk of each machine in GB", "N")
     max_run: int = _setting(24 * 3600, "seconds after which the job is stopped", "SECONDS")
-    input_mode: Literal["File", "Pipe"] = _setting("File", "how the data comes to the machine")
-    spot: bool = _setting(False, "spare capacity: cheaper, may be paused")
-    max_wait: int | None = _setting(None, "seconds of a spot job in all", "SECONDS")
-    checkpoints: str | None = _setting(None, "where a paused job goes on from", "s3://…/")
+    input_mode: Literal["File", "Pipe"] = _setting("File", "how the machine gets the data")
+    spot: bool = _setting(False, "use spot instances: cheaper, can be paused")
+    max_wait: int | None = _setting(None, "seconds for a spot job, waiting included", "SECONDS")
+    checkpoints: str | None = _setting(None, "where the state of a paused job is kept", "s3://…/")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec(Machine):
     """A training job. ``train`` and ``validation`` are S3 prefixes with one ``.rec`` each,
-    ``model`` the ``model.tar.gz`` to go on from, ``output`` a prefix. Raises UsageError listing
-    everything that is wrong."""
+    ``model`` the ``model.tar.gz`` to continue from, ``output`` a prefix. Raises UsageError that
+    lists everything that is wrong."""
 
     job_name: str
     role: str
@@ -92,37 +92,37 @@ class TrainingSpec(Machine):
         wrong = []
         if not _JOB_NAME.fullmatch(self.job_name):
             wrong.append(
-                f"job_name: {self.job_name!r}; letters, digits and hyphens between them, 63 at most"
+                f"job_name: {self.job_name!r}; use at most 63 letters, digits and inner hyphens"
             )
         if not _GPU.fullmatch(self.instance_type):
             wrong.append(
-                f"instance_type: {self.instance_type} has no GPU, and this algorithm trains on "
-                f"nothing else; take {TRAINING_TYPE}"
+                f"instance_type: {self.instance_type} has no GPU, which this algorithm needs; use "
+                f"{TRAINING_TYPE}"
             )
         if self.input_mode not in ("File", "Pipe"):
-            wrong.append(f"input_mode: {self.input_mode}; this algorithm takes File or Pipe")
+            wrong.append(f"input_mode: {self.input_mode}; use File or Pipe")
         if self.instance_count > 1 and self.hyperparameters.kv_store is None:
             wrong.append(
-                f"kv_store: {self.instance_count} instances need dist_sync or dist_async to "
-                "train one model"
+                f"kv_store: missing; {self.instance_count} instances need dist_sync or dist_async "
+                "to train one model"
             )
         for name, least in (("instance_count", 1), ("volume_gb", 1), ("max_run", 1)):
             if getattr(self, name) < least:
-                wrong.append(f"{name}: {getattr(self, name)}; {least} or more")
+                wrong.append(f"{name}: must be at least {least} (got {getattr(self, name)})")
         for name in ("train", "validation", "output", "model", "checkpoints"):
-            place = getattr(self, name)
-            if place is not None and not re.fullmatch(r"s3://[^/]+/?.*", place):
-                wrong.append(f"{name}: {place!r} is no s3://bucket/…")
+            url = getattr(self, name)
+            if url is not None and not re.fullmatch(r"s3://[^/]+/?.*", url):
+                wrong.append(f"{name}: {url!r}; write s3://bucket/…")
         if self.model is not None and not self.model.endswith(".tar.gz"):
-            wrong.append(f"model: {self.model} is no model.tar.gz")
+            wrong.append(f"model: {self.model}; give a model.tar.gz")
         if self.spot and self.max_wait is not None and self.max_wait < self.max_run:
             wrong.append(
-                f"max_wait: {self.max_wait} s in all is less than max_run, {self.max_run} s"
+                f"max_wait: {self.max_wait} s is less than max_run, {self.max_run} s; give more"
             )
         if not self.spot and self.max_wait is not None:
-            wrong.append("max_wait: only spot instances are waited for; ask for spot")
+            wrong.append("max_wait: only for spot instances; add spot or leave it out")
         if bool(self.network.subnets) != bool(self.network.security_groups):
-            wrong.append("network: subnets and security_groups come together")
+            wrong.append("network: give both subnets and security_groups, or none of them")
         if wrong:
             raise UsageError("\n".join(wrong))
 
@@ -130,8 +130,8 @@ class TrainingSpec(Machine):
 def training_request(spec: TrainingSpec) -> Request:
     """The arguments of ``create_training_job``."""
     channels = [
-        _channel("train", prefix(spec.train), RECORDIO, spec.input_mode),
-        _channel("validation", prefix(spec.validation), RECORDIO, spec.input_mode),
+        _channel("train", channel_prefix(spec.train), RECORDIO, spec.input_mode),
+        _channel("validation", channel_prefix(spec.validation), RECORDIO, spec.input_mode),
     ]
     if spec.model is not None:
         channels.append(_channel("model", spec.model, MODEL, "File"))
@@ -140,7 +140,7 @@ def training_request(spec: TrainingSpec) -> Request:
         "InstanceType": spec.instance_type,
         "VolumeSizeInGB": spec.volume_gb,
     }
-    # the disks of these types are part of the machine, and have a key of their own
+    # machines of these types have built-in disks with their own key
     if spec.network.volume_kms_key and not _OWN_DISK.match(spec.instance_type):
         resources["VolumeKmsKeyId"] = spec.network.volume_kms_key
     stopping = {"MaxRuntimeInSeconds": spec.max_run}
@@ -159,7 +159,7 @@ def training_request(spec: TrainingSpec) -> Request:
         "ResourceConfig": resources,
         "StoppingCondition": stopping,
         "HyperParameters": spec.hyperparameters.texts(),
-        # these algorithms have nothing to profile, and a profiler is a job of its own
+        # there is nothing to profile in these algorithms, and a profiler is an extra job
         "ProfilerConfig": {"DisableProfiler": True},
     }
     if spec.spot:
@@ -174,13 +174,13 @@ def training_request(spec: TrainingSpec) -> Request:
     return request | spec.network.vpc() | _tags(spec.tags)
 
 
-def _channel(name: str, place: str, content_type: str, input_mode: str) -> Request:
+def _channel(name: str, url: str, content_type: str, input_mode: str) -> Request:
     return {
         "ChannelName": name,
         "DataSource": {
             "S3DataSource": {
                 "S3DataType": "S3Prefix",
-                "S3Uri": place,
+                "S3Uri": url,
                 "S3DataDistributionType": "FullyReplicated",
             }
         },
@@ -189,12 +189,12 @@ def _channel(name: str, place: str, content_type: str, input_mode: str) -> Reque
     }
 
 
-def prefix(place: str) -> str:
-    """A channel's prefix: that of a ``.rec`` is its folder. It ends in ``/``, because the service
+def channel_prefix(url: str) -> str:
+    """A channel's prefix; for a ``.rec`` it is the folder. It ends with ``/``, because the service
     takes every key that begins with it."""
-    if place.endswith(".rec"):
-        return place.rpartition("/")[0] + "/"
-    return place if place.endswith("/") else place + "/"
+    if url.endswith(".rec"):
+        return url.rpartition("/")[0] + "/"
+    return url if url.endswith("/") else url + "/"
 
 
 def model_request(
@@ -263,7 +263,7 @@ def transform_request(
     instance_count: int = 1,
     tags: Mapping[str, str] | None = None,
 ) -> Request:
-    """The arguments of ``create_transform_job``: one image an object below ``images``."""
+    """The arguments of ``create_transform_job``: one image per object below ``images``."""
     return {
         "TransformJobName": name,
         "ModelName": model_name,

@@ -1,4 +1,4 @@
-"""The AWS services that jobs need, behind one seam."""
+"""Access to the AWS services that jobs need."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .errors import SpecError
 
 @dataclass(frozen=True)
 class Service:
-    """Clients of one region, made when they are first used. ``endpoint_url`` is that of another
-    implementation than AWS, for all services; ``session`` a ``boto3.Session``."""
+    """Clients for one region, made when they are first used. ``endpoint_url`` is for all services,
+    when they are not AWS's; ``session`` is a ``boto3.Session``."""
 
     region_name: str | None = None
     endpoint_url: str | None = None
@@ -25,29 +25,28 @@ class Service:
             return self.session
         import boto3
 
-        # of the SDKs, boto3 alone does not look at AWS_REGION
+        # unlike other SDKs, boto3 does not read AWS_REGION
         return boto3.Session(region_name=self.region_name or os.environ.get("AWS_REGION"))
 
     def client(self, name: str) -> Any:
-        """boto3's client, one for each name."""
-        made: dict[str, Any] = self.__dict__.setdefault("_clients", {})
-        if name not in made:
-            _ = self.region  # said in our words
-            made[name] = self._session.client(name, endpoint_url=self.endpoint_url)
-        return made[name]
+        """boto3's client for a service, made once."""
+        clients: dict[str, Any] = self.__dict__.setdefault("_clients", {})
+        if name not in clients:
+            _ = self.region  # its error is clearer than boto3's
+            clients[name] = self._session.client(name, endpoint_url=self.endpoint_url)
+        return clients[name]
 
     @property
     def region(self) -> str:
         """The region's name; SpecError when none is configured."""
         region = self.region_name or self._session.region_name
         if not region:
-            raise SpecError("region: none is configured; set AWS_REGION or give --region")
+            raise SpecError("region: missing; set AWS_REGION or give --region")
         return str(region)
 
 
-def may_pass(error: Exception) -> bool:
-    """Whether the same question may be answered in a minute: throttled, out of order, out of
-    reach."""
+def is_temporary(error: Exception) -> bool:
+    """Whether an error is temporary: throttling, a server error, no connection."""
     from botocore.exceptions import ClientError, HTTPClientError
 
     if not isinstance(error, ClientError):
@@ -58,10 +57,10 @@ def may_pass(error: Exception) -> bool:
 
 
 def find_role(role: str | None, service: Service) -> str:
-    """The execution role's ARN: the one given (an ARN, or a name), or the caller's own.
+    """The execution role's ARN, from ``role`` (an ARN or a name).
 
-    Without one, SageMaker's SDK is asked if it is installed (it knows in a notebook), and else the
-    role that the caller assumed. Raises SpecError when there is none.
+    Without ``role``: SageMaker's SDK if it is installed (it knows the role in a notebook), else the
+    role that the caller has assumed. Raises SpecError when there is none.
     """
     if role is not None:
         if role.startswith("arn:"):
@@ -74,13 +73,13 @@ def find_role(role: str | None, service: Service) -> str:
     except ImportError:
         pass
     except ValueError:
-        pass  # outside of a notebook the SDK finds none either
+        pass  # the SDK finds a role only in a notebook
     arn = str(service.client("sts").get_caller_identity()["Arn"])
     kind, _, rest = arn.rpartition(":")[2].partition("/")
     if kind != "assumed-role":
         raise SpecError(
-            f"role: you are {arn}, which SageMaker can't act as; give --role with the ARN of an "
-            "execution role that may read the data and write the output"
+            f"role: you are {arn}, which SageMaker can't use; give --role with the ARN of an "
+            "execution role that can read the data and write the output"
         )
     name = rest.partition("/")[0]
     return str(service.client("iam").get_role(RoleName=name)["Role"]["Arn"])

@@ -19,24 +19,22 @@ from recpack.errors import ConfigError, DataError, RecpackError
 
 
 def console() -> NoReturn:
-    """The console script: ``main`` in a process of its own, whose signals are ours."""
+    """The console script: ``main`` in its own process, where it also handles the signals."""
     _fill_closed_streams()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's start is shorter without them
-    gc.set_threshold(100_000)  # we make many small things, and no cycles of them
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy starts faster
+    gc.set_threshold(100_000)  # we make many small objects, but no cycles
     signal.signal(signal.SIGTERM, _interrupt)
     code = main(own_process=True)
-    if (
-        "recpack.workers.fork" in sys.modules
-    ):  # its workers are idle; winding them up takes its time
-        sys.modules["recpack.workers.fork"].kill()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, Python only winds up
-    gc.freeze()  # it would look for garbage among all that botocore has made
+    if "recpack.workers.fork" in sys.modules:
+        sys.modules["recpack.workers.fork"].kill()  # the workers are idle; a clean stop is slow
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done, Python only cleans up
+    gc.freeze()  # else Python looks for garbage among all objects of botocore
     sys.exit(code)
 
 
 def _fill_closed_streams() -> None:
-    """Put the null device where a standard stream is closed: a file opened next would take its
-    place, here and in the workers."""
+    """Replace closed standard streams by the null device: else the next file that is opened gets
+    the stream's number, here and in the workers."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
@@ -49,13 +47,13 @@ def _fill_closed_streams() -> None:
 
 def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
     """Run the command line and return its exit code. ``own_process``: nothing else runs in this
-    process, so that workers may be forked from it."""
+    process, so it is safe to fork workers from it."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # file names need not be text
-    words = list(sys.argv[1:] if arguments is None else arguments)
+            stream.reconfigure(errors="backslashreplace")  # some file names are not text
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     backend = "fork" if own_process and sys.platform == "linux" else "loky"
-    args = parser_of(backend, words).parse_args(words)
+    args = parser_of(backend, arguments).parse_args(arguments)
     try:
         outcome = args.run(args)
         if args.json:
@@ -63,16 +61,16 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         sys.stdout.flush()
         return int(args.code)
     except KeyboardInterrupt as error:
-        return _failed(args, error, "interrupted; nothing is left that looks finished", 130)
+        return _report_failure(args, error, "interrupted; nothing is left that looks finished", 130)
     except ConfigError as error:
-        return _failed(args, error, str(error), 2)
+        return _report_failure(args, error, str(error), 2)
     except DataError as error:
         problems = [problem.as_dict() for problem in error.problems]
-        return _failed(args, error, str(error), 1, problems)
+        return _report_failure(args, error, str(error), 1, problems)
     except RecpackError as error:
-        return _failed(args, error, str(error), 1)
+        return _report_failure(args, error, str(error), 1)
     except BrokenPipeError:
-        # whoever read our output has gone; Python must not complain again when it exits
+        # nobody reads our output any more; without this Python complains again at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -82,7 +80,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _failed(
+def _report_failure(
     args: argparse.Namespace,
     error: BaseException,
     message: str,

@@ -1,7 +1,7 @@
-"""The commands on data sets: options from the arguments, one call, its result for a person.
+"""The commands on data sets: each makes one call and prints its result.
 
-Every function takes the parsed arguments and returns what ``--json`` prints. Heavy imports happen
-inside, so that ``--help`` costs nothing.
+Every function takes the parsed arguments and returns what ``--json`` prints. Heavy imports are
+inside the functions, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recpack.cli.terminal import block, print_table, progress_bar
+from recpack.cli.terminal import block, is_page, print_table, progress_bar
 from recpack.errors import ConfigError, DataError
 from recpack.settings import options_of
 
@@ -32,39 +32,37 @@ def keywords(args: argparse.Namespace) -> dict[str, Any]:
 def run_convert(args: argparse.Namespace) -> object:
     from recpack.pipeline.convert import convert
 
-    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+    with progress_bar(args.quiet) as progress, _report_problems(args) as problems:
         result = convert(args.devkit, args.output, **keywords(args), progress=progress)
-        reported += result.problems
-    return _converted(args, result)
+        problems += result.problems
+    return _print_result(args, result)
 
 
 def run_list(args: argparse.Namespace) -> object:
     from recpack.pipeline.write_list import write_list
 
-    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+    with progress_bar(args.quiet) as progress, _report_problems(args) as problems:
         result = write_list(args.devkit, args.output, **keywords(args), progress=progress)
-        reported += result.problems
-    return _converted(args, result)
+        problems += result.problems
+    return _print_result(args, result)
 
 
 def run_pack(args: argparse.Namespace) -> object:
     from recpack.pipeline.pack import pack
 
-    with progress_bar(args.quiet) as progress, _reported(args) as reported:
+    with progress_bar(args.quiet) as progress, _report_problems(args) as problems:
         result = pack(args.list, args.root, args.output, **keywords(args), progress=progress)
-        reported += result.problems
-    return _converted(args, result)
+        problems += result.problems
+    return _print_result(args, result)
 
 
 @contextmanager
-def _reported(args: argparse.Namespace) -> Iterator[list[Problem]]:
-    """Collects a run's problems, and writes them to ``--report`` also when the run fails."""
-    from recpack.cli.report import PAGES, problem_report, write_text
-
+def _report_problems(args: argparse.Namespace) -> Iterator[list[Problem]]:
+    """Collect a run's problems and write them to ``--report``, also when the run fails."""
     path = _report_path(args)
-    if path is not None and path.suffix in PAGES:
+    if path is not None and is_page(path):
         raise ConfigError(
-            f"report: {path} would be a page, which recpack check makes; this is JSON"
+            f"report: {path}: this report is JSON, name it .json; recpack check writes pages"
         )
     problems: list[Problem] = []
     try:
@@ -74,6 +72,8 @@ def _reported(args: argparse.Namespace) -> Iterator[list[Problem]]:
         raise
     finally:
         if path is not None:
+            from recpack.cli.report import problem_report, write_text
+
             write_text(path, problem_report(problems))
 
 
@@ -81,7 +81,7 @@ def _report_path(args: argparse.Namespace) -> Path | None:
     from recpack.storage.s3.location import is_s3
 
     if is_s3(args.report):
-        raise ConfigError(f"report: {args.report} is on S3; name a file of this machine")
+        raise ConfigError(f"report: {args.report} is on S3; name a local file")
     return Path(args.report) if args.report else None
 
 
@@ -95,27 +95,27 @@ def run_check(args: argparse.Namespace) -> object:
     with progress_bar(args.quiet) as progress:
         options = CheckOptions(**keywords(args), progress=progress)
         dataset = open_source(args.devkit, options, every_set=True)
-        found = check_dataset(dataset, options)
+        check = check_dataset(dataset, options)
     if report is not None:
-        write_report(report, found, dataset)
+        write_report(report, check, dataset)
     if not (args.quiet or args.json):
-        for line in text_report(found, block()):
+        for line in text_report(check, block()):
             print(line)
-    args.code = int(found.refused)
-    return found.as_dict()
+    args.code = int(check.refused)
+    return check.as_dict()
 
 
-def _converted(args: argparse.Namespace, result: Result) -> object:
+def _print_result(args: argparse.Namespace, result: Result) -> object:
     parts = result.parts or [result]
     if not (args.quiet or args.json):
         from recpack.cli.report import manifest_rows, problem_lines
         from recpack.pipeline.second_pass import part_path
         from recpack.scanning.settings import PARTS
 
-        done = "would write" if getattr(args, "dry_run", False) else "wrote"
+        action = "would write" if getattr(args, "dry_run", False) else "wrote"
         for part, name in zip(parts, PARTS, strict=False):
             path = part_path(args.output, name) if result.parts else args.output
-            print_table([(done, path)])
+            print_table([(action, path)])
             print_table(manifest_rows(part.manifest))
         if result.problems:
             for line in problem_lines(result.problems):
@@ -146,7 +146,7 @@ def run_download(args: argparse.Namespace) -> object:
 def run_demo(args: argparse.Namespace) -> object:
     from recpack.cli.report import manifest_rows
     from recpack.demo.s3_server import is_installed
-    from recpack.demo.story import CLASSES, make_devkit, through_s3
+    from recpack.demo.story import CLASSES, convert_to_s3, make_devkit
     from recpack.pipeline.convert import convert
     from recpack.records.preview import preview
     from recpack.records.reader import RecordReader
@@ -155,7 +155,7 @@ def run_demo(args: argparse.Namespace) -> object:
     if folder.exists() and any(folder.iterdir()) and not args.overwrite:
         raise DataError(f"{folder} is not empty; choose another DIR, or use --overwrite")
     devkit, output, sheet = folder / "VOCdevkit", folder / "train.rec", folder / "preview.png"
-    stored = None
+    upload = None
     with progress_bar(args.quiet) as progress:
         make_devkit(devkit, progress=progress)
         result = convert(
@@ -165,25 +165,25 @@ def run_demo(args: argparse.Namespace) -> object:
             objects = sum(len(record.boxes) for record in records)
         expected = sum(result.manifest.objects.values())
         if objects != expected:
-            raise DataError(f"{output}: read back {objects} objects, packed {expected}")
+            raise DataError(f"{output}: packed {expected} objects, but read back {objects}")
         preview(output, sheet)
         if is_installed():
-            stored = through_s3(devkit, output, progress)
+            upload = convert_to_s3(devkit, output, progress)
     if not (args.quiet or args.json):
         rows = [
             ("devkit", os.fspath(devkit)),
             ("wrote", os.fspath(output)),
             *manifest_rows(result.manifest),
-            ("read back", f"{objects:,} objects, all there"),
-            ("drawn", os.fspath(sheet)),
+            ("read back", f"{objects:,} objects, none missing"),
+            ("preview", os.fspath(sheet)),
         ]
-        if stored is None:
-            rows.append(("S3", "left out: it needs pip install 'recpack[demo]'"))
+        if upload is None:
+            rows.append(("S3", "skipped: it needs pip install 'recpack[demo]'"))
         else:
             rows += [
-                ("server", f"{stored.endpoint_url} (stopped again)"),
-                *(("wrote", name) for name in stored.objects),
-                ("verified", f"{stored.verified.checksum}, kept by the server and read back"),
+                ("server", f"{upload.endpoint_url} (stopped again)"),
+                *(("wrote", name) for name in upload.objects),
+                ("verified", f"{upload.verification.checksum}, as stored and as read back"),
             ]
         print_table(rows)
         print(
@@ -198,23 +198,22 @@ def run_demo(args: argparse.Namespace) -> object:
         "output": os.fspath(output),
         "preview": os.fspath(sheet),
         "manifest": result.manifest.as_dict(),
-        "objects": stored.objects if stored else [],
+        "objects": upload.objects if upload else [],
     }
 
 
 def run_s3_cleanup(args: argparse.Namespace) -> object:
     from recpack.pipeline.s3_cleanup import cleanup
 
-    found = cleanup(args.prefix, **keywords(args))
+    uploads = cleanup(args.prefix, **keywords(args))
     if not (args.quiet or args.json):
-        for upload in found:
-            done = "aborted" if upload.aborted else "open" if args.dry_run else "left"
-            whose = "" if upload.own else ", not begun by recpack"
-            print(
-                f"{done}  {upload.location}  {upload.bytes:,} bytes since {upload.initiated}{whose}"
-            )
-        if not found:
+        for upload in uploads:
+            state = "aborted" if upload.aborted else "open" if args.dry_run else "left"
+            size = f"{upload.bytes:,} bytes"
+            origin = "" if upload.own else ", not begun by recpack"
+            print(f"{state}  {upload.location}  {size} since {upload.initiated}{origin}")
+        if not uploads:
             print("no open uploads")
-        elif not (args.dry_run or all(upload.aborted for upload in found)):
-            print("--all aborts those of others too")
-    return [asdict(upload) for upload in found]
+        elif not (args.dry_run or all(upload.aborted for upload in uploads)):
+            print("use --all to abort the uploads of other programs too")
+    return [asdict(upload) for upload in uploads]

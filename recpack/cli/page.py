@@ -1,4 +1,4 @@
-"""The check's HTML page: one file, no network, no script; plots and pictures are inside it."""
+"""The HTML page of a check: one file with its plots and pictures; no network, no script."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import base64
 from collections.abc import Iterator, Mapping
 from html import escape
 
+from recpack.cli.terminal import verdict
 from recpack.data.annotation import Annotation
 from recpack.errors import DataError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import decode, encode, shrink
 from recpack.pipeline.check import Check
-from recpack.problems import CATALOGUE, Problem
+from recpack.problems import CATALOGUE, Problem, action_text
 from recpack.sources.base import Dataset
 
 PICTURES = 60
-"""At most so many problem images are shown."""
+"""The most problem images that a page shows."""
 SIDE = 320
 """Pixels of a picture's longer side."""
-_LISTED = 200
+_MAX_ROWS = 200
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -51,10 +52,8 @@ def _lines(check: Check, dataset: Dataset) -> Iterator[str]:
     yield "<!DOCTYPE html>"
     yield '<html lang="en"><head><meta charset="utf-8"><title>recpack check</title>'
     yield f"<style>{_STYLE}</style></head><body><h1>recpack check</h1>"
-    if check.refused:
-        yield '<p class="verdict bad">convert would stop here.</p>'
-    else:
-        yield '<p class="verdict">convert would go through.</p>'
+    style = "verdict bad" if check.refused else "verdict"
+    yield f'<p class="{style}">{verdict(check)}.</p>'
     yield '<div class="facts">'
     facts = {
         "annotations": f"{check.annotations:,}",
@@ -76,7 +75,7 @@ def _lines(check: Check, dataset: Dataset) -> Iterator[str]:
     }
     yield _plot("Unknown classes", unknown)
     yield _plot("Samples by image set", check.image_sets)
-    yield _plot("Objects an image", check.objects_per_image)
+    yield _plot("Objects per image", check.objects_per_image)
     yield _plot("Box side, pixels", check.box_sides)
     yield _plot("Box aspect, width / height", check.aspects)
     yield "</div>"
@@ -84,14 +83,14 @@ def _lines(check: Check, dataset: Dataset) -> Iterator[str]:
     yield from _pictures(check, dataset)
     if check.duplicates:
         yield "<h2>Images with equal bytes</h2><ul>"
-        for group in check.duplicates[:_LISTED]:
+        for group in check.duplicates[:_MAX_ROWS]:
             yield f"<li>{escape(' = '.join(group))}</li>"
         yield "</ul>"
     yield "</body></html>"
 
 
 def _plot(title: str, counts: Mapping[str, int]) -> str:
-    """A bar chart; an empty one is left out."""
+    """A bar chart; nothing without counts."""
     if not any(counts.values()):
         return ""
     most = max(counts.values())
@@ -118,21 +117,21 @@ def _problem_table(problems: list[Problem]) -> Iterator[str]:
     rank = ("error", "warning", "note")
     for problem in sorted(problems, key=lambda p: (rank.index(p.severity), p.code)):
         groups.setdefault((problem.severity, problem.code), []).append(problem)
-    for (severity, code), found in groups.items():
+    for (severity, code), members in groups.items():
         what, remedy, _ = CATALOGUE[code]
         yield (
             f'<details><summary><span class="{severity}">{severity}</span> <b>{code}</b> '
-            f"× {len(found):,}: {escape(what)}. <i>{escape(remedy)}</i></summary>"
-            "<table><tr><th>file</th><th>object</th><th>field</th><th>value</th><th>done</th></tr>"
+            f"× {len(members):,}: {escape(what)}. <i>{escape(remedy)}</i></summary>"
+            "<table><tr><th>file</th><th>object</th><th>field</th><th>value</th><th>action</th></tr>"
         )
-        for problem in found[:_LISTED]:
+        for problem in members[:_MAX_ROWS]:
             cells = (
                 problem.file, str(problem.object or ""), problem.field, problem.value,
-                problem.action,
+                action_text(problem.action),
             )  # fmt: skip
             yield "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-        if len(found) > _LISTED:
-            yield f'<tr><td colspan="5">… and {len(found) - _LISTED:,} more</td></tr>'
+        if len(members) > _MAX_ROWS:
+            yield f'<tr><td colspan="5">… and {len(members) - _MAX_ROWS:,} more</td></tr>'
         yield "</table></details>"
 
 
@@ -143,32 +142,32 @@ def _pictures(check: Check, dataset: Dataset) -> Iterator[str]:
         by_file.setdefault(problem.file, []).append(problem)
     if not by_file:
         return
-    shown = list(by_file)[:PICTURES]
-    yield f"<h2>Problem images ({len(shown):,} of {len(by_file):,})</h2>"
+    files = list(by_file)[:PICTURES]
+    yield f"<h2>Problem images ({len(files):,} of {len(by_file):,})</h2>"
     yield '<div class="pictures">'
-    for file in shown:
+    for file in files:
         yield f"<figure>{_picture(dataset, file, by_file[file])}<figcaption><b>{escape(file)}</b>"
         for problem in by_file[file][:5]:
-            found = escape(f"{problem.field} {problem.value}".strip())
+            value = escape(f"{problem.field} {problem.value}".strip())
             number = f" object {problem.object}" if problem.object else ""
             yield (
-                f'<br><span class="{problem.severity}">{problem.code}</span>{number} {found} '
-                f"({problem.action})"
+                f'<br><span class="{problem.severity}">{problem.code}</span>{number} {value} '
+                f"({action_text(problem.action)})"
             )
         yield "</figcaption></figure>"
     yield "</div>"
 
 
 def _picture(dataset: Dataset, file: str, problems: list[Problem]) -> str:
-    """The image with its boxes drawn; those with problems in red."""
+    """The image with its boxes; boxes with problems are red."""
     annotation, image = dataset.look_up(file)
-    nothing = '<div class="missing">no picture</div>'
+    placeholder = '<div class="missing">no picture</div>'
     if image is None or any(p.severity == "error" and p.field == "image" for p in problems):
-        return nothing
+        return placeholder
     try:
         pixels = decode(image)
     except DataError:
-        return nothing
+        return placeholder
     height, width = pixels.shape[:2]
     small = encode(shrink(pixels, SIDE), Encoding(quality=80)).tobytes()
     source = base64.b64encode(small).decode("ascii")

@@ -1,4 +1,4 @@
-"""What the command line takes: every command, with options that are derived from its settings."""
+"""The parser of the command line: every command, with options from its settings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from recpack._version import __version__
 if TYPE_CHECKING:
     from recpack.settings import Field, Settings
 
-_DEVKIT = "devkit folder, or tar archives of it; also s3://bucket/…, and other formats: see --from"
-_REC = ".rec file, path or s3://…"
+_DEVKIT = "devkit folder or its tar archives, also on s3://bucket/…; other formats: see --from"
+_REC = ".rec file: path or s3://…"
 
 
 class Command(NamedTuple):
-    """A command: what runs it (``module:function`` of this package), its help and an example, its
-    positional arguments (and what only the command line has), and its settings
-    (``module:class``). Both are imported when the command is typed, and no others."""
+    """A command: its function (``module:function`` of this package), its help and an example, a
+    function that adds the arguments without a setting, and its settings (``module:class``).
+    Function and settings are imported only when the user types the command."""
 
     name: str
     run: str
@@ -29,7 +29,7 @@ class Command(NamedTuple):
     settings: str
 
 
-def _named(name: str) -> Any:
+def _import(name: str) -> Any:
     module, _, name = name.partition(":")
     return getattr(import_module(f"recpack.{module}"), name)
 
@@ -46,7 +46,7 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     _devkit(parser)
     parser.add_argument(
         "output", metavar="OUT.rec",
-        help="path or s3://bucket/key.rec; also x.manifest, or a folder with / behind its name",
+        help="path or s3://bucket/key.rec; also x.manifest, or a folder (its name ends in /)",
     )  # fmt: skip
     _report(parser)
 
@@ -69,7 +69,7 @@ def _pack(parser: argparse.ArgumentParser) -> None:
 def _check(parser: argparse.ArgumentParser) -> None:
     _devkit(parser)
     parser.add_argument(
-        "--report", metavar="FILE", help="write all of it as JSON, or to FILE.html as a page"
+        "--report", metavar="FILE", help="write the result as JSON, or to FILE.html as a page"
     )
 
 
@@ -89,7 +89,7 @@ def _merge(parser: argparse.ArgumentParser) -> None:
 
 def _unpack(parser: argparse.ArgumentParser) -> None:
     _rec(parser)
-    parser.add_argument("folder", metavar="DIR", help="an empty folder, or none yet")
+    parser.add_argument("folder", metavar="DIR", help="a new or empty folder")
 
 
 def _preview(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +103,7 @@ def _cleanup(parser: argparse.ArgumentParser) -> None:
 
 def _download(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="+", metavar="NAME", help="voc2007, voc2007-test, voc2012")
-    parser.add_argument("folder", metavar="DIR", help="where to put them")
+    parser.add_argument("folder", metavar="DIR", help="folder to write to")
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +131,7 @@ COMMANDS = (
     ),
     Command(
         "check", "cli.datasets:run_check",
-        "find everything that is wrong with a data set, write nothing",
+        "find all problems of a data set, write nothing",
         "recpack check VOCdevkit --year 2007 --report check.html",
         _check, "options:CheckOptions",
     ),
@@ -166,8 +166,8 @@ COMMANDS = (
     ),
     Command(
         "s3-cleanup", "cli.datasets:run_s3_cleanup",
-        "abort the uploads that killed runs left open below an S3 prefix (and those of runs that "
-        "are still going)",
+        "abort the uploads that killed runs left open below an S3 prefix (also the uploads of "
+        "runs that still work)",
         "recpack s3-cleanup s3://bucket/prefix --dry-run",
         _cleanup, "options:CleanupSettings",
     ),
@@ -179,7 +179,7 @@ COMMANDS = (
     ),
     Command(
         "demo", "cli.datasets:run_demo",
-        "make a small devkit, convert it, also into S3 on loopback, read it back, draw it",
+        "make a small devkit, convert it to a file and to a local S3 server, verify, draw it",
         "recpack demo recpack-demo",
         _demo, "sinks.settings:Replace",
     ),
@@ -187,19 +187,19 @@ COMMANDS = (
 
 
 def parser_of(backend: str, arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
-    """The parser. ``backend`` is the kind of the workers unless another is asked for. With
-    ``arguments`` only the command that they name gets its options, because the others are not
-    needed, and making them takes time."""
+    """The parser. ``backend`` is the default of ``--backend``. With ``arguments``, only the command
+    that they name gets its options, because making the options of all takes time."""
     parser = argparse.ArgumentParser(
         prog="recpack",
-        description="Data sets for object detection to MXNet RecordIO: fast, exact, validated.",
+        description="Convert data sets for object detection to MXNet RecordIO.",
     )
     parser.add_argument("--version", action="version", version=f"recpack {__version__}")
-    # given its prog, argparse need not write the usage to find it
+    # without prog, argparse formats the usage to find it, which takes time
     subparsers = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", prog="recpack"
     )
     for command in COMMANDS:
+        needed = arguments is None or command.name in arguments
         sub = subparsers.add_parser(
             command.name,
             help=command.help,
@@ -207,8 +207,9 @@ def parser_of(backend: str, arguments: Sequence[str] | None = None) -> argparse.
             epilog=f"example:\n  {command.example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
+            add_help=needed,
         )
-        if arguments is None or command.name in arguments:
+        if needed:
             _fill(sub, command, backend)
     return parser
 
@@ -216,8 +217,8 @@ def parser_of(backend: str, arguments: Sequence[str] | None = None) -> argparse.
 def _fill(parser: argparse.ArgumentParser, command: Command, backend: str) -> None:
     from recpack.settings import rooms
 
-    kind: type[Settings] = _named(command.settings)
-    parser.set_defaults(run=_named(command.run), code=0, settings=kind)
+    kind: type[Settings] = _import(command.settings)
+    parser.set_defaults(run=_import(command.run), code=0, settings=kind)
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object on standard output"
@@ -251,9 +252,9 @@ def _add(group: argparse._ArgumentGroup, one: Field, default: object) -> None:
     if one.off is None:
         group.add_argument(one.flag, **common)
         return
-    either = group.add_mutually_exclusive_group()
-    either.add_argument(one.flag, **common)
+    pair = group.add_mutually_exclusive_group()
+    pair.add_argument(one.flag, **common)
     no = "--no-" + one.flag.removeprefix("--")
-    either.add_argument(
+    pair.add_argument(
         no, dest=one.name, action="store_const", const=None, default=default, help=one.off
     )

@@ -1,4 +1,4 @@
-"""The commands on finished ``.rec`` files. As in ``datasets``, heavy imports happen inside."""
+"""The commands on ``.rec`` files. As in ``datasets``, heavy imports are inside the functions."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ def run_inspect(args: argparse.Namespace) -> object:
     from recpack.records.inspect import inspect
 
     with progress_bar(args.quiet or args.json) as progress:
-        found = inspect(args.rec, **keywords(args), progress=progress)
+        inspection = inspect(args.rec, **keywords(args), progress=progress)
 
     if not (args.quiet or args.json):
         rows = [
-            ("file", found.name),
-            ("bytes", f"{found.bytes:,}"),
-            ("records", f"{found.records:,}"),
-            ("label width", str(found.label_widths)),
-            ("objects a record", str(found.objects)),
-            ("image bytes", str(found.image_bytes)),
-            ("image width", str(found.image_widths)),
-            ("image height", str(found.image_heights)),
-            ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in found.kinds.items())),
+            ("file", inspection.name),
+            ("bytes", f"{inspection.bytes:,}"),
+            ("records", f"{inspection.records:,}"),
+            ("label width", str(inspection.label_widths)),
+            ("objects per record", str(inspection.objects)),
+            ("image bytes", str(inspection.image_bytes)),
+            ("image width", str(inspection.image_widths)),
+            ("image height", str(inspection.image_heights)),
+            ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in inspection.kinds.items())),
         ]
-        if found.scalar_labels:
-            rows.append(("scalar labels", f"{found.scalar_labels:,}"))
-        manifest = found.manifest
+        if inspection.scalar_labels:
+            rows.append(("scalar labels", f"{inspection.scalar_labels:,}"))
+        manifest = inspection.manifest
         rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
         print_table(rows)
         for title, counts in (
-            ("objects by class", found.classes),
-            ("objects a record", found.objects_per_record),
-            ("box side (square root of the area, pixels)", found.box_sides),
+            ("objects by class", inspection.classes),
+            ("objects per record", inspection.objects_per_record),
+            ("box side (square root of the area, pixels)", inspection.box_sides),
         ):
             for line in bars(title, counts, block=block()):
                 print(line)
-    return found.as_dict()
+    return inspection.as_dict()
 
 
 def _inspect_record(args: argparse.Namespace) -> object:
@@ -81,11 +81,11 @@ def _inspect_record(args: argparse.Namespace) -> object:
         "image": {"bytes": len(record.image_bytes)} | (header._asdict() if header else {}),
     }
     if not (args.quiet or args.json):
-        what = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
+        kind = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
         rows = [
             ("id", str(record.id)),
             ("offset", f"{record.offset:,}"),
-            ("image", f"{len(record.image_bytes):,} bytes, {what}"),
+            ("image", f"{len(record.image_bytes):,} bytes, {kind}"),
         ]
         if not boxes:
             rows.append(("label", " ".join(f"{value:g}" for value in record.label.tolist())))
@@ -97,7 +97,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
 
 
 def _finite(values: list[float]) -> list[float | None]:
-    """JSON knows no NaN and no infinity, which only a damaged record has."""
+    """Values for JSON, which has no NaN and no infinity; only a damaged record has them."""
     return [value if math.isfinite(value) else None for value in values]
 
 
@@ -105,35 +105,36 @@ def run_verify(args: argparse.Namespace) -> object:
     from recpack.records.verify import verify
 
     with progress_bar(args.quiet or args.json) as progress:
-        found = verify(args.rec, **keywords(args), progress=progress)
+        verification = verify(args.rec, **keywords(args), progress=progress)
     if not (args.quiet or args.json):
-        how = {
-            "read": "every byte was read",
-            "checksum": "the checksum that the store keeps of it",
-            "etag": "its ETag, as the store keeps no checksum",
-        }[found.proof]
-        rows = [("sound", args.rec), ("bytes", f"{found.bytes:,}"), ("proof", how)]
-        if found.records is not None:
-            rows.append(("records", f"{found.records:,}"))
-        if found.checksum is not None:
-            rows.append(("checksum", found.checksum))
+        proof = {
+            "read": "recpack read every byte",
+            "checksum": "the checksum that the store keeps",
+            "etag": "the ETag, because the store keeps no checksum",
+        }[verification.proof]
+        rows = [("sound", args.rec), ("bytes", f"{verification.bytes:,}"), ("proof", proof)]
+        if verification.records is not None:
+            rows.append(("records", f"{verification.records:,}"))
+        if verification.checksum is not None:
+            rows.append(("checksum", verification.checksum))
         print_table(rows)
-    return found.as_dict()
+    return verification.as_dict()
 
 
 def run_index(args: argparse.Namespace) -> object:
+    from recpack.problems import count_text
     from recpack.records.reindex import reindex
 
     with progress_bar(args.quiet or args.json) as progress:
         index, keys = reindex(args.rec, **keywords(args), progress=progress)
     if not args.json and (keys != range(len(keys))).any():
         print(
-            "warning: the records' ids are not 0, 1, 2, …; MXNet's RecordFileDataset looks for "
-            "those, so pack the list anew for it",
+            "warning: the records' ids are not 0, 1, 2, …, which MXNet's RecordFileDataset needs; "
+            "pack the list again if you use it",
             file=sys.stderr,
         )
     if not (args.quiet or args.json):
-        print(f"{index}: {len(keys):,} records")
+        print(f"{index}: {count_text(len(keys), 'record')}")
     return {"index": index, "records": len(keys)}
 
 
@@ -152,19 +153,19 @@ def run_unpack(args: argparse.Namespace) -> object:
     from recpack.records.unpack import unpack
 
     with progress_bar(args.quiet or args.json) as progress:
-        found = unpack(args.rec, args.folder, **keywords(args), progress=progress)
+        outcome = unpack(args.rec, args.folder, **keywords(args), progress=progress)
     if not (args.quiet or args.json):
         print_table([
-            ("unpacked", found.folder), ("images", f"{found.images:,}"),
-            ("annotations", f"{found.annotations:,}"),
+            ("unpacked", outcome.folder), ("images", f"{outcome.images:,}"),
+            ("annotations", f"{outcome.annotations:,}"),
         ])  # fmt: skip
-    return asdict(found)
+    return asdict(outcome)
 
 
 def run_preview(args: argparse.Namespace) -> object:
     from recpack.records.preview import preview
 
-    shown = preview(args.rec, args.output, **keywords(args))
+    positions = preview(args.rec, args.output, **keywords(args))
     if not (args.quiet or args.json):
-        print(f"{args.output}: records {', '.join(map(str, shown))}")
-    return {"output": args.output, "records": shown}
+        print(f"{args.output}: records {', '.join(map(str, positions))}")
+    return {"output": args.output, "records": positions}

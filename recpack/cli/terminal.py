@@ -1,4 +1,4 @@
-"""What a person sees: a progress bar on standard error, tables on standard output (rich)."""
+"""Output for people: a progress bar (rich), tables, the verdict of a check."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from recpack.pipeline.check import Check
     from recpack.progress import Progress
 
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A ``progress`` callable that draws a bar with images/s, MB/s and the time left; None
-    where nobody would see it."""
+    """A ``progress`` callable that draws a bar with images/s, MB/s and the time left; None if
+    ``quiet`` or without a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -51,12 +53,31 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
 
 
 def print_table(rows: Sequence[tuple[str, str]]) -> None:
-    """Two columns on standard output; names left, values as they are."""
+    """Print two columns, names and values, on standard output."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
 
 
 def block() -> str:
-    """What bars are made of: a terminal of another encoding has no block."""
+    """The character of bars; ``#`` where the encoding has no block."""
     return "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+
+
+def is_page(report: Path) -> bool:
+    """Whether the name of a report asks for an HTML page."""
+    return report.suffix in (".html", ".htm")
+
+
+def verdict(check: Check) -> str:
+    """Whether ``convert`` would succeed, in a few words."""
+    from recpack.problems import count_text
+
+    if not check.refused:
+        return "Ready to convert"
+    errors = sum(problem.severity == "error" for problem in check.problems)
+    if errors:
+        return f"convert would fail: {count_text(errors, 'error')}"
+    if not check.samples:
+        return "convert would fail: no sample is left"
+    return "convert would fail: --strict makes warnings errors"

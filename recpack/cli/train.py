@@ -1,4 +1,5 @@
-"""``recpack-train``: the console script of the package ``train``, which nothing can hide."""
+"""``recpack-train``: the console script of the package ``train``, even where a ``train.py`` hides
+it."""
 
 from __future__ import annotations
 

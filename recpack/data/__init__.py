@@ -1,1 +1,1 @@
-"""Values: annotations, boxes, labels, samples, classes."""
+"""Values: annotations, boxes, labels, samples, classes, statistics."""

@@ -1,4 +1,4 @@
-"""What an annotation says, whoever read it."""
+"""An annotation as a value, the same for every format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class Defect:
     """Something wrong with an annotation or its image: a problem's code, the number of the object
-    (from 1; 0 when it is the whole file), and what was read. How bad it is, the judge decides."""
+    (from 1; 0 for the whole file), and the value that was read. The judge decides how bad it is."""
 
     code: str
     object: int = 0
@@ -20,9 +20,9 @@ class Defect:
 class Annotation:
     """One parsed annotation.
 
-    ``width`` and ``height`` are ``<size>`` in pixels, 0 when missing. Boxes are columns: class
-    ``names``, ``boxes`` (xmin, ymin, xmax, ymax in pixels as written, flat), ``difficult`` (0 or
-    1) and ``objects``, the number of the ``<object>`` (from 1) that each box belongs to.
+    ``width`` and ``height`` are the image's size in pixels, 0 when missing. Boxes are columns:
+    class ``names``, ``boxes`` (xmin, ymin, xmax, ymax in pixels as written, flat), ``difficult``
+    (0 or 1) and ``objects``, the number of each box's object (from 1).
     """
 
     filename: str = ""

@@ -14,7 +14,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class BoxProblem(NamedTuple):
-    """A problem of the box at ``row`` of the table given."""
+    """A problem of the box in ``row`` of the input."""
 
     row: int
     code: str
@@ -24,7 +24,7 @@ class BoxProblem(NamedTuple):
 
 class Normalised(NamedTuple):
     """``boxes``: float64 (n, 4), ratios xmin, ymin, xmax, ymax · ``keep``: bool (n,) ·
-    ``problems``: what was repaired, dropped or refused, by row."""
+    ``problems``: the boxes that were repaired, dropped or refused."""
 
     boxes: Float64
     keep: Bools
@@ -39,14 +39,14 @@ def normalise(
     one_based: bool = False,
     precision: int | None = None,
 ) -> Normalised:
-    """Turn boxes in pixels into ratios, judging each one.
+    """Turn boxes in pixels into ratios, and check each one.
 
     ``pixels``: float64 (n, 4), xmin, ymin, xmax, ymax as annotated; ``sizes``: float64 (n, 2),
-    the width and height of each box's image. Coordinates are taken as they are, as the AWS tool
-    does; ``one_based`` subtracts 1 from xmin and ymin first. ``policy`` for a box that is
-    inverted or reaches out of the image: ``repair`` (swap, clip), ``drop`` or ``error``; one
-    without area or wholly outside can't be repaired and is dropped, or is an error.
-    ``precision`` rounds to that many decimals, as the list's text will have them.
+    the width and height of each box's image. Coordinates are used unchanged, as in the AWS
+    tool; ``one_based`` subtracts 1 from xmin and ymin first. ``policy`` for a box that is
+    inverted or partly outside the image: ``repair`` (swap, clip), ``drop`` or ``error``. A box
+    without area or completely outside can't be repaired: it is dropped, or is an error.
+    ``precision`` rounds to that many decimals, as in the list's text.
     """
     boxes = pixels.copy()
     if one_based:
@@ -54,8 +54,8 @@ def normalise(
     keep = np.ones(len(boxes), np.bool_)
     problems: list[BoxProblem] = []
 
-    def judge(rows: Bools, code: str, repair: Action | None) -> Bools:
-        """Note the rows still kept; return those to repair."""
+    def check(rows: Bools, code: str, repair: Action | None) -> Bools:
+        """Record the problem for ``rows`` that are still kept; return those to repair."""
         rows = rows & keep
         if not rows.any():
             return rows
@@ -71,30 +71,31 @@ def normalise(
         return rows & keep
 
     low, high = boxes[:, :2], boxes[:, 2:]
-    swap = judge(np.any(low > high, 1), "box-inverted", "swapped")
+    swap = check(np.any(low > high, 1), "box-inverted", "swapped")
     if swap.any():
         boxes[swap, :2], boxes[swap, 2:] = (
             np.minimum(low[swap], high[swap]),
             np.maximum(low[swap], high[swap]),
         )
-    judge(np.any(low == high, 1), "box-empty", None)
-    judge(np.any((high <= 0) | (low >= sizes), 1), "box-off-image", None)
-    clip = judge(np.any((low < 0) | (high > sizes), 1), "box-outside", "clipped")
+    check(np.any(low == high, 1), "box-empty", None)
+    check(np.any((high <= 0) | (low >= sizes), 1), "box-off-image", None)
+    clip = check(np.any((low < 0) | (high > sizes), 1), "box-outside", "clipped")
     if clip.any():
         boxes[clip, :2] = np.maximum(low[clip], 0)
         boxes[clip, 2:] = np.minimum(high[clip], sizes[clip])
     ratios = round_to(boxes / np.tile(sizes, 2), precision)
-    # what a reader will see, after the list's rounding and as float32
-    with np.errstate(over="ignore"):  # boxes that were dropped may be of any size
+    # what a reader sees: rounded as in the list, and as float32
+    with np.errstate(over="ignore"):  # dropped boxes can have any size
         seen = ratios.astype(np.float32)
-    judge(np.any(seen[:, :2] >= seen[:, 2:], 1), "box-empty", None)
+    check(np.any(seen[:, :2] >= seen[:, 2:], 1), "box-empty", None)
     return Normalised(ratios, keep, problems)
 
 
 def round_to(values: Float64, decimals: int | None) -> Float64:
-    """Round like the text of a list does (``%.4f``: exactly, ties to even); None leaves as is.
+    """Round as the text of a list does (``%.4f``: exact, ties to even); None changes nothing.
 
-    ``numpy.round`` multiplies first, which makes ties of what is none: 1/160 has 0.0063 in text.
+    ``numpy.round`` multiplies first, which can make a tie where there is none: 1/160 is 0.0063 in
+    text.
     """
     if decimals is None:
         return values
@@ -107,11 +108,11 @@ def round_to(values: Float64, decimals: int | None) -> Float64:
 def crop_square(
     boxes: Float64, sizes: Float64, precision: int | None = None
 ) -> tuple[Float64, Bools]:
-    """Ratios of whole images → ratios of their centred squares (im2rec's ``--center-crop``).
+    """Ratios of full images → ratios of their centred squares (im2rec's ``--center-crop``).
 
     ``boxes``: float64 (n, 4); ``sizes``: float64 (n, 2) in pixels; ``precision`` as in
-    ``normalise``. Boxes are clipped to the square; the second value, bool (n,), says which ones
-    still have an area in it.
+    ``normalise``. Boxes are clipped to the square; the second value, bool (n,), says which
+    still have an area.
     """
     side = sizes.min(1, keepdims=True)
     margin = np.floor((sizes - side) / 2)

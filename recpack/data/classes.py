@@ -1,4 +1,4 @@
-"""Class names and their ids (pure; no NumPy, because the command line's help needs this)."""
+"""Class names and their ids (pure). Without NumPy, because the command line's help needs this."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ VOC_CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
 )  # fmt: skip
-"""The 20 classes of Pascal VOC in their customary order: the ids of every VOC model."""
+"""The 20 classes of Pascal VOC in their usual order: the ids of every VOC model."""
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Class names in the order of their ids, 0 first, and the aliases that lead to them."""
+    """Class names in the order of their ids, from 0, and aliases for them."""
 
     names: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class ClassMap:
         wrong = []
         known = set(self.names)
         if not self.names:
-            wrong.append("no class is named")
+            wrong.append("give at least one name")
         if len(known) < len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
             wrong.append(f"classes named twice: {', '.join(twice)}")
@@ -39,7 +39,7 @@ class ClassMap:
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> ClassMap:
-        """Names, each optionally with aliases behind it: ``person=human=Person``."""
+        """Parse names, each with optional aliases: ``person=human=Person``."""
         names: list[str] = []
         aliases: dict[str, str] = {}
         for entry in entries:
@@ -48,15 +48,15 @@ class ClassMap:
             for alias in others:
                 if aliases.setdefault(alias, name) != name:
                     raise ConfigError(
-                        f"classes: alias {alias!r} leads to {aliases[alias]!r} and to {name!r}"
+                        f"classes: alias {alias!r} stands for {aliases[alias]!r} and for {name!r}"
                     )
         return cls(tuple(names), aliases)
 
     @classmethod
     def read(cls, path: Path) -> ClassMap:
-        """One class a line (``name`` or ``name=alias=…``); blank lines and ``#`` lines are left
-        out. A manifest (``.json``) serves too, so that a validation set gets its training set's
-        ids."""
+        """Read a file with one class per line (``name`` or ``name=alias=…``), without blank lines
+        and ``#`` lines. A manifest (``.json``) works too, so that a validation set gets the ids of
+        its training set."""
         try:
             text = path.read_text("utf-8-sig")
             if path.suffix == ".json":
@@ -76,7 +76,7 @@ class ClassMap:
 
 
 def class_map(spec: str | Sequence[str] | Mapping[str, int]) -> ClassMap | None:
-    """``voc`` · ``auto`` (None: learnt from the data, sorted) · a file · ``a,b,c`` or a list of
+    """``voc`` · ``auto`` (returns None: the data's names, sorted) · a file · ``a,b,c`` or a list of
     names · a mapping of names to ids 0..N-1."""
     if isinstance(spec, Mapping):
         if sorted(spec.values()) != list(range(len(spec))):

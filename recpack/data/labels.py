@@ -14,18 +14,18 @@ from recpack.errors import DataError
 
 _BLOCK = 2048
 
-_RATIO = 2
-"""No edge of a box is further out, in sides of its image; some lie a little beside it."""
+_MAX_RATIO = 2
+"""No edge of a real box has a larger ratio; some are a little above 1."""
 
 MAX_CLASSES = 1 << 16
-"""More than any data set has; a class id beyond it is no class id."""
+"""More than any data set has. A larger number is not a class id."""
 
 
 def detection_widths(label: Float32) -> tuple[int, int] | None:
-    """(header width, object width) of a detection label; None when the label is none.
+    """(header width, object width) of a detection label; None when it is not one.
 
-    The rules are those of MXNet's ``ImageDetRecordIter``: header of 2 or more floats, objects of
-    5 or more, nothing left over.
+    The rules are those of MXNet's ``ImageDetRecordIter``: a header of 2 or more floats, objects of
+    5 or more, no remainder.
     """
     if len(label) < 2 or not (2 <= label[0] <= len(label) and 5 <= label[1] <= len(label)):
         return None
@@ -36,28 +36,28 @@ def detection_widths(label: Float32) -> tuple[int, int] | None:
 
 
 def detection_labels(samples: Samples) -> npt.NDArray[np.bool_]:
-    """Which of the samples as stored have a detection label, bool (n,); see
-    ``detection_widths``."""
+    """Which samples, in stored order, have a detection label (see ``detection_widths``); bool
+    (n,)."""
     starts, lengths = samples.bounds[:-1], np.diff(samples.bounds)
     found = lengths >= 2
     header = samples.labels[starts[found]]
     width = samples.labels[starts[found] + 1]
-    room = lengths[found]
+    lengths = lengths[found]
     with np.errstate(invalid="ignore"):
-        fit = (header >= 2) & (header <= room) & (width >= 5) & (width <= room)
+        fit = (header >= 2) & (header <= lengths) & (width >= 5) & (width <= lengths)
     header, width = np.where(fit, header, 2), np.where(fit, width, 5)
     fit &= (header == np.floor(header)) & (width == np.floor(width))
-    fit &= (room - header) % width == 0
+    fit &= (lengths - header) % width == 0
     found[found] = fit
     return found
 
 
 def assemble_labels(objects: Float32, counts: Int64) -> tuple[Float32, Int64]:
-    """Objects of all samples → their label vectors end to end, and the bounds between them.
+    """Objects of all samples → all label vectors in one array, and the bounds between them.
 
     ``objects``: float32 (m, object width), class id first, in the order of the samples;
-    ``counts``: int64 (n,), objects of each sample. A sample without objects gets the one of -1
-    that MXNet's readers ignore.
+    ``counts``: int64 (n,), objects of each sample. A sample without objects gets one object of
+    -1s, which MXNet's readers ignore.
     """
     width = objects.shape[1]
     bounds = np.concatenate(([0], np.cumsum(2 + np.maximum(counts, 1) * width)))
@@ -70,28 +70,28 @@ def assemble_labels(objects: Float32, counts: Int64) -> tuple[Float32, Int64]:
     return labels, bounds
 
 
-def class_places(labels: Float32, bounds: Int64) -> Int64:
-    """Where the class ids stand in assembled labels, int64 (objects,)."""
+def class_positions(labels: Float32, bounds: Int64) -> Int64:
+    """Positions of the class ids in assembled labels, int64 (objects,)."""
     body = np.ones(len(labels), np.bool_)
     body[bounds[:-1]] = body[bounds[:-1] + 1] = False
     return np.flatnonzero(body)[:: int(labels[1])]
 
 
 def object_table(samples: Samples) -> tuple[Float32, Int64]:
-    """All objects of assembled labels, float32 (m, object width), class id first, and the sample
-    as stored that each belongs to, int64 (m,)."""
+    """All objects of assembled labels, float32 (m, object width), class id first, and the row of
+    each one's sample in stored order, int64 (m,)."""
     labels, bounds = samples.labels, samples.bounds
     if not len(labels):
         return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
-    places = class_places(labels, bounds)
-    places = places[labels[places] >= 0]
-    owners = np.searchsorted(bounds, places, "right") - 1
-    return labels[places[:, None] + np.arange(int(labels[1]))], owners
+    positions = class_positions(labels, bounds)
+    positions = positions[labels[positions] >= 0]
+    rows = np.searchsorted(bounds, positions, "right") - 1
+    return labels[positions[:, None] + np.arange(int(labels[1]))], rows
 
 
 def doubtful_rows(samples: Samples) -> list[tuple[int, str, str]]:
-    """Rows of a detection list that readers choke on, or learn nonsense from: (row, code of the
-    problem, what was read). A list without any detection label has none."""
+    """Rows of a detection list that make readers fail or learn nonsense: (row, problem code, value
+    that was read). Empty for a list without detection labels."""
     found: list[tuple[int, str, str]] = []
     scalars: list[int] = []
     for start in range(0, len(samples), _BLOCK):
@@ -111,17 +111,17 @@ def doubtful_rows(samples: Samples) -> list[tuple[int, str, str]]:
 
 
 def far_edge(objects: Float32) -> float:
-    """How far out the furthest edge of these objects is, if it is no ratio of its image's sides
-    (it may be no number); 0 if all are."""
+    """The largest edge of these objects, when it is too large for a ratio of the image's side (it
+    can be NaN); 0 when all edges are ratios."""
     edges = objects[objects[:, 0] >= 0, 1:5]
     furthest = float(np.abs(edges).max(initial=0))
-    return 0 if furthest <= _RATIO else furthest
+    return 0 if furthest <= _MAX_RATIO else furthest
 
 
 class LabelShape(NamedTuple):
-    """What a reader must be told of all labels: floats of the longest vector, of the longest
-    header and of the widest object (0 where no label is a detection label), and how many objects
-    each class id has, int64 (highest id + 1,)."""
+    """What readers must know about all labels: floats of the longest vector, of the longest header
+    and of the widest object (0 when no label is a detection label), and the number of objects per
+    class id, int64 (highest id + 1,)."""
 
     label_width: int
     header_width: int
@@ -130,8 +130,8 @@ class LabelShape(NamedTuple):
 
 
 def label_shape(samples: Samples) -> LabelShape:
-    """The shape of all labels. Raises DataError for a detection label whose class is no class id
-    (not whole, or beyond any data set); scalar labels that are none are simply not counted."""
+    """The shape of all labels. Raises DataError for a detection label whose class id is not whole
+    or is ``MAX_CLASSES`` or more. Scalar labels that are not class ids are not counted."""
     label_width = header = width = 0
     counts = np.zeros(0, np.int64)
     for start in range(0, len(samples), _BLOCK):
@@ -163,13 +163,15 @@ def _block_shape(samples: Samples) -> LabelShape:
         ids = np.concatenate(found)
     wrong = ids[(ids != np.floor(ids)) | (ids >= MAX_CLASSES)]
     if len(wrong):
-        raise DataError(f"class id {wrong[0]:g} in a label; ids are whole, 0 to {MAX_CLASSES - 1}")
+        raise DataError(
+            f"class id {wrong[0]:g} in a label; ids are integers, 0 to {MAX_CLASSES - 1}"
+        )
     return LabelShape(label_width, header, width, _counts(ids))
 
 
 def _uniform_objects(samples: Samples) -> Float32 | None:
-    """All objects, (m, object width), where every label is ``2, width, objects …`` with one
-    width; None where labels differ."""
+    """All objects, (m, object width), when every label is ``2, width, objects …`` with the same
+    width; else None."""
     starts = samples.bounds[:-1]
     widths = samples.label_widths()
     if widths.min() < 7:

@@ -1,4 +1,4 @@
-"""What counts as an error, and what is done about one: the settings."""
+"""Settings: what counts as an error, and what is done about it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ class Policy(Settings):
     title = "bad data"
 
     on_error: Literal["fail", "skip"] = option(
-        default="fail", help="skip packs the rest and lists what was left out", shapes=True
+        default="fail",
+        help="skip: leave out files with errors and list them",
+        shapes=True,
     )
     strict: bool = option(default=False, help="warnings count as errors", shapes=True)
 
     def fatal(self, problem: Problem) -> bool:
-        """Whether a problem is an error, by its severity: the one rule for all."""
+        """Whether a problem counts as an error."""
         return problem.severity in self.fatal_severities
 
     @property
@@ -29,5 +31,5 @@ class Policy(Settings):
 
     @property
     def error_action(self) -> Action:
-        """What is done about a file that is at fault."""
+        """What is done about a file with an error."""
         return "dropped image" if self.on_error == "skip" else "error"

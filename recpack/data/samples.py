@@ -1,4 +1,4 @@
-"""The value that every reader gives and every writer takes: samples as columns."""
+"""Samples as columns: the value that every reader returns and every writer takes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from recpack.columns import Float32, Int64, StringColumn, gather
 from recpack.storage.trees.base import Tree
 
 _BLOCK = 2048
-"""Samples looked at together, which bounds the memory that it takes."""
+"""Samples per step of an iteration; this limits its memory."""
 
 
 class Treatment(enum.IntEnum):
-    """What an image needs before every reader takes it."""
+    """What an image needs so that every reader can read it."""
 
-    KEEP = 0  #: nothing: its bytes pass through
+    KEEP = 0  #: nothing: copy its bytes
     UPRIGHT = 1  #: decode with its EXIF orientation applied, encode
-    AS_STORED = 2  #: decode without its EXIF orientation (the boxes describe it so), encode
+    AS_STORED = 2  #: decode without its EXIF orientation (the boxes ignore it), encode
 
 
 @dataclass(slots=True, eq=False)
@@ -29,8 +29,7 @@ class Sample:
     """One image and its label.
 
     ``path`` is relative to the data set's root, with ``/``; ``label`` a float32 vector as in
-    ``recordio.Record``; ``image_bytes`` the image file's size; ``treatment`` says what the image
-    needs before every reader takes it.
+    ``recordio.Record``; ``image_bytes`` the image file's size in bytes.
     """
 
     index: int
@@ -45,15 +44,15 @@ _TREATMENTS = tuple(Treatment)
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Many samples as columns, a few dozen bytes each beside the path: what a scan gives, a list
-    stores and a worker packs.
+    """Many samples as columns, a few dozen bytes each beside the path. A scan returns them, a list
+    stores them, a worker packs them.
 
-    ``indices`` int64 (n,) · ``paths`` · ``labels`` float32, all label vectors end to end ·
+    ``indices`` int64 (n,) · ``paths`` · ``labels`` float32, all label vectors in one array ·
     ``bounds`` int64 (n + 1,), sample i's label is ``labels[bounds[i]:bounds[i + 1]]`` ·
     ``image_bytes`` int64 (n,) · ``treatments`` uint8 (n,), see ``Treatment``. Arrays are never
-    written in place. A shuffled table keeps its columns as they are and has an ``order``, int64
-    (n,), because a second copy would be the largest thing in memory; ``slice`` and iteration
-    follow it.
+    written in place. A shuffled table keeps its columns and has an ``order``, int64 (n,), because
+    a second copy of the columns would be the largest object in memory. ``slice`` and iteration
+    follow ``order``.
     """
 
     root: Tree
@@ -84,8 +83,8 @@ class Samples:
                 label = block.labels[bounds[i] : bounds[i + 1]]
                 yield Sample(index, path, label, size, _TREATMENTS[treatment])
 
-    def shuffled(self, order: Int64) -> Samples:
-        """The same samples in this order, numbered anew from 0."""
+    def reorder(self, order: Int64) -> Samples:
+        """The same samples in this order, numbered from 0 again."""
         return replace(self, order=order, indices=np.arange(len(order), dtype=np.int64))
 
     def label_widths(self) -> Int64:
@@ -94,11 +93,11 @@ class Samples:
         return widths if self.order is None else widths[self.order]
 
     def file_sizes(self) -> Int64:
-        """``image_bytes`` in the order of the output."""
+        """``image_bytes`` in the order of the output, int64 (n,)."""
         return self.image_bytes if self.order is None else self.image_bytes[self.order]
 
-    def needs(self) -> npt.NDArray[np.uint8]:
-        """``treatments`` in the order of the output."""
+    def treatments_in_order(self) -> npt.NDArray[np.uint8]:
+        """``treatments`` in the order of the output, uint8 (n,)."""
         return self.treatments if self.order is None else self.treatments[self.order]
 
     def slice(self, start: int, stop: int) -> Samples:
@@ -116,13 +115,13 @@ class Samples:
             self.treatments[start:stop],
         )
 
-    def take(self, chosen: Int64) -> Samples:
-        """A copy of the samples at these positions of the output, numbered anew from 0."""
-        rows = chosen if self.order is None else self.order[chosen]
+    def take(self, positions: Int64) -> Samples:
+        """A copy of the samples at these positions of the output, numbered from 0 again."""
+        rows = positions if self.order is None else self.order[positions]
         return self._rows(rows, np.arange(len(rows), dtype=np.int64))
 
-    def alone(self) -> Samples:
-        """The same samples, whose root knows their files and no others: for a worker."""
+    def for_worker(self) -> Samples:
+        """The same samples, with a root that knows only their files."""
         return replace(self, root=self.root.only(self.paths))
 
     def _rows(self, rows: Int64, indices: Int64) -> Samples:

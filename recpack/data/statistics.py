@@ -1,4 +1,4 @@
-"""Small summaries of many numbers."""
+"""Summaries of many numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOX_SIDES = (8, 16, 32, 64, 96, 128, 256, 512)
 ASPECTS = (0.25, 0.5, 0.8, 1.25, 2, 4)
 """Width over height."""
 OBJECTS = (1, 2, 3, 4, 6, 11, 21, 41, 70)
-"""Objects an image; SageMaker's default label width holds 69."""
+"""Objects per image; SageMaker's default label width allows 69."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,20 @@ class Spread:
 def histogram(
     values: npt.ArrayLike, edges: Sequence[float], *, whole: bool = False
 ) -> dict[str, int]:
-    """How many values fall between one edge and the next: ``{"< 16": 0, "16-32": 7, …}``.
+    """The number of values between each edge and the next: ``{"< 16": 0, "16-32": 7, …}``.
 
-    The first bin is open below, the last one above; empty ones at both ends are left out.
-    ``whole`` names the bins of whole numbers: ``{"1": 184, "2-3": 15}``.
+    The first bin has no lower limit, the last no upper limit. Empty bins at both ends are left
+    out. ``whole`` is for whole numbers and names bins like ``{"1": 184, "2-3": 15}``.
     """
     names = [f"< {edges[0]:g}"]
     for low, high in pairwise(edges):
         last = high - 1 if whole else high
         names.append(f"{low:g}" if low == last else f"{low:g}-{last:g}")
     names.append(f"≥ {edges[-1]:g}")
-    places = np.searchsorted(np.asarray(edges, np.float64), np.asarray(values), "right")
-    counts = np.bincount(places, minlength=len(names))
-    filled = np.flatnonzero(counts)
-    if not len(filled):
+    bins = np.searchsorted(np.asarray(edges, np.float64), np.asarray(values), "right")
+    counts = np.bincount(bins, minlength=len(names))
+    nonempty = np.flatnonzero(counts)
+    if not len(nonempty):
         return {}
-    kept = slice(int(filled[0]), int(filled[-1]) + 1)
+    kept = slice(int(nonempty[0]), int(nonempty[-1]) + 1)
     return dict(zip(names[kept], counts[kept].tolist(), strict=True))

@@ -1,1 +1,1 @@
-"""The demonstration, and real data to try."""
+"""The demo, and a download of real data."""

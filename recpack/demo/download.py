@@ -1,4 +1,4 @@
-"""The archives of Pascal VOC: resumed where they were cut, proven by their digests."""
+"""Download the archives of Pascal VOC: continue a partial download, verify its MD5."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from recpack.storage.files import PARTIAL
 
 ORIGIN = "http://host.robots.ox.ac.uk/pascal/VOC/"
 TERMS = (
-    "Pascal VOC's photographs come from flickr and are its users': whoever uses them is bound by "
-    f"flickr's terms of use. The challenges' own terms: {ORIGIN}"
+    "Pascal VOC's photographs come from flickr and belong to its users: flickr's terms of use "
+    f"apply to you. The terms of the challenges: {ORIGIN}"
 )
 
 _BLOCK = 1 << 20
 _ATTEMPTS = 6
-"""In a row without a single byte, before it is given up."""
+"""Failed attempts in a row, without a single byte, that end the download."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 
 
 class Archive(NamedTuple):
-    """A file of the origin: its folder there, its name, its MD5."""
+    """A file of the origin: its folder, its name, its MD5."""
 
     folder: str
     name: str
@@ -57,20 +57,20 @@ ARCHIVES = {
 def download(
     names: Sequence[str], folder: str | os.PathLike[str], settings: DownloadSettings
 ) -> list[Path]:
-    """Fetch archives by name (``voc2007``, ``voc2007-test``, ``voc2012``) into a folder.
+    """Download archives by name (``voc2007``, ``voc2007-test``, ``voc2012``) into a folder.
 
-    What an interrupted download left is continued; what is there already and whole is left alone.
-    ``mirror`` is the URL of a folder that holds the archives, laid out as the origin's or flat;
-    ``timeout`` seconds without a byte end a connection, and the next one goes on from there.
-    Returns the files. Raises ConfigError for unknown names, DataError when the source fails or
-    serves another file, SinkError when the folder can't be written.
+    It continues an interrupted download and keeps complete files. ``mirror`` is the URL of a folder
+    that holds the archives, with or without the origin's subfolders. ``timeout`` seconds without a
+    byte end a connection; the next one continues from there. Returns the files. Raises ConfigError
+    for unknown names, DataError when the source fails or serves another file, SinkError when the
+    folder can't be written.
     """
     unknown = [name for name in names if name not in ARCHIVES]
     if unknown or not names:
-        what = ", ".join(unknown) or "nothing"
-        raise ConfigError(f"{what} is none of {', '.join(ARCHIVES)}")
+        got = ", ".join(unknown) or "nothing"
+        raise ConfigError(f"names: must be from {', '.join(ARCHIVES)} (got {got})")
     if settings.mirror is not None and not re.match(r"https?://[^/]", settings.mirror):
-        raise ConfigError(f"mirror: {settings.mirror!r}; write http(s)://host/folder")
+        raise ConfigError(f"mirror: must be http(s)://host/folder (got {settings.mirror!r})")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         return [
@@ -81,15 +81,15 @@ def download(
 
 
 class _Interrupted(Exception):
-    """The connection ended early; the next one may get further."""
+    """The connection ended early; the next one can get further."""
 
 
 class _Download:
-    """One archive on its way."""
+    """The download of one archive."""
 
     def __init__(self, archive: Archive, folder: Path, settings: DownloadSettings) -> None:
         self._archive = archive
-        self._target = folder / archive.name
+        self._path = folder / archive.name
         self._partial = folder / (archive.name + PARTIAL)
         base = (settings.mirror or ORIGIN).rstrip("/") + "/"
         self._urls = [base + archive.folder + archive.name]
@@ -99,32 +99,31 @@ class _Download:
         self._timeout = settings.timeout
 
     def run(self) -> Path:
-        if self._target.exists():
-            if self._digest(self._target) != self._archive.md5:
+        if self._path.exists():
+            if self._digest(self._path) != self._archive.md5:
                 raise DataError(
-                    f"{self._target} is there already, with other bytes; remove it, or name "
-                    "another folder"
+                    f"{self._path} exists and has another MD5; remove it, or name another folder"
                 )
-            return self._target
-        resumed = self._partial.exists()
+            return self._path
+        continues = self._partial.exists()
         self._fetch()
-        found = self._digest(self._partial)
-        if found != self._archive.md5 and resumed:
-            # an older version may have been continued by a newer one
+        md5 = self._digest(self._partial)
+        if md5 != self._archive.md5 and continues:
+            # perhaps the source has changed since the first part
             self._partial.unlink()
             self._fetch()
-            found = self._digest(self._partial)
-        if found != self._archive.md5:
+            md5 = self._digest(self._partial)
+        if md5 != self._archive.md5:
             self._partial.unlink()
             raise DataError(
-                f"{self._urls[0]}: its MD5 is {found}, that of {self._archive.name} "
-                f"{self._archive.md5}: another file is served there; take another --mirror"
+                f"{self._urls[0]}: its MD5 is {md5}, but {self._archive.name} has "
+                f"{self._archive.md5}: this is another file; use another --mirror"
             )
-        os.replace(self._partial, self._target)
-        return self._target
+        os.replace(self._partial, self._path)
+        return self._path
 
     def _fetch(self) -> None:
-        """Fetch all of it, in as many connections as that takes."""
+        """Fetch the whole archive, in as many connections as needed."""
         pause = _FIRST_PAUSE
         fruitless = 0
         while True:
@@ -133,15 +132,15 @@ class _Download:
                 self._continue()
                 return
             except (_Interrupted, urllib.error.URLError, http.client.HTTPException, OSError) as why:
-                if isinstance(why, OSError) and _is_of_the_disk(why):
+                if isinstance(why, OSError) and _is_disk_error(why):
                     raise
                 if isinstance(why, urllib.error.HTTPError):
-                    self._complain(why)
+                    self._handle_status(why)
                 fruitless = 0 if self._size() > before else fruitless + 1
                 if fruitless == _ATTEMPTS:
                     reason = why.reason if type(why) is urllib.error.URLError else why
                     raise DataError(
-                        f"{self._urls[0]}: {reason}; try again later, which continues, or name "
+                        f"{self._urls[0]}: {reason}; run again later to continue, or name "
                         "another source with --mirror"
                     ) from why
                 if not fruitless:
@@ -149,8 +148,8 @@ class _Download:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _complain(self, error: urllib.error.HTTPError) -> None:
-        """Raise for an answer that will not change; try the next place for one that is missing."""
+    def _handle_status(self, error: urllib.error.HTTPError) -> None:
+        """Raise for an answer that will not change; for a missing file, go to the next URL."""
         error.close()
         if error.code == 404 and len(self._urls) > 1:
             self._urls.pop(0)
@@ -160,7 +159,7 @@ class _Download:
             ) from error
 
     def _continue(self) -> None:
-        """One connection: from where the file ends now to the archive's end."""
+        """One connection: from the end of the partial file to the end of the archive."""
         start = self._size()
         request = urllib.request.Request(self._urls[0])
         if start:
@@ -168,7 +167,7 @@ class _Download:
         try:
             answer = urllib.request.urlopen(request, timeout=self._timeout)
         except urllib.error.HTTPError as error:
-            if error.code == 416 and start:  # all of it is there, or it is of another file
+            if error.code == 416 and start:  # the file is complete, or another one
                 error.close()
                 return
             raise
@@ -178,7 +177,7 @@ class _Download:
                 file.truncate(begin if begin <= start else 0)
                 file.seek(0, os.SEEK_END)
                 if file.tell() != begin:
-                    raise _Interrupted("the source went on somewhere else")
+                    raise _Interrupted("the source continued at another position")
                 self._receive(answer, file, total)
 
     def _receive(
@@ -202,20 +201,20 @@ class _Download:
 
 
 def _span(answer: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Where the bytes of an answer begin in the file, and how many that has."""
+    """The position of the answer's bytes in the file, and the file's size."""
     if answer.status == 206:
-        found = re.fullmatch(
+        match = re.fullmatch(
             r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip()
         )
-        if found is None:
+        if match is None:
             raise _Interrupted("the source does not say which bytes it sends")
-        return int(found[1]), None if found[2] == "*" else int(found[2])
+        return int(match[1]), None if match[2] == "*" else int(match[2])
     length = answer.headers.get("Content-Length", "")
     return 0, int(length) if length.isdigit() else None
 
 
-def _is_of_the_disk(error: OSError) -> bool:
-    """Whether it is about a file, not a connection."""
+def _is_disk_error(error: OSError) -> bool:
+    """Whether an error comes from a file, not from a connection."""
     if isinstance(error, urllib.error.URLError):
         return False
     full = (errno.EFBIG, errno.ENOSPC, errno.EROFS, errno.EDQUOT)

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine, for the demonstration and for trying things (moto's)."""
+"""A real S3 server on this machine (moto), for the demo and for experiments."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "loopback",
     "AWS_REGION": "us-east-1",
 }
-"""The server takes any."""
+"""The server accepts any credentials."""
 
 
 def is_installed() -> bool:
-    """Whether the extra ``demo`` is there."""
+    """Whether the extra ``demo`` is installed."""
     return find_spec("moto") is not None and find_spec("flask_cors") is not None
 
 
 @contextmanager
 def loopback_server() -> Iterator[str]:
-    """The URL of a server in a process of its own, which ends with the block; what it holds is in
+    """The URL of a server in a process of its own, which ends with the block; its objects are in
     its memory."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -39,7 +39,7 @@ def loopback_server() -> Iterator[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is ours; the server must live until all is aborted
+        start_new_session=True,  # Ctrl-C must not reach it: aborting an upload needs the server
     )
     try:
         _await(server, port)
@@ -57,15 +57,16 @@ def _await(server: subprocess.Popen[bytes], port: int) -> None:
             return
         except OSError:
             time.sleep(0.05)
-    raise RecpackError("the S3 server on loopback does not start")
+    raise RecpackError("the local S3 server does not start")
 
 
 @contextmanager
 def credentials() -> Iterator[None]:
-    """The server's credentials in the environment, and nobody else's."""
-    hidden = CREDENTIALS | dict.fromkeys(("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"))
-    before = {name: os.environ.get(name) for name in hidden}
-    _set(hidden)
+    """Put the server's credentials into the environment, and hide all others."""
+    others = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
+    variables = CREDENTIALS | dict.fromkeys(others)
+    before = {name: os.environ.get(name) for name in variables}
+    _set(variables)
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""The demonstration: a small Pascal VOC devkit made from nothing, photo-like images with objects
-one can learn, and its way into an S3 server.
+"""The demo: make a small Pascal VOC devkit, with photo-like images of objects that a model can
+learn, and convert it into an S3 server.
 
-The same seed gives the same devkit, byte for byte, on one build of OpenCV.
+The same seed gives the same devkit, byte for byte, with the same build of OpenCV.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def make_devkit(
     seed: int = 0,
     progress: Watch = None,
 ) -> Path:
-    """Make ``VOC2007`` below ``root`` with so many images of about 50 KB; four in five are listed
-    in ``trainval``, the rest in ``test``. Returns ``root``."""
+    """Make ``VOC2007`` below ``root`` with this number of images of about 50 KB; ``trainval`` lists
+    four in five, ``test`` the rest. Returns ``root``."""
     random = np.random.RandomState(seed)
     root = Path(root)
     folder = root / f"VOC{YEAR}"
@@ -56,30 +56,31 @@ def make_devkit(
     return root
 
 
-class Stored(NamedTuple):
-    """What went through the server: its URL, the objects it had, and how they were proven."""
+class S3Upload(NamedTuple):
+    """The server's URL, the objects in it, and the verification of the ``.rec``."""
 
     endpoint_url: str
     objects: list[str]
-    verified: Verification
+    verification: Verification
 
 
-def through_s3(devkit: Path, local: Path, progress: Watch = None) -> Stored:
-    """Convert into a real S3 server on loopback, and demand that the object is the local file."""
-    from recpack.storage.s3.objects import listed, read
+def convert_to_s3(devkit: Path, local: Path, progress: Watch = None) -> S3Upload:
+    """Convert into a real S3 server on loopback; DataError unless the object equals the local
+    file."""
+    from recpack.storage.s3.objects import list_objects, read
 
-    place = Location("recpack-demo", "voc/train/train.rec")
+    location = Location("recpack-demo", "voc/train/train.rec")
     with loopback_server() as url, credentials():
         s3 = S3Client(url)
-        s3.call("create_bucket", Bucket=place.bucket)
-        convert(devkit, str(place), classes=CLASSES, endpoint_url=url, progress=progress)
-        verify(str(place), endpoint_url=url)
-        verified = verify(str(place), deep=True, endpoint_url=url)
-        if read(s3, place) != local.read_bytes():
-            raise DataError(f"{place} differs from {local}")
-        root = place._replace(key="")
-        objects = [str(root._replace(key=name)) for name, _ in listed(s3, root, deep=True)]
-    return Stored(url, objects, verified)
+        s3.call("create_bucket", Bucket=location.bucket)
+        convert(devkit, str(location), classes=CLASSES, endpoint_url=url, progress=progress)
+        verify(str(location), endpoint_url=url)
+        verification = verify(str(location), deep=True, endpoint_url=url)
+        if read(s3, location) != local.read_bytes():
+            raise DataError(f"{location} differs from {local}")
+        root = location._replace(key="")
+        objects = [str(root._replace(key=name)) for name, _ in list_objects(s3, root, deep=True)]
+    return S3Upload(url, objects, verification)
 
 
 Object = tuple[str, tuple[int, int, int, int]]
@@ -89,7 +90,7 @@ Object = tuple[str, tuple[int, int, int, int]]
 def make_image(
     random: np.random.RandomState, width: int, height: int
 ) -> tuple[Pixels, list[Object]]:
-    """A textured background with one to four balls, boxes and cones on it."""
+    """A textured background with one to four balls, boxes or cones."""
     canvas = _clouds(random, width, height) + random.normal(0, 9, (height, width, 1))
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     objects: list[Object] = []

@@ -1,1 +1,1 @@
-"""Bytes to values and back, without any file."""
+"""Formats: bytes to values and back. No files are opened here."""

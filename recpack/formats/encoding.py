@@ -1,4 +1,4 @@
-"""How images change: the settings, without OpenCV."""
+"""Settings: how images are changed. Does not import OpenCV."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recpack.settings import Settings, option
 
 
 class Crop(Settings):
-    """The one change of an image that its boxes follow."""
+    """The only change of an image that moves its boxes."""
 
     title = "images"
 
@@ -19,42 +19,42 @@ class Crop(Settings):
 class Encoding(Crop):
     """How images are written: im2rec's options of the same names.
 
-    ``quality`` None is 95 for JPEG, and compression 3 for PNG. See ``image_codec.reencode`` for
-    ``im2rec_pixels``.
+    ``quality`` None means 95 for JPEG and compression 3 for PNG. For ``im2rec_pixels`` see
+    ``image_codec.reencode``.
     """
 
     title = "images"
 
     resize: int = option(
         default=0,
-        help="pixels of the shorter side (default: the size stays)",
+        help="pixels of the shorter side (default: keep the size)",
         metavar="N",
         shapes=True,
     )
     quality: int | None = option(
         default=None,
-        help="quality of images that change: JPEG 1 to 100 (default: 95), PNG compression 0 to 9 "
+        help="quality of changed images: JPEG 1 to 100 (default: 95), PNG compression 0 to 9 "
         "(default: 3)",
         metavar="Q",
         shapes=True,
     )
     encoding: Literal["jpg", "png"] = option(
-        default="jpg", help="format of images that change", shapes=True
+        default="jpg", help="format of changed images", shapes=True
     )
     reencode: bool = option(
         default=False,
-        help="decode and encode every image (default: JPEG and PNG pass through unchanged)",
+        help="decode and encode every image (default: copy JPEG and PNG unchanged)",
         shapes=True,
     )
     im2rec_pixels: bool = option(
         default=False,
-        help="resize large photographs from full size, to the very pixels of im2rec; slower",
+        help="resize large photographs from full size, for the same pixels as im2rec; slower",
         shapes=True,
     )
 
     def faults(self) -> Iterator[str]:
         if self.resize < 0:
-            yield f"resize: {self.resize} pixels; 0 keeps the size"
+            yield f"resize: must be at least 0 (got {self.resize}); 0 keeps the size"
         if self.quality is not None:
             low, high = (1, 100) if self.encoding == "jpg" else (0, 9)
             if not low <= self.quality <= high:

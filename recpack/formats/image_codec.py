@@ -1,4 +1,4 @@
-"""Image files: how they change (OpenCV)."""
+"""Decodes, resizes and encodes images (OpenCV)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from recpack.formats.encoding import Encoding
 from recpack.formats.image_header import read_header
 
 
-def cropped(width: int, height: int) -> tuple[int, int, int]:
+def centred_square(width: int, height: int) -> tuple[int, int, int]:
     """im2rec's centred square: (left, top, side) in pixels."""
     side = min(width, height)
     return (width - side) // 2, (height - side) // 2, side
 
 
-def resized(width: int, height: int, shorter: int) -> tuple[int, int]:
-    """im2rec's new size: the shorter side becomes ``shorter``, the other one is rounded down."""
+def new_size(width: int, height: int, shorter: int) -> tuple[int, int]:
+    """im2rec's size after a resize: the shorter side becomes ``shorter``, the other is rounded
+    down. (width, height) in pixels."""
     if height > width:
         return shorter, height * shorter // width
     return width * shorter // height, shorter
@@ -31,15 +32,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @cache
-def settle() -> None:
-    """Make this process one that changes images and does nothing else, which nearly halves the
-    time that takes: OpenCV starts no threads beside those of the other workers, and the memory of
-    an image is kept for the next one (fresh pages from the system are dear)."""
-    if "cv2" not in sys.modules:  # one that a fork inherited waits for ever for its lost threads
+def tune_process() -> None:
+    """Tune a process that does nothing but change images; this nearly halves the time. OpenCV then
+    starts no threads that compete with the other workers, and the memory of one image is kept for
+    the next (fresh pages from the system are slow)."""
+    # a forked process must not touch an inherited OpenCV: it would wait forever for lost threads
+    if "cv2" not in sys.modules:
         import cv2
 
         cv2.setNumThreads(1)
-    with suppress(OSError, AttributeError):  # the GNU C library's
+    with suppress(OSError, AttributeError):  # only the GNU C library has it
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 1 << 28)
         mallopt(_M_TRIM_THRESHOLD, 1 << 29)
@@ -50,8 +52,8 @@ def decode(
 ) -> Pixels:
     """Encoded image → pixels, uint8, shape (height, width, 3), blue first.
 
-    ``reduction`` 2, 4 or 8 gives a half, a quarter, an eighth of each side (rounded up) in a
-    fraction of the time. Raises ImageError (``image-corrupt``) when OpenCV can't decode it.
+    ``reduction`` 2, 4 or 8 divides each side by it (rounded up), in a fraction of the time.
+    Raises ImageError (``image-corrupt``) when OpenCV can't decode it.
     """
     import cv2
     import numpy as np
@@ -77,8 +79,8 @@ _TINY_GIF = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\
 
 
 @cache
-def decodes_gif() -> bool:
-    """Whether OpenCV was built with a GIF decoder (its wheels have one from 4.12 on)."""
+def can_decode_gif() -> bool:
+    """Whether OpenCV has a GIF decoder (its wheels have one since 4.12)."""
     try:
         decode(_TINY_GIF)
     except ImageError:
@@ -87,7 +89,7 @@ def decodes_gif() -> bool:
 
 
 def shrink(pixels: Pixels, longer: int) -> Pixels:
-    """Pixels with a longer side of at most ``longer``, averaged by area."""
+    """Shrink pixels until the longer side is at most ``longer``, averaging by area."""
     import cv2
 
     height, width = pixels.shape[:2]
@@ -101,7 +103,7 @@ def shrink(pixels: Pixels, longer: int) -> Pixels:
 def _resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:
     import cv2
 
-    # OpenCV's stubs know no dtype: uint8 in, uint8 out
+    # OpenCV's stubs have no dtype: uint8 in, uint8 out
     return cv2.resize(pixels, size, interpolation=interpolation)  # type: ignore[return-value]
 
 
@@ -124,20 +126,20 @@ def encode(pixels: Pixels, options: Encoding) -> Pixels:
 def reencode(data: bytes | memoryview, treatment: Treatment, options: Encoding) -> Pixels:
     """Decode, crop, resize and encode with im2rec's geometry; encoded bytes, uint8 (n,).
 
-    A JPEG of twice the wanted size or more is decoded at a half, a quarter or an eighth, whichever
-    is still large enough, and resized from there. That averages what im2rec's two-by-two pixels
-    from full size skip, so it is nearer to the photograph, and several times as fast; but it is
-    not im2rec's result. ``options.im2rec_pixels`` asks for that one.
+    A JPEG of at least twice the target size is decoded at 1/2, 1/4 or 1/8 of its size, the smallest
+    that is large enough, and resized from there. This averages pixels that im2rec skips, because
+    im2rec interpolates between 2 x 2 pixels of the full size. So the result is closer to the
+    photograph and several times as fast, but not im2rec's; ``options.im2rec_pixels`` gives that.
     """
     import cv2
 
     size, reduction = _reduction(data, treatment, options)
     pixels = decode(data, treatment, reduction)
     if options.center_crop:
-        left, top, side = cropped(pixels.shape[1], pixels.shape[0])
+        left, top, side = centred_square(pixels.shape[1], pixels.shape[0])
         pixels = pixels[top : top + side, left : left + side]
     if options.resize:
-        size = size or resized(pixels.shape[1], pixels.shape[0], options.resize)
+        size = size or new_size(pixels.shape[1], pixels.shape[0], options.resize)
         if min(size) < 1:
             raise ImageError("image-corrupt", f"resize {options.resize} leaves {size} pixels")
         pixels = _resize(pixels, size, cv2.INTER_LINEAR)
@@ -147,9 +149,9 @@ def reencode(data: bytes | memoryview, treatment: Treatment, options: Encoding) 
 def _reduction(
     data: bytes | memoryview, treatment: Treatment, options: Encoding
 ) -> tuple[tuple[int, int] | None, int]:
-    """By how much to reduce an image when it is decoded, and the size to resize it to then, which
-    its full size decides."""
-    # a crop is placed to the pixel, which a reduced image can't tell
+    """The size to resize an image to, from its full size, and the reduction to decode it with.
+    The size is None when nothing is reduced."""
+    # a crop is exact to the pixel, which a reduced image does not allow
     if not options.resize or options.center_crop or options.im2rec_pixels:
         return None, 1
     header = read_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
@@ -159,5 +161,5 @@ def _reduction(
     width, height = stored if treatment is Treatment.AS_STORED else header.upright
     for reduction in (8, 4, 2):
         if min(width, height) >= reduction * options.resize:
-            return resized(width, height, options.resize), reduction
+            return new_size(width, height, options.resize), reduction
     return None, 1

@@ -1,4 +1,4 @@
-"""Image files: what they are, from their first bytes and their last.
+"""Kind, size and completeness of image files, from their first and last bytes.
 
 The parser follows the formats themselves: JPEG (ITU-T T.81 annex B, Exif 2.3 for the orientation),
 PNG (ISO/IEC 15948), GIF89a, BMP (BITMAPINFOHEADER and BITMAPCOREHEADER), WebP (RIFF container) and
@@ -16,15 +16,16 @@ from isal import isal_zlib
 from recpack.errors import ImageError
 
 ReadAt = Callable[[int, int], bytes]
-"""``read(offset, length)``: up to ``length`` bytes, fewer only at the end."""
+"""``read(offset, length)``: ``length`` bytes, fewer only at the end of the file."""
 
 MAX_PIXELS = 1 << 28
-"""16,384 x 16,384, which take 768 MiB when decoded; a quarter of OpenCV's own limit."""
+"""16,384 x 16,384: 768 MiB when decoded; a quarter of OpenCV's own limit."""
 
 
 class ImageHeader(NamedTuple):
-    """What an image file's header says: ``width`` and ``height`` as stored, in pixels, ``channels``
-    of ``bits`` each, the EXIF ``orientation`` (1 to 8), and the byte where the ``frame`` begins."""
+    """The header of an image file: ``width`` and ``height`` in pixels as stored, ``channels`` of
+    ``bits`` each, the EXIF ``orientation`` (1 to 8), and the offset in bytes of a JPEG's
+    ``frame``."""
 
     kind: str
     width: int
@@ -36,7 +37,7 @@ class ImageHeader(NamedTuple):
 
     @property
     def passes(self) -> bool:
-        """Whether every reader of a ``.rec`` takes the file as it is."""
+        """Whether every reader of a ``.rec`` can read the file unchanged."""
         return (
             self.kind in ("jpeg", "png")
             and self.channels == 3
@@ -53,7 +54,7 @@ class ImageHeader(NamedTuple):
 
 
 def read_header(read: ReadAt, size: int) -> ImageHeader:
-    """Sniff the bytes, not the name, and parse the header of a file of ``size`` bytes.
+    """Parse the header of a file of ``size`` bytes. Its first bytes decide the kind, not its name.
 
     Raises ImageError (codes ``image-unknown``, ``image-truncated``, ``image-corrupt``,
     ``image-too-large``).
@@ -102,14 +103,14 @@ EXTENSIONS = {
     ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg", ".png": "png",
     ".bmp": "bmp", ".dib": "bmp", ".gif": "gif", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff",
 }  # fmt: skip
-"""What a file of this extension should be."""
+"""The kind that a file of this extension should have."""
 
 
 def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
     orientation, at, base = 1, 2, 0
     for _ in range(_MAX_MARKERS):
         if at - base + 20 > len(head) and base + len(head) < size:
-            head, base = read(at, 4096), at  # a large Exif, ICC or thumbnail block was skipped
+            head, base = read(at, 4096), at  # behind a large Exif, ICC or thumbnail block
         prefix, marker, length = _MARKER.unpack_from(head, at - base)
         if prefix != 0xFF:
             raise ImageError("image-corrupt", f"no JPEG marker at byte {at}")
@@ -130,7 +131,7 @@ def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
 
 
 def _exif_orientation(tiff: bytes) -> int:
-    """The orientation tag of the first directory; 1 when there is none or it makes no sense."""
+    """The orientation tag of the first directory; 1 when it is missing or invalid."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
         return 1
@@ -156,7 +157,7 @@ def _png(head: bytes, read: ReadAt) -> ImageHeader:
     if name != b"IHDR" or length != 13 or colour not in _PNG_CHANNELS:
         raise ImageError("image-corrupt", "no PNG header chunk")
     orientation, at = 1, 33
-    for _ in range(64):  # an eXIf chunk stands before the pixels, if anywhere that matters
+    for _ in range(64):  # an eXIf chunk that readers use is before the pixels
         chunk = head[at : at + 8] if at + 8 <= len(head) else read(at, 8)
         if len(chunk) < 8:
             break
@@ -180,7 +181,7 @@ def _webp(head: bytes) -> ImageHeader:
     if kind == b"VP8X":
         width = int.from_bytes(head[24:27], "little") + 1
         height = int.from_bytes(head[27:30], "little") + 1
-        head[29]  # all of the size is there, or IndexError
+        head[29]  # IndexError when the size is cut off
         return ImageHeader("webp", width, height, 4 if head[20] & 0x10 else 3, 8)
     raise ImageError("image-corrupt", f"WebP chunk {kind!r}")
 
@@ -197,7 +198,7 @@ def _tiff(read: ReadAt) -> ImageHeader:
         if tag in values and kind in (3, 4):
             if kind == 3:
                 (value,) = struct.unpack_from(order + "H", table, at + 8)
-            if tag == 258 and count > 2:  # bits a sample, one for each channel, stand elsewhere
+            if tag == 258 and count > 2:  # bits per sample, one number per channel, are elsewhere
                 (offset,) = struct.unpack_from(order + "I", table, at + 8)
                 (value,) = struct.unpack(order + "H", read(offset, 2))
             values[tag] = value
@@ -210,11 +211,11 @@ _MAX_CHUNKS = 1 << 18
 
 
 def check_whole(header: ImageHeader, read: ReadAt, size: int) -> None:
-    """See that a file is all there, as far as that shows without decoding.
+    """Check that a file is complete, without decoding it.
 
-    A JPEG must have its end marker, a PNG all chunks up to the last with their checksums (which
-    reads all of it); other kinds are decoded anyway. Raises ImageError (``image-truncated``,
-    ``image-corrupt``).
+    A JPEG must have its end marker. A PNG must have all chunks up to the last, with correct
+    checksums; this reads the whole file. Other kinds are decoded later anyway. Raises ImageError
+    (``image-truncated``, ``image-corrupt``).
     """
     if header.kind == "jpeg":
         _check_jpeg(header, read, size)
@@ -223,9 +224,9 @@ def check_whole(header: ImageHeader, read: ReadAt, size: int) -> None:
 
 
 def _check_jpeg(header: ImageHeader, read: ReadAt, size: int) -> None:
-    # A few bytes behind the end marker (padding, a maker's notes) do no harm, so more than the
-    # last two are searched; not before the frame, because the thumbnail in an Exif block has an
-    # end marker of its own.
+    # A few bytes behind the end marker (padding, a maker's notes) do no harm, so the search covers
+    # more than the last two bytes. It begins at the frame, because the thumbnail in an Exif block
+    # has an end marker of its own.
     if read(max(size - 2, 0), 2) != b"\xff\xd9" and b"\xff\xd9" not in read(
         max(size - _BLOCK, header.frame), _BLOCK
     ):

@@ -1,4 +1,4 @@
-"""``.lst`` files: one line a sample, ``index TAB label … TAB path``.
+"""``.lst`` files: one line per sample, ``index TAB label … TAB path``.
 
 A detection label is ``header_width object_width [extra header …] [class xmin ymin xmax ymax …]+``
 and is packed into the record as float32; the two widths are written as integers.
@@ -25,52 +25,52 @@ from recpack.storage.trees.base import Tree
 _BATCH = 2048
 _MAX_KNOWN = 1 << 17
 _MAX_FLOAT = 2.0**128 - 2.0**103
-"""From here on float64 rounds to a float32 that is infinite."""
+"""From this value up, float64 rounds to an infinite float32."""
 
 
 def format_rows(samples: Samples, precision: int | None = None) -> Iterator[str]:
-    """The lines of a list, line feeds included.
+    """The lines of a list, with line feeds.
 
-    Numbers have as many digits as float32 needs to come back unchanged, or ``precision``
-    decimals (4 gives the AWS tool's text to the byte).
+    Numbers have the fewest digits that read back as the same float32, or ``precision`` decimals
+    (4 gives exactly the AWS tool's bytes).
     """
-    floats = FloatTexts(precision)
+    floats = FloatFormatter(precision)
     for start in range(0, len(samples), _BATCH):
         batch = samples.slice(start, min(start + _BATCH, len(samples)))
-        texts = floats.of(batch.labels)
-        firsts = batch.bounds[:-1][detection_labels(batch)]
-        for places in (firsts, firsts + 1):  # the two widths
-            widths = batch.labels[places].astype(np.int64)
-            for place, width in zip(places.tolist(), widths.tolist(), strict=True):
-                texts[place] = str(width)
+        numbers = floats.format(batch.labels)
+        starts = batch.bounds[:-1][detection_labels(batch)]
+        for positions in (starts, starts + 1):  # the two widths
+            widths = batch.labels[positions].astype(np.int64)
+            for position, width in zip(positions.tolist(), widths.tolist(), strict=True):
+                numbers[position] = str(width)
         bounds = batch.bounds.tolist()
         for i, (index, path) in enumerate(zip(batch.indices.tolist(), batch.paths, strict=True)):
-            label = "\t".join(texts[bounds[i] : bounds[i + 1]])
+            label = "\t".join(numbers[bounds[i] : bounds[i + 1]])
             yield f"{index}\t{label}\t{path}\n"
 
 
 class CheckedLines:
-    """Lines that pass through once, many at a time, and the CRC-32 of their text when they have."""
+    """Passes lines through once, in batches. ``crc32`` is then the CRC-32 of all their text."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
         self._count = 0
-        self._made: deque[bytes] = deque()
+        self._ready: deque[bytes] = deque()
         self.crc32 = 0
 
     def __iter__(self) -> Iterator[str]:
-        while self._made:
-            yield isal_zlib.decompress(self._made.popleft()).decode()
-        while text := self._next():
+        while self._ready:
+            yield isal_zlib.decompress(self._ready.popleft()).decode()
+        while text := self._next_batch():
             yield text.decode()
 
     def make_ahead(self, count: int) -> None:
-        """Have so many lines ready, while somebody else is busy. They are kept compressed, in a few
-        dozen bytes each."""
-        while self._count < count and (text := self._next()):
-            self._made.append(isal_zlib.compress(text, 1))
+        """Make the first ``count`` lines in advance, while other processes work. They are kept
+        compressed, in a few dozen bytes each."""
+        while self._count < count and (text := self._next_batch()):
+            self._ready.append(isal_zlib.compress(text, 1))
 
-    def _next(self) -> bytes:
+    def _next_batch(self) -> bytes:
         lines = list(islice(self._lines, _BATCH))
         self._count += len(lines)
         text = "".join(lines).encode()
@@ -78,38 +78,37 @@ class CheckedLines:
         return text
 
 
-class FloatTexts:
-    """Float32 → text: the shortest that reads back equal, or with so many decimals.
+class FloatFormatter:
+    """Float32 → decimal text: the shortest that reads back equal, or ``precision`` decimals.
 
-    Each bit pattern is made into text once, because many boxes share an edge, and making texts is
-    the slow part.
+    Each bit pattern is formatted once, because many boxes share an edge and formatting is slow.
     """
 
     def __init__(self, precision: int | None = None) -> None:
         self._precision = precision
         self._known: dict[int, str] = {}
 
-    def of(self, values: Float32) -> list[str]:
-        """The text of each value."""
+    def format(self, values: Float32) -> list[str]:
+        """Format each value."""
         patterns = values.view(np.uint32).tolist()
         if len(self._known) > _MAX_KNOWN:
             self._known.clear()
         new = list(set(patterns).difference(self._known))
         distinct = np.array(new, np.uint32).view(np.float32)
         if self._precision is None:
-            texts = distinct.astype("U").tolist()
+            numbers = distinct.astype("U").tolist()
         else:
-            texts = [f"{value:.{self._precision}f}" for value in distinct.tolist()]
-        self._known.update(zip(new, texts, strict=True))
+            numbers = [f"{value:.{self._precision}f}" for value in distinct.tolist()]
+        self._known.update(zip(new, numbers, strict=True))
         return [self._known[pattern] for pattern in patterns]
 
 
 def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
-    """The lines of a list → samples below ``root`` (their image sizes are not known yet: 0).
+    """The lines of a list → samples below ``root``. Their image sizes are 0: not known yet.
 
-    Raises ListError naming the line, the field and the value: too few columns, an index that is
-    no integer or comes twice, a label that is no finite number, a path that is absolute or leaves
-    the root.
+    Raises ListError that names the line, the field and the value: too few columns, an index that is
+    not an integer or appears twice, a label that is not a finite number, a path that is absolute or
+    leaves the root.
     """
     indices = array("q")
     bounds = array("q", [0])
@@ -122,7 +121,7 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
         if len(columns) < 3:
             raise ListError(
                 f"line {number}: {len(columns)} columns in {line.strip()[:80]!r}; a row is "
-                "index, label and path with tabs between"
+                "index, label and path, separated by tabs"
             )
         try:
             index = int(columns[0])
@@ -136,10 +135,10 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
         try:
             values = list(map(float, columns[1:-1]))
             total = sum(values)
-            sound = min(values) > -_MAX_FLOAT and max(values) < _MAX_FLOAT and total == total
+            valid = min(values) > -_MAX_FLOAT and max(values) < _MAX_FLOAT and total == total
         except ValueError:
-            sound = False
-        if not sound or line.count("_") > path.count("_"):
+            valid = False
+        if not valid or line.count("_") > path.count("_"):
             bad = next((column for column in columns[1:-1] if not _is_number(column)), None)
             if bad is not None:
                 text = bad.strip()[:80]
@@ -159,7 +158,9 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
     unique, first = np.unique(ids, return_index=True)
     if len(unique) < len(ids):
         twice = np.setdiff1d(np.arange(len(ids)), first)[0]
-        raise ListError(f"index {ids[twice]} comes twice (again for {paths[twice]!r})")
+        raise ListError(
+            f"index {ids[twice]} appears twice, again for {paths[twice]!r}; make indices unique"
+        )
     return Samples(
         root,
         ids,
@@ -172,7 +173,7 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
 
 
 def _is_number(text: str) -> bool:
-    """Whether it is a finite float32; ``float`` takes 1_000 too."""
+    """Whether it is a finite float32. (``float`` also takes 1_000.)"""
     try:
         return -_MAX_FLOAT < float(text) < _MAX_FLOAT and "_" not in text
     except ValueError:

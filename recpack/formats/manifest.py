@@ -1,8 +1,8 @@
-"""The data set's identity card: a small JSON file, published last, that proves success.
+"""The manifest: a small JSON file about a data set. It is published last, so it proves success.
 
-It holds what a training job must be told (``num_samples``, ``classes``, ``label_width``) and what
-proves that the ``.rec`` is the one described. Nothing in it depends on the clock, the machine or
-the number of workers.
+It holds what a training job needs (``num_samples``, ``classes``, ``label_width``), and the checksum
+that identifies the ``.rec``. Nothing in it depends on the clock, the machine or the number of
+workers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from recpack._version import __version__
 from recpack.data.labels import label_shape
 from recpack.data.samples import Samples
 from recpack.errors import ConfigError, DataError
-from recpack.problems import Problem, counted
+from recpack.problems import Problem, count_by_action
 from recpack.storage.checksums import Checksum
 from recpack.storage.paths import PathOrUrl, companion, read_bytes
 from recpack.storage.s3.client import S3Client
@@ -25,9 +25,9 @@ FORMAT_VERSION = 1
 
 
 class RecFile(TypedDict):
-    """A ``.rec``'s name, bytes and checksum (see ``Checksum.text``); None where it is not packed.
+    """A ``.rec``'s name, bytes and checksum (see ``Checksum.text``); None when it is not packed.
 
-    ``etag`` only where the ``.rec`` lies in a store that keeps no checksum.
+    ``etag`` only when the ``.rec`` is in a store that keeps no checksum.
     """
 
     name: str | None
@@ -40,11 +40,10 @@ class RecFile(TypedDict):
 class Manifest:
     """Version 1 of the manifest; field names are those of the JSON.
 
-    ``rec``: see ``RecFile`` · ``classes`` in the
-    order of their ids · ``label_width``: floats of the longest label vector · ``objects``: how
-    many each class has · ``problems``: counts by what was done, then by problem code ·
-    ``options``: those that shaped the bytes · ``list_checksum`` of the ``.lst`` text, None when
-    there is no list.
+    ``rec``: see ``RecFile`` · ``classes`` in the order of their ids · ``label_width``: floats of
+    the longest label vector · ``objects``: number of objects per class · ``problems``: counts by
+    action, then by problem code · ``options``: those that shape the bytes · ``list_checksum`` of
+    the ``.lst`` text, None when there is no list.
     """
 
     rec: RecFile
@@ -69,19 +68,20 @@ class Manifest:
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def proven_by(self, etag: str | None) -> Manifest:
-        """The manifest with the ETag of the ``.rec`` in it, if there is one."""
+        """The manifest with the ETag of the ``.rec`` added, if there is one."""
         return self if etag is None else replace(self, rec=RecFile(**self.rec, etag=etag))
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """The text of the file → manifest; ValueError when it is none or of another version."""
+        """The text of the file → manifest. Raises ValueError when it is not a manifest, or one of
+        another version."""
         values = json.loads(text)
         if not isinstance(values, dict) or "format_version" not in values:
-            raise ValueError("this is no recpack manifest")
+            raise ValueError("this is not a manifest of recpack")
         if values["format_version"] != FORMAT_VERSION:
             raise ValueError(
                 f"manifest version {values['format_version']}; this recpack reads "
-                f"{FORMAT_VERSION}: install the recpack that wrote it, or pack anew"
+                f"{FORMAT_VERSION}: install the recpack that wrote it, or pack again"
             )
         try:
             return cls(**values | {"classes": tuple(values["classes"])})
@@ -90,7 +90,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: PathOrUrl, s3: S3Client | None = None) -> Manifest:
-        """Read a manifest by path or ``s3://…``; DataError naming it when that fails."""
+        """Read a manifest by path or ``s3://…``. Raises DataError that names it."""
         try:
             return cls.from_json(read_bytes(path, s3 or S3Client()).decode())
         except (OSError, ValueError) as error:
@@ -98,7 +98,7 @@ class Manifest:
 
 
 def manifest_beside(rec: PathOrUrl, s3: S3Client | None = None) -> Manifest | None:
-    """The manifest of a ``.rec``, if there is one where its companions are."""
+    """The manifest beside a ``.rec``; None when there is none."""
     try:
         return Manifest.read(companion(rec, ".json"), s3)
     except DataError as error:
@@ -115,16 +115,15 @@ def describe(
     rec: RecFile,
     list_crc32: int | None = None,
 ) -> Manifest:
-    """The manifest of these samples; ``shaping`` are the options that shaped the bytes. Without
-    ``classes`` they are named by their ids; ConfigError when a label's class id is beyond the
-    ``classes`` given."""
+    """The manifest of samples; ``shaping`` are the options that shape the bytes. When ``classes``
+    is empty, the names are the ids. Raises ConfigError when a label's class id has no name."""
     shape = label_shape(samples)
     highest = len(shape.objects) - 1
     names = tuple(classes) or tuple(str(id_) for id_ in range(highest + 1))
     if highest >= len(names):
         raise ConfigError(
-            f"classes: {len(names)} are named, but the list has class id {highest}; "
-            "name one for each id from 0"
+            f"classes: {len(names)} names, but the list has class id {highest}; "
+            "give one name for each id from 0"
         )
     counts = shape.objects.tolist() + [0] * (len(names) - len(shape.objects))
     return Manifest(
@@ -135,7 +134,7 @@ def describe(
         header_width=shape.header_width,
         object_width=shape.object_width,
         objects=dict(zip(names, counts, strict=True)),
-        problems=counted(problems),
+        problems=count_by_action(problems),
         options=shaping,
         list_checksum=None if list_crc32 is None else Checksum.CRC32.text(list_crc32),
         recpack_version=__version__,

@@ -1,6 +1,6 @@
-"""MXNet RecordIO: bytes of records and of their index (pure; no file is touched here).
+"""MXNet RecordIO: the bytes of records and of their index. No files are opened here.
 
-A ``.rec`` file is records one behind the other (dmlc-core ``recordio.h``, little endian)::
+A ``.rec`` file is a sequence of records (dmlc-core ``recordio.h``, little endian)::
 
     record   = part+
     part     = magic:u32   lrec:u32   data   pad
@@ -10,12 +10,12 @@ A ``.rec`` file is records one behind the other (dmlc-core ``recordio.h``, littl
     payload  = flag:u32  label:f32  id:u64  id2:u64  float32[flag]  image bytes
                0         4          8       16       24
 
-A reader that lost its way looks for the magic word on a 4-byte boundary, so the payload must not
-hold it there: the word is dropped, the payload is cut at that place, and readers put it back
-between the parts. ``flag`` counts the label's floats, and ``label`` is then 0.0; ``flag`` 0 means
-one scalar label, in ``label`` (image classification).
+A reader that has lost its position searches for the magic word on 4-byte boundaries, so a payload
+must not have it there. Where it has, the writer cuts the payload and drops the word, and readers
+put it back between the parts. ``flag`` is the number of floats in the label, and ``label`` is then
+0.0; ``flag`` 0 means one scalar label, in ``label`` (image classification).
 
-An ``.idx`` file is one line ``key TAB byte-offset`` a record, in the order of the file.
+An ``.idx`` file has one line ``key TAB byte-offset`` per record, in the order of the file.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ _FLOAT = np.dtype("<f4")
 
 
 def framed_length(payload_length: int) -> int:
-    """Bytes that a payload takes in the file when it holds no magic word on a 4-byte boundary."""
+    """Bytes of a payload in the file, when it has no magic word on a 4-byte boundary."""
     return PART_HEADER.size + (payload_length + 3 & ~3)
 
 
 def payload_length(label_size: int, image_length: int) -> int:
-    """Bytes of a payload; a label vector of one float is stored in the header itself."""
+    """Bytes of a payload. A label vector of one float is stored in the header itself."""
     floats = label_size if label_size != 1 else 0
     return RECORD_HEADER.size + 4 * floats + image_length
 
 
 class RecordBuffer:
-    """Records built in place, one behind the other, in one buffer that is used again and again.
+    """Builds records in place, one after the other, in one buffer that is used again and again.
 
-    ``begin`` writes a record's header and label and returns the room for its image; the caller
-    reads the image straight into it; ``commit`` frames the record. The memory is page-aligned
+    ``begin`` writes a record's header and label and returns the memory for its image. The caller
+    reads the image directly into it, then ``commit`` frames the record. The memory is page-aligned
     (``mmap``) and grows when a record needs more.
     """
 
@@ -77,16 +77,16 @@ class RecordBuffer:
         return memoryview(self._memory)[start : self._end]
 
     def begin(self, id: int, label: Float32, image_length: int) -> memoryview:
-        """Start a record and return room for ``image_length`` bytes of image.
+        """Start a record and return the memory for ``image_length`` bytes of image.
 
         ``label`` is a float32 vector; one of length 1 is a scalar label. Raises RecordError for
-        a record that RecordIO can't hold (2**29 bytes or more).
+        a record that is too long for RecordIO (2**29 bytes or more).
         """
         length = payload_length(len(label), image_length)
         if length > MAX_PAYLOAD:
             raise RecordError(
-                f"a record of {length:,} bytes can't be stored: RecordIO holds less than "
-                f"{MAX_PAYLOAD + 1:,} bytes a record; shrink the image (resize)"
+                f"a record of {length:,} bytes can't be stored: RecordIO records have less than "
+                f"{MAX_PAYLOAD + 1:,} bytes; shrink the image (resize)"
             )
         self._reserve(framed_length(length))
         at = self._end + PART_HEADER.size
@@ -101,7 +101,7 @@ class RecordBuffer:
         return memoryview(self._memory)[self._image : self._image + image_length]
 
     def commit(self, image_length: int) -> int:
-        """Frame the record begun last, of so many image bytes, and return its framed length."""
+        """Frame the last record, with ``image_length`` bytes of image; return its framed length."""
         start = self._end
         at = start + PART_HEADER.size
         length = self._image + image_length - at
@@ -134,9 +134,9 @@ class RecordBuffer:
         self._end = end + 3 & ~3
         self._memory[end : self._end] = bytes(self._end - end)
 
-    def _reserve(self, room: int) -> None:
-        if self._end + room > len(self._memory):
-            self._grow(max(self._end + room, len(self._memory) * 5 // 4))
+    def _reserve(self, length: int) -> None:
+        if self._end + length > len(self._memory):
+            self._grow(max(self._end + length, len(self._memory) * 5 // 4))
 
     def _grow(self, size: int) -> None:
         grown = self._allocate(size)
@@ -144,12 +144,12 @@ class RecordBuffer:
         self._memory = grown
 
     def _allocate(self, size: int) -> mmap.mmap | bytearray:
-        # the default is memory shared with forked workers, which would all build in one buffer
+        # by default forked workers would share the memory, and all build in one buffer
         return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class Part(NamedTuple):
-    """Where one part's data lies: ``[start, start + length)``; ``end`` is behind its padding."""
+    """The bytes of one part's data, ``[start, start + length)``; ``end`` is after its padding."""
 
     start: int
     length: int
@@ -157,14 +157,14 @@ class Part(NamedTuple):
 
 
 ReadAt = Callable[[int, int], bytes]
-"""``read(offset, length)``: up to ``length`` bytes, fewer only at the end."""
+"""``read(offset, length)``: ``length`` bytes, fewer only at the end of the file."""
 
 
 def locate_record(read: ReadAt, offset: int, size: int) -> list[Part]:
     """Find the parts of the record that begins at ``offset`` in a file of ``size`` bytes.
 
     Reads part headers only, so a hostile length costs nothing. Raises RecordError with the byte
-    offset for a bad magic word, a part that reaches past the end, or parts out of order.
+    offset for a wrong magic word, a part beyond the end of the file, or parts out of order.
     """
     parts: list[Part] = []
     while True:
@@ -175,7 +175,7 @@ def locate_record(read: ReadAt, offset: int, size: int) -> list[Part]:
         if magic != MAGIC:
             raise RecordError(
                 f"no record at byte {offset}: magic word {magic:#010x}, expected {MAGIC:#010x}; "
-                "the file is no RecordIO, is damaged, or the index is of another file",
+                "this is not a RecordIO file, it is damaged, or the index belongs to another file",
                 offset,
             )
         cflag, length = lrec >> 29, lrec & MAX_PAYLOAD
@@ -196,7 +196,7 @@ def locate_record(read: ReadAt, offset: int, size: int) -> list[Part]:
 
 
 def join_parts(read: ReadAt, parts: Sequence[Part]) -> bytes:
-    """The payload of a located record, magic words put back between its parts."""
+    """The payload of a record, from its parts with magic words between them."""
     return MAGIC_BYTES.join(read(part.start, part.length) for part in parts)
 
 
@@ -206,7 +206,7 @@ class Record:
 
     ``label`` is a float32 vector, shape (n,): for detection ``[header_width, object_width,
     extra header …, class, xmin, ymin, xmax, ymax, …]``, for classification one float.
-    ``image_bytes`` is the encoded image. ``offset`` is the record's place in the file.
+    ``image_bytes`` is the encoded image. ``offset`` is the record's first byte in the file.
     """
 
     id: int
@@ -223,13 +223,13 @@ class Record:
 
     @property
     def object_width(self) -> int:
-        """Floats an object, 5 or more."""
+        """Floats per object, 5 or more."""
         return self._widths()[1]
 
     @property
     def boxes(self) -> Float32:
         """Objects, shape (n, object_width): class id, then xmin, ymin, xmax, ymax as ratios of
-        the image's size, then whatever else an object carries. Raises RecordError when the label
+        the image's size, then extra values. Raises RecordError when the label
         is not a detection label."""
         header, width = self._widths()
         return self.label[header:].reshape(-1, width)
@@ -258,7 +258,7 @@ def decode_payload(payload: bytes, offset: int = 0) -> Record:
     if image > len(payload):
         raise RecordError(
             f"the record at byte {offset} claims {flag:,} label floats, more than its "
-            f"{len(payload):,} bytes hold",
+            f"{len(payload):,} bytes can hold",
             offset,
         )
     if flag:
@@ -277,8 +277,8 @@ def format_index(keys: Iterable[int], offsets: Iterable[int]) -> Iterator[str]:
 def parse_index(text: str) -> tuple[Int64, Int64]:
     """The text of an ``.idx`` file → keys and offsets, each int64 of shape (n,).
 
-    Raises RecordError naming the line for anything but ``integer TAB integer``, a negative
-    offset, or a key that occurs twice.
+    Raises RecordError for a line that is not ``integer TAB integer``, a negative offset, or a key
+    that appears twice.
     """
     keys: list[int] = []
     offsets: list[int] = []
@@ -295,5 +295,5 @@ def parse_index(text: str) -> tuple[Int64, Int64]:
                 "rebuild the index"
             ) from None
     if len(set(keys)) < len(keys):
-        raise RecordError("the index names a key twice; rebuild the index")
+        raise RecordError("a key appears twice in the index; rebuild the index")
     return np.array(keys, np.int64), np.array(offsets, np.int64)

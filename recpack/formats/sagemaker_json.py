@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 JSON_FOLDER = "_annotation"
-"""Ends the name of the folder with the JSON files of an image folder, as SageMaker's channels."""
+"""Suffix of the folder with the JSON files of an image folder, as in SageMaker's channels."""
 
 
 class Size(msgspec.Struct):
@@ -27,7 +27,7 @@ class Box(msgspec.Struct):
 
 
 class Boxes(msgspec.Struct):
-    """What both formats have in common."""
+    """The fields that both formats have."""
 
     annotations: list[Box]
     image_size: list[Size] = []

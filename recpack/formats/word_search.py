@@ -1,4 +1,4 @@
-"""Where a 32-bit word stands in memory."""
+"""Searches memory for a 32-bit word."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 
 def _c_search() -> Callable[[int, int, int], int | None] | None:
-    """The C library's search for a wide character, which is a vectorised search for a word where
-    such a character has 32 bits: four times as fast as NumPy on an image in the cache."""
+    """The C library's search for a wide character. Where such a character has 32 bits, this is a
+    vectorised search for a word, four times as fast as NumPy on an image in the cache."""
     if ctypes.sizeof(ctypes.c_wchar) != 4:
         return None
     try:
@@ -28,8 +28,8 @@ _search = _c_search()
 
 
 def find_words(memory: mmap.mmap | bytearray, word: bytes, start: int, length: int) -> list[int]:
-    """Where ``word`` stands in ``memory[start:start + length]``, at distances from ``start`` that
-    are multiples of 4; those distances."""
+    """The distances from ``start`` at which ``memory[start:start + length]`` has ``word``. Only
+    multiples of 4 are searched."""
     if _search is not None:
         address = ctypes.addressof(ctypes.c_char.from_buffer(memory, start))
         if address % 4 == 0:
@@ -37,5 +37,5 @@ def find_words(memory: mmap.mmap | bytearray, word: bytes, start: int, length: i
             if not _search(address, value, length // 4):
                 return []
     words = np.frombuffer(memory, np.uint32, length // 4, start)
-    places: list[int] = np.flatnonzero(words == np.frombuffer(word, np.uint32)[0]).tolist()
-    return [4 * place for place in places]
+    positions: list[int] = np.flatnonzero(words == np.frombuffer(word, np.uint32)[0]).tolist()
+    return [4 * position for position in positions]

@@ -1,4 +1,4 @@
-"""How large records become where images are encoded again: learnt from a few of them."""
+"""Estimate the size of records whose images are encoded again, from a few of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from recpack.packing.plan import Segment
 from recpack.sinks.base import Receipts, SegmentWriter
 
 _TRIED = 24
-"""Images encoded to learn how that changes their size."""
+"""Images that a trial encodes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Which of the ``samples``, of these expected ``lengths``, change (bool, (n,)), and the
-    ``positions`` of the few that are tried."""
+    """A few of the ``samples``, at ``positions``, to encode first. ``lengths``: bytes of each
+    record with its image unchanged · ``changed`` bool (n,): which images will change."""
 
     samples: Samples
     lengths: Int64
@@ -32,30 +32,30 @@ class Trial:
     def of(cls, samples: Samples, lengths: Int64, *, changes_images: bool) -> Trial | None:
         """None where there is nothing to learn."""
         changed = np.full(len(lengths), changes_images)
-        changed |= samples.needs() != Treatment.KEEP
+        changed |= samples.treatments_in_order() != Treatment.KEEP
         positions = np.flatnonzero(changed)
         if len(positions) < 2:
             return None
         return cls(samples, lengths, changed, positions[:: -(-len(positions) // _TRIED)])
 
     def segments(self) -> Iterator[Segment]:
-        """One for each image that is tried."""
+        """One for each image of the trial."""
         for number, position in enumerate(self.positions):
-            one = self.samples.take(self.positions[number : number + 1]).alone()
+            one = self.samples.take(self.positions[number : number + 1]).for_worker()
             yield Segment(number, one, int(self.lengths[position]))
 
-    def scaled(self, sizes: Sequence[int]) -> Int64:
-        """The lengths to expect, from the sizes of the segments when they are packed."""
-        tried = np.array(sizes)
-        good = tried > 0
-        ratio = tried[good].sum() / max(self.lengths[self.positions][good].sum(), 1)
-        scaled = np.maximum(self.lengths * ratio, 1)
-        likely: Int64 = np.where(self.changed, scaled, self.lengths).astype(np.int64)
-        return likely
+    def estimate(self, sizes: Sequence[int]) -> Int64:
+        """The expected lengths of all records, from the ``sizes`` of the packed segments."""
+        new_sizes = np.array(sizes)
+        good = new_sizes > 0
+        ratio = new_sizes[good].sum() / max(self.lengths[self.positions][good].sum(), 1)
+        estimates = np.maximum(self.lengths * ratio, 1)
+        lengths: Int64 = np.where(self.changed, estimates, self.lengths).astype(np.int64)
+        return lengths
 
 
 class NullWriter(SegmentWriter):
-    """For a trial: what is packed is forgotten."""
+    """Discards every segment, for a trial."""
 
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
         del number, buffer, checksum

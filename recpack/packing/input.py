@@ -1,4 +1,4 @@
-"""What is packed, and what became of it."""
+"""The input of packing, and its result before publication."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from recpack.sinks.base import Sink, Written
 
 @dataclass(frozen=True)
 class PackInput:
-    """What is packed: samples, the text of their list, and what is known beside them.
+    """The samples to pack, the lines of their list, and what the manifest needs.
 
-    ``shaping``: the options that shaped it, for the manifest · ``precision`` of a list that is
+    ``shaping``: the options that changed the samples · ``precision``: decimals of a list that is
     written again.
     """
 
@@ -33,15 +33,15 @@ class PackInput:
     precision: int | None = None
 
     def without(self, failures: Sequence[Failure], policy: Policy) -> PackInput:
-        """The source less the images that failed, numbered anew, its list written anew."""
+        """The input without the images that failed, with new numbers and a new list."""
         failed = {failure.sample for failure in failures}
-        left = [row for row, index in enumerate(self.samples.indices) if index not in failed]
-        samples = self.samples.take(np.array(left, np.int64))
+        rows = [row for row, index in enumerate(self.samples.indices) if index not in failed]
+        samples = self.samples.take(np.array(rows, np.int64))
         problems = self.problems + as_problems(failures, policy)
         if not len(samples):
             raise DataError("no image is left\n" + summary(problems), problems)
-        rows = CheckedLines(format_rows(samples, self.precision))
-        return replace(self, samples=samples, problems=problems, rows=rows)
+        lines = CheckedLines(format_rows(samples, self.precision))
+        return replace(self, samples=samples, problems=problems, rows=lines)
 
 
 def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
@@ -54,7 +54,8 @@ def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
 
 @dataclass(frozen=True)
 class Packed:
-    """A source whose records are in the sink, not yet published."""
+    """An input whose records are in the sink, but not published. ``lengths``: bytes of each
+    record."""
 
     source: PackInput
     sink: Sink

@@ -1,4 +1,4 @@
-"""Records that are in a sink → index, list and manifest beside them, the manifest last."""
+"""Publish the records of a sink with index and list, the manifest last."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from recpack.sinks.base import INDEX, LIST, QUARANTINE
 
 @dataclass(frozen=True)
 class Result:
-    """What a conversion made: its ``manifest``, and as ``problems`` everything met on the way, in
-    order. A split has one result a part in ``parts``, and the first one's manifest."""
+    """The result of a conversion: its ``manifest`` and all ``problems``, in order. A split has one
+    result for each part in ``parts``, and the manifest of the first."""
 
     manifest: Manifest
     problems: list[Problem]
@@ -25,30 +25,30 @@ class Result:
 
 
 def publish(packed: Packed) -> Result:
-    """Make everything visible."""
+    """Publish a ``.rec`` and its companions."""
     source, lengths, written = packed.source, packed.lengths, packed.written
     rec: RecFile = {
         "name": packed.sink.name,
         "bytes": written.size,
         "checksum": written.checksum.text(written.value),
     }
-    made: list[Manifest] = []
+    manifests: list[Manifest] = []
 
-    def manifest(etag: str | None) -> str:
+    def manifest_text(etag: str | None) -> str:
         list_crc32 = source.rows.crc32
-        described = describe(
+        manifest = describe(
             source.samples, source.classes, source.problems, source.shaping, rec, list_crc32
         )
-        made.append(described.proven_by(etag))
-        return made[0].to_json()
+        manifests.append(manifest.proven_by(etag))
+        return manifests[0].to_json()
 
     offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     companions: dict[str, Iterable[str]] = {
         INDEX: format_index(source.samples.indices, offsets),
         LIST: source.rows,
     }
-    quarantined = quarantine_lines(source.problems)
-    if quarantined:
-        companions[QUARANTINE] = quarantined
-    packed.sink.publish(written, companions, manifest)
-    return Result(made[0], source.problems)
+    quarantine = quarantine_lines(source.problems)
+    if quarantine:
+        companions[QUARANTINE] = quarantine
+    packed.sink.publish(written, companions, manifest_text)
+    return Result(manifests[0], source.problems)

@@ -19,17 +19,17 @@ from recpack.formats.encoding import Encoding
 from recpack.formats.lst import CheckedLines
 from recpack.packing.estimate import NullWriter, Trial
 from recpack.packing.input import Packed, PackInput, as_problems
-from recpack.packing.plan import Segment, expected_lengths, joined, plan_cuts, segments
+from recpack.packing.plan import Segment, expected_lengths, merge_small, plan_cuts, segments
 from recpack.packing.segment import PackedSegment, pack_segment
 from recpack.packing.settings import PackSettings
-from recpack.problems import summary
+from recpack.problems import count_text, summary
 from recpack.progress import Progress, Watch
 from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written, WrittenSegment
 from recpack.workers.backends import (
     backend_kind,
     in_own_processes,
     outlast_tasks,
-    renew,
+    renew_workers,
     worker_count,
 )
 from recpack.workers.run import run
@@ -39,17 +39,17 @@ Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
 _SHARES = 16
-"""Segments for each worker at least, so that all end at about the same time."""
+"""Segments per worker, at least: so all workers end at about the same time."""
 _WORTH_A_TASK = 1 << 20
-"""Bytes; less than this is packed sooner than a process starts."""
+"""Bytes of a segment, at least: packing fewer takes less time than starting a process."""
 _ROWS_AHEAD = 8192
 _PATIENCE = 20
 _PAUSE = 0.05
-"""Rounds of asking for receipts, of which none came, and seconds between them."""
+"""Rounds of questions without a new receipt before it fails, and seconds between them."""
 
 
 def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress: Watch) -> Packed:
-    """Pack into an entered sink, without the images that fail where errors are skipped."""
+    """Pack into an entered sink. Where errors are skipped, leave out the images that fail."""
     while True:
         packing = _Packing(source, settings, sink, progress)
         segments = packing.pack(source.rows)
@@ -60,12 +60,12 @@ def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress
         if settings.on_error == "fail":
             problems = source.problems + as_problems(failures, settings)
             raise DataError(summary(as_problems(failures, settings)), problems)
-        # ids are dense, so an image that turns out bad renumbers all behind it: pack again
+        # a bad image changes the numbers of all records after it: pack again
         source = source.without(failures, settings)
 
 
 class _Packing:
-    """One way of all samples into a sink."""
+    """One attempt to pack all samples into a sink."""
 
     def __init__(
         self, source: PackInput, settings: PackSettings, sink: Sink, progress: Watch
@@ -76,11 +76,11 @@ class _Packing:
         self._backend = "threading" if sink.in_process else settings.backend
         lengths = expected_lengths(samples)
         if lengths.sum() > sink.min_segment > 0:
-            lengths = self._likely(lengths)
+            lengths = self._estimate(lengths)
         size = settings.segment_bytes
-        if not sink.min_segment:  # a run that resumes an upload must plan its parts alike
-            many = worker_count(settings.jobs, len(samples), self._backend)
-            share = int(lengths.sum()) // (_SHARES * many)
+        if not sink.min_segment:  # parts must not depend on the workers: a resumed run needs equal
+            workers = worker_count(settings.jobs, len(samples), self._backend)
+            share = int(lengths.sum()) // (_SHARES * workers)
             size = min(size, max(share, _WORTH_A_TASK))
         self._cuts = plan_cuts(lengths, size, sink.min_segment, sink.max_segments)
         self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
@@ -96,11 +96,11 @@ class _Packing:
             )
         )
         if sink.inherited:
-            renew(settings.backend)
+            renew_workers(settings.backend)
 
     def pack(self, rows: CheckedLines) -> list[PackedSegment]:
-        """All segments in order; those that came out too small are not in the sink yet. The list's
-        ``rows`` are made here while the workers are at it."""
+        """Pack all segments, in order; too small segments are not in the sink yet. Meanwhile this
+        process formats the list's ``rows``."""
         tasks = segments(self._samples, self._cuts, self._sizes, self._sink.min_segment)
         packed = []
         done = size = 0
@@ -116,13 +116,13 @@ class _Packing:
         return packed
 
     def finish(self, packed: list[PackedSegment]) -> Written:
-        """Pack what came out too small again, together with its neighbours, and wait until all
+        """Pack too small segments again, together with their neighbours, and wait until everything
         has arrived."""
-        runs = joined([segment.size for segment in packed], self._sink.min_segment)
+        runs = merge_small([segment.size for segment in packed], self._sink.min_segment)
         again = [
             Segment(
                 run.start,
-                self._samples.slice(self._cuts[run.start], self._cuts[run.stop]).alone(),
+                self._samples.slice(self._cuts[run.start], self._cuts[run.stop]).for_worker(),
                 sum(packed[number].size for number in run),
             )
             for run in runs
@@ -162,34 +162,34 @@ class _Packing:
         )
 
     def _drain(self, numbers: Collection[int]) -> None:
-        """Wait until every segment has its receipt. Which worker holds one that is still on its
-        way is not known, so all are asked; one that has nothing to wait for makes room for the
-        next to be asked."""
+        """Wait until every segment has its receipt. It asks all workers, because it does not know
+        which one still sends a segment; a worker without receipts pauses, so that the others get
+        the question too."""
         self._receipts |= self._writer.drain()
         fruitless = 0
         while missing := [number for number in numbers if number not in self._receipts]:
             before = len(self._receipts)
-            asked = partial(_drain, writer=self._writer)
-            with closing(self._in_parallel(asked, range(self._workers), self._workers)) as answers:
+            ask = partial(_drain, writer=self._writer)
+            with closing(self._in_parallel(ask, range(self._workers), self._workers)) as answers:
                 for receipts in answers:
                     self._receipts |= receipts
             fruitless = 0 if len(self._receipts) > before else fruitless + 1
             if fruitless == _PATIENCE:
                 raise SinkError(
-                    f"{self._sink.name}: {len(missing)} segments never arrived, because a worker "
-                    "was lost; run again"
+                    f"{self._sink.name}: {count_text(len(missing), 'segment')} never arrived, "
+                    "because a worker was lost; run again"
                 )
 
-    def _likely(self, lengths: Int64) -> Int64:
+    def _estimate(self, lengths: Int64) -> Int64:
         changes = self._settings.changes_images
         trial = Trial.of(self._samples, lengths, changes_images=changes)
         if trial is None:
             return lengths
-        # by the workers: it is their work, and threads that OpenCV starts here survive no fork
+        # in the workers: threads that OpenCV starts in this process do not survive a fork
         count = len(trial.positions)
         work = self._work(NullWriter(), count)
         with closing(self._in_parallel(work, trial.segments(), count)) as packed:
-            return trial.scaled([one.size for one in packed])
+            return trial.estimate([one.size for one in packed])
 
     def _fingerprint(self) -> dict[str, str]:
         samples = self._samples

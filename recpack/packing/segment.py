@@ -1,4 +1,4 @@
-"""The worker's heavy half: one segment's images → records → the sink."""
+"""The work of a worker: one segment's images → records → the sink."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from recpack.data.samples import Sample, Treatment
 from recpack.errors import ImageError, RecordError
 from recpack.formats.encoding import Encoding
-from recpack.formats.image_codec import reencode, settle
+from recpack.formats.image_codec import reencode, tune_process
 from recpack.formats.recordio import RecordBuffer
 from recpack.packing.plan import Segment
 from recpack.sinks.base import Receipts, SegmentWriter
@@ -21,7 +21,7 @@ from recpack.storage.trees.base import OpenFile
 
 
 class Failure(NamedTuple):
-    """An image that could not be packed: its sample's index, and why."""
+    """An image that can't be packed: its sample's index, its path, the problem code and value."""
 
     sample: int
     path: str
@@ -33,9 +33,9 @@ class Failure(NamedTuple):
 class PackedSegment:
     """What a worker returns: never image bytes.
 
-    ``lengths``: uint32 (n,), bytes of each framed record · ``checksum`` of all of them ·
-    ``receipts``: see ``SegmentWriter.write``. With ``failures`` the segment is incomplete, and
-    the output must not be published.
+    ``lengths``: uint32 (n,), bytes of each framed record · ``checksum``: of the segment ·
+    ``receipts``: see ``SegmentWriter.write``. With ``failures`` the segment is incomplete and must
+    not be published.
     """
 
     lengths: npt.NDArray[np.uint32]
@@ -56,14 +56,14 @@ def pack_segment(
     checksum: Checksum,
     alone: bool = False,
 ) -> PackedSegment:
-    """Read the segment's images, build its records in place, give them to the sink. ``alone``: in
-    a process that has nothing else to do."""
+    """Read the segment's images, build its records in place, pass them to the sink. ``alone``: the
+    process does nothing else."""
     buffer = writer.buffer(segment.room)
     lengths = np.zeros(len(segment.samples), np.uint32)
     failures: list[Failure] = []
-    samples = segment.samples
-    if alone and (encoding.changes_images or samples.treatments.any()):
-        settle()
+    samples, change_all = segment.samples, encoding.changes_images
+    if alone and (change_all or samples.treatments.any()):
+        tune_process()
     try:
         sizes = samples.image_bytes.tolist()
         with samples.root.folder(".", proven=True) as folder:
@@ -72,10 +72,10 @@ def pack_segment(
                 assert opener is not None
                 try:
                     with opener() as file:
-                        if encoding.changes_images or sample.treatment is not Treatment.KEEP:
-                            lengths[row] = _changed(sample, file, buffer, encoding)
+                        if change_all or sample.treatment is not Treatment.KEEP:
+                            lengths[row] = _append_changed(sample, file, buffer, encoding)
                         else:
-                            lengths[row] = _unchanged(sample, file, buffer)
+                            lengths[row] = _append_unchanged(sample, file, buffer)
                 except RecordError as error:
                     raise RecordError(f"{sample.path}: {error}") from None
                 except (ImageError, OSError) as error:
@@ -92,13 +92,13 @@ def pack_segment(
     return PackedSegment(lengths, value, failures, receipts)
 
 
-def _unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
+def _append_unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
     expected = sample.image_bytes
     room = buffer.begin(sample.index, sample.label, expected)
-    found = file.read_into(room)
-    del room  # while somebody looks at it the buffer can't grow in place
-    if found != expected:
-        now = "more" if found > expected else f"{found:,}"
+    size = file.read_into(room)
+    del room  # while a view of it exists, the buffer can't grow in place
+    if size != expected:
+        now = "more" if size > expected else f"{size:,}"
         raise ImageError(
             "image-unreadable",
             f"it changed while it was packed, from {expected:,} bytes to {now}",
@@ -106,7 +106,9 @@ def _unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
     return buffer.commit(expected)
 
 
-def _changed(sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding) -> int:
+def _append_changed(
+    sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding
+) -> int:
     data = file.read(0, file.size)
     image = reencode(data, sample.treatment or Treatment.UPRIGHT, encoding)
     buffer.begin(sample.index, sample.label, len(image))[:] = image.data

@@ -1,4 +1,4 @@
-"""What the second pass is told."""
+"""The settings of the second pass."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from recpack.workers.settings import Cluster
 
 
 class PackSettings(Policy, Encoding, Output, Cluster):
-    """How images become records, by whom, and what happens to those that fail."""
+    """Encoding of the images, output, workers, and the policy for images that fail."""

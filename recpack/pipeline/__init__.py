@@ -1,1 +1,1 @@
-"""The compositions behind the commands: a room's work after the other's."""
+"""The functions behind the commands: they call the rooms in order."""

@@ -1,4 +1,4 @@
-"""``recpack check``: a data set's scan, and what the numbers say about it; nothing is written."""
+"""``recpack check``: scan a data set, count and report; write nothing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from recpack.workers.settings import Workers
 
 @dataclass(frozen=True)
 class Check:
-    """A data set described.
+    """The numbers of a data set.
 
-    ``samples`` is what ``convert`` would pack of ``annotations`` read; ``classes`` counts objects,
-    ``class_images`` images by class name, in the order of ids; ``unknown_classes`` objects by name,
-    and ``nearest_classes`` the known name most like each; ``image_sets`` samples by image set. The
-    histograms count boxes (``box_sides`` in pixels, ``aspects`` width over height) and images
-    (``objects_per_image``). ``duplicates`` are groups of image paths with equal bytes. ``refused``
-    says that ``convert`` would stop here.
+    ``annotations`` counts those read, ``samples`` those that ``convert`` would pack. ``classes``
+    counts objects and ``class_images`` images by class name, in the order of ids;
+    ``unknown_classes`` counts objects by name, and ``nearest_classes`` has the most similar known
+    name; ``image_sets`` counts samples by image set. The histograms count boxes (``box_sides`` in
+    pixels, ``aspects`` width over height) and images (``objects_per_image``). ``duplicates`` are
+    groups of image paths with equal bytes. ``refused``: ``convert`` would fail.
     """
 
     annotations: int
@@ -67,17 +67,17 @@ class Check:
 
 @takes(CheckOptions)
 def check(devkit: Root, options: CheckOptions) -> Check:
-    """Scan a data set by the policies and describe it; bad data is in ``problems``, nothing is
-    written. The keywords are the command line's options.
+    """Scan a data set by the policies and count; bad data is in ``problems``. It writes nothing.
+    The keywords are the command line's options.
 
-    Without ``set`` it reads all of ``train``, ``val`` and ``test`` that exist, so that images which
-    occur in two of them are found.
+    Without ``set`` it reads all of ``train``, ``val`` and ``test`` that exist, to find images that
+    are in two of them.
     """
     return check_dataset(open_source(devkit, options, every_set=True), options)
 
 
 def check_dataset(dataset: Dataset, options: CheckOptions) -> Check:
-    """``check`` of a data set already opened."""
+    """``check`` of an open data set."""
     with connect(options):
         prove_reach(dataset.root, [], options)
         return _check(dataset, options)
@@ -85,8 +85,8 @@ def check_dataset(dataset: Dataset, options: CheckOptions) -> Check:
 
 def _check(dataset: Dataset, options: CheckOptions) -> Check:
     scan = scan_dataset(dataset, options, options.progress)
-    duplicates, found = _duplicates(scan, options)
-    problems = scan.problems + found
+    duplicates, duplicate_problems = _duplicates(scan, options)
+    problems = scan.problems + duplicate_problems
     samples = scan.samples
     names = scan.classes.names
     unknown = unknown_classes(scan.problems, names)
@@ -97,7 +97,7 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
     images = np.unique(np.stack([owners, objects[:, 0].astype(np.int64)]), axis=1)[1]
     sets = np.bincount(scan.image_sets, minlength=len(dataset.image_sets))
     return Check(
-        annotations=scan.scanned,
+        annotations=scan.annotations,
         samples=len(samples),
         objects=len(objects),
         label_width=shape.label_width if shape else 0,
@@ -122,11 +122,11 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
 
 
 def _duplicates(scan: ScanResult, workers: Workers) -> tuple[list[list[str]], list[Problem]]:
-    """Groups of equal images, and the problems that they are."""
+    """Groups of equal images, and their problems."""
     groups = duplicate_groups(scan.samples, jobs=workers.jobs, backend=workers.backend)
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    found: list[list[str]] = []
+    duplicates: list[list[str]] = []
     problems: list[Problem] = []
     for members in np.split(order, starts[1:]):
         if len(members) < 2:
@@ -134,12 +134,12 @@ def _duplicates(scan: ScanResult, workers: Workers) -> tuple[list[list[str]], li
         paths = [scan.samples.paths[i] for i in members.tolist()]
         sets = {scan.image_sets[i] for i in members.tolist()}
         if len(set(paths)) > 1:
-            found.append(sorted(set(paths)))
+            duplicates.append(sorted(set(paths)))
         elif len(sets) == 1:
-            continue  # one image listed twice in one set: id-repeated says so
+            continue  # one image twice in one set: that is the problem id-repeated
         code = "image-leaked" if len(sets) > 1 else "image-duplicate"
         problems += [
             Problem(code, CATALOGUE[code].severity, path, "kept", field="image", value=paths[0])
             for path in dict.fromkeys(paths[1:])
         ]
-    return found, problems
+    return duplicates, problems

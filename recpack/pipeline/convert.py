@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 def convert(devkit: Root, output: str | os.PathLike[str] | Sink, options: ConvertOptions) -> Result:
     """Convert a data set into a ``.rec`` with its ``.idx``, ``.lst`` and manifest.
 
-    ``devkit`` is a Pascal VOC devkit: a folder, or one or several tar archives (which are read as
-    they are: nothing is unpacked), on a disk or on S3. COCO, YOLO and SageMaker's formats are taken
-    too; see ``recpack.sources.open``.
+    ``devkit`` is a Pascal VOC devkit: a folder, or one or several tar archives (recpack reads them
+    without unpacking), on a disk or on S3. It also reads COCO, YOLO and SageMaker's formats; see
+    ``recpack.sources.open``.
 
-    ``output`` is a path that ends in ``.rec`` (the others stand beside it) or a sink; a name that
-    ends in ``.manifest``, ``.jsonl`` or ``/`` asks for SageMaker's other formats. The keywords are
+    ``output`` is a path that ends in ``.rec`` (the other files go beside it) or a sink; a name that
+    ends in ``.manifest``, ``.jsonl`` or ``/`` selects SageMaker's other formats. The keywords are
     the command line's options; see ``recpack.Options``. ``progress`` is called with a ``Progress``
-    as images are done. ``split`` (``0.8/0.2``) writes two or three outputs, ``x_train.rec``,
-    ``x_val.rec`` (and ``x_test.rec``) for ``x.rec``, published together. ``dry_run`` scans, judges
-    and describes, and writes nothing.
+    during the work. ``split`` (``0.8/0.2``) writes two or three outputs, ``x_train.rec``,
+    ``x_val.rec`` (and ``x_test.rec``) for ``x.rec``, published together. ``dry_run`` scans and
+    returns the result, but writes nothing.
 
     The bytes depend on the input and the options alone, never on ``jobs``, ``backend`` or
-    ``segment_size``. Peak memory is ``jobs × segment_size`` and less than 300 bytes an image.
+    ``segment_size``. Peak memory is ``jobs × segment_size``, plus less than 300 bytes per image.
 
     Raises ConfigError for wrong options, DataError when the data is at fault (its ``problems``
-    lists everything, and nothing was written), SinkError when the output can't be written.
+    lists everything; nothing is written), SinkError when the output can't be written.
     """
     if isinstance(output, (str, os.PathLike)):
         kind = options.output_format or output_format(os.fspath(output))
         if kind != "rec":
-            from recpack.pipeline.export import export  # its formats take their time to import
+            from recpack.pipeline.export import export  # slow to import
 
             return export(devkit, os.fspath(output), kind, options)
     if options.images_url is not None:
         raise ConfigError("images_url: only for an augmented manifest; name the output x.manifest")
-    # forked workers read while we import the second pass, and find out whether we can write; those
-    # of joblib complain when they are stopped at their start
+    # forked workers read while this process imports the second pass and checks the output; joblib's
+    # workers print errors if they are stopped during their start, so check the output first
     if options.dry_run or options.backend == FORK:
         with begin_scan(devkit, options) as scanning:
             from recpack.pipeline.second_pass import describe_output, open_sinks, pack_parts

@@ -1,7 +1,7 @@
-"""Samples → what SageMaker reads beside RecordIO: an augmented manifest, or images and JSON files.
+"""Samples → SageMaker's formats beside RecordIO: an augmented manifest, or images and JSON files.
 
-The formats are those that ``sources.sagemaker`` reads. Edges are whole pixels wherever those give
-the very ratios, else with as many decimals as do.
+``sources`` reads the same formats. Edges are whole pixels where these give exactly the ratios of
+the label, else they have as many decimals as needed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from recpack.workers.run import run
 LABEL = "bounding-box"
 """The attribute of an augmented manifest that holds the boxes."""
 _CHUNK = 64
-"""Images a task."""
+"""Images per task."""
 _DECIMALS = 4
 _ENCODER = msgspec.json.Encoder()
 
@@ -55,32 +55,32 @@ def export(path: Root, output: str, kind: OutputFormat, options: ConvertOptions)
     """``convert`` into a format without records; the result's manifest names no ``.rec``."""
     for name in ("split", "resume", "storage_class", "sse", "kms_key_id"):
         if getattr(options, name):
-            raise ConfigError(f"{name}: only for a .rec; the output is to be {kind}")
+            raise ConfigError(f"{name}: only for a .rec, but the output format is {kind}")
     if options.difficult == "column":
-        raise ConfigError(f"difficult: {kind} has no place for a sixth column; keep or drop them")
+        raise ConfigError(f"difficult: {kind} has no sixth column; use keep or drop")
     if kind == "augmented-manifest":
         return _export_manifest(path, output, options)
     if options.images_url is not None:
-        raise ConfigError("images_url: only for an augmented manifest; here the images are written")
-    targets = _image_folders(output, S3Client.of(options))
-    for target in () if options.dry_run else targets:
-        target.demand_empty()
+        raise ConfigError("images_url: only for an augmented manifest; this output has its images")
+    folders = _image_folders(output, S3Client.of(options))
+    for folder in () if options.dry_run else folders:
+        folder.demand_empty()
     scan = scan_source(path, options)
     (order,) = orders(scan.samples, options)
-    samples, problems = scan.samples.shuffled(order), scan.problems
+    samples, problems = scan.samples.reorder(order), scan.problems
     result = _result(samples, scan, problems, options)
     if options.dry_run:
         return result
-    kept, failures = _write_image_json(targets, samples, scan.classes.names, options)
-    return _result(samples.take(kept), scan, problems + failures, options) if failures else result
+    rows, failures = _write_image_json(folders, samples, scan.classes.names, options)
+    return _result(samples.take(rows), scan, problems + failures, options) if failures else result
 
 
 def _export_manifest(path: Root, output: str, options: ConvertOptions) -> Result:
     for name in ("reencode", "resize", "center_crop"):
         if getattr(options, name):
-            raise ConfigError(f"{name}: an augmented manifest leaves images as they are")
+            raise ConfigError(f"{name}: an augmented manifest can't change images")
     if options.size_mismatch == "rescale":
-        raise ConfigError("size_mismatch: an augmented manifest tells the size of the image only")
+        raise ConfigError("size_mismatch: an augmented manifest can only name the image's own size")
     s3 = S3Client.of(options)
     if options.images_url is not None:
         parse_location(options.images_url)
@@ -97,9 +97,9 @@ def _export_manifest(path: Root, output: str, options: ConvertOptions) -> Result
     rows = np.flatnonzero(keep)
     if not len(rows):
         raise DataError("no image is left\n" + summary(problems), problems)
-    left = scan.samples.take(rows)
-    (order,) = orders(left, options)
-    samples = left.shuffled(order)
+    remaining = scan.samples.take(rows)
+    (order,) = orders(remaining, options)
+    samples = remaining.reorder(order)
     result = _result(samples, scan, problems, options)
     lines = manifest_lines(
         samples, scan.sizes[rows][order], scan.classes.names, _images_url(samples.root, options)
@@ -121,8 +121,8 @@ def _images_url(root: Tree, options: Options) -> str:
         return str(parse_location(options.images_url))
     if not isinstance(root, S3Tree):
         raise ConfigError(
-            f"images_url: an augmented manifest names its images on S3, and {root} is not there; "
-            "say with --images-url s3://bucket/prefix where they are or will be"
+            f"images_url: an augmented manifest needs images on S3, and {root} is local; "
+            "name their location with --images-url s3://bucket/prefix"
         )
     return str(root)
 
@@ -131,8 +131,8 @@ def manifest_lines(
     samples: Samples, sizes: Float32, classes: Sequence[str], images_url: str
 ) -> Iterator[str]:
     """The lines of an augmented manifest. ``sizes`` float32 (n, 2) are width and height of the
-    samples' images, which lie below ``images_url``. The first line names all classes, the others
-    those that they hold."""
+    samples' images, which are below ``images_url``. The first line names all classes, every other
+    line the classes of its boxes."""
     for sample, size in zip(samples, sizes.astype(int).tolist(), strict=True):
         boxes = _boxes(sample.label, *size)
         present = range(len(classes)) if sample.index == 0 else {box.class_id for box in boxes}
@@ -170,67 +170,67 @@ def _number(value: float) -> float:
 
 
 def _write_image_json(
-    targets: tuple[ImageFolder, ImageFolder],
+    folders: tuple[ImageFolder, ImageFolder],
     samples: Samples,
     classes: Sequence[str],
     options: ConvertOptions,
 ) -> tuple[Int64, list[Problem]]:
-    """Write images into a folder, local or ``s3://…``, and their JSON files into the one beside it
-    that has ``_annotation`` behind its name: SageMaker's ``train`` and ``train_annotation``.
+    """Write images into a folder, local or ``s3://…``, and their JSON files into the folder beside
+    it whose name ends in ``_annotation``: SageMaker's ``train`` and ``train_annotation``.
 
-    Names are those of the images, with the sample's number where two have one. The JSON files are
-    written when all images are, so that images alone are what a failure may leave on S3. Raises
-    SinkError for folders that can't be written, DataError for images that can't be read or encoded,
-    unless errors are skipped. Returns the positions of the samples written, and those problems.
+    Files keep the images' names; where two are equal, one also gets the sample's number. The JSON
+    files come after all images, so a failure leaves only images on S3. Raises SinkError for folders
+    that can't be written, DataError for images that can't be read or encoded, unless errors are
+    skipped. Returns the positions of the samples written, and the problems of the others.
     """
-    images, annotations = targets
+    images, annotations = folders
     names = _distinct_names(samples, options)
     starts = range(0, len(samples), _CHUNK)
 
     def parts() -> Iterator[tuple[Samples, list[str]]]:
         for start in starts:
             stop = min(start + _CHUNK, len(samples))
-            yield samples.slice(start, stop).alone(), names[start:stop]
+            yield samples.slice(start, stop).for_worker(), names[start:stop]
 
-    writes = partial(
-        _write_images,
-        target=images,
-        encoding=options.part(Encoding),
-    )
+    write_images = partial(_write_images, folder=images, encoding=options.part(Encoding))
     try:
         with connect(options), ExitStack() as stack:
-            for one in targets:
-                stack.enter_context(one.filling())
+            for folder in folders:
+                stack.enter_context(folder.filling())
             sizes, problems = [], []
-            written = run(writes, parts(), len(starts), jobs=options.jobs, backend=options.backend)
-            with closing(written):
-                for part, failures in written:
+            results = run(
+                write_images, parts(), len(starts), jobs=options.jobs, backend=options.backend
+            )
+            with closing(results):
+                for part, failures in results:
                     sizes.append(part)
-                    problems += [replace(found, action=options.error_action) for found in failures]
+                    problems += [replace(one, action=options.error_action) for one in failures]
                     if options.progress is not None:
                         options.progress(Progress("write", sum(map(len, sizes)), len(samples)))
-            kept = np.flatnonzero(np.concatenate(sizes)[:, 0])
-            if problems and (options.on_error == "fail" or not len(kept)):
+            rows = np.flatnonzero(np.concatenate(sizes)[:, 0])
+            if problems and (options.on_error == "fail" or not len(rows)):
                 raise DataError(summary(problems), problems)
-            describes = partial(_write_documents, target=annotations, classes=classes)
+            write_documents = partial(_write_documents, folder=annotations, classes=classes)
             tasks = ((*part, size) for part, size in zip(parts(), sizes, strict=True))
-            told = run(describes, tasks, len(starts), jobs=options.jobs, backend=options.backend)
-            with closing(told):
-                for _ in told:
+            done = run(
+                write_documents, tasks, len(starts), jobs=options.jobs, backend=options.backend
+            )
+            with closing(done):
+                for _ in done:
                     pass
-            for one in targets:
-                one.publish()
-            return kept, problems
+            for folder in folders:
+                folder.publish()
+            return rows, problems
     except OSError as error:
-        failed = SinkError(f"{images}: can't be written: {error.strerror or error}")
+        failure = SinkError(f"{images}: can't be written: {error.strerror or error}")
         for note in getattr(error, "__notes__", ()):
-            failed.add_note(note)
-        raise failed from error
+            failure.add_note(note)
+        raise failure from error
 
 
 def _distinct_names(samples: Samples, options: Options) -> list[str]:
-    """File names without folders; no two differ in nothing but the ending, because their JSON
-    files would be one."""
+    """File names without folders. No two differ only in the extension, because they would have the
+    same JSON file."""
     used: set[str] = set()
     names = []
     for sample in samples:
@@ -242,22 +242,22 @@ def _distinct_names(samples: Samples, options: Options) -> list[str]:
         if stem in used:
             stem = f"{stem}_{sample.index}"
         if stem in used:
-            raise DataError(f"{sample.path}: three images have this name; rename one")
+            raise DataError(f"{sample.path}: three images have this name; rename one of them")
         used.add(stem)
         names.append(stem + suffix)
     return names
 
 
 def _write_images(
-    task: tuple[Samples, list[str]], *, target: ImageFolder, encoding: Encoding
+    task: tuple[Samples, list[str]], *, folder: ImageFolder, encoding: Encoding
 ) -> tuple[npt.NDArray[np.int32], list[Problem]]:
-    """Write some images; runs in a worker. Returns width and height of each, int32 (n, 2), and
-    those that could not be read."""
+    """Write some images; runs in a worker. Returns width and height of each, int32 (n, 2), and the
+    problems of images that can't be read."""
     samples, names = task
     sizes = np.zeros((len(samples), 2), np.int32)
     failures = []
-    with samples.root.folder(".", proven=True) as folder:
-        openers = folder.in_order(samples.paths, sizes=samples.image_bytes.tolist())
+    with samples.root.folder(".", proven=True) as source:
+        openers = source.in_order(samples.paths, sizes=samples.image_bytes.tolist())
         for row, (sample, name, opener) in enumerate(zip(samples, names, openers, strict=True)):
             assert opener is not None
             try:
@@ -272,7 +272,7 @@ def _write_images(
                 code, value = explain(error, "image")
                 failures.append(Problem(code, "error", sample.path, "error", value=value))
             else:
-                target.write(name, data)
+                folder.write(name, data)
     return sizes, failures
 
 
@@ -283,10 +283,10 @@ def _part(data: bytes, offset: int, length: int) -> bytes:
 def _write_documents(
     task: tuple[Samples, list[str], npt.NDArray[np.int32]],
     *,
-    target: ImageFolder,
+    folder: ImageFolder,
     classes: Sequence[str],
 ) -> None:
-    """Write the JSON files of those images that were written; runs in a worker."""
+    """Write the JSON files of the images that exist; runs in a worker."""
     samples, names, sizes = task
     categories = [Category(id_, name) for id_, name in enumerate(classes)]
     for sample, name, (width, height) in zip(samples, names, sizes.tolist(), strict=True):
@@ -300,11 +300,11 @@ def _write_documents(
         )
         stem, suffix = posixpath.splitext(name)
         stem = stem if suffix.lower() in EXTENSIONS else name
-        target.write(f"{stem}.json", _ENCODER.encode(document))
+        folder.write(f"{stem}.json", _ENCODER.encode(document))
 
 
 def _image_folders(output: str, s3: S3Client) -> tuple[ImageFolder, ImageFolder]:
-    """The folder of the images, and that of their JSON files."""
+    """The folder of the images, and the folder of their JSON files."""
     if is_root(output):
         raise ConfigError(f"output: {output}: name a folder for the images, like …/train/")
     path = output.rstrip("/")

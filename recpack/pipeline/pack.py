@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from dataclasses import replace
 from pathlib import Path
 
 from recpack.data.labels import detection_widths, doubtful_rows
@@ -36,37 +35,34 @@ def pack(
     output: str | os.PathLike[str] | Sink,
     options: PackOptions,
 ) -> Result:
-    """An existing ``.lst`` and its image root → ``.rec``: what im2rec does, to the byte.
+    """An existing ``.lst`` and its image root → ``.rec``: byte for byte what im2rec does.
 
-    ``root`` may be ``s3://…``, and a tar archive. Rows keep their order, indices and labels, and
+    ``root`` can be ``s3://…``, and a tar archive. Rows keep their order, indices and labels, and
     images pass through unless the options change all of them. ``classes`` names the classes in
-    the manifest; without it they are named by their ids. Where ``on_error`` skips images, the rows
-    left are numbered again. Raises as ``convert`` does, and ListError for a broken list.
+    the manifest; without it their names are their ids. Where ``on_error`` skips images, the
+    remaining rows get new numbers. Raises as ``convert`` does, and ListError for a broken list.
     """
     path = Path(rows)
-    listed = read_list(path, root, S3Client.of(options))
-    if options.center_crop and any(detection_widths(sample.label) for sample in listed):
-        raise ConfigError(
-            "center_crop: the boxes of a list can't follow the crop; crop with recpack convert"
-        )
-    options = replace(options, im2rec_pixels=True)
+    samples = read_list(path, root, S3Client.of(options))
+    if options.center_crop and any(detection_widths(sample.label) for sample in samples):
+        raise ConfigError("center_crop: recpack pack can't crop boxes; use recpack convert")
     names = options.class_names()
     own = isinstance(output, (str, os.PathLike)) and _same_file(path, Path(output))
     with connect(options), open_sink(output, options, spare=(LIST,) if own else ()) as sink:
-        prove_reach(listed.root, [sink], options)
-        samples, problems = measure(listed, options)
+        prove_reach(samples.root, [sink], options)
+        kept, problems = measure(samples, options)
         problems += [
-            Problem(code, "warning", listed.paths[row], "kept", value=value)
-            for row, code, value in doubtful_rows(listed)
+            Problem(code, "warning", samples.paths[row], "kept", value=value)
+            for row, code, value in doubtful_rows(samples)
         ]
         refuse(problems, options)
-        # class ids come from outside here: refuse those without a name before any work is done
-        describe(samples, names, [], {}, {"name": None, "bytes": None, "checksum": None})
+        # a list has its own class ids: refuse those without a name before any work
+        describe(kept, names, [], {}, {"name": None, "bytes": None, "checksum": None})
         lines = CheckedLines(text_lines(path, "utf-8"))
-        if own:  # the sink leaves it alone, but the manifest tells its checksum
+        if own:  # the sink does not write the list, but the manifest needs its checksum
             deque(lines, maxlen=0)
-        source = PackInput(samples, names, problems, lines, options.shaping())
-        if len(samples) < len(listed):
+        source = PackInput(kept, names, problems, lines, options.shaping())
+        if len(kept) < len(samples):
             source = source.without([], options)
         return publish(pack_samples(source, options, sink, options.progress))
 

@@ -1,4 +1,4 @@
-"""What comes before any output: a data set opened, scanned, and refused if it is at fault."""
+"""The steps before any output: open a data set, scan it, and refuse it if it is at fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recpack.data.policy import Policy
 from recpack.errors import DataError
 from recpack.options import ReadSettings
 from recpack.pipeline.reach import prove_reach
-from recpack.problems import Problem, summary
+from recpack.problems import Problem, count_text, summary
 from recpack.scanning.run import Scanning, ScanResult
 from recpack.sources.base import Dataset
 from recpack.sources.open import open_dataset
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 def open_source(path: Root, settings: ReadSettings, *, every_set: bool = False) -> Dataset:
     """Open the data set that the settings choose."""
-    asked = settings.class_map.names if settings.classes and settings.class_map else ()
+    names = settings.class_map.names if settings.classes and settings.class_map else ()
     s3 = S3Client.of(settings)
-    return open_dataset(path, settings, s3, class_names=asked, every_set=every_set)
+    return open_dataset(path, settings, s3, class_names=names, every_set=every_set)
 
 
 @contextmanager
 def begin_scan(
     path: Root, settings: ReadSettings, sinks: Sequence[Sink] = ()
 ) -> Iterator[Scanning]:
-    """A data set that the workers read while the block goes on; ``sinks`` are what workers
-    elsewhere must reach too."""
+    """A scan that the workers run during the block. Workers on other machines must reach the data
+    set and ``sinks``."""
     with connect(settings):
         dataset = open_source(path, settings)
         prove_reach(dataset.root, sinks, settings)
@@ -43,23 +43,23 @@ def begin_scan(
 
 
 def scan_source(path: Root, settings: ReadSettings) -> ScanResult:
-    """A data set scanned; DataError where the policy says stop."""
+    """Scan a data set; DataError where the policy refuses it."""
     with begin_scan(path, settings) as scanning:
         return demand_samples(scanning.finish(settings.progress), settings)
 
 
 def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:
-    """The scan, if the policy lets it pass and a sample is left; else DataError."""
+    """The scan, if the policy accepts it and a sample is left; else DataError."""
     refuse(scan.problems, policy, scan.classes.names)
     if not len(scan.samples):
         reasons = summary(scan.problems, scan.classes.names)
-        message = f"none of {scan.scanned} annotations gives a sample\n{reasons}"
+        message = f"no sample is left of {count_text(scan.annotations, 'annotation')}\n{reasons}"
         raise DataError(message, scan.problems)
     return scan
 
 
 def refuse(problems: Sequence[Problem], policy: Policy, classes: Sequence[str] = ()) -> None:
-    """DataError with all problems, when one is fatal and must not be skipped."""
+    """Raise DataError with all problems if one is fatal and errors are not skipped."""
     errors = [problem for problem in problems if policy.fatal(problem)]
     if errors and policy.on_error == "fail":
         raise DataError(summary(errors, classes), problems)

@@ -1,4 +1,4 @@
-"""Whether the workers of a cluster see what this process sees."""
+"""Whether a cluster's workers see the same files as this process."""
 
 from __future__ import annotations
 
@@ -20,45 +20,43 @@ if TYPE_CHECKING:
 
 _TURNS = 3
 _TURN_SECONDS = 0.05
-"""How often each worker is asked on average, and how long it keeps an answer back, so that the
-others are asked too."""
+"""Questions per worker on average, and the delay of an answer: it makes the cluster ask the other
+workers too."""
 
 
 def prove_reach(root: Tree, sinks: Sequence[Sink], settings: Workers) -> None:
-    """Prove that workers elsewhere have this recpack, and see the data set and the outputs as this
-    process does, before any work begins: not every path means the same on every machine. Raises
-    RecpackError naming the machine that does not."""
+    """Check, before any work, that workers on other machines have this version of recpack and see
+    the same data set and outputs: a path can mean another file on another machine. Raises
+    RecpackError that names the machine."""
     if backend_kind(settings.backend) not in (DASK, RAY):
         return
     probes = [probe for sink in sinks if (probe := sink.probe()) is not None]
     count = _TURNS * worker_count(settings.jobs, 1 << 16, settings.backend)
-    ask = partial(_reaches, root=root.only(()), probes=probes)
+    ask = partial(_ask_worker, root=root.only(()), probes=probes)
     answers = run(ask, range(count), count, jobs=settings.jobs, backend=settings.backend)
     with closing(answers):
-        for host, version, complaint in answers:
+        for host, version, fault in answers:
             if version != __version__:
-                complaint = (
-                    f"it has recpack {version}, this process {__version__}; install the same"
-                )
-            if complaint:
-                raise RecpackError(f"worker on {host}: {complaint}")
+                fault = f"it has recpack {version}, this process {__version__}; install the same"
+            if fault:
+                raise RecpackError(f"worker on {host}: {fault}")
 
 
-def _reaches(number: int, *, root: Tree, probes: list[Probe]) -> tuple[str, str, str]:
-    """Runs in a worker: its machine, its recpack, and what it can't see."""
+def _ask_worker(number: int, *, root: Tree, probes: list[Probe]) -> tuple[str, str, str]:
+    """The worker's machine, its version of recpack, and what it can't see; runs in a worker."""
     import socket
 
     del number
     time.sleep(_TURN_SECONDS)
     host = socket.gethostname()
     try:
-        seen, reason = root.is_there(), ""
+        visible, reason = root.is_there(), ""
     except OSError as error:
-        seen, reason = False, f" ({error.strerror or error})"
-    complaint = f"it does not see {root}{reason}; put the data where all workers do, or on S3"
+        visible, reason = False, f" ({error.strerror or error})"
+    fault = f"it does not see {root}{reason}; put the data on a shared disk, or on S3"
     try:
         for probe in probes:
             probe.demand()
     except SinkError as error:
-        complaint, seen = str(error), False
-    return host, __version__, "" if seen else complaint
+        fault, visible = str(error), False
+    return host, __version__, "" if visible else fault

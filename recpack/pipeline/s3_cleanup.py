@@ -1,4 +1,4 @@
-"""``recpack s3-cleanup``: ends the uploads that a killed run or a power cut left open."""
+"""``recpack s3-cleanup``: abort the uploads that a killed run or a power cut left open."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from recpack.options import CleanupSettings
 from recpack.settings import takes
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import SIBLING, Location, parse_location
-from recpack.storage.s3.objects import delete, listed
+from recpack.storage.s3.objects import delete, list_objects
 from recpack.storage.s3.retry import S3Error
 from recpack.storage.s3.uploads import (
     MARKER,
     abort_upload,
-    arrived_parts,
-    marked_uploads,
+    list_parts,
     marker_at,
     open_uploads,
     read_marker,
+    uploads_of_marker,
 )
 
 
 @dataclass(frozen=True)
 class LeftUpload:
-    """An open upload that was found: where, since when (ISO 8601, UTC), the bytes that it holds,
-    whether recpack began it, and whether it was aborted now."""
+    """An open upload: its location, its id, its start (ISO 8601, UTC), its bytes, whether recpack
+    began it, and whether this call aborted it."""
 
     location: str
     id: str
@@ -39,11 +39,11 @@ class LeftUpload:
 
 @takes(CleanupSettings)
 def cleanup(prefix: str, settings: CleanupSettings) -> list[LeftUpload]:
-    """List the uploads open below ``s3://bucket/prefix`` and abort recpack's own, with ``all``
-    those that others began too.
+    """List the open uploads below ``s3://bucket/prefix`` and abort those of recpack; with ``all``,
+    also those of other programs.
 
-    A run that is still going loses its upload too: nothing tells it from one that was killed.
-    Markers without an upload are removed. Raises SinkError when the store refuses.
+    A run that still works loses its upload too, because it looks like a killed run. Markers without
+    an upload are removed. Raises SinkError when the store refuses.
     """
     s3 = S3Client.of(settings, PREFLIGHT_PATIENCE)
     try:
@@ -53,15 +53,15 @@ def cleanup(prefix: str, settings: CleanupSettings) -> list[LeftUpload]:
 
 
 def _clean(prefix: Location, s3: S3Client, *, others: bool, dry_run: bool) -> list[LeftUpload]:
-    found = []
+    uploads = []
     for upload in open_uploads(s3, prefix):
         marker = read_marker(s3, upload.location)
-        own = marker is not None and upload in marked_uploads(s3, upload.location, marker)
+        own = marker is not None and upload in uploads_of_marker(s3, upload.location, marker)
         try:
-            parts = arrived_parts(s3, upload.location, upload.id)
+            parts = list_parts(s3, upload.location, upload.id)
         except S3Error as error:
             if error.code == "NoSuchUpload":
-                continue  # it ended in this moment
+                continue  # it has just ended
             raise
         size = sum(part["Size"] for part in parts.values())
         abort = (own or others) and not dry_run
@@ -70,22 +70,23 @@ def _clean(prefix: Location, s3: S3Client, *, others: bool, dry_run: bool) -> li
             if own:
                 delete(s3, upload.location.companion(MARKER))
         since = upload.initiated.strftime("%Y-%m-%dT%H:%M:%SZ")
-        found.append(LeftUpload(str(upload.location), upload.id, since, size, own, abort))
+        uploads.append(LeftUpload(str(upload.location), upload.id, since, size, own, abort))
     if not dry_run:
         for rec in _marked_below(s3, prefix):
             marker = read_marker(s3, rec)
-            if marker is not None and not marked_uploads(s3, rec, marker):
+            if marker is not None and not uploads_of_marker(s3, rec, marker):
                 delete(s3, rec.companion(MARKER))
-    return found
+    return uploads
 
 
 def _marked_below(s3: S3Client, prefix: Location) -> Iterator[Location]:
-    """The outputs below a prefix whose markers are where those of its uploads are."""
+    """The outputs below a prefix that have a marker, in the folder's own ``_recpack`` or in that of
+    the folder above."""
     here = prefix.key.rstrip("/")
     for folder in {posixpath.dirname(here), here}:
-        place = prefix._replace(key=posixpath.join(folder, SIBLING, ""))
-        for name, _ in listed(s3, place):
+        markers = prefix._replace(key=posixpath.join(folder, SIBLING, ""))
+        for name, _ in list_objects(s3, markers):
             if name.endswith(MARKER):
-                marker = marker_at(s3, place._replace(key=place.key + name))
+                marker = marker_at(s3, markers._replace(key=markers.key + name))
                 if marker is not None and marker.key.startswith(prefix.key):
                     yield prefix._replace(key=marker.key)

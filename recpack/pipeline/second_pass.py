@@ -1,4 +1,4 @@
-"""What comes after the scan of ``convert``: order, packing, publication."""
+"""The steps of ``convert`` after the scan: order, pack, publish."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOT_PACKED: RecFile = {"name": None, "bytes": None, "checksum": None}
 
 @contextmanager
 def open_sinks(output: Output, options: Options) -> Iterator[list[Sink]]:
-    """A sink for each part of a split, or the one; entered."""
+    """One sink, or one for each part of a split; entered."""
     with ExitStack() as stack:
         yield [stack.enter_context(sink) for sink in _sinks(output, options)]
 
@@ -41,39 +41,39 @@ def _sinks(output: Output, options: Options) -> list[Sink]:
     if options.split is None:
         return [open_sink(output, options)]
     if isinstance(output, Sink):
-        raise ConfigError("split: its outputs are named after a path; give one, not a sink")
+        raise ConfigError("split: needs a path to name its outputs, not a sink")
     names = PARTS[: len(parse_fractions(options.split))]
     return [open_sink(part_path(output, name), options) for name in names]
 
 
 def part_path(output: str | os.PathLike[str], name: str) -> str:
-    """Where a part of a split goes: ``x.rec`` → ``x_train.rec``, and on S3 ``train/x_train.rec``,
-    because a channel's prefix must not hold another channel's ``.rec``."""
+    """The path of a part: ``x.rec`` → ``x_train.rec``, on S3 ``train/x_train.rec``, because a
+    channel's prefix must not contain another channel's ``.rec``."""
     folder, file = os.path.split(os.fspath(output))
     stem, suffix = os.path.splitext(file)
     return os.path.join(folder, name if is_s3(output) else "", f"{stem}_{name}{suffix}")
 
 
 def pack_parts(scanning: Scanning, sinks: list[Sink], options: ConvertOptions) -> Result:
-    """Pack what the scan finds into the sinks, and publish them together."""
+    """Pack the samples of the scan into the sinks, and publish all together."""
     scan = demand_samples(scanning.finish(options.progress), options)
-    packed = [
+    parts = [
         pack_samples(_pack_input(scan, order, options), options, sink, options.progress)
         for order, sink in zip(orders(scan.samples, options), sinks, strict=True)
     ]
-    results = [publish(part) for part in packed]
+    results = [publish(part) for part in parts]
     return results[0] if len(results) == 1 else replace(results[0], parts=results)
 
 
 def _pack_input(scan: ScanResult, order: Int64, options: Options) -> PackInput:
-    samples = scan.samples.shuffled(order)
+    samples = scan.samples.reorder(order)
     rows = CheckedLines(format_rows(samples, options.precision))
     names, shaping = scan.classes.names, options.shaping()
     return PackInput(samples, names, scan.problems, rows, shaping, options.precision)
 
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:
-    """What would be written."""
+    """The result that ``pack_parts`` would return, without packing."""
     scan = demand_samples(scanning.finish(options.progress), options)
     size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
     name = output.name if isinstance(output, Sink) else Path(output).name
@@ -84,6 +84,6 @@ def describe_output(scanning: Scanning, output: Output, options: ConvertOptions)
 def result_of(
     scan: ScanResult, shaping: Mapping[str, object], rec: RecFile, list_crc32: int | None = None
 ) -> Result:
-    """A result of which nothing is packed."""
+    """The result of a scan without packing."""
     names, problems = scan.classes.names, scan.problems
     return Result(describe(scan.samples, names, problems, shaping, rec, list_crc32), problems)

@@ -1,4 +1,4 @@
-"""``recpack list``: only the rows of a data set."""
+"""``recpack list``: write only the rows of a data set."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ if TYPE_CHECKING:
 
 @takes(ListOptions)
 def write_list(devkit: Root, output: PathOrUrl, options: ListOptions) -> Result:
-    """Only the rows: a devkit's ``.lst``, the one that ``convert`` would write, to a path or
-    ``s3://…``.
+    """Write only a devkit's ``.lst``, as ``convert`` would, to a path or ``s3://…``.
 
-    The keywords are the command line's options. Nothing is packed, so the result's manifest names
-    no ``.rec``. Raises as ``convert`` does.
+    The keywords are the command line's options. The result's manifest names no ``.rec``. Raises as
+    ``convert`` does.
     """
     s3 = S3Client.of(options)
     if not options.dry_run:
         demand_free(output, s3, overwrite=options.overwrite)
     with begin_scan(devkit, options) as scanning:
-        # while the workers read
+        # imported while the workers read
         from recpack.formats.lst import CheckedLines, format_rows
         from recpack.pipeline.second_pass import NOT_PACKED, result_of
-        from recpack.scanning.order import shuffled
+        from recpack.scanning.order import random_order
 
         scan = demand_samples(scanning.finish(options.progress), options)
-    samples = scan.samples.shuffled(shuffled(len(scan.samples), options.shuffle))
+    samples = scan.samples.reorder(random_order(len(scan.samples), options.shuffle))
     rows = CheckedLines(format_rows(samples, options.precision))
     if options.dry_run:
         deque(rows, maxlen=0)

@@ -1,1 +1,1 @@
-"""Finished ``.rec`` files: read, written, compared, taken apart."""
+"""Work with ``.rec`` files: read, write, compare, merge, unpack."""

@@ -1,4 +1,4 @@
-"""What is in a ``.rec``: counts, label shape, classes, image kinds and sizes; no MXNet needed."""
+"""The contents of a ``.rec``: counts, label shape, classes, image kinds, sizes; without MXNet."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from recpack.storage.s3.client import S3Client
 
 @dataclass(frozen=True)
 class Inspection:
-    """A ``.rec`` described from its own bytes.
+    """The numbers of a ``.rec``, from its own bytes.
 
-    ``label_widths`` spreads the floats of the label vectors, ``objects`` the objects a record,
-    ``image_bytes``, ``image_widths`` and ``image_heights`` (pixels) the images. ``classes``
-    counts objects by class name, or by id without a manifest; ``scalar_labels`` counts records
-    with a single label. ``objects_per_record`` and ``box_sides`` (the square root of the area, in
-    pixels) are histograms. ``kinds`` counts images by kind (``jpeg``, ``png``, …, ``unreadable``).
+    Spreads: ``label_widths`` (floats per label vector), ``objects`` (per record), ``image_bytes``,
+    ``image_widths`` and ``image_heights`` (pixels). ``classes`` counts objects by class name, or
+    by id without a manifest; ``scalar_labels`` counts records with a single label.
+    ``objects_per_record`` and ``box_sides`` (the square root of the area, in pixels) are
+    histograms. ``kinds`` counts images by kind (``jpeg``, ``png``, …, ``unreadable``).
     """
 
     name: str
@@ -56,7 +56,7 @@ class Inspection:
 
 
 def image_header(record: Record) -> ImageHeader | None:
-    """The header of a record's image; None when it is of no known kind."""
+    """The header of a record's image; None for an unknown kind."""
     data = record.image_bytes
     try:
         return read_header(lambda offset, length: data[offset : offset + length], len(data))
@@ -65,7 +65,7 @@ def image_header(record: Record) -> ImageHeader | None:
 
 
 def class_name(id_: float, manifest: Manifest | None) -> str:
-    """A class's name by the manifest, else the number that the label has."""
+    """The class's name in the manifest, else the number in the label."""
     if manifest is not None and 0 <= id_ < len(manifest.classes) and id_ == int(id_):
         return manifest.classes[int(id_)]
     return f"{id_:.9g}"
@@ -73,8 +73,8 @@ def class_name(id_: float, manifest: Manifest | None) -> str:
 
 @takes(InspectSettings)
 def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
-    """Walk a ``.rec`` once, by path or ``s3://…``. Raises RecordError, with the byte offset,
-    where it is broken."""
+    """Read a ``.rec`` once, by path or ``s3://…``. Raises RecordError, with the byte offset, for a
+    broken file."""
     widths: list[int] = []
     objects: list[int] = []
     sizes: list[int] = []

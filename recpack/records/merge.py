@@ -1,4 +1,4 @@
-"""Several ``.rec`` files → one, without touching an image."""
+"""Several ``.rec`` files → one; images stay unchanged."""
 
 from __future__ import annotations
 
@@ -27,28 +27,29 @@ from recpack.storage.s3.location import is_s3
 @takes(MergeSettings)
 def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSettings) -> Manifest:
     """Write the records of all ``inputs``, in this order, into one ``.rec`` with its ``.idx`` and
-    manifest; each may be a path or ``s3://…``.
+    manifest; each can be a path or ``s3://…``.
 
-    Ids are numbered anew from 0. Classes are those of the first manifest, then what the others
-    have besides; where a class has another id than before, the labels follow. Images stay as they
-    are. Raises DataError when some inputs have a manifest and others none, because the class ids
-    of those mean nothing to the others.
+    Records get new ids from 0. The classes are those of the first manifest, then the additional
+    ones of the others; labels get the new class ids. Images stay unchanged. Raises DataError when
+    some inputs have a manifest and others have none, because the meaning of their class ids is then
+    unknown.
     """
     if len(inputs) < 2:
-        raise ConfigError(f"{len(inputs)} input; two or more make one")
+        raise ConfigError(f"inputs: must be at least 2 (got {len(inputs)})")
     paths = [os.path.realpath(path) for path in (output, *inputs) if not is_s3(path)]
     if paths.count(os.path.realpath(output)) > 1 or output in inputs:
-        raise ConfigError(f"{output} is an input too; choose another name")
+        raise ConfigError(f"{output} is also an input; choose another name")
     s3 = S3Client.of(settings)
     manifests = [manifest_beside(path, s3) for path in inputs]
-    known = [manifest for manifest in manifests if manifest is not None]
-    if known and len(known) < len(inputs):
+    present = [manifest for manifest in manifests if manifest is not None]
+    if present and len(present) < len(inputs):
         without = inputs[manifests.index(None)]
         raise DataError(
-            f"{without}: it has no manifest, and others have: what its class ids mean is not known"
+            f"{without}: it has no manifest, but other inputs have one; the meaning of its class "
+            "ids is unknown"
         )
-    classes = tuple(dict.fromkeys(name for manifest in known for name in manifest.classes))
-    total = sum(manifest.num_samples for manifest in known)
+    classes = tuple(dict.fromkeys(name for manifest in present for name in manifest.classes))
+    total = sum(manifest.num_samples for manifest in present)
     with ExitStack() as stack:
         readers = [
             stack.enter_context(RecordReader(path, **vars(settings.part(Access))))
@@ -60,7 +61,7 @@ def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSetting
             ids = np.array([classes.index(name) for name in manifest.classes] if manifest else [])
             same = np.array_equal(ids, np.arange(len(ids)))
             for record in reader:
-                label = record.label if same else _renamed(record.label, ids, reader.path)
+                label = record.label if same else _replace_ids(record.label, ids, reader.path)
                 done = writer.write(record.image_bytes, label=label) + 1
                 if settings.progress is not None and done % 256 == 0:
                     settings.progress(Progress("merge", done, max(total, done)))
@@ -68,14 +69,14 @@ def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSetting
     return writer.manifest
 
 
-def _renamed(label: Float32, ids: np.typing.NDArray[np.int64], path: str) -> Float32:
-    """The label with ``ids[class id]`` in place of each class id."""
+def _replace_ids(label: Float32, ids: np.typing.NDArray[np.int64], path: str) -> Float32:
+    """The label with ``ids[class id]`` instead of each class id."""
     widths = detection_widths(label)
-    places = slice(0, 1) if widths is None else slice(widths[0], None, widths[1])
+    positions = slice(0, 1) if widths is None else slice(widths[0], None, widths[1])
     label = label.copy()
-    old = label[places]
+    old = label[positions]
     real = old >= 0
     if (old != np.floor(old)).any() or (old[real] >= len(ids)).any():
-        raise DataError(f"{path}: class id {old.max():g} is none of the {len(ids)} in its manifest")
+        raise DataError(f"{path}: class id {old.max():g} is not in its manifest of {len(ids)}")
     old[real] = ids[old[real].astype(np.int64)]
     return label

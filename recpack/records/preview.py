@@ -1,4 +1,4 @@
-"""Records as a contact sheet: their images with boxes and class names."""
+"""A contact sheet of records: their images with boxes and class names."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _GAP = 8
 _PAPER = 32
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MANY = 12
-"""Objects from which on an image's cell has twice the side."""
+"""Objects of an image from which cells have twice the side."""
 _LARGEST = 16_000
-"""Pixels of a sheet's side."""
+"""Pixels of a sheet's side, at most."""
 
 
 class _Plate(NamedTuple):
-    """Where a name stands: edges in pixels."""
+    """The background of a name: edges in pixels."""
 
     left: int
     top: int
@@ -55,12 +55,13 @@ class _Plate(NamedTuple):
 def preview(
     path: PathOrUrl, output: str | os.PathLike[str], settings: PreviewSettings
 ) -> list[int]:
-    """Draw records, those at the positions ``records`` or ``count`` chosen by ``seed``, and write
-    the sheet as ``output``'s ending says (``.png``, ``.jpg``). ``cell``: pixels of a cell's side,
-    twice as many where an image has many objects. Returns the positions shown. Raises DataError
-    for positions that there are not, SinkError for an output that can't be written."""
+    """Draw records and write the sheet as ``.png`` or ``.jpg``, by the name of ``output``. The
+    records are those at the positions ``records``, or ``count`` records that ``seed`` chooses.
+    ``cell``: pixels of a cell's side, twice as many if an image has many objects. Returns the
+    positions. Raises DataError for positions that do not exist, SinkError for an output that can't
+    be written."""
     if Path(output).suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ConfigError(f"output: {output} is neither .png nor .jpg")
+        raise ConfigError(f"output: must end in .png or .jpg (got {output})")
     with RecordReader(path, **vars(settings.part(Access))) as reader:
         total = len(reader)
         if settings.records is None:
@@ -68,13 +69,14 @@ def preview(
             chosen = sorted(order[: settings.count].tolist())
         else:
             chosen = list(positions(settings.records))
-        wrong = [place for place in chosen if not -total <= place < total]
-        if wrong or not chosen:
-            raise DataError(f"{path}: no record {wrong[0] if wrong else 0}; there are {total:,}")
-        found = [reader[place] for place in chosen]
+        missing = [position for position in chosen if not -total <= position < total]
+        if missing or not chosen:
+            first = missing[0] if missing else 0
+            raise DataError(f"{path}: no record {first}; there are {total:,}")
+        batch = [reader[position] for position in chosen]
     manifest = manifest_beside(path, S3Client.of(settings))
-    crowded = any(len(record.label) > 2 + 5 * _MANY for record in found)
-    sheet = contact_sheet(found, manifest, settings.cell * (2 if crowded else 1))
+    crowded = any(len(record.label) > 2 + 5 * _MANY for record in batch)
+    sheet = contact_sheet(batch, manifest, settings.cell * (2 if crowded else 1))
     _, data = cv2.imencode(Path(output).suffix.lower(), sheet)
     try:
         with replace_file(Path(output)) as file:
@@ -85,23 +87,22 @@ def preview(
 
 
 def contact_sheet(records: Sequence[Record], manifest: Manifest | None, cell: int) -> Pixels:
-    """Images side by side, as nearly a square as they can be; uint8 (height, width, 3), blue
-    first."""
+    """Images in rows and columns, as square as possible; uint8 (height, width, 3), blue first."""
     columns = math.ceil(math.sqrt(len(records)))
     rows = math.ceil(len(records) / columns)
     cell = min(cell, _LARGEST // columns - _GAP)
     step = cell + _GAP
     sheet = np.full((rows * step + _GAP, columns * step + _GAP, 3), _PAPER, np.uint8)
     for number, record in enumerate(records):
-        drawn = _drawn(record, manifest, cell)
-        height, width = drawn.shape[:2]
+        picture = _draw(record, manifest, cell)
+        height, width = picture.shape[:2]
         top = _GAP + number // columns * step + (cell - height) // 2
         left = _GAP + number % columns * step + (cell - width) // 2
-        sheet[top : top + height, left : left + width] = drawn
+        sheet[top : top + height, left : left + width] = picture
     return sheet
 
 
-def _drawn(record: Record, manifest: Manifest | None, cell: int) -> Pixels:
+def _draw(record: Record, manifest: Manifest | None, cell: int) -> Pixels:
     try:
         image = decode(record.image_bytes)
     except ImageError as error:
@@ -109,25 +110,25 @@ def _drawn(record: Record, manifest: Manifest | None, cell: int) -> Pixels:
     height, width = image.shape[:2]
     scale = cell / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    pixels: Pixels = np.ascontiguousarray(cv2.resize(image, size, interpolation=way), np.uint8)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    pixels: Pixels = np.ascontiguousarray(cv2.resize(image, size, interpolation=method), np.uint8)
     if detection_widths(record.label) is None:
         names = " ".join(class_name(value, manifest) for value in record.label.tolist())
         boxes = np.zeros((0, 5), np.float32)
         _write(pixels, names, _Plate(0, 0, *_size(names)), (255, 255, 255))
     else:
         boxes = record.boxes[record.boxes[:, 0] >= 0]
-    placed: list[_Plate] = []
+    others: list[_Plate] = []
     edges = np.clip(np.nan_to_num(boxes[:, 1:5]), -1, 2) * (size * 2)
     corners = edges.round().astype(int).tolist()
     for box, (left, top, right, bottom) in zip(boxes, corners, strict=True):
         cv2.rectangle(pixels, (left, top), (right, bottom), _ink(box[0]), 1 if cell < 500 else 2)
-    # small boxes first: they have the least room for their names
+    # small boxes first: they have the least space for their names
     order = np.argsort((edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1]), kind="stable")
     for row in order.tolist():
         name = class_name(float(boxes[row, 0]), manifest)
-        plate = _room(corners[row], name, size, placed)
-        placed.append(plate)
+        plate = _room(corners[row], name, size, others)
+        others.append(plate)
         _write(pixels, name, plate, _ink(boxes[row, 0]))
     return pixels
 
@@ -138,21 +139,21 @@ def _size(name: str) -> tuple[int, int]:
     return width + 2, height + below + 2
 
 
-def _room(box: list[int], name: str, size: tuple[int, int], placed: list[_Plate]) -> _Plate:
-    """Where a name meets no other: above its box, in it, below it, or further down or up."""
+def _room(box: list[int], name: str, size: tuple[int, int], others: list[_Plate]) -> _Plate:
+    """A plate that meets no other: above its box, in it, below it, or further down or up."""
     width, height = _size(name)
     left = min(max(box[0], 0), max(size[0] - width, 0))
     tops = [box[1] - height, box[1] + 1, box[3] + 1, box[3] - height]
     tops += [box[1] + turn * height for step in range(1, 12) for turn in (step, -step)]
     fits = [min(max(top, 0), max(size[1] - height, 0)) for top in tops]
     plates = [_Plate(left, top, left + width, top + height) for top in fits]
-    return next((one for one in plates if not any(map(one.meets, placed))), plates[0])
+    return next((one for one in plates if not any(map(one.meets, others))), plates[0])
 
 
 def _write(pixels: Pixels, name: str, plate: _Plate, ink: tuple[int, int, int]) -> None:
     cv2.rectangle(pixels, plate[:2], (plate.right, plate.bottom), ink, cv2.FILLED)
-    place = plate.left + 1, plate.bottom - 4
-    cv2.putText(pixels, _ascii(name), place, _FONT, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    start = plate.left + 1, plate.bottom - 4
+    cv2.putText(pixels, _ascii(name), start, _FONT, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def _message(text: str, cell: int) -> Pixels:
@@ -162,10 +163,10 @@ def _message(text: str, cell: int) -> Pixels:
 
 
 def _ink(class_id: float) -> tuple[int, int, int]:
-    """A class's own colour: hues a golden section apart never come near each other again soon."""
+    """A class's own colour: steps of the golden ratio keep the hues of many classes apart."""
     red, green, blue = colorsys.hsv_to_rgb(float(class_id) * 0.61803398875 % 1, 0.7, 1.0)
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
 def _ascii(name: str) -> str:
-    return name.encode("ascii", "replace").decode()  # OpenCV's fonts know no other letters
+    return name.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters

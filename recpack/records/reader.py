@@ -1,4 +1,4 @@
-"""Reading ``.rec`` files: in order, by position, by key."""
+"""Read ``.rec`` files: in order, by position, by key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recpack.storage.s3.location import is_s3, parse_location
 
 
 class RecordFile(Protocol):
-    """Positioned reads of a file of ``size`` bytes."""
+    """A file of ``size`` bytes that is read at any offset."""
 
     size: int
 
@@ -29,11 +29,11 @@ class RecordFile(Protocol):
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
 
     def close(self) -> None:
-        """May be called twice."""
+        """Close the file; a second call does nothing."""
 
 
 def open_file(path: PathOrUrl, s3: S3Client, *, mapped: bool = True) -> RecordFile:
-    """A file by path or ``s3://…``; RecordError when it can't be opened."""
+    """Open a file by path or ``s3://…``; RecordError when it can't be opened."""
     try:
         if is_s3(path):
             from recpack.storage.s3.file import RemoteFile
@@ -45,7 +45,7 @@ def open_file(path: PathOrUrl, s3: S3Client, *, mapped: bool = True) -> RecordFi
 
 
 class LocalFile:
-    """Positioned reads of one file, memory-mapped or by ``pread``."""
+    """A local file, read through a memory map or by ``pread``."""
 
     def __init__(self, path: PathOrUrl, *, mapped: bool) -> None:
         self._descriptor = os.open(path, os.O_RDONLY)
@@ -70,15 +70,15 @@ class LocalFile:
 class RecordReader(Closing):
     """The records of a ``.rec`` file, by path or ``s3://…``.
 
-    Iteration goes through the file in order and needs no index. ``reader[i]`` is the record at
-    position ``i`` (negative counts from the end), ``reader[a:b]`` a list, ``reader.read_key(k)``
-    the record with key ``k`` in the index. The index is the ``.idx`` beside the file (on S3 under
-    the sibling ``_recpack/``), or ``index``; without one the file is walked once, header by
-    header, and keys are record ids.
+    Iteration reads the file in order and needs no index. ``reader[i]`` is the record at position
+    ``i`` (negative counts from the end), ``reader[a:b]`` a list, ``reader.read_key(k)`` the record
+    with key ``k`` in the index. The index is the ``.idx`` beside the file (on S3 under the sibling
+    ``_recpack/``), or ``index``; without one the reader reads the file once, and the keys are the
+    record ids.
 
-    ``mapped=False`` reads with ``pread`` instead of a memory map (for file systems where a map is
-    slow, or files that another program may cut short). ``endpoint_url`` and ``requester_pays``
-    are for S3, which is read in ranges, ahead of an iteration.
+    ``mapped=False`` reads with ``pread`` instead of a memory map, for file systems where a map is
+    slow, or files that another program can truncate. ``endpoint_url`` and ``requester_pays`` are
+    for S3, where an iteration reads ranges ahead.
 
     Raises RecordError, with the byte offset, where the file breaks its format.
     """
@@ -96,7 +96,7 @@ class RecordReader(Closing):
             raise RecordError(f"{settings.index}: no such index file")
 
     def close(self) -> None:
-        """Close the file; may be called twice."""
+        """Close the file; a second call does nothing."""
         self._file.close()
 
     def __iter__(self) -> Iterator[Record]:

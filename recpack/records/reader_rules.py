@@ -1,4 +1,4 @@
-"""What the readers of a ``.rec`` demand of each record, and whether it is what a list says.
+"""The rules of each reader for a record, and the comparison of a record with its list.
 
 Sources: MXNet 1.9.1 ``iter_image_det_recordio.cc`` and ``image/detection.py``, GluonCV
 ``data/recordio/detection.py``, DALI ``recordio_loader.h``, and the SageMaker developer guide.
@@ -27,11 +27,11 @@ _LEAST = 7
 """Floats of a label with one object."""
 
 Rule = Callable[[Record, int], Iterator[Problem]]
-"""Gives the problems of a record, by its number."""
+"""(record, its number) → its problems."""
 
 
 def rule_of(reader: Reader, manifest: Manifest | None) -> Rule:
-    """What a reader of this name demands of every record."""
+    """The rules of a reader, as one function."""
 
     def rule(record: Record, number: int) -> Iterator[Problem]:
         def problem(code: str, value: str, field: str = "") -> Problem:
@@ -53,8 +53,8 @@ def rule_of(reader: Reader, manifest: Manifest | None) -> Rule:
         boxes = record.boxes[record.boxes[:, 0] >= 0]
         if reader in ("sagemaker", "mxnet"):
             edges = boxes[:, 1:5]
-            whole = (edges[:, 2] > edges[:, 0]) & (edges[:, 3] > edges[:, 1])
-            if reader == "mxnet" and not whole.any():
+            has_area = (edges[:, 2] > edges[:, 0]) & (edges[:, 3] > edges[:, 1])
+            if reader == "mxnet" and not has_area.any():
                 yield problem("record-no-box", f"{len(boxes)} boxes")
             if far := far_edge(boxes):
                 yield problem("box-pixels", f"{far:g}")
@@ -71,27 +71,27 @@ def rule_of(reader: Reader, manifest: Manifest | None) -> Rule:
     return rule
 
 
-def _encoded_anew(record: Record, file: OpenFile) -> bool:
-    """Whether the file is of a kind that convert changes, and the record's image of its size."""
-    found = image_header(record)
+def _is_reencoded(record: Record, file: OpenFile) -> bool:
+    """Whether ``convert`` re-encodes such a file, and the record's image has its size."""
+    header = image_header(record)
     try:
         source = read_header(file.read, file.size)
     except ImageError:
         return False
     sizes = (source.width, source.height), source.upright
-    return not source.passes and found is not None and (found.width, found.height) in sizes
+    return not source.passes and header is not None and (header.width, header.height) in sizes
 
 
-class Against(Closing):
-    """A ``.rec`` beside the rows and files that it was made of. Images that no reader takes as they
-    are were encoded anew; of those the size is compared."""
+class SourceComparison(Closing):
+    """Compares records with the rows and files that they were made from. Of images that ``convert``
+    re-encodes, only the size is compared."""
 
     def __init__(self, samples: Samples) -> None:
         self._rows = iter(samples)
         self._folder: Folder = samples.root.folder(".")
 
     def compare(self, record: Record, number: int) -> Iterator[Problem]:
-        """Where a record is not its row's label and its file's bytes."""
+        """The problems of a record that differs from its row's label or its file's bytes."""
         where = f"record {number} at byte {record.offset}"
         sample = next(self._rows, None)
         if sample is None:
@@ -101,7 +101,7 @@ class Against(Closing):
             yield Problem("record-differs", "error", where, "error", 0, "label", sample.path)
         try:
             with self._folder.open(sample.path) as file:
-                same = file.read(0, file.size) == record.image_bytes or _encoded_anew(record, file)
+                same = file.read(0, file.size) == record.image_bytes or _is_reencoded(record, file)
         except OSError as error:
             code, value = explain(error, "image")
             yield Problem(code, "error", sample.path, "error", value=value)

@@ -1,4 +1,4 @@
-"""``recpack index``: a missing ``.idx``, rebuilt from its ``.rec``."""
+"""``recpack index``: rebuild a missing ``.idx`` from its ``.rec``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from recpack.storage.s3.client import S3Client
 
 @takes(ReplaceSettings)
 def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
-    """Walk a ``.rec`` and write its ``.idx``: where it is, and the keys, int64 (records,).
+    """Read a ``.rec`` and write its ``.idx``. Returns the path and the keys, int64 (records,).
 
-    Keys are the records' ids. Raises RecordError for a broken file, DataError for an empty one or
-    ids that come twice (no reader takes the index then), SinkError when there is an index already.
+    Keys are the records' ids. Raises RecordError for a broken file, DataError for an empty file or
+    an id that occurs twice (no reader accepts such an index), SinkError when an index exists.
     """
     index = companion(path, ".idx")
     with RecordReader(path, **vars(settings.part(Access))) as records:
@@ -38,12 +38,12 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
                 guess = round(len(keys) * records.size / max(record.offset, 1))
                 settings.progress(Progress("read", len(keys), guess, record.offset))
     if not keys:
-        raise DataError(f"{os.fspath(path)}: there are no records, and no reader takes their index")
+        raise DataError(f"{os.fspath(path)}: no records, and no reader accepts an empty index")
     table = np.array(keys, np.int64)
     unique, counts = np.unique(table, return_counts=True)
     if len(unique) < len(table):
-        twice = unique[counts > 1][0]
-        raise DataError(f"{os.fspath(path)}: id {twice} comes twice; pack it anew")
+        repeated = unique[counts > 1][0]
+        raise DataError(f"{os.fspath(path)}: id {repeated} occurs twice; pack again")
     lines = format_index(keys, offsets)
     write_text(index, lines, S3Client.of(settings))
     return index, table

@@ -1,4 +1,4 @@
-"""What the commands on finished ``.rec`` files are told, without NumPy."""
+"""The settings of the commands on ``.rec`` files, without NumPy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from recpack.progress import Monitor
 from recpack.settings import option
-from recpack.sinks.settings import Replace, SinkSettings
+from recpack.sinks.settings import Replace, SinkSettings, parse_size
 from recpack.storage.s3.access import Access
 from recpack.workers.settings import Workers
 
@@ -22,7 +22,7 @@ def positions(value: str | Sequence[int]) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in parts)
     except ValueError:
-        raise ValueError(f"{value!r}; write positions, like 0,7,12") from None
+        raise ValueError(f"must be positions, like 0,7,12 (got {value!r})") from None
 
 
 class VerifySettings(Workers, Access, Monitor):
@@ -32,11 +32,15 @@ class VerifySettings(Workers, Access, Monitor):
 
     deep: bool = option(
         default=False,
-        help="read all of it, also on S3, where the stored checksum is compared by default",
+        help="read every byte, also on S3, where recpack else compares only the stored checksum",
     )
-    reader: Reader | None = option(default=None, help="what this reader demands of each record")
+    reader: Reader | None = option(
+        default=None, help="check each record by the rules of this reader"
+    )
     against: tuple[PathOrUrl, PathOrUrl] | None = option(
-        default=None, help="compare each record with its row and its file", metavar="LIST ROOT"
+        default=None,
+        help="compare each record with its row and its image file",
+        metavar="LIST ROOT",
     )
 
 
@@ -58,14 +62,14 @@ class PreviewSettings(Access):
     title = "what to draw"
 
     records: str | Sequence[int] | None = option(
-        default=None, help="positions of the records (default: chosen by the seed)", metavar="N,…",
+        default=None, help="positions of the records (default: a random choice)", metavar="N,…",
         read=positions,
     )  # fmt: skip
-    count: int = option(default=16, help="how many are chosen", metavar="N")
-    seed: int = option(default=0, help="seed of the choice", metavar="N")
+    count: int = option(default=16, help="number of records to choose", metavar="N")
+    seed: int = option(default=0, help="seed of the random choice", metavar="N")
     cell: int = option(
         default=360,
-        help="pixels of a cell's side; twice as many where an image has many objects",
+        help="pixels of a cell's side; twice as many if an image has many objects",
         metavar="N",
     )
 
@@ -73,7 +77,7 @@ class PreviewSettings(Access):
         if self.count < 1:
             yield f"count: must be at least 1 (got {self.count})"
         if not 32 <= self.cell <= 4096:
-            yield f"cell: {self.cell} pixels; 32 to 4,096"
+            yield f"cell: must be 32 to 4,096 pixels (got {self.cell})"
 
 
 class ReaderSettings(Access):
@@ -85,6 +89,9 @@ class ReaderSettings(Access):
 
 
 class WriterSettings(SinkSettings):
-    """What ``RecordWriter`` takes. ``classes``: their names in the order of their ids."""
+    """What ``RecordWriter`` takes. ``classes``: class names in the order of their ids."""
 
     classes: Sequence[str] = ()
+    segment_size: int | str = option(
+        default="16MiB", help="bytes to write at a time", metavar="SIZE", read=parse_size
+    )

@@ -1,4 +1,4 @@
-"""``.rec`` → images, Pascal VOC annotations, an image set and a list: the way back."""
+"""``.rec`` → images, Pascal VOC annotations, an image set and a list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from recpack.data.labels import detection_widths
 from recpack.errors import DataError, ListError, SinkError
 from recpack.formats.image_header import EXTENSIONS, ImageHeader
-from recpack.formats.lst import FloatTexts
+from recpack.formats.lst import FloatFormatter
 from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.formats.recordio import Record
 from recpack.progress import Progress, Watch
@@ -32,7 +32,7 @@ _SUFFIX = {"jpeg": ".jpg"}
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What was written: the folder, how many images, and how many of them have an annotation."""
+    """The folder, and the numbers of images and annotations in it."""
 
     folder: str
     images: int
@@ -41,62 +41,63 @@ class Unpacked:
 
 @takes(ReplaceSettings)
 def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSettings) -> Unpacked:
-    """Take a ``.rec`` apart into one VOC folder: ``JPEGImages``, ``Annotations``,
+    """Unpack a ``.rec`` into one VOC folder: ``JPEGImages``, ``Annotations``,
     ``ImageSets/Main/trainval.txt`` in the order of the records, and a ``.lst``.
 
-    Images come out byte for byte, boxes so exactly that ``convert FOLDER --no-shuffle`` with the
-    same classes makes the same ``.rec``. Names are those of the ``.lst`` beside it, where there is
-    one (their last part only), else the records' ids; class names are the manifest's, else ids. A
-    record without boxes gets no annotation, but its row in the list. Raises SinkError for a folder
-    that is not empty, RecordError for a broken file, DataError for a name that is no name.
+    Images keep their bytes, and boxes are so exact that ``convert FOLDER --no-shuffle`` with the
+    same classes makes the same ``.rec``. Names come from the ``.lst`` beside the ``.rec`` (their
+    last part only), else from the records' ids; class names come from the manifest, else from the
+    ids. A record without boxes gets a row in the list, but no annotation. Raises SinkError for a
+    folder that is not empty, RecordError for a broken file, ListError for a broken list, DataError
+    for an id that occurs twice.
     """
-    target = Path(folder)
+    output = Path(folder)
     s3 = S3Client.of(settings)
     try:
-        if target.exists() and not target.is_dir():
-            raise SinkError(f"{target} is a file; name a folder")
-        if not settings.overwrite and target.exists() and any(target.iterdir()):
-            raise SinkError(f"{target} is not empty; name another folder, or use --overwrite")
+        if output.exists() and not output.is_dir():
+            raise SinkError(f"{output} is a file; name a folder")
+        if not settings.overwrite and output.exists() and any(output.iterdir()):
+            raise SinkError(f"{output} is not empty; name another folder, or use --overwrite")
         for name in (ANNOTATIONS, IMAGES, SETS):
-            (target / name).mkdir(parents=True, exist_ok=True)
+            (output / name).mkdir(parents=True, exist_ok=True)
         with RecordReader(path, **vars(settings.part(Access))) as records:
-            return _Unpacking(path, target, s3).run(records, settings.progress)
+            return _Unpacking(path, output, s3).run(records, settings.progress)
     except OSError as error:
-        raise SinkError(f"{target}: can't be written: {error.strerror or error}") from error
+        raise SinkError(f"{output}: can't be written: {error.strerror or error}") from error
 
 
 class _Unpacking:
-    def __init__(self, path: PathOrUrl, target: Path, s3: S3Client) -> None:
-        self._target = target
+    def __init__(self, path: PathOrUrl, output: Path, s3: S3Client) -> None:
+        self._folder = output
         self._manifest = manifest_beside(path, s3)
-        self._stems = _listed_stems(path, s3)
+        self._stems = _stems_of_list(path, s3)
         self._used: set[str] = set()
-        self._floats = FloatTexts()
+        self._floats = FloatFormatter()
         self._list = Path(os.fspath(path).rpartition("/")[2]).with_suffix(".lst").name
 
     def run(self, records: RecordReader, progress: Watch) -> Unpacked:
         images = annotations = 0
-        # without its image set the folder does not look finished
+        # the image set comes last: without it the folder does not look finished
         with (
-            replace_file(self._target / SETS / "trainval.txt") as ids,
-            replace_file(self._target / self._list) as rows,
+            replace_file(self._folder / SETS / "trainval.txt") as ids,
+            replace_file(self._folder / self._list) as rows,
         ):
             for record in records:
-                annotations += self._one(record, ids, rows)
+                annotations += self._write_record(record, ids, rows)
                 images += 1
                 if progress is not None and images % 256 == 0:
                     guess = round(images * records.size / max(record.offset, 1))
                     progress(Progress("unpack", images, guess, record.offset))
-        return Unpacked(os.fspath(self._target), images, annotations)
+        return Unpacked(os.fspath(self._folder), images, annotations)
 
-    def _one(self, record: Record, ids: BinaryIO, rows: BinaryIO) -> bool:
+    def _write_record(self, record: Record, ids: BinaryIO, rows: BinaryIO) -> bool:
         header = image_header(record)
         stem = self._stem(record)
         suffix = ".bin" if header is None else _SUFFIX.get(header.kind, "." + header.kind)
         name = stem + suffix
-        (self._target / IMAGES / name).write_bytes(record.image_bytes)
+        (self._folder / IMAGES / name).write_bytes(record.image_bytes)
         widths = detection_widths(record.label)
-        label = self._floats.of(record.label)
+        label = self._floats.format(record.label)
         if widths is not None:
             label[:2] = map(str, widths)
         row = "\t".join([str(record.id), *label, f"{IMAGES}/{name}"]) + "\n"
@@ -104,16 +105,16 @@ class _Unpacking:
         if widths is None or header is None:
             return False
         text = annotation(record, header, name, self._manifest)
-        (self._target / ANNOTATIONS / f"{stem}.xml").write_text(text, "utf-8")
+        (self._folder / ANNOTATIONS / f"{stem}.xml").write_text(text, "utf-8")
         ids.write(os.fsencode(stem + "\n"))
         return True
 
     def _stem(self, record: Record) -> str:
         stem = self._stems.get(record.id, f"{record.id:08d}")
-        if stem in self._used:  # of another year, or the same image twice
+        if stem in self._used:  # an image of another year, or the same image twice
             stem = f"{stem}_{record.id}"
         if stem in self._used:
-            raise DataError(f"record at byte {record.offset:,}: id {record.id} comes twice")
+            raise DataError(f"record at byte {record.offset:,}: id {record.id} occurs twice")
         self._used.add(stem)
         return stem
 
@@ -121,8 +122,8 @@ class _Unpacking:
 def annotation(
     record: Record, header: ImageHeader, filename: str, manifest: Manifest | None
 ) -> str:
-    """A record's boxes as a VOC annotation, in pixels as exact as its ratios. A sixth column of 0
-    and 1 is the ``difficult`` flag, as ``--difficult column`` writes it."""
+    """A record's boxes as a VOC annotation, in pixels as exact as the ratios. A sixth column with 0
+    or 1 is the ``difficult`` flag, as ``--difficult column`` writes it."""
     width, height = header.upright
     objects = []
     for box in record.boxes.astype(float).tolist():
@@ -142,8 +143,8 @@ def annotation(
     )
 
 
-def _listed_stems(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
-    """The images' names without folder and extension, by the index of their rows."""
+def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
+    """The images' names without folder and extension, by the index of the row."""
     rows = companion(path, ".lst")
     try:
         if is_s3(rows):
@@ -164,7 +165,7 @@ def _listed_stems(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
         if not columns[0].isdigit() or not stem.strip(". ") or unsafe_path(columns[-1]):
             raise ListError(
                 f"{rows}: line {number}: {line.strip()[:200]!r} names no index and file; correct "
-                "the list, or move it away: names are numbers then"
+                "the list, or move it away to get numbers as names"
             )
         stems[int(columns[0])] = stem
     return stems

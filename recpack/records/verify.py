@@ -1,4 +1,4 @@
-"""``recpack verify``: is a ``.rec`` the one that its manifest describes?"""
+"""``recpack verify``: compare a ``.rec`` with its manifest."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from recpack.data.samples import Samples
 from recpack.errors import DataError, RecordError
 from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.formats.recordio import decode_payload, join_parts, locate_record
-from recpack.problems import Problem, summary
+from recpack.problems import Problem, count_text, summary
 from recpack.progress import Progress, Watch
 from recpack.records.reader import RecordFile, RecordReader, open_file
-from recpack.records.reader_rules import Against, Rule, rule_of
+from recpack.records.reader_rules import Rule, SourceComparison, rule_of
 from recpack.records.settings import Reader, VerifySettings
 from recpack.settings import takes
 from recpack.sources.lst import read_list
@@ -33,13 +33,13 @@ _BLOCK = 4 << 20
 _RANGE = 16 << 20
 _SHARES = 4
 _MOST = 1 << 10
-"""Bytes of a range at least, ranges for each worker, and workers at most."""
+"""Bytes per read, bytes of a range at least, ranges per worker, and workers at most."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared. ``proof`` is ``read`` (every byte was), ``checksum`` (the store keeps
-    one of the whole object) or ``etag``; ``records`` are counted where they were read."""
+    """The result. ``proof``: ``read`` (every byte), ``checksum`` (that the store keeps of the whole
+    object) or ``etag``; ``records``: their number, if they were read."""
 
     name: str
     bytes: int
@@ -54,60 +54,63 @@ class Verification:
 
 @takes(VerifySettings)
 def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
-    """Compare a ``.rec`` with its manifest: size and checksum and, where it is read, every
-    record's frame, its id and its entry in the index.
+    """Compare a ``.rec`` with its manifest: size and checksum and, if it is read, every record's
+    frame, its id and its entry in the index.
 
-    A local file is always read. An object on S3 is compared by the checksum that the store keeps
-    of it, without a download, unless ``deep``. ``reader`` (``sagemaker``, ``mxnet``, ``gluoncv``,
-    ``dali``): every record must be what that reader demands. ``against``, a list and its image
-    root: every record must be its row's label and its file's bytes. Both read everything.
-    ``jobs`` and ``backend`` are ``convert``'s. Raises DataError that lists what differs; its
-    ``problems`` name record numbers and byte offsets.
+    A local file is always read. Of an object on S3, only the checksum that the store keeps is
+    compared, without a download, unless ``deep``. ``reader`` (``sagemaker``, ``mxnet``,
+    ``gluoncv``, ``dali``): every record must follow the rules of that reader. ``against``, a list
+    and its image root: every record must have its row's label and its file's bytes. Both read
+    everything. ``jobs`` and ``backend`` work as in ``convert``. Raises DataError that lists the
+    differences; its ``problems`` name record numbers and byte offsets.
     """
     s3 = S3Client.of(settings)
     manifest = manifest_beside(path, s3)
     if is_s3(path) and not (settings.deep or settings.reader or settings.against):
         return _verify_stored(path, manifest, s3)
     rows = None if settings.against is None else read_list(*settings.against, s3)
-    reading = _Reading(path, manifest, s3, settings.reader, rows)
-    return reading.run(settings.part(Workers), settings.progress)
+    verifier = _Verifier(path, manifest, s3, settings.reader, rows)
+    return verifier.run(settings.part(Workers), settings.progress)
 
 
 def _verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> Verification:
     from recpack.storage.s3.objects import head
 
     if manifest is None or not manifest.rec["checksum"]:
-        raise DataError(f"{path}: there is no manifest to compare with; --deep reads the records")
+        raise DataError(
+            f"{path}: there is no manifest to compare with; use --deep to read the records"
+        )
     location = parse_location(path)
     try:
-        found = head(s3, location)
+        stored = head(s3, location)
     except OSError as error:
         raise DataError(f"{path}: {error}") from error
-    _demand_size(path, found.size, manifest)
+    _demand_size(path, stored.size, manifest)
     checksum, value = parse_checksum(manifest.rec["checksum"])
-    stored, expected = found.checksums.get(checksum), checksum.base64(value)
+    actual, expected = stored.checksums.get(checksum), checksum.base64(value)
     etag = manifest.rec.get("etag")
-    if stored is None and etag is None:
+    if actual is None and etag is None:
         raise DataError(
-            f"{path}: the store keeps no {checksum.value} of it, so it must be read: use --deep"
+            f"{path}: the store keeps no {checksum.value}; use --deep to read the records"
         )
-    if stored is not None and stored != expected:
+    if actual is not None and actual != expected:
         raise DataError(
-            f"{path}: its {checksum.value} is {stored}, the manifest's {expected}; it is another "
-            "object or damaged: pack it anew"
+            f"{path}: its {checksum.value} is {actual}, the manifest's {expected}; it is another "
+            "object or damaged: pack again"
         )
-    if stored is None and etag != found.etag:
+    if actual is None and etag != stored.etag:
         raise DataError(
-            f"{path}: its ETag is {found.etag}, the manifest's {etag}; it is another object or "
-            "was copied: compare it with --deep"
+            f"{path}: its ETag is {stored.etag}, the manifest's {etag}; it is another object or a "
+            "copy: compare it with --deep"
         )
-    proof = "etag" if stored is None else "checksum"
-    return Verification(base_name(path), found.size, manifest.rec["checksum"], proof, None)
+    proof = "etag" if actual is None else "checksum"
+    return Verification(base_name(path), stored.size, manifest.rec["checksum"], proof, None)
 
 
 @dataclass(frozen=True)
 class _Range:
-    """Bytes of the file, where so many records come first, and the rows of those in it."""
+    """Bytes ``start`` to ``stop`` of the file, the number of its first record, and the rows of its
+    records."""
 
     start: int
     stop: int
@@ -116,9 +119,9 @@ class _Range:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What a range holds: offsets int64 (records,), the checksum of its bytes, the problems, and
-    the error that ended it."""
+class _RangeResult:
+    """The records of a range: offsets int64 (records,), the checksum of its bytes, the problems,
+    and the error that ended it."""
 
     offsets: Int64
     checksum: int
@@ -127,9 +130,9 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """A ``.rec`` read whole, in ranges that its index cuts. Where a range is not sound the file is
-    read again in one, because the index may be what is wrong."""
+class _Verifier:
+    """Reads a whole ``.rec``, in ranges from its index. If a range is broken, it reads the file
+    again in one range, because the index can be wrong."""
 
     path: PathOrUrl
     manifest: Manifest | None
@@ -147,13 +150,13 @@ class _Reading:
         if manifest is not None:
             _demand_size(path, size, manifest)
         ranges = self._ranges(size, index, worker_count(settings.jobs, _MOST, settings.backend))
-        seen = self._read(ranges, size, settings, progress)
-        if len(ranges) > 1 and any(one.error is not None for one in seen):
+        results = self._read(ranges, size, settings, progress)
+        if len(ranges) > 1 and any(one.error is not None for one in results):
             ranges = [_Range(0, size, 0, self.rows)]
-            seen = self._read(ranges, size, Workers(jobs=1), progress)
-        offsets = np.concatenate([one.offsets for one in seen])
-        problems = [problem for one in seen for problem in one.problems]
-        if (error := seen[-1].error) is not None:
+            results = self._read(ranges, size, Workers(jobs=1), progress)
+        offsets = np.concatenate([one.offsets for one in results])
+        problems = [problem for one in results for problem in one.problems]
+        if (error := results[-1].error) is not None:
             error.problems = problems + error.problems
             raise error
         if self.rows is not None:
@@ -163,12 +166,12 @@ class _Reading:
             ]
         checksum, expected = self._expected()
         value = 0
-        for one, part in zip(seen, ranges, strict=True):
+        for one, part in zip(results, ranges, strict=True):
             value = checksum.combine(value, one.checksum, part.stop - part.start)
         if expected not in (None, value):
             raise DataError(
-                f"{path}: its {checksum.text(value)} is not the manifest's "
-                f"{checksum.text(expected or 0)}; it is damaged: pack it anew",
+                f"{path}: it has {checksum.text(value)}, the manifest "
+                f"{checksum.text(expected or 0)}; it is damaged: pack again",
                 problems,
             )
         if manifest is not None and manifest.num_samples != len(offsets):
@@ -178,12 +181,13 @@ class _Reading:
             )
         if index is None:
             raise DataError(f"{path}: there is no index beside it", problems)
-        keys, places = index
-        if not np.array_equal(places, offsets) or not np.array_equal(keys, np.arange(len(keys))):
-            raise DataError(f"{path}: its index does not lead to its records; rebuild it", problems)
+        keys, indexed = index
+        if not np.array_equal(indexed, offsets) or not np.array_equal(keys, np.arange(len(keys))):
+            raise DataError(f"{path}: its index does not match its records; rebuild it", problems)
         if problems:
             text = summary(problems, all_by="--json")
-            raise DataError(f"{path}: {len(problems):,} problems\n{text}", problems)
+            count = count_text(len(problems), "problem")
+            raise DataError(f"{path}: {count}\n{text}", problems)
         return Verification(base_name(path), size, checksum.text(value), "read", len(offsets))
 
     def _expected(self) -> tuple[Checksum, int | None]:
@@ -192,12 +196,12 @@ class _Reading:
         return Checksum.CRC32, None
 
     def _ranges(self, size: int, index: tuple[Int64, Int64] | None, count: int) -> list[_Range]:
-        """Ranges of about one size, several for each worker; one where the index can't be right."""
+        """Ranges of about equal size, several per worker; one range without a plausible index."""
         cuts = np.zeros(1, np.int64)
         starts = cuts
         if index is not None and len(index[1]) and _plausible(index[1], size):
-            wanted = max(_RANGE, -(-size // (count * _SHARES)))
-            cuts = np.unique(np.searchsorted(index[1], np.arange(0, size, wanted)))
+            length = max(_RANGE, -(-size // (count * _SHARES)))
+            cuts = np.unique(np.searchsorted(index[1], np.arange(0, size, length)))
             cuts = cuts[cuts < len(index[1])]
             starts = index[1][cuts]
         rows = 0 if self.rows is None else len(self.rows)
@@ -220,11 +224,11 @@ class _Reading:
         size: int,
         settings: Workers,
         progress: Watch,
-    ) -> list[_Seen]:
-        """What the ranges hold, up to the first error."""
-        found = []
-        look = partial(
-            _look,
+    ) -> list[_RangeResult]:
+        """The results of the ranges, up to the first error."""
+        done = []
+        read = partial(
+            _read_range,
             path=os.path.abspath(self.path) if not is_s3(self.path) else self.path,
             name=os.fspath(self.path),
             s3=self.s3,
@@ -232,19 +236,19 @@ class _Reading:
             reader=self.reader,
             manifest=self.manifest,
         )
-        reading = run(look, ranges, len(ranges), jobs=settings.jobs, backend=settings.backend)
-        with closing(reading):
-            for one, part in zip(reading, ranges, strict=False):
-                found.append(one)
+        results = run(read, ranges, len(ranges), jobs=settings.jobs, backend=settings.backend)
+        with closing(results):
+            for one, part in zip(results, ranges, strict=False):
+                done.append(one)
                 if one.error is not None:
                     break
                 if progress is not None:
-                    done = part.first + len(one.offsets)
-                    progress(Progress("verify", done, round(done * size / part.stop), part.stop))
-        return found
+                    count = part.first + len(one.offsets)
+                    progress(Progress("verify", count, round(count * size / part.stop), part.stop))
+        return done
 
 
-def _look(
+def _read_range(
     part: _Range,
     *,
     path: PathOrUrl,
@@ -253,7 +257,7 @@ def _look(
     checksum: Checksum,
     reader: Reader | None,
     manifest: Manifest | None,
-) -> _Seen:
+) -> _RangeResult:
     """Read one range; runs in a worker."""
     problems: list[Problem] = []
     offsets: list[int] = []
@@ -261,15 +265,15 @@ def _look(
     with ExitStack() as stack:
         rules: list[Rule] = [] if reader is None else [rule_of(reader, manifest)]
         if part.rows is not None:
-            rules.append(stack.enter_context(Against(part.rows)).compare)
+            rules.append(stack.enter_context(SourceComparison(part.rows)).compare)
         file = stack.enter_context(closing(open_file(path, s3, mapped=False)))
-        summed = _Summed(file, checksum, part.start, part.stop)
+        reading = _ChecksumReader(file, checksum, part.start, part.stop)
         offset = part.start
         try:
             while offset < part.stop:
-                summed.forget(offset)
-                parts = locate_record(summed.read, offset, part.stop)
-                record = decode_payload(join_parts(summed.read, parts), offset)
+                reading.forget(offset)
+                parts = locate_record(reading.read, offset, part.stop)
+                record = decode_payload(join_parts(reading.read, parts), offset)
                 number = part.first + len(offsets)
                 if record.id != number:
                     text = f"record {number} at byte {offset} has id {record.id}"
@@ -284,7 +288,7 @@ def _look(
             raise RecordError(
                 f"{name}: can't be read: {fault.strerror or fault}", offset
             ) from fault
-        return _Seen(np.array(offsets, np.int64), summed.value, problems, error)
+        return _RangeResult(np.array(offsets, np.int64), reading.value, problems, error)
 
 
 def _plausible(offsets: Int64, size: int) -> bool:
@@ -294,21 +298,20 @@ def _plausible(offsets: Int64, size: int) -> bool:
 def _demand_size(path: PathOrUrl, size: int, manifest: Manifest) -> None:
     if manifest.rec["bytes"] not in (None, size):
         raise DataError(
-            f"{path}: it has {size:,} bytes, the manifest {manifest.rec['bytes']:,}; it was cut "
-            "short or replaced: pack it anew"
+            f"{path}: it has {size:,} bytes, the manifest {manifest.rec['bytes']:,}; it is "
+            "truncated or another file: pack again"
         )
 
 
-class _Summed:
-    """A range of a file read once from its beginning to its end, and the checksum of what was
-    read."""
+class _ChecksumReader:
+    """Reads a range of a file once, from start to end, and computes its checksum."""
 
     def __init__(self, file: RecordFile, checksum: Checksum, start: int, stop: int) -> None:
         self._file, self._checksum = file, checksum
         self._start, self._stop = start, stop
         self._data = bytearray()
         self.value = 0
-        """The checksum; of the whole range when all of it was asked for."""
+        """The checksum of the bytes read so far."""
 
     def read(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self._stop)
@@ -317,15 +320,15 @@ class _Summed:
         return bytes(self._data[offset - self._start : stop - self._start])
 
     def forget(self, before: int) -> None:
-        """What lies before is not asked for again."""
+        """Free the bytes before this offset; nobody reads them again."""
         if before - self._start > _BLOCK:
             del self._data[: before - self._start]
             self._start = before
 
     def _pull(self) -> None:
-        at = self._start + len(self._data)
-        block = self._file.read(at, min(_BLOCK, self._stop - at))
+        offset = self._start + len(self._data)
+        block = self._file.read(offset, min(_BLOCK, self._stop - offset))
         if not block:
-            raise RecordError("the file was cut short while it was read", at)
+            raise RecordError("another program truncated the file during the read", offset)
         self.value = self._checksum.of(block, self.value)
         self._data += block

@@ -1,4 +1,4 @@
-"""Writing ``.rec`` files record by record, for data jobs that have images and boxes at hand."""
+"""Write ``.rec`` files record by record, for data jobs that already have images and boxes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from recpack.storage.trees.local import LocalTree
 class RecordWriter:
     """Write records to ``output``, a path or ``s3://…`` that ends in ``.rec``, or a sink.
 
-    Ids are 0, 1, … in the order of writing. Leaving the ``with`` block publishes the ``.rec``,
-    its ``.idx`` and manifest; an exception in it leaves nothing behind. ``classes`` names the
-    classes in the manifest, in the order of their ids; without it they are named by their ids. The
-    other keywords are ``convert``'s. Memory: one segment of ``segment_size`` bytes, and the labels
-    (on S3 as ``S3Sink`` says, with one worker, and larger segments after every thousand).
+    Ids are 0, 1, … in the order of the calls. The end of the ``with`` block publishes the ``.rec``,
+    its ``.idx`` and manifest; after an exception in the block nothing is left. ``classes`` names
+    the classes in the manifest, in the order of their ids; without it their names are their ids.
+    The other keywords work as in ``convert``. Memory: one segment of ``segment_size`` bytes, and
+    the labels (on S3 see ``S3Sink``: one worker, and segments grow after every thousand).
     """
 
     @takes(WriterSettings)
@@ -46,7 +46,7 @@ class RecordWriter:
 
     def __enter__(self) -> Self:
         self._sink.__enter__()
-        # segments come in order from one thread, so the writer needs no more than their count
+        # one thread writes the segments in order, so the plan needs only a limit of their number
         self._writer = self._sink.open(SinkPlan(segments=1 << 20))
         self._buffer = self._writer.buffer(self._segment_size)
         return self
@@ -72,10 +72,11 @@ class RecordWriter:
     ) -> int:
         """Write one record and return its id.
 
-        ``image_bytes`` is an encoded image, stored as it is. ``boxes`` has shape (n, 5) or more
-        columns: class id, then xmin, ymin, xmax, ymax as ratios of the image's size (no box at
-        all is the label that MXNet ignores); ``label`` is the whole float32 vector instead, or
-        one number for image classification. Raises RecordError for labels that are neither.
+        ``image_bytes`` is an encoded image, stored unchanged. ``boxes`` has shape (n, 5) or more
+        columns: class id, then xmin, ymin, xmax, ymax as ratios of the image's size (without any
+        box, the label is the one that MXNet ignores). Instead of ``boxes``, ``label`` is the whole
+        float32 vector, or one number for image classification. Raises RecordError for a label of
+        another shape.
         """
         vector = self._vector(boxes, label)
         room = self._buffer.begin(len(self._labels), vector, len(image_bytes))
@@ -86,7 +87,7 @@ class RecordWriter:
         if len(self._buffer) >= self._segment_size:
             self._flush()
             self._buffer = self._writer.buffer(self._segment_size)
-            self._room_for_all()
+            self._enlarge_segments()
         return len(self._labels) - 1
 
     @staticmethod
@@ -94,23 +95,23 @@ class RecordWriter:
         boxes: npt.ArrayLike | None, label: npt.ArrayLike | None
     ) -> npt.NDArray[np.float32]:
         if (boxes is None) == (label is None):
-            raise RecordError("give boxes or a label, one of the two")
+            raise RecordError("write: needs either boxes or label")
         if label is not None:
             vector = np.atleast_1d(np.asarray(label, np.float32))
             if vector.ndim != 1 or not len(vector):
-                raise RecordError(f"label has shape {vector.shape}; a vector or a number is needed")
+                raise RecordError(f"label: must be a vector or a number (got shape {vector.shape})")
         else:
             table = np.asarray(boxes, np.float32)
             if table.size == 0:
                 table = np.zeros((0, 5), np.float32)
             if table.ndim != 2 or table.shape[1] < 5:
                 raise RecordError(
-                    f"boxes have shape {table.shape}; (n, 5) is needed: class id, xmin, ymin, "
-                    "xmax, ymax"
+                    "boxes: must have shape (n, 5): class id, xmin, ymin, xmax, ymax "
+                    f"(got shape {table.shape})"
                 )
             vector = assemble_labels(table, np.array([len(table)]))[0]
         if not np.isfinite(vector).all():
-            raise RecordError("a label holds a value that is no finite number")
+            raise RecordError("label: all values must be finite numbers")
         return vector
 
     def _flush(self) -> None:
@@ -119,15 +120,15 @@ class RecordWriter:
         self._segments.append(segment)
         self._receipts |= self._writer.write(segment.number, self._buffer, value)
 
-    def _room_for_all(self) -> None:
-        """Where segments are counted, later ones are larger: how many records come is not known."""
+    def _enlarge_segments(self) -> None:
+        """Enlarge later segments if their number is limited: the number of records is unknown."""
         most = self._sink.max_segments
         if most is not None and len(self._segments) % (most // 10) == 0:
             self._segment_size = min(2 * self._segment_size, MAX_SEGMENT)
 
     def _publish(self) -> None:
         if not self._labels:
-            raise RecordError("nothing was written: a .rec without records is of no use")
+            raise RecordError("nothing was written: a .rec needs at least one record")
         self._flush()
         self._receipts |= self._writer.drain()
         written = Written(self._sink.checksum, self._segments, self._receipts)
@@ -146,13 +147,13 @@ class RecordWriter:
             "bytes": self._offsets[-1],
             "checksum": written.checksum.text(written.value),
         }
-        described = describe(samples, self._classes, [], {}, rec)
-        made: list[Manifest] = []
+        manifest = describe(samples, self._classes, [], {}, rec)
+        manifests: list[Manifest] = []
 
-        def manifest(etag: str | None) -> str:
-            made.append(described.proven_by(etag))
-            return made[0].to_json()
+        def manifest_text(etag: str | None) -> str:
+            manifests.append(manifest.proven_by(etag))
+            return manifests[0].to_json()
 
         index = format_index(range(count), self._offsets[:-1])
-        self._sink.publish(written, {INDEX: index}, manifest)
-        self.manifest = made[0]
+        self._sink.publish(written, {INDEX: index}, manifest_text)
+        self.manifest = manifests[0]

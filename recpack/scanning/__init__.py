@@ -1,1 +1,1 @@
-"""The first pass: everything is read and judged, nothing is written."""
+"""The first pass: read and judge everything, write nothing."""

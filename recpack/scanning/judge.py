@@ -1,4 +1,4 @@
-"""Judging annotations and images by the policies: what stays, what is repaired, what is wrong."""
+"""Judge annotations and images by the policies: keep, repair, drop or refuse."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from recpack.data.annotation import Annotation, Defect
 from recpack.data.boxes import crop_square, normalise
 from recpack.data.labels import assemble_labels
 from recpack.data.samples import Treatment
-from recpack.formats.image_codec import decodes_gif
+from recpack.formats.image_codec import can_decode_gif
 from recpack.formats.image_header import EXTENSIONS, ImageHeader
 from recpack.problems import CATALOGUE, Action, Problem, Severity
 from recpack.scanning.settings import JudgeSettings
 from recpack.sources.base import Item
 
 SIZE_TOLERANCE = 2.0
-"""Pixels by which a box may stick out of the image and still be called clipped, not scaled."""
+"""Pixels by which a box can exceed the image and still count as clipped, not scaled."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScanChunk:
-    """What a task found, as columns.
+    """The samples of one task, as columns.
 
     ``labels`` float32, all label vectors end to end, with class ids (ranks in ``names`` when
-    classes are learnt from the data) · ``widths`` int64 (n,) floats a label · ``sizes`` float32
-    (n, 2), width and height in pixels · ``image_sets`` int16 (n,), ranks · ``scanned`` annotations
-    read.
+    the classes come from the data) · ``widths`` int64 (n,), floats per label · ``sizes`` float32
+    (n, 2), width and height in pixels · ``image_sets`` int16 (n,), ranks · ``annotations``: the
+    number read.
     """
 
     paths: StringColumn
@@ -42,12 +42,12 @@ class ScanChunk:
     treatments: npt.NDArray[np.uint8]
     names: list[str]
     problems: list[Problem]
-    scanned: int
+    annotations: int
 
 
 class Judge:
-    """A chunk's samples and objects as growing columns; judged together at the end, because NumPy
-    is fast on many boxes and slow on a few."""
+    """Collects samples and objects in columns, and judges them together at the end, because NumPy
+    is slow on a few boxes at a time."""
 
     def __init__(self, settings: JudgeSettings, image_set: int = 0) -> None:
         self._settings = settings
@@ -55,14 +55,14 @@ class Judge:
         self._learn = settings.class_map is None
         self._ids = {} if settings.class_map is None else settings.class_map.ids()
         self._file = ""
-        self._read = 0
+        self._annotations = 0
         self.problems: list[Problem] = []
         self._paths: list[str] = []
         self._files: list[str] = []
         self._sizes: list[tuple[float, float]] = []
         self._bytes: list[int] = []
         self._treatments: list[int] = []
-        # one entry a box
+        # one entry per box
         self._boxes: list[float] = []
         self._classes: list[int] = []
         self._difficult: list[int] = []
@@ -70,8 +70,8 @@ class Judge:
         self._owners: list[int] = []
 
     def add(self, item: Item) -> None:
-        """One annotation with its image, or what is wrong with them."""
-        self._read += 1
+        """Add an annotation with its image, or its defect."""
+        self._annotations += 1
         self._file = item.file
         annotation, header = item.annotation, item.header
         if annotation is None or header is None:
@@ -80,7 +80,7 @@ class Judge:
             return
         for defect in annotation.defects:
             self._note_defect(defect)
-        if header.kind == "gif" and not decodes_gif():
+        if header.kind == "gif" and not can_decode_gif():
             self._note("image-unsupported", field="image", value=header.kind)
         self._judge_path(item.image, header)
         frame, treatment = self._judge_size(annotation, header)
@@ -117,7 +117,8 @@ class Judge:
         value: str = "",
         file: str = "",
     ) -> None:
-        """A problem, as bad as its code says; what is no error is kept as it is."""
+        """Add a problem. Defaults: the severity of its code; action "error" for an error, else
+        "kept"."""
         severity = severity or CATALOGUE[code].severity
         action = action or ("error" if severity == "error" else "kept")
         problem = Problem(code, severity, file or self._file, action, object, field, value)
@@ -125,7 +126,7 @@ class Judge:
 
     def _judge_path(self, path: str, header: ImageHeader) -> None:
         if (
-            not path.endswith(".jpg") or header.kind != "jpeg"  # most are, and need no closer look
+            not path.endswith(".jpg") or header.kind != "jpeg"  # the common case, checked first
         ) and EXTENSIONS.get(os.path.splitext(path)[1].lower()) != header.kind:
             self._note("extension-wrong", field=header.kind, value=path)
         if path.isprintable() and " " not in path:
@@ -134,16 +135,16 @@ class Judge:
             self._note("path-white-space", value=path)
         try:
             path.encode()
-            broken = path != path.strip() or len(path.splitlines()) > 1 or "\t" in path
-        except UnicodeEncodeError:  # bytes that are no text, from the file system
-            broken = True
-        if broken:
+            unlistable = path != path.strip() or len(path.splitlines()) > 1 or "\t" in path
+        except UnicodeEncodeError:  # a file name that is not text
+            unlistable = True
+        if unlistable:
             self._note("path-unlistable", value=ascii(path))
 
     def _judge_size(
         self, annotation: Annotation, header: ImageHeader
     ) -> tuple[tuple[float, float], Treatment]:
-        """The frame that the boxes are measured in, and what the image needs."""
+        """The size (width, height) that the boxes refer to, and the image's treatment."""
         stored = (float(header.width), float(header.height))
         declared = (annotation.width, annotation.height)
         if declared == stored and header.passes:
@@ -190,7 +191,7 @@ class Judge:
                 )
 
     def finish(self) -> ScanChunk:
-        """All that was added, judged."""
+        """The samples that stay, and all problems."""
         settings = self._settings
         owners = np.array(self._owners, np.int64)
         sizes = np.array(self._sizes, np.float64).reshape(-1, 2)
@@ -201,7 +202,7 @@ class Judge:
         if settings.difficult == "drop":
             self._note_boxes(keep & (difficult != 0), "difficult-dropped")
             keep &= difficult == 0
-        judged = normalise(
+        result = normalise(
             pixels[keep],
             sizes[owners[keep]],
             policy=settings.box_policy,
@@ -209,7 +210,7 @@ class Judge:
             precision=settings.precision,
         )
         rows = np.flatnonzero(keep)
-        for problem in judged.problems:
+        for problem in result.problems:
             row = int(rows[problem.row])
             self._note(
                 problem.code,
@@ -221,33 +222,33 @@ class Judge:
                 file=self._files[owners[row]],
             )
         boxes = np.zeros((len(keep), 4))
-        boxes[keep] = judged.boxes
-        keep[rows[~judged.keep]] = False
+        boxes[keep] = result.boxes
+        keep[rows[~result.keep]] = False
         if settings.center_crop:
-            boxes, holds = crop_square(boxes, sizes[owners], settings.precision)
-            self._note_boxes(keep & ~holds, "box-cropped-away")
-            keep &= holds
-        samples = self._judge_samples(np.bincount(owners[keep], minlength=len(sizes)))
-        keep &= samples[owners]
+            boxes, inside = crop_square(boxes, sizes[owners], settings.precision)
+            self._note_boxes(keep & ~inside, "box-cropped-away")
+            keep &= inside
+        stay = self._judge_samples(np.bincount(owners[keep], minlength=len(sizes)))
+        keep &= stay[owners]
         parts = [classes[keep, None], boxes[keep]]
         if settings.difficult == "column":
             parts.append(difficult[keep, None])
-        chosen = np.flatnonzero(samples).tolist()
+        chosen = np.flatnonzero(stay).tolist()
         labels, bounds = assemble_labels(
             np.concatenate(parts, 1).astype(np.float32),
-            np.bincount(owners[keep], minlength=len(sizes))[samples],
+            np.bincount(owners[keep], minlength=len(sizes))[stay],
         )
         return ScanChunk(
             StringColumn(self._paths[i] for i in chosen),
             labels,
             np.diff(bounds),
-            sizes[samples].astype(np.float32),
+            sizes[stay].astype(np.float32),
             np.full(len(chosen), self._image_set, np.int16),
-            np.array(self._bytes, np.int64)[samples],
-            np.array(self._treatments, np.uint8)[samples],
+            np.array(self._bytes, np.int64)[stay],
+            np.array(self._treatments, np.uint8)[stay],
             list(self._ids) if self._learn else [],
             self.problems,
-            self._read,
+            self._annotations,
         )
 
     def _note_boxes(self, rows: npt.NDArray[np.bool_], code: str) -> None:
@@ -258,21 +259,22 @@ class Judge:
             )  # fmt: skip
 
     def _judge_samples(self, counts: Int64) -> npt.NDArray[np.bool_]:
-        """Which samples stay: those with objects (or as ``negatives`` says) and without errors."""
+        """Which samples stay, bool (n,): those with objects (or as ``negatives`` says) and without
+        errors."""
         settings = self._settings
         stay = np.ones(len(counts), np.bool_)
-        refused = {problem.file for problem in self.problems if settings.fatal(problem)}
+        files_at_fault = {problem.file for problem in self.problems if settings.fatal(problem)}
         if settings.negatives != "keep":
             for i in np.flatnonzero(counts == 0).tolist():
                 stay[i] = False
-                if self._files[i] in refused:
+                if self._files[i] in files_at_fault:
                     continue
                 if settings.negatives == "error":
                     self._note("no-objects", severity="error", file=self._files[i])
                 else:
                     self._note("no-objects", "dropped image", file=self._files[i])
-        if refused:
-            stay &= np.array([file not in refused for file in self._files], np.bool_)
+        if files_at_fault:
+            stay &= np.array([file not in files_at_fault for file in self._files], np.bool_)
         self.problems = [
             replace(problem, severity="error", action=settings.error_action)
             if settings.fatal(problem)

@@ -1,4 +1,4 @@
-"""The first pass over a list: every image is opened, in parallel, for its size."""
+"""The first pass over a list: open every image, in parallel, to learn its size."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from recpack.storage.trees.base import Tree
 from recpack.workers.run import run
 
 _CHUNK = 2048
-"""Images a task."""
+"""Images per task."""
 
 
-class _Unopened(NamedTuple):
-    """An image that can't be opened: its place in the task, and why."""
+class _Failure(NamedTuple):
+    """An image that can't be opened: its row in the task, the problem code and the reason."""
 
     row: int
     code: str
@@ -29,18 +29,18 @@ class _Unopened(NamedTuple):
 
 
 def measure(samples: Samples, settings: MeasureSettings) -> tuple[Samples, list[Problem]]:
-    """A list's samples with the sizes of their image files; where errors are skipped, without the
-    files that can't be opened."""
+    """A list's samples with the sizes of their image files. Where errors are skipped, samples whose
+    file can't be opened are left out."""
     starts = range(0, len(samples), _CHUNK)
     chunks = (samples.paths[start : start + _CHUNK] for start in starts)
     tasks = ((samples.root.only(paths), paths) for paths in chunks)
-    found = run(_sizes, tasks, len(starts), jobs=settings.jobs, backend=settings.backend)
+    results = run(_sizes, tasks, len(starts), jobs=settings.jobs, backend=settings.backend)
     problems: list[Problem] = []
     sizes = np.empty(len(samples), np.int64)
-    with closing(found):
-        for start, (chunk, unopened) in zip(starts, found, strict=True):
+    with closing(results):
+        for start, (chunk, failures) in zip(starts, results, strict=True):
             sizes[start : start + len(chunk)] = chunk
-            for row, code, reason in unopened:
+            for row, code, reason in failures:
                 path = samples.paths[start + row]
                 problems.append(Problem(code, "error", path, settings.error_action, value=reason))
     samples = replace(samples, image_bytes=sizes)
@@ -49,11 +49,11 @@ def measure(samples: Samples, settings: MeasureSettings) -> tuple[Samples, list[
     return samples, problems
 
 
-def _sizes(task: tuple[Tree, StringColumn]) -> tuple[Int64, list[_Unopened]]:
+def _sizes(task: tuple[Tree, StringColumn]) -> tuple[Int64, list[_Failure]]:
     """The size of each file, -1 where it can't be opened; runs in a worker."""
     root, paths = task
     sizes = np.full(len(paths), -1, np.int64)
-    unopened = []
+    failures = []
     with root.folder(".") as folder:
         for row, opener in enumerate(folder.in_order(list(paths), head=1)):
             assert opener is not None
@@ -61,5 +61,5 @@ def _sizes(task: tuple[Tree, StringColumn]) -> tuple[Int64, list[_Unopened]]:
                 with opener() as file:
                     sizes[row] = file.size
             except UNREADABLE as error:
-                unopened.append(_Unopened(row, *explain(error, "image")))
-    return sizes, unopened
+                failures.append(_Failure(row, *explain(error, "image")))
+    return sizes, failures

@@ -1,4 +1,4 @@
-"""The order of the samples in each output: one, or the parts of a split."""
+"""The order of the samples in each output."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from recpack.scanning.split import split_samples
 
 
 def orders(samples: Samples, settings: OrderSettings) -> list[Int64]:
-    """For each output, one or the parts of a split, the positions of its samples in order."""
+    """The positions of the samples for each output (one, or the parts of a split), in order."""
     parts: list[Int64] | None = None
     if settings.split is not None:
         groups = duplicate_groups(samples, jobs=settings.jobs, backend=settings.backend)
         fractions = parse_fractions(settings.split)
         parts = split_samples(samples, groups, fractions, settings.shuffle or 0)
     if parts is None:
-        return [shuffled(len(samples), settings.shuffle)]
-    return [part[shuffled(len(part), settings.shuffle)] for part in parts]
+        return [random_order(len(samples), settings.shuffle)]
+    return [part[random_order(len(part), settings.shuffle)] for part in parts]
 
 
-def shuffled(count: int, seed: int | None) -> Int64:
-    """So many positions in the order of a seed, or as they are."""
+def random_order(count: int, seed: int | None) -> Int64:
+    """The positions 0 … ``count`` - 1 in the order of a seed; ascending without one."""
     if seed is None:
         return np.arange(count)
     # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19)

@@ -1,5 +1,5 @@
-"""The first pass over a data set: every annotation parsed, every image's header read, every box
-judged, in parallel; nothing is written."""
+"""The first pass over a data set: parse every annotation, read every image's header and judge every
+box, in parallel; write nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from recpack.columns import Float32, StringColumn
 from recpack.data.classes import ClassMap
-from recpack.data.labels import class_places
+from recpack.data.labels import class_positions
 from recpack.data.samples import Samples
 from recpack.problems import Problem
 from recpack.progress import Progress, Watch
@@ -28,10 +28,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, eq=False)
 class ScanResult:
-    """A whole data set: its samples in the order of the image sets, and all problems met.
+    """A whole data set: its samples in the order of the image sets, and all problems.
 
     ``sizes`` float32 (n, 2) are the images' width and height in pixels, ``image_sets`` int16 (n,)
-    the ranks of the image sets that they are in. ``scanned`` is the number of annotations read.
+    the rank of each image's set. ``annotations`` is the number of annotations read.
     """
 
     samples: Samples
@@ -39,13 +39,13 @@ class ScanResult:
     sizes: Float32
     image_sets: npt.NDArray[np.int16]
     problems: list[Problem]
-    scanned: int
+    annotations: int
 
 
 class Scanning(Closing):
-    """The scan of a whole data set: it begins in the workers at once, and ``finish`` waits for it.
+    """The scan of a whole data set: the workers begin at once, and ``finish`` waits for them.
 
-    Bad data never raises here: it is in ``problems``. Metadata stays within 300 bytes an image.
+    Bad data never raises here: it is in ``problems``. Metadata takes less than 300 bytes per image.
     """
 
     def __init__(self, dataset: Dataset, settings: ScanSettings) -> None:
@@ -63,8 +63,8 @@ class Scanning(Closing):
         self._chunks.close()
 
     def finish(self, progress: Watch = None) -> ScanResult:
-        """All of it, judged by the policies."""
-        return _collected(self._chunks, self._dataset, self._settings, progress)
+        """The whole data set, judged by the policies."""
+        return _collect(self._chunks, self._dataset, self._settings, progress)
 
 
 def scan_dataset(dataset: Dataset, settings: ScanSettings, progress: Watch = None) -> ScanResult:
@@ -81,7 +81,7 @@ def scan_task(task: Task, *, settings: JudgeSettings) -> ScanChunk:
     return judge.finish()
 
 
-def _collected(
+def _collect(
     chunks: Iterable[ScanChunk], dataset: Dataset, settings: ScanSettings, progress: Watch
 ) -> ScanResult:
     total = len(dataset)
@@ -94,7 +94,7 @@ def _collected(
     for chunk in chunks:
         columns.append(chunk)
         problems += chunk.problems
-        done += chunk.scanned
+        done += chunk.annotations
         if progress is not None:
             progress(Progress("scan", done, total))
     classes = settings.class_map or columns.learn_classes()
@@ -102,7 +102,7 @@ def _collected(
     samples = Samples(
         dataset.root,
         np.arange(len(widths), dtype=np.int64),
-        StringColumn.joined(columns.paths),
+        StringColumn.join(columns.paths),
         columns.array("labels", np.float32),
         np.concatenate(([0], np.cumsum(widths))),
         columns.array("image_bytes", np.int64),
@@ -114,8 +114,8 @@ def _collected(
 
 
 class _Columns:
-    """Chunks end to end. Each column is one buffer that grows in place, because chunks that were
-    kept and joined at the end would be in memory twice."""
+    """Chunks end to end. Each column is one buffer that grows in place: joining the chunks at the
+    end would need the memory twice."""
 
     def __init__(self) -> None:
         names = ("labels", "widths", "sizes", "image_sets", "image_bytes", "treatments")
@@ -130,24 +130,24 @@ class _Columns:
         self._chunks.append((chunk.names, len(chunk.widths), len(chunk.labels)))
 
     def array(self, name: str, dtype: type[Scalar]) -> npt.NDArray[Scalar]:
-        """A column; the buffer can't grow from then on."""
+        """A column; after this call its buffer can't grow."""
         return np.frombuffer(self._buffers[name], dtype)
 
     def learn_classes(self) -> ClassMap:
-        """All class names met, sorted; the class ids in the labels, until now each chunk's own
-        ranks, are rewritten."""
-        names = {name for met, _, _ in self._chunks for name in met}
+        """All class names of the data, sorted. It also replaces the ids in the labels: until now
+        these are each chunk's own ranks."""
+        names = {name for chunk_names, _, _ in self._chunks for name in chunk_names}
         classes = ClassMap(tuple(sorted(names)) or ("none",))
         ids = classes.ids()
         labels, widths = self.array("labels", np.float32), self.array("widths", np.int64)
         sample = start = 0
-        for met, samples, floats in self._chunks:
-            if met and samples:
+        for chunk_names, samples, floats in self._chunks:
+            if chunk_names and samples:
                 chunk = labels[start : start + floats]
                 bounds = np.concatenate(([0], np.cumsum(widths[sample : sample + samples])))
-                places = class_places(chunk, bounds)
-                places = places[chunk[places] >= 0]
-                order = np.array([ids[name] for name in met], np.float32)
-                chunk[places] = order[chunk[places].astype(np.int64)]
+                positions = class_positions(chunk, bounds)
+                positions = positions[chunk[positions] >= 0]
+                new_ids = np.array([ids[name] for name in chunk_names], np.float32)
+                chunk[positions] = new_ids[chunk[positions].astype(np.int64)]
             sample, start = sample + samples, start + floats
         return classes

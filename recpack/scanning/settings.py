@@ -1,4 +1,4 @@
-"""What the first pass is told: labels and their order, and what is done about bad data."""
+"""The settings of the first pass: labels, order, and the policies for bad data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def parse_fractions(text: str) -> tuple[float, ...]:
         or abs(sum(fractions) - 1) > 1e-6
     ):
         raise ValueError(
-            f"{text!r}; two or three fractions that add up to 1, like 0.8/0.2 ({', '.join(PARTS)})"
+            f"must be two or three fractions that add up to 1, like 0.8/0.2 ({', '.join(PARTS)}; "
+            f"got {text!r})"
         )
     return fractions
 
@@ -41,22 +42,22 @@ def _fractions(text: str) -> str:
 
 
 def _seed(value: int) -> int | None:
-    """True is seed 0, False keeps the order."""
+    """True means seed 0, False keeps the order."""
     if isinstance(value, bool):
         return 0 if value else None
     return value
 
 
 class Labelling(Settings):
-    """Labels and the order of the samples. ``class_map`` holds the classes that ``classes`` names;
-    None when they are learnt from the data."""
+    """Labels and the order of the samples. ``class_map`` holds the classes of ``classes``; None
+    when they come from the data."""
 
     title = "labels and order"
 
     classes: str | Sequence[str] | Mapping[str, int] | None = option(
         default=None,
         help="voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: voc for a devkit, "
-        "the data's own names for other formats)",
+        "the names in the data for other formats)",
         metavar="C",
     )
     shuffle: int | None = option(
@@ -73,10 +74,10 @@ class Labelling(Settings):
         metavar="N",
         shapes=True,
     )
-    one_based: bool = option(default=False, help="subtract 1 from xmin and ymin first", shapes=True)
+    one_based: bool = option(default=False, help="first subtract 1 from xmin and ymin", shapes=True)
     difficult: Literal["keep", "drop", "column"] = option(
         default="keep",
-        help="difficult objects: keep, drop, or keep with a sixth column",
+        help="difficult objects: keep, drop, or keep and add the flag as a sixth column",
         shapes=True,
     )
 
@@ -84,45 +85,43 @@ class Labelling(Settings):
 
     def faults(self) -> Iterator[str]:
         if self.precision is not None and not 1 <= self.precision <= 6:
-            yield (
-                f"precision: {self.precision} decimals; 1 to 6, or none for full float32 precision"
-            )
+            yield f"precision: must be 1 to 6, or none for full float32 (got {self.precision})"
         if self.shuffle is not None and not 0 <= self.shuffle < 1 << 32:
-            yield f"shuffle: seed {self.shuffle}; 0 to {(1 << 32) - 1}"
+            yield f"shuffle: must be a seed from 0 to {(1 << 32) - 1} (got {self.shuffle})"
         try:
-            found = class_map("voc" if self.classes is None else self.classes)
-            vars(self)["class_map"] = found
+            classes = class_map("voc" if self.classes is None else self.classes)
+            vars(self)["class_map"] = classes
         except ConfigError as error:
             yield str(error)
 
 
 class BoxPolicy(Policy):
-    """What is done about boxes and images that do not fit."""
+    """The policies for boxes and images that do not fit."""
 
     title = "bad data"
 
     box_policy: Literal["repair", "drop", "error"] = option(
-        default="repair", help="inverted boxes and those that reach out of the image", shapes=True
+        default="repair", help="inverted boxes, and boxes partly outside the image", shapes=True
     )
     negatives: Literal["drop", "keep", "error"] = option(
-        default="drop", help="images without objects (drop counts them)", shapes=True
+        default="drop", help="images without objects", shapes=True
     )
     unknown_class: Literal["error", "skip"] = option(
-        default="error", help="objects of other classes", shapes=True
+        default="error", help="objects of a class that is not chosen", shapes=True
     )
     size_mismatch: Literal["error", "rescale"] = option(
-        default="error", help="boxes that fit only <size>, not the image", shapes=True
+        default="error", help="boxes that fit <size>, but not the image", shapes=True
     )
 
 
 class Split(Settings):
-    """Parts of a data set, each an output of its own."""
+    """A split into parts, each with its own output."""
 
     title = "output"
 
     split: str | None = option(
         default=None,
-        help="write x_train.rec and x_val.rec (and x_test.rec) for x.rec, by class, like 0.8/0.2",
+        help="split by class, like 0.8/0.2: x.rec becomes x_train.rec, x_val.rec (and x_test.rec)",
         metavar="F/F",
         shapes=True,
         read=_fractions,
@@ -130,16 +129,16 @@ class Split(Settings):
 
 
 class JudgeSettings(Labelling, BoxPolicy, Crop):
-    """What a judge is told."""
+    """The settings of ``Judge``."""
 
 
 class ScanSettings(JudgeSettings, Cluster):
-    """What the first pass is told."""
+    """The settings of the first pass."""
 
 
 class OrderSettings(Labelling, Split, Workers):
-    """What decides the order of each output."""
+    """The settings of ``orders``."""
 
 
 class MeasureSettings(Policy, Workers):
-    """What the first pass over a list is told."""
+    """The settings of the first pass over a list."""

@@ -1,1 +1,1 @@
-"""Where records go: a file, memory, S3."""
+"""The destinations of records: a file, memory, S3."""

@@ -1,4 +1,4 @@
-"""What every sink promises."""
+"""The interface of every sink."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recpack.storage.files import Closing
 LIST, INDEX, MANIFEST = ".lst", ".idx", ".json"
 QUARANTINE = ".quarantine.tsv"
 COMPANIONS = (INDEX, LIST, QUARANTINE)
-"""Suffixes of the files that stand beside a ``.rec``; the manifest comes after all of them."""
+"""Suffixes of the files beside a ``.rec``; the manifest comes after all of them."""
 
 
 class WrittenSegment(NamedTuple):
@@ -29,8 +29,8 @@ class WrittenSegment(NamedTuple):
 
 @dataclass(frozen=True)
 class Written:
-    """All segments of a ``.rec`` in order. ``receipts``: what the destination answered for each
-    segment by number, where it answers at all."""
+    """All segments of a ``.rec`` in order. ``receipts``: the destination's answers by segment
+    number, if it gives any."""
 
     checksum: Checksum
     segments: Sequence[WrittenSegment]
@@ -52,59 +52,60 @@ class Written:
 
 
 Receipts = Mapping[int, str]
-"""Segment number → what the destination answered for it."""
+"""Segment number → the destination's answer for it."""
 
 _local = threading.local()
 
 
 class SegmentWriter(ABC):
-    """A worker's end of a sink: small, picklable where workers are processes."""
+    """A worker's part of a sink: small, picklable where workers are processes."""
 
     def buffer(self, room: int) -> RecordBuffer:
-        """An empty buffer for the next segment, which is expected to take so many bytes; each
-        goes to ``write`` or ``discard``. This one is the thread's own, used again and again."""
+        """An empty buffer for the next segment, of ``room`` expected bytes; each buffer must go to
+        ``write`` or ``discard``. This implementation reuses one buffer per thread."""
         try:
             buffer: RecordBuffer = _local.buffer
             buffer.clear()
         except AttributeError:
-            # pages that are never touched cost nothing, a buffer that grows exists twice
+            # unused pages cost nothing, but a buffer that grows needs its memory twice
             buffer = _local.buffer = RecordBuffer(room * 5 // 4)
         return buffer
 
     @abstractmethod
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
-        """Put a segment into its place, or see that it gets there; may wait for the one before.
+        """Write or send a segment; can wait for the one before.
 
-        The buffer is the writer's from here on. Returns the receipts that came in since the last
+        The caller must not use the buffer after this call. Returns the receipts since the last
         call in this process, also of other segments.
         """
 
     def discard(self, number: int, buffer: RecordBuffer) -> None:
-        """Give back a buffer whose segment is not to be written."""
+        """Return a buffer whose segment will not be written."""
 
     def drain(self) -> Receipts:
-        """Wait until all that this process wrote has arrived, and return the receipts left."""
+        """Wait until everything from this process has arrived, and return the remaining
+        receipts."""
         return {}
 
     def fail(self, number: int) -> None:
-        """Say that this segment will never come, so that nobody waits for it."""
+        """Report that this segment will never come, so that no worker waits for it."""
 
 
 class Probe(ABC):
-    """Something of a sink that a worker elsewhere must see too; picklable."""
+    """A test of whether a worker on another machine sees the destination; picklable."""
 
     @abstractmethod
     def demand(self) -> None:
-        """Raises SinkError where this process does not see it."""
+        """Raise SinkError if this process does not see it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SinkPlan:
-    """What is going to be written: how many ``segments`` by how many ``workers``.
+    """What will be written: the numbers of ``segments`` and ``workers``.
 
-    ``lasting``: workers live on between the calls that are made of them · ``ordered``: segments
-    begin in their order, none before those in front of it · ``fingerprint`` gives all that shapes
-    the bytes, as digests by topic.
+    ``lasting``: worker processes live on between tasks · ``ordered``: a segment begins only after
+    all segments before it have begun · ``fingerprint`` returns everything that determines the
+    bytes, as digests by topic.
     """
 
     segments: int
@@ -117,32 +118,32 @@ class SinkPlan:
 class Sink(Closing):
     """One ``.rec`` and its companions, published together or not at all.
 
-    Used as a context manager: ``open`` gives the workers' end, ``publish`` makes everything
-    visible, the manifest last; leaving the block without it aborts.
+    A context manager: ``open`` returns the workers' part, ``publish`` makes everything visible, the
+    manifest last; a block that ends without ``publish`` aborts.
     """
 
     in_process = False
-    """Whether the workers must share this process's memory."""
+    """Whether workers must be threads of this process."""
     min_segment = 0
-    """Bytes that every segment but the last must have."""
+    """Bytes of every segment but the last, at least."""
     max_segments: int | None = None
-    """Segments that a ``.rec`` may have."""
+    """Segments of a ``.rec``, at most."""
     gives_receipts = False
     """Whether each segment must have a receipt before the ``.rec`` can be published."""
     inherited = False
-    """Whether workers that are forked when it is open find in themselves what they need of it."""
+    """Whether workers forked after ``open`` inherit something that they need from the sink."""
     checksum = Checksum.CRC32
-    """The algorithm of the segments' checksums, and of the whole."""
+    """The algorithm of the checksums of the segments and of the ``.rec``."""
 
     name: str
-    """The ``.rec``'s own name, without any folder."""
+    """The ``.rec``'s file name, without folder."""
 
     @abstractmethod
     def open(self, plan: SinkPlan) -> SegmentWriter:
-        """Get ready for the segments of a plan. Opening again forgets what was written so far."""
+        """Prepare for the segments of a plan. A second call discards everything written so far."""
 
     def probe(self) -> Probe | None:
-        """What shows that a worker reaches the destination; None when any does."""
+        """A test of whether a worker reaches the destination; None if every worker does."""
         return None
 
     @abstractmethod
@@ -152,13 +153,13 @@ class Sink(Closing):
         companions: Mapping[str, Iterable[str]],
         manifest: Callable[[str | None], str],
     ) -> None:
-        """Check that everything arrived, then publish it, the companions (lines by suffix) and the
-        manifest, which is asked for when the companions are written; its argument is the ETag
-        that proves the ``.rec`` where the destination keeps no checksum."""
+        """Check that everything has arrived, then publish the ``.rec``, the companions (lines by
+        suffix) and the manifest. It calls ``manifest`` after it has written the companions, with
+        the ETag of the ``.rec`` if the destination keeps no checksum, else None."""
 
     @abstractmethod
     def abort(self) -> None:
-        """Remove whatever is not published; may be called twice."""
+        """Remove everything that is not published; a second call does nothing."""
 
     def close(self) -> None:
         self.abort()

@@ -1,6 +1,6 @@
-"""A ``.rec`` on a local disk, with its companions: locked, renamed when whole, cleared when not.
+"""A ``.rec`` on a local disk with its companions: locked, renamed when complete, else removed.
 
-Workers write their own segments at their own offsets (``sinks.file_writer``).
+Every worker writes its own segments at their offsets (``sinks.file_writer``).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ LENGTHS = ".recpack-lengths"
 class FileSink(Sink):
     """``train.rec`` with ``train.idx``, ``train.lst`` and ``train.json`` beside it.
 
-    Everything is written under temporary names, synced, and renamed, the manifest last. The
-    temporary ``.rec`` is locked: it shows a second run that this one is alive, and an unlocked one
-    is the leftover of a run that was killed, which the next run removes. ``spare`` names
-    companions that are not this sink's to write (a list that is packed where it lies).
+    The sink writes everything under temporary names, syncs it, and renames it, the manifest last.
+    The lock on the temporary ``.rec`` shows a second run that this one is alive. Without a lock the
+    file is left from a killed run, and the next run removes it. ``spare`` names companions that
+    this sink must not write (a list that is packed and already has the companion's path).
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class FileSink(Sink):
         overwrite: bool = False,
         spare: Collection[str] = (),
     ) -> None:
-        self.path = Path(os.path.abspath(path))  # workers may have another working directory
+        self.path = Path(os.path.abspath(path))  # workers can have another working directory
         self.name = self.path.name
         if self.path.suffix != ".rec":
             raise SinkError(f"{self.path}: the output's name must end in .rec")
@@ -58,7 +58,7 @@ class FileSink(Sink):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             killed_before = self._take_lock()
-            self._make_room(renames_begun=not killed_before)
+            self._remove_unfinished(renames_begun=not killed_before)
             os.pwrite(self._lock, self._token, 0)
         except OSError as error:
             self.abort()
@@ -93,15 +93,15 @@ class FileSink(Sink):
     ) -> None:
         try:
             self._gather(written)
-            arrived, size = os.fstat(self._lock).st_size, written.size
-            if arrived != size:
-                raise SinkError(f"{self.path}: {arrived:,} bytes arrived, {size:,} were packed")
+            actual, size = os.fstat(self._lock).st_size, written.size
+            if actual != size:
+                raise SinkError(f"{self.path}: {actual:,} bytes arrived, {size:,} were packed")
             os.fsync(self._lock)
             present = [suffix for suffix in self._suffixes if suffix in companions]
             for suffix in present:
                 write_synced(self._temporary(suffix), companions[suffix])
             write_synced(self._temporary(MANIFEST), [manifest(None)])
-            # without its manifest an older output no longer looks finished while names change
+            # without its manifest an older output does not look finished during the renames
             self.path.with_suffix(MANIFEST).unlink(missing_ok=True)
             for suffix in self._suffixes:
                 if suffix not in present:
@@ -120,7 +120,7 @@ class FileSink(Sink):
             self._lock = -1
 
     def _gather(self, written: Written) -> None:
-        """Put the segments that were left aside into their places."""
+        """Copy segments that are in files of their own to their offsets."""
         start = 0
         for segment in written.segments:
             if written.receipts.get(segment.number) == ASIDE:
@@ -134,26 +134,26 @@ class FileSink(Sink):
         return self.path.with_name(self.path.with_suffix(suffix).name + ending)
 
     def _take_lock(self) -> bool:
-        """Hold a lock on a temporary ``.rec`` of our own, of which no other process knows; returns
-        whether there was one of a run that was killed before it began to rename."""
+        """Create and lock a new temporary ``.rec``; returns whether there was one of a run that was
+        killed before it began to rename."""
         partial = self._temporary(".rec")
-        found = False
+        killed_before = False
         while True:
             try:
                 own = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             except FileExistsError:
                 self._remove_dead(partial)
-                found = True
+                killed_before = True
                 continue
-            fcntl.flock(own, fcntl.LOCK_EX)  # waits while another run finds out that it is ours
+            fcntl.flock(own, fcntl.LOCK_EX)  # waits while another run tests our lock
             if leads_to(partial, own):
                 self._lock = own
-                return found
+                return killed_before
             os.close(own)
 
     def _remove_dead(self, partial: Path) -> None:
-        """Remove the temporary file of a run that was killed. Its workers may still write into
-        it, which is why it is removed and not used again."""
+        """Remove the temporary file of a killed run; not reuse it, because workers of that run
+        could still write into it."""
         with suppress(FileNotFoundError):
             dead = os.open(partial, os.O_RDWR)
             try:
@@ -163,8 +163,8 @@ class FileSink(Sink):
             finally:
                 os.close(dead)
 
-    def _make_room(self, *, renames_begun: bool) -> None:
-        """Refuse to replace a finished output unasked; clear away an unfinished one."""
+    def _remove_unfinished(self, *, renames_begun: bool) -> None:
+        """Remove an unfinished output. SinkError for a finished one, without ``overwrite``."""
         names = [self.path.with_suffix(suffix) for suffix in (".rec", *self._suffixes, MANIFEST)]
         half_published = (
             renames_begun
@@ -173,7 +173,7 @@ class FileSink(Sink):
         )
         present = [name for name in names if name.exists()]
         if present and half_published:
-            # a run was killed between its renames: these files are its own, and complete nothing
+            # a run was killed between its renames: these files are an incomplete output
             for name in present:
                 name.unlink()
         elif present and not self._overwrite:

@@ -1,13 +1,13 @@
-"""What a worker holds of a ``FileSink``: two names, and how lengths are handed on through a file.
+"""The workers' part of a ``FileSink``: it computes offsets through a shared file of lengths.
 
-A segment's length is known only when it is packed (an image may hold a magic word, a re-encoded
-one has any size), so each worker tells its segment's length, learns those of all before it, then
-writes. Nobody waits for a write, only for the packing before it. The hand-over goes through a small
-file of 8-byte slots, so workers may be threads, processes, or machines that share the folder.
+A segment's length is known only when it is packed (an image can contain a magic word, a re-encoded
+one has any size). So each worker publishes the length of its segment, waits for the lengths of all
+segments before it, then writes. It waits only for packing, never for a write. The lengths are in a
+small file of 8-byte slots, so workers can be threads, processes, or machines that share the folder.
 
-Where the order of the tasks guarantees that all packing before a segment has begun, it is waited
-for. On a cluster nothing does: there a worker that has waited for some seconds puts its segment
-into a file of its own, and the sink moves it into its place in the end.
+Where the tasks begin in order, all packing before a segment has begun, and the worker waits for it.
+A cluster does not guarantee this: there a worker waits some seconds, then writes its segment to a
+file of its own, and the sink copies it to its offset at the end.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from recpack.formats.recordio import RecordBuffer
 from recpack.sinks.base import Probe, Receipts, SegmentWriter
 
 TOKEN = 16
-"""Bytes of the random token that this run's temporary files begin with."""
+"""Bytes of the random token at the start of this run's temporary files."""
 SLOT = struct.Struct("<q")
 _FAILED = -1
 _POLL_SECONDS = 0.0005
 _POLLS_A_CHECK = 2000
 _PATIENCE = 5.0
 _CLUSTER_POLL_SECONDS = 0.05
-"""Seconds that a worker of a cluster waits for the segments before its own, and between looks."""
+"""Seconds that a worker of a cluster waits for the segments before its own, and seconds between
+two reads of the lengths."""
 _BLOCK = 16 << 20
 ASIDE = "aside"
 """The receipt of a segment that is in a file of its own."""
@@ -43,7 +44,7 @@ ASIDE = "aside"
 
 @dataclass(frozen=True)
 class FileProbe(Probe):
-    """A temporary file, and what it begins with."""
+    """The temporary file must begin with the token."""
 
     partial: str
     token: bytes
@@ -67,8 +68,8 @@ class FileProbe(Probe):
 
 @dataclass(frozen=True)
 class FileSegmentWriter(SegmentWriter):
-    """A worker's end of a ``FileSink``: two names, what one of them must begin with, and whether
-    segments begin in their order."""
+    """A worker's part of a ``FileSink``: the paths of the temporary ``.rec`` and of the lengths,
+    the token, and whether segments begin in order."""
 
     partial: str
     lengths: str
@@ -78,7 +79,7 @@ class FileSegmentWriter(SegmentWriter):
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
         del checksum
         data = buffer.view()
-        self._tell(number, len(data) + 1)
+        self._set_slot(number, len(data) + 1)
         start = self._await_start(number)
         try:
             if start is None:
@@ -88,7 +89,7 @@ class FileSegmentWriter(SegmentWriter):
             try:
                 _write(output, data, start)
                 if not self.ordered:
-                    os.fsync(output)  # on a shared disk the coordinator's own would not do
+                    os.fsync(output)  # on a shared disk the coordinator's fsync is not enough
             finally:
                 os.close(output)
         except OSError as error:
@@ -97,9 +98,9 @@ class FileSegmentWriter(SegmentWriter):
 
     def fail(self, number: int) -> None:
         with suppress(OSError, SinkError):
-            self._tell(number, _FAILED)
+            self._set_slot(number, _FAILED)
 
-    def _tell(self, number: int, value: int) -> None:
+    def _set_slot(self, number: int, value: int) -> None:
         lengths = self._open_lengths()
         os.pwrite(lengths, SLOT.pack(value), TOKEN + SLOT.size * number)
         os.close(lengths)
@@ -111,12 +112,12 @@ class FileSegmentWriter(SegmentWriter):
             raise SinkError(f"{self.lengths}: {error.strerror}") from error
         if os.pread(lengths, TOKEN, 0) != self.token:
             os.close(lengths)
-            raise SinkError(f"{self.lengths}: this is not the file of the run that asked")
+            raise SinkError(f"{self.lengths}: this is not the file of the run that began this task")
         return lengths
 
     def _await_start(self, number: int) -> int | None:
-        """Where this segment begins: behind all before it, whose slots hold their lengths plus 1,
-        or 0 until they are known. None when that takes too long on a cluster."""
+        """The offset of this segment: the sum of the lengths before it. A slot contains the length
+        plus 1, or 0 while it is unknown. None after a long wait on a cluster."""
         start = known = polls = 0
         lengths = self._open_lengths()
         give_up = time.monotonic() + _PATIENCE
@@ -136,10 +137,8 @@ class FileSegmentWriter(SegmentWriter):
                     break
                 polls += 1
                 if self.ordered:
-                    if polls % _POLLS_A_CHECK == 0 and not self._coordinated():
-                        raise SinkError(
-                            f"{self.partial}: the run that asked for this segment has ended"
-                        )
+                    if polls % _POLLS_A_CHECK == 0 and not self._coordinator_lives():
+                        raise SinkError(f"{self.partial}: the run that began this task has ended")
                     time.sleep(_POLL_SECONDS)
                     continue
                 if time.monotonic() > give_up:
@@ -147,25 +146,26 @@ class FileSegmentWriter(SegmentWriter):
                 time.sleep(_CLUSTER_POLL_SECONDS)
                 os.close(lengths)
                 lengths = -1
-                lengths = self._open_lengths()  # opening is when other machines' changes are seen
+                lengths = self._open_lengths()  # changes by other machines are visible after open
         finally:
             if lengths >= 0:
                 os.close(lengths)
         return start
 
     def _put_aside(self, number: int, data: memoryview) -> None:
-        """Under its name only when it is whole: the same segment may be packed twice at a time."""
+        """Write a segment to its own file; rename it when complete, because two workers can pack
+        the same segment at the same time."""
         name = aside_name(self.partial, number)
-        own = f"{name}-{os.urandom(4).hex()}"
-        output = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        temporary = f"{name}-{os.urandom(4).hex()}"
+        output = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             _write(output, data, 0)
             os.fsync(output)
         finally:
             os.close(output)
-        os.replace(own, name)
+        os.replace(temporary, name)
 
-    def _coordinated(self) -> bool:
+    def _coordinator_lives(self) -> bool:
         """Whether the coordinator still holds its lock."""
         try:
             output = os.open(self.partial, os.O_WRONLY)
@@ -191,7 +191,7 @@ def _write(output: int, data: memoryview, start: int) -> None:
 
 
 def copy_into(source: int, target: int, start: int, size: int) -> None:
-    """Copy a file's ``size`` bytes to an offset; the disks do it alone where they can."""
+    """Copy a file's ``size`` bytes to an offset; inside the file system where it supports that."""
     done = 0
     while done < size:
         try:
@@ -202,5 +202,5 @@ def copy_into(source: int, target: int, start: int, size: int) -> None:
             data = os.pread(source, min(_BLOCK, size - done), done)
             count = os.pwrite(target, data, start + done)
         if not count:
-            raise OSError(errno.EIO, "a segment that was put aside was cut short")
+            raise OSError(errno.EIO, "the file of a segment is truncated")
         done += count

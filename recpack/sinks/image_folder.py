@@ -1,4 +1,4 @@
-"""Folders of images, on a disk or on S3, that workers fill."""
+"""Folders of images, on a disk or on S3, for workers to fill."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from recpack.storage.s3.location import is_s3, parse_location
 
 
 class ImageFolder(ABC):
-    """A folder, named by ``str``; picklable."""
+    """A folder; ``str`` is its path or URL; picklable."""
 
     @abstractmethod
     def demand_empty(self) -> None:
-        """SinkError when something is there."""
+        """Raise SinkError if the folder is not empty."""
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """While workers write; what was not published when it ends is removed, as far as that is
-        possible. Raises OSError when there can't be such a folder."""
+        """The block in which workers write; its end removes what is not published, as far as
+        possible. Raises OSError when the folder can't be made."""
         yield
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
-        """Write a file whole; runs in a worker. Raises OSError."""
+        """Write a file; runs in a worker. Raises OSError."""
 
     def publish(self) -> None:
-        """Let what was written be seen under the folder's name."""
+        """Make the files visible under the folder's name."""
 
 
 def image_folder(path: str, s3: S3Client) -> ImageFolder:
-    """The folder by path or ``s3://…``."""
+    """The folder of a path or ``s3://…``."""
     return S3ImageFolder(path, s3) if is_s3(path) else LocalImageFolder(os.path.abspath(path))
 
 
 @dataclass(frozen=True)
 class LocalImageFolder(ImageFolder):
-    """Under another name until all of it is there. That folder is locked while it is filled: an
-    unlocked one is the leftover of a run that was killed."""
+    """A local folder, with another name until it is complete. During the writing it is locked: one
+    without a lock is left from a killed run."""
 
     folder: str
 
@@ -60,18 +60,18 @@ class LocalImageFolder(ImageFolder):
     def filling(self) -> Iterator[None]:
         partial = self.folder + PARTIAL
         os.makedirs(partial, exist_ok=True)
-        own = os.open(partial, os.O_RDONLY)
+        descriptor = os.open(partial, os.O_RDONLY)
         try:
-            lock(own, self.folder)
+            lock(descriptor, self.folder)
             for leftover in os.scandir(partial):
                 os.unlink(leftover)
             try:
                 yield
             finally:
-                if leads_to(partial, own):  # else it was published
+                if leads_to(partial, descriptor):  # else it is published
                     shutil.rmtree(partial)
         finally:
-            os.close(own)
+            os.close(descriptor)
 
     def write(self, name: str, data: bytes) -> None:
         Path(self.folder + PARTIAL, name).write_bytes(data)
@@ -84,7 +84,7 @@ class LocalImageFolder(ImageFolder):
 
 @dataclass(frozen=True)
 class S3ImageFolder(ImageFolder):
-    """Objects below a prefix, each seen when it is written; a failure says that they stay."""
+    """Objects below a prefix; each is visible at once, and after a failure they stay."""
 
     prefix: str
     s3: S3Client
@@ -93,13 +93,13 @@ class S3ImageFolder(ImageFolder):
         return self.prefix
 
     def demand_empty(self) -> None:
-        from recpack.storage.s3.objects import listed
+        from recpack.storage.s3.objects import list_objects
 
         try:
-            found = next(listed(self.s3, parse_location(self.prefix + "/"), most=1), None)
+            first = next(list_objects(self.s3, parse_location(self.prefix + "/"), most=1), None)
         except OSError as error:
             raise SinkError(f"{self.prefix}: {error}") from error
-        if found is not None:
+        if first is not None:
             raise SinkError(f"{self.prefix}/ is not empty; name another prefix, or empty it")
 
     @contextmanager
@@ -107,7 +107,9 @@ class S3ImageFolder(ImageFolder):
         try:
             yield
         except BaseException as error:
-            error.add_note(f"what was written below {self.prefix}/ stays: remove it to try again")
+            error.add_note(
+                f"the objects below {self.prefix}/ stay: remove them before you try again"
+            )
             raise
 
     def write(self, name: str, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A sink that keeps everything in memory: for tests, and for data that goes elsewhere at once."""
+"""A sink that keeps everything in memory, for tests and for data that is sent on at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recpack.sinks.base import MANIFEST, Receipts, SegmentWriter, Sink, SinkPlan
 
 
 class MemorySink(Sink, SegmentWriter):
-    """``files`` maps suffixes (``.rec``, ``.idx``, ``.lst``, ``.json``) to bytes once published.
+    """After publication ``files`` maps suffixes (``.rec``, ``.idx``, ``.lst``, ``.json``) to bytes.
 
     Workers are threads of this process.
     """

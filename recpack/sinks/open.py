@@ -1,4 +1,4 @@
-"""Where records go, by path: the one factory of sinks."""
+"""The factory of sinks: a path or URL → its sink."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from recpack.storage.s3.location import is_s3
 def open_sink(
     output: str | os.PathLike[str] | Sink, settings: SinkSettings, spare: Collection[str] = ()
 ) -> Sink:
-    """The sink of a path or ``s3://…``; one that is a sink already is taken as it is.
+    """The sink of a path or ``s3://…``; a sink is returned unchanged.
 
-    ``spare`` names companions that are not this sink's to write. Raises ConfigError for options
-    that the destination has no use for.
+    ``spare`` names companions that the sink must not write. Raises ConfigError for options that the
+    destination can't use.
     """
     if isinstance(output, Sink):
         return output
     if is_s3(output):
-        from recpack.sinks.s3 import S3Sink  # botocore, for those who use S3
+        from recpack.sinks.s3 import S3Sink  # imports botocore, which takes time
 
         return S3Sink(os.fspath(output), **vars(settings.part(S3Settings)))
     for name in ("storage_class", "sse", "kms_key_id", "resume"):
         if getattr(settings, name):
-            raise ConfigError(f"{name}: only for an output on S3, and {output} is none")
+            raise ConfigError(f"{name}: only for an output on S3, but {output} is a local path")
     return FileSink(output, overwrite=settings.overwrite, spare=spare)

@@ -1,4 +1,4 @@
-"""A ``.rec`` that is a multipart upload: segments are its parts, sent by the workers themselves."""
+"""A ``.rec`` as a multipart upload: its segments are the parts, and the workers send them."""
 
 from __future__ import annotations
 
@@ -28,32 +28,31 @@ from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import Location, parse_location
 from recpack.storage.s3.objects import checksum_field, delete, head, put_lines
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
-from recpack.storage.s3.uploads import MARKER, Marker, abort_upload, marked_uploads, read_marker
+from recpack.storage.s3.uploads import MARKER, Marker, abort_upload, read_marker, uploads_of_marker
 
 MIN_PART = 5 << 20
 MAX_PARTS = 10_000
 
 _PERHAPS_COMPLETED = ("NoSuchUpload", "PreconditionFailed")
-"""What a second ``complete`` is told when the first one was applied and its answer was lost."""
+"""Answers to a second ``complete`` after a first one that succeeded, but whose answer was lost."""
 
 
 class S3Sink(Sink):
     """``s3://bucket/prefix/train/train.rec``, its companions under ``prefix/_recpack/``.
 
-    Memory of a run: ``(workers + uploads) × part size``, beside the metadata. A part is a segment:
-    of ``segment_size``, and larger where 10,000 parts would not hold the ``.rec``.
+    Memory of a run: ``(workers + uploads) × part size``, plus the metadata. A part is a segment: of
+    ``segment_size``, or larger if the ``.rec`` needs more than 10,000 parts otherwise.
 
-    A small object, the marker ``_recpack/train.upload.json``, stands from before the upload begins
-    until it is published or aborted; it tells ``resume`` and ``recpack s3-cleanup`` whose the
-    upload is and what is to be in it. Without ``resume``, an upload that an earlier run left is
-    aborted and begun anew; with it, a failure leaves the upload open.
+    A small object, the marker ``_recpack/train.upload.json``, exists from before the upload begins
+    until it is published or aborted. It tells ``resume`` and ``recpack s3-cleanup`` which uploads
+    belong to recpack and what they contain. Without ``resume``, the sink aborts the upload of an
+    earlier run and begins again; with it, a failure leaves the upload open.
 
     ``uploads``: requests in flight, in all workers together · ``checksum``: ``crc32``,
-    ``crc64nvme``, or ``none`` for a store that refuses them (parts are then compared by MD5) ·
-    ``storage_class`` of the ``.rec`` · ``sse``, ``kms_key_id``: encryption of all objects (a key
-    alone means ``aws:kms``) ·
-    ``patience``: seconds for which a request is repeated after its first failure. Credentials
-    come from boto3's chain.
+    ``crc64nvme``, or ``none`` for a store that refuses them (then parts are compared by MD5) ·
+    ``storage_class``: of the ``.rec`` · ``sse``, ``kms_key_id``: encryption of all objects (a key
+    alone means ``aws:kms``) · ``patience``: seconds of retries after a request's first failure.
+    Credentials come from boto3's chain.
     """
 
     min_segment = MIN_PART
@@ -94,11 +93,11 @@ class S3Sink(Sink):
         try:
             self._preflight()
         except BaseException as error:
-            told = self._failed(error) if isinstance(error, OSError) else error
-            self._leave(told)
-            if told is error:
+            reported = self._sink_error(error) if isinstance(error, OSError) else error
+            self._leave(reported)
+            if reported is error:
                 raise
-            raise told from error
+            raise reported from error
         return self
 
     def __exit__(
@@ -111,18 +110,18 @@ class S3Sink(Sink):
         self._leave(error)
 
     def open(self, plan: SinkPlan) -> SegmentWriter:
-        whole_plan = {"upload options": json.dumps(self._creation), **plan.fingerprint()}
+        full_plan = {"upload options": json.dumps(self._creation), **plan.fingerprint()}
         try:
             again, self._opened = self._opened, True
-            resumed = self._continue(whole_plan)
+            resumed = self._continue(full_plan)
             if again:
                 self._end_upload()
                 self._begin()
             if self._upload is None:
-                return _AlreadyThere()
-            self._mark(self._upload.id, whole_plan)
+                return _ChecksumWriter()
+            self._mark(self._upload.id, full_plan)
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._sink_error(error) from error
         self._writer = UploadWriter(
             self._upload, self._uploads, plan.workers, plan.lasting, resumed
         )
@@ -137,7 +136,7 @@ class S3Sink(Sink):
     ) -> None:
         try:
             if self._overwrite:
-                # without its manifest an older output no longer looks finished
+                # without its manifest an older output does not look finished
                 delete(self._s3, self.location.companion(MANIFEST))
             if self._upload is not None:
                 self._complete(self._upload, written)
@@ -151,17 +150,17 @@ class S3Sink(Sink):
             self._published = True
             self._dismiss_writer()
         except OSError as error:
-            raise self._failed(error) from error
-        with suppress(OSError):  # all is done; a marker without an upload means nothing
+            raise self._sink_error(error) from error
+        with suppress(OSError):  # a marker without an upload does no harm
             delete(self._s3, self.location.companion(MARKER))
 
     def abort(self) -> None:
-        """End the upload, unless it is to be resumed, and remove what is not wholly published.
-        Raises S3Error when the store does not let it."""
+        """Abort the upload, unless ``resume`` keeps it, and remove an incomplete output. Raises
+        S3Error when the store refuses."""
         if self._marker is None or self._published:
             return
         self._dismiss_writer()
-        if self._kept:
+        if self._keeps_upload:
             return
         self._end_upload()
         for location in self._objects:
@@ -170,30 +169,30 @@ class S3Sink(Sink):
         self._marker = None
 
     @property
-    def _kept(self) -> bool:
+    def _keeps_upload(self) -> bool:
         return self._resume and (self._opened or self._resumed is not None)
 
     def _preflight(self) -> None:
-        """Find out in seconds whether the output can be written, and claim it."""
+        """Check within seconds that the output can be written, and begin the upload."""
         patience = min(PREFLIGHT_PATIENCE, self._s3.patience)
         try:
             self._s3.call("head_bucket", Bucket=self.location.bucket, patience=patience)
         except S3NotFoundError as error:
-            raise S3Error("there is no such bucket; make it, or correct the name") from error
-        places = [self.location.companion(suffix) for suffix in (*COMPANIONS, MANIFEST)]
-        present = [place for place in (self.location, *places) if self._exists(place, patience)]
-        finished = places[-1] in present
+            raise S3Error("there is no such bucket; create it, or correct the name") from error
+        companions = [self.location.companion(suffix) for suffix in (*COMPANIONS, MANIFEST)]
+        present = [one for one in (self.location, *companions) if self._exists(one, patience)]
+        finished = companions[-1] in present
         marker = read_marker(self._s3, self.location, patience=patience)
         if marker is not None and not finished:
-            left = marked_uploads(self._s3, self.location, marker)
+            uploads = uploads_of_marker(self._s3, self.location, marker)
             if self._resume and marker.plan:
                 self._marker = self._resumed = marker
                 self._fresh = marker.fresh
                 return
-            if marker.fresh and not left:
-                # it was completed, and the run was killed before the manifest
-                for place in present:
-                    delete(self._s3, place)
+            if marker.fresh and not uploads:
+                # a run completed the upload and was killed before the manifest
+                for location in present:
+                    delete(self._s3, location)
                 present = []
         if present and not self._overwrite:
             raise SinkError(
@@ -201,7 +200,7 @@ class S3Sink(Sink):
             )
         if marker is not None:
             self._marker = marker
-            self._end_marked()
+            self._end_marked_uploads()
         self._fresh = not present
         self._begin(patience)
 
@@ -213,18 +212,18 @@ class S3Sink(Sink):
         except S3Error as error:
             if error.code != "403":
                 raise
-            return False  # so it is told where listing is not allowed; completing finds out
+            return False  # also the answer for a missing object if listing is not allowed
         return True
 
     def _begin(self, patience: float | None = None) -> None:
         self._mark(None, {}, patience)
-        place = {"Bucket": self.location.bucket, "Key": self.location.key, **self._s3.payer}
+        request = {"Bucket": self.location.bucket, "Key": self.location.key, **self._s3.payer}
         attempts = 0
 
         def create(client: Any) -> str:
             nonlocal attempts
             attempts += 1
-            answer = client.create_multipart_upload(**place, **self._creation)
+            answer = client.create_multipart_upload(**request, **self._creation)
             return str(answer["UploadId"])
 
         try:
@@ -235,28 +234,29 @@ class S3Sink(Sink):
                 hint = "; if the store keeps no checksums, use --checksum none"
                 raise S3Error(f"{error}{hint}", error.code) from error
             raise
-        if attempts > 1:  # the answer to an earlier one may have been lost, and its id with it
-            self._end_marked(but=upload_id)
+        if attempts > 1:  # an earlier attempt can have begun an upload, but its answer was lost
+            self._end_marked_uploads(but=upload_id)
         self._upload = Upload(self._s3, self.location, upload_id, self.checksum, self._checked)
 
     def _continue(self, plan: Mapping[str, str]) -> bool:
-        """Take up the upload that an earlier run left, if there is one."""
+        """Continue the upload of an earlier run; returns whether there is one."""
         marker, self._resumed = self._resumed, None
         if marker is None:
             return False
         changed = [topic for topic in plan if marker.plan.get(topic) != plan[topic]]
         if changed:
-            self._resumed = marker  # it stays as it is
+            self._resumed = marker  # keeps the upload open
             raise SinkError(
                 f"{self.location}: can't be resumed: the {' and the '.join(changed)} changed "
-                "since the upload began; run without --resume to start over"
+                "since the upload began; run again without --resume"
             )
-        left = marked_uploads(self._s3, self.location, marker)
-        if left:
-            self._upload = Upload(self._s3, self.location, left[0].id, self.checksum, self._checked)
+        uploads = uploads_of_marker(self._s3, self.location, marker)
+        if uploads:
+            id_ = uploads[0].id
+            self._upload = Upload(self._s3, self.location, id_, self.checksum, self._checked)
         elif not self._exists(self.location, self._s3.patience):
-            self._begin()  # nothing of it is left; where the object is, it only needs publishing
-        return bool(left)
+            self._begin()  # the upload is gone; if the object exists, it only needs publication
+        return bool(uploads)
 
     def _complete(self, upload: Upload, written: Written) -> None:
         parts = []
@@ -271,18 +271,18 @@ class S3Sink(Sink):
             parameters |= {"ChecksumType": "FULL_OBJECT", "MpuObjectSize": written.size}
         if not self._overwrite:
             parameters["IfNoneMatch"] = "*"
-            self._objects.append(self.location)  # also if this is interrupted half way
+            self._objects.append(self.location)  # now, because the next call can be interrupted
         try:
             upload.call("complete_multipart_upload", **parameters)
         except S3Error as error:
-            # an earlier attempt may have been applied, and its answer lost
+            # an earlier attempt can have succeeded, but its answer was lost
             doubtful = error.gave_up or error.code in _PERHAPS_COMPLETED
             if not doubtful or not self._is_proven(written):
                 if not error.gave_up:
                     self._objects.clear()
                 if error.code == "PreconditionFailed":
                     raise SinkError(
-                        f"{self.location} was written by somebody else in the meantime; choose "
+                        f"{self.location}: another program wrote it during this run; choose "
                         "another name or replace it with --overwrite"
                     ) from error
                 raise
@@ -296,9 +296,9 @@ class S3Sink(Sink):
         return True
 
     def _put(self, suffix: str, lines: Iterable[str]) -> None:
-        place = self.location.companion(suffix)
-        self._objects.append(place)
-        put_lines(self._s3, place, lines, checked=self._checked, **self._encryption)
+        location = self.location.companion(suffix)
+        self._objects.append(location)
+        put_lines(self._s3, location, lines, checked=self._checked, **self._encryption)
 
     def _mark(
         self, upload_id: str | None, plan: Mapping[str, str], patience: float | None = None
@@ -314,11 +314,11 @@ class S3Sink(Sink):
         if upload is not None:
             abort_upload(self._s3, self.location, upload.id)
         elif self._marker is not None:
-            self._end_marked()
+            self._end_marked_uploads()
 
-    def _end_marked(self, *, but: str | None = None) -> None:
+    def _end_marked_uploads(self, *, but: str | None = None) -> None:
         assert self._marker is not None
-        for upload in marked_uploads(self._s3, self.location, self._marker):
+        for upload in uploads_of_marker(self._s3, self.location, self._marker):
             if upload.id != but:
                 abort_upload(self._s3, self.location, upload.id)
 
@@ -327,28 +327,33 @@ class S3Sink(Sink):
             self._writer.dismiss()
 
     def _leave(self, error: BaseException | None) -> None:
-        """Abort; what stands in the way of that is added to the error that led here."""
+        """Abort; if that fails too, add a note to ``error``."""
         try:
             self.abort()
         except OSError as failure:
             if error is None:
-                raise self._failed(failure) from failure
+                raise self._sink_error(failure) from failure
             error.add_note(
-                f"{self.location}: the upload could not be aborted: {failure}; run "
+                f"{self.location}: can't abort the upload: {failure}; run "
                 f"recpack s3-cleanup {self.location}"
             )
-        if error is not None and self._marker is not None and self._kept and not self._published:
+        if (
+            error is not None
+            and self._marker is not None
+            and self._keeps_upload
+            and not self._published
+        ):
             error.add_note(
-                f"{self.location}: the upload is kept; run again with --resume, or abort it with "
-                f"recpack s3-cleanup {self.location}"
+                f"{self.location}: the upload stays open; run again with --resume, or abort it "
+                f"with recpack s3-cleanup {self.location}"
             )
 
-    def _failed(self, error: OSError) -> SinkError:
+    def _sink_error(self, error: OSError) -> SinkError:
         return SinkError(f"{self.location}: {error}")
 
 
-class _AlreadyThere(SegmentWriter):
-    """Where an earlier run completed the upload: packed again for its checksums, not sent."""
+class _ChecksumWriter(SegmentWriter):
+    """Sends nothing: an earlier run completed the upload, and only its checksums are needed."""
 
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
         del buffer, checksum

@@ -1,4 +1,4 @@
-"""Is the object in the store what was packed?"""
+"""Check that the object in the store has the packed bytes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from recpack.storage.s3.objects import checksum_of, head
 
 
 def prove(s3: S3Client, location: Location, written: Written) -> str | None:
-    """Demand it, by the best that the store keeps: the checksum of the whole object, the ETag that
-    the parts' ETags make, or else all its bytes, read back.
+    """Compare the object with the written segments by the best proof that the store keeps: the
+    checksum of the whole object, the ETag of the parts' ETags, or else all bytes, read back.
 
-    Returns the object's ETag where the store keeps no checksum that could be compared later.
-    Raises SinkError when the object is another one, S3Error when there is none.
+    Returns the object's ETag if the store keeps no checksum for a later comparison. Raises
+    SinkError when the object differs, S3Error when there is none.
     """
-    found = head(s3, location)
-    if found.size != written.size:
-        raise SinkError(f"{location}: it has {found.size:,} bytes, {written.size:,} were packed")
+    stored = head(s3, location)
+    if stored.size != written.size:
+        raise SinkError(f"{location}: it has {stored.size:,} bytes, {written.size:,} were packed")
     checksum = written.checksum
-    stored = found.checksums.get(checksum)
-    if stored is None and found.etag == _etag_of_etags(written):
-        return found.etag
+    kept = stored.checksums.get(checksum)
+    if kept is None and stored.etag == _etag_of_etags(written):
+        return stored.etag
     expected = checksum.base64(written.value)
-    seen = stored or checksum.base64(checksum_of(s3, location, found, checksum))
-    if seen != expected:
-        raise SinkError(f"{location}: its {checksum.value} is {seen}, {expected} was packed")
-    return found.etag if stored is None else None
+    actual = kept or checksum.base64(checksum_of(s3, location, stored, checksum))
+    if actual != expected:
+        raise SinkError(f"{location}: its {checksum.value} is {actual}, {expected} was packed")
+    return stored.etag if kept is None else None
 
 
 def _etag_of_etags(written: Written) -> str | None:

@@ -1,5 +1,5 @@
-"""The workers' end of a multipart upload: parts are built in place, and sent by threads while the
-next ones are built."""
+"""The workers' part of a multipart upload: parts are built in place, and threads send them while
+the next parts are built."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import checksum_field
 from recpack.storage.s3.retry import DamagedError, S3Error
-from recpack.storage.s3.uploads import arrived_parts
+from recpack.storage.s3.uploads import list_parts
 
 MD5 = re.compile(r"[0-9a-f]{32}")
-"""An ETag that is one; under SSE-KMS, for example, it is not."""
+"""Matches an ETag that is an MD5; under SSE-KMS, for example, it is not."""
 
 
 @dataclass(frozen=True)
 class Upload:
     """An open multipart upload.
 
-    ``checksum`` goes with every part if ``checked``; else the ETag that the store answers is
-    compared with the part's MD5, where it is one.
+    If ``checked``, every part is sent with its ``checksum``. Else the store's ETag is compared with
+    the part's MD5, if the ETag is an MD5.
     """
 
     s3: S3Client
@@ -40,7 +40,7 @@ class Upload:
     checked: bool
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """A request about this upload."""
+        """Send a request about this upload."""
         return self.s3.call(
             operation, Bucket=self.location.bucket, Key=self.location.key, UploadId=self.id,
             **parameters,
@@ -48,8 +48,8 @@ class Upload:
 
 
 class PartBuffer(RecordBuffer):
-    """Records in a ``bytearray`` of exactly their length: the only body that boto3 sends without
-    copying it, and can send again."""
+    """Records in a ``bytearray`` of exactly their length: the only kind of body that boto3 sends
+    without a copy and can send again."""
 
     _memory: bytearray
 
@@ -59,20 +59,20 @@ class PartBuffer(RecordBuffer):
     def _grow(self, size: int) -> None:
         try:
             self._memory += bytes(size - len(self._memory))
-        except BufferError:  # somebody still looks at it
+        except BufferError:  # a view of it still exists
             super()._grow(size)
 
     def prepare(self, room: int) -> None:
-        """Forget the records, and have so much memory."""
+        """Discard the records, and get at least ``room`` bytes of memory."""
         self.clear()
         if room > len(self._memory):
             self._grow(room)
 
     def body(self) -> bytearray:
-        """The records; the memory behind them is given up."""
+        """The records; it frees the memory after them."""
         try:
             del self._memory[self._end :]
-        except BufferError:  # somebody still looks at it: dask's profiler keeps whole frames
+        except BufferError:  # a view of it still exists: dask's profiler keeps whole frames
             self._memory = self._memory[: self._end]
         return self._memory
 
@@ -86,15 +86,15 @@ class _Part(NamedTuple):
 class _Uploader:
     """One process's threads and buffers for one upload.
 
-    Memory: ``buffers`` parts, made as they are needed. ``buffer`` waits for a free one, which is
-    what keeps packing from running ahead of sending.
+    Memory: ``buffers`` parts, allocated when needed. ``buffer`` waits for a free one, so packing
+    can't run far ahead of sending.
     """
 
     def __init__(self, upload: Upload, threads: int, buffers: int, *, resumed: bool) -> None:
         self._upload = upload
-        self._most_threads = threads
+        self._max_threads = threads
         self._threads: list[threading.Thread] = []
-        # the buffer used last is the one whose memory is still in the processor's cache
+        # the memory of the last used buffer is still in the processor's cache
         self._free: LifoQueue[PartBuffer | None] = LifoQueue()
         for _ in range(buffers):
             self._free.put(None)
@@ -104,15 +104,15 @@ class _Uploader:
         self._receipts: dict[int, str] = {}
         self._error: BaseException | None = None
         self._stop = threading.Event()
-        self._there: dict[int, dict[str, Any]] = {}
+        self._earlier_parts: dict[int, dict[str, Any]] = {}
         if resumed:
-            self._there = arrived_parts(upload.s3, upload.location, upload.id)
+            self._earlier_parts = list_parts(upload.s3, upload.location, upload.id)
 
     def buffer(self, room: int) -> PartBuffer:
         buffer = self._free.get()
         if self._error is not None:
             self._free.put(buffer)
-            self._complain()
+            self._raise_error()
         if buffer is None:
             return PartBuffer(room)
         buffer.prepare(room)
@@ -122,61 +122,62 @@ class _Uploader:
         self._free.put(buffer)
 
     def send(self, part: _Part) -> None:
-        there = self._there.get(part.number + 1)
+        earlier = self._earlier_parts.get(part.number + 1)
         with self._changed:
-            if there is not None and (etag := self._same(part, there)):
+            if earlier is not None and (etag := self._match(part, earlier)):
                 self._receipts[part.number] = etag
                 self._free.put(part.buffer)
                 return
             self._pending += 1
-            if self._pending > len(self._threads) < self._most_threads:
-                # a daemon, because a worker whose coordinator was killed must be able to end
+            if self._pending > len(self._threads) < self._max_threads:
+                # a daemon: after the coordinator is killed, its workers must be able to end
                 thread = threading.Thread(target=self._work, daemon=True)
                 self._threads.append(thread)
                 thread.start()
         self._queue.put(part)
 
     def receipts(self, *, wait: bool = False) -> Receipts:
-        """Those that came in since the last time; with ``wait``, all that will."""
+        """The receipts since the last call; with ``wait``, of all pending parts."""
         with self._changed:
             if wait:
                 self._changed.wait_for(lambda: not self._pending or self._error is not None)
-            self._complain()
+            self._raise_error()
             receipts, self._receipts = self._receipts, {}
         return receipts
 
     def stop(self) -> None:
-        """End the threads, each when its request has ended; nothing more is sent."""
+        """End each thread after its current request; send nothing more."""
         self._stop.set()
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _complain(self) -> None:
+    def _raise_error(self) -> None:
         if isinstance(self._error, S3Error):
             raise SinkError(f"{self._upload.location}: {self._error}") from self._error
         if self._error is not None:
             raise self._error
 
-    def _same(self, part: _Part, there: dict[str, Any]) -> str | None:
-        """The ETag of a part that an earlier run sent, if the store can prove that it is equal."""
+    def _match(self, part: _Part, earlier: dict[str, Any]) -> str | None:
+        """The ETag of the part that an earlier run sent, if the store can prove that it is equal;
+        else None. SinkError if it differs."""
         upload = self._upload
-        etag = str(there.get("ETag", "")).strip('"')
+        etag = str(earlier.get("ETag", "")).strip('"')
         field = checksum_field(upload.checksum)
         body = part.buffer.body()
-        if field in there:
-            equal = there[field] == upload.checksum.base64(part.checksum)
+        if field in earlier:
+            equal = earlier[field] == upload.checksum.base64(part.checksum)
         elif MD5.fullmatch(etag):
             equal = etag == hashlib.md5(body, usedforsecurity=False).hexdigest()
         else:
             return None
-        if there.get("Size") == len(body) and equal:
+        if earlier.get("Size") == len(body) and equal:
             return etag
         raise SinkError(
             f"{upload.location}: can't be resumed: part {part.number + 1} of the interrupted "
-            "upload is not what was packed now, so an image has changed since; run without "
-            "--resume to start over"
+            "upload is not equal to the part now, so an image has changed; run again without "
+            "--resume"
         )
 
     def _work(self) -> None:
@@ -185,7 +186,7 @@ class _Uploader:
             try:
                 if self._error is None and not self._stop.is_set():
                     etag = self._send(part)
-            except BaseException as failure:  # the thread that packs must hear of all of them
+            except BaseException as failure:  # the packing thread must get every error
                 error = failure
             self._free.put(part.buffer)
             with self._changed:
@@ -225,19 +226,19 @@ class _Uploader:
 
 
 _uploaders: dict[tuple[int, str], _Uploader] = {}
-_coordinated: set[tuple[int, str]] = set()
+_coordinators: set[tuple[int, str]] = set()
 _lock = threading.Lock()
-"""A worker keeps its threads and buffers from one segment to the next. The process's number is in
-the key, because forked workers inherit what their parent has."""
+"""A worker keeps its threads and buffers for the next segments. The process id is in the key,
+because forked workers inherit the table of their parent."""
 
 
 @dataclass(frozen=True)
 class UploadWriter(SegmentWriter):
-    """A worker's end of an ``S3Sink``.
+    """A worker's part of an ``S3Sink``.
 
-    ``uploads`` are in flight in all, at the hands of ``workers``. Without ``lasting``, each segment
-    waits until it has arrived, because its process may be gone before it can be asked. ``resumed``:
-    some parts may be there already.
+    ``uploads``: requests in flight, of all ``workers`` together. Without ``lasting``, ``write``
+    waits until the segment has arrived, because its process can end before the sink asks for the
+    receipt. ``resumed``: the store can have some parts already.
     """
 
     upload: Upload
@@ -247,9 +248,9 @@ class UploadWriter(SegmentWriter):
     resumed: bool
 
     def coordinate(self) -> None:
-        """Say that this process coordinates the upload: if it also packs, it packs alone, or its
-        threads do, and all uploads are its own."""
-        _coordinated.add(self._key())
+        """Mark this process as the coordinator: if it also packs (alone, or in its threads), it can
+        use all ``uploads``."""
+        _coordinators.add(self._key())
 
     def buffer(self, room: int) -> RecordBuffer:
         return self._uploader().buffer(room)
@@ -275,12 +276,12 @@ class UploadWriter(SegmentWriter):
         return receipts
 
     def dismiss(self) -> None:
-        """The end of ``coordinate``: nothing more is sent from this process."""
+        """The end of ``coordinate``: this process sends nothing more."""
         self._stop()
-        _coordinated.discard(self._key())
+        _coordinators.discard(self._key())
 
     def _stop(self) -> None:
-        """Give up this process's threads and buffers."""
+        """End this process's threads, and free its buffers."""
         with _lock:
             uploader = _uploaders.pop(self._key(), None)
         if uploader is not None:
@@ -293,7 +294,7 @@ class UploadWriter(SegmentWriter):
         key = self._key()
         with _lock:
             if key not in _uploaders:
-                if key in _coordinated:
+                if key in _coordinators:
                     threads, packers = self.uploads, self.workers
                 else:
                     threads, packers = -(-self.uploads // self.workers), 1

@@ -1,4 +1,4 @@
-"""What an output is told: the settings, without NumPy."""
+"""The settings of an output, without NumPy."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ def parse_size(text: str | int) -> int:
     """``16MiB``, ``16 MB``, ``1048576`` → bytes; ValueError for anything else."""
     match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", str(text))
     if match is None or match[2].lower() not in _UNITS:
-        raise ValueError(f"{text!r} is no size; write bytes or a unit, like 16MiB")
+        raise ValueError(f"must be bytes, or a number with a unit, like 16MiB (got {text!r})")
     return int(match[1]) * _UNITS[match[2].lower()]
 
 
 def _segment_size(text: str | int) -> int:
     size = parse_size(text)
     if not MIN_SEGMENT <= size <= MAX_SEGMENT:
-        raise ValueError(f"{size:,} bytes; {MIN_SEGMENT >> 10} KiB to {MAX_SEGMENT >> 30} GiB")
+        limits = f"{MIN_SEGMENT >> 10} KiB to {MAX_SEGMENT >> 30} GiB"
+        raise ValueError(f"must be {limits} (got {size:,} bytes)")
     return size
 
 
 class Replace(Settings):
-    """Whether an output may replace another."""
+    """Whether an output can replace an existing one."""
 
     title = "output"
 
@@ -42,7 +43,7 @@ class Replace(Settings):
 
 
 class Output(Replace):
-    """How an output is written. ``segment_size`` is kept in bytes."""
+    """The writing of an output. ``segment_size`` is stored in bytes."""
 
     title = "output"
 
@@ -60,45 +61,44 @@ class Output(Replace):
 
 
 class Upload(Settings):
-    """How an output on S3 is sent and stored."""
+    """The upload and storage of an output on S3."""
 
     title = "upload to S3"
 
     resume: bool = option(
         default=False,
-        help="continue an interrupted upload; if this one fails, leave it to be continued",
+        help="continue an interrupted upload; if this run fails, keep its upload for the next",
     )
     uploads: int = option(
-        default=16, help="requests at a time, of all workers together", metavar="N"
+        default=16, help="requests at a time, in all workers together", metavar="N"
     )
     checksum: ChecksumName = option(
-        default="crc32", help="sent with each part and kept with the object"
+        default="crc32", help="checksum that is sent with each part and stored with the object"
     )
     storage_class: str | None = option(
         default=None, help="storage class of the .rec", metavar="CLASS"
     )
     sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = option(
-        default=None, help="encryption at rest"
+        default=None, help="server-side encryption"
     )
-    kms_key_id: str | None = option(default=None, help="key of aws:kms", metavar="KEY")
+    kms_key_id: str | None = option(default=None, help="key for aws:kms", metavar="KEY")
 
     def faults(self) -> Iterator[str]:
         if self.kms_key_id is not None and self.sse == "AES256":
-            yield "kms_key_id: sse AES256 has no key of yours; take aws:kms"
+            yield "kms_key_id: not possible with sse AES256; use sse aws:kms"
         if not 1 <= self.uploads <= 256:
-            yield f"uploads: {self.uploads}; 1 to 256 at a time"
+            yield f"uploads: must be 1 to 256 (got {self.uploads})"
 
 
 class S3Settings(Upload, Replace, Access):
-    """What an output on S3 is told by a command."""
+    """The options of an output on S3."""
 
 
 class S3SinkSettings(S3Settings):
-    """What ``S3Sink`` takes. ``patience``: seconds for which a request is repeated after its first
-    failure."""
+    """What ``S3Sink`` takes. ``patience``: seconds of retries after a request's first failure."""
 
     patience: float = 300.0
 
 
 class SinkSettings(Output, Upload, Access):
-    """What ``open_sink`` is told."""
+    """What ``open_sink`` takes."""

@@ -1,1 +1,1 @@
-"""What a data set is, in each format."""
+"""Readers of data sets, one per format."""

@@ -1,7 +1,6 @@
-"""What a data set of any format offers: its image sets, and tasks that workers read.
+"""The interface of a data set of any format: its image sets, and tasks that workers read.
 
-A source yields what it found. What that means, whether it stays or is refused, the judge decides
-(``scanning.judge``).
+A source yields what the files say. The judge (``scanning.judge``) decides what is kept.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from recpack.storage.explain import UNREADABLE, explain
 from recpack.storage.trees.base import Folder, Opener, Tree
 
 CHUNK = 512
-"""Annotations a task."""
+"""Annotations per task."""
 
 
 @dataclass(slots=True)
 class Item:
-    """What a task found of one annotation.
+    """What a task read for one annotation.
 
-    ``file`` is what problems call it. With a ``defect`` there is nothing else; without one there
-    are the ``annotation``, and the ``image`` by its path below the root, its ``size`` in bytes and
-    its ``header``.
+    ``file`` is its name in problems. With a ``defect`` all other fields are empty. Without one they
+    are the ``annotation``, the path of the ``image`` below the root, the image's ``size`` in bytes
+    and its ``header``.
     """
 
     file: str
@@ -40,23 +39,23 @@ class Item:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A few hundred annotations of the image set of this rank. Picklable; ``root`` knows their
-    files at least."""
+    """Up to ``CHUNK`` annotations of the image set with this number (from 0). Picklable; ``root``
+    knows at least their files."""
 
     root: Tree
     image_set: int
 
     @abstractmethod
     def read(self) -> Iterator[Item]:
-        """What is found of each annotation, in their order; runs in a worker."""
+        """Read each annotation, in order; runs in a worker."""
 
 
 class Dataset(ABC):
-    """A data set of any format, opened.
+    """An open data set of any format.
 
-    ``root`` is what the images' paths are relative to · ``image_sets`` the names of its image sets,
-    and ``counts`` the annotations in each · ``classes`` its own class names in the order of ids,
-    None where it knows none.
+    ``root``: image paths are relative to it · ``image_sets``: their names · ``counts``: annotations
+    in each image set · ``classes``: the data set's own class names in the order of ids, None when
+    it has none.
     """
 
     root: Tree
@@ -69,30 +68,31 @@ class Dataset(ABC):
 
     @property
     def task_count(self) -> int:
-        """How many tasks there are."""
+        """Number of tasks."""
         return sum(-(-count // CHUNK) for count in self.counts)
 
     @abstractmethod
     def tasks(self) -> Iterator[Task]:
-        """The tasks, image set by image set, each of ``CHUNK`` annotations but its last."""
+        """The tasks, one image set after the other. Each has ``CHUNK`` annotations; the last of an
+        image set can have fewer."""
 
     def problems(self) -> Sequence[Problem]:
-        """What shows before anything is scanned."""
+        """Problems that are known before the scan."""
         return ()
 
     @abstractmethod
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
-        """What a problem's ``file`` leads to: its annotation and its image's bytes, each None when
-        it can't be read or must not be (a link out of the data set)."""
+        """The annotation and the image bytes that belong to a problem's ``file``. Each is None when
+        it can't be read, or when it is a link out of the data set."""
 
 
 def chunks(count: int) -> Iterator[slice]:
-    """What one task after the other gets of an image set of so many annotations."""
+    """The slices of ``count`` annotations, one per task."""
     return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
 
 
 def image_bytes(root: Tree, folder: str, name: str) -> bytes | None:
-    """An image, None when it can't be read."""
+    """An image's bytes; None when it can't be read."""
     try:
         with root.folder(folder) as images, images.open(name) as file:
             return file.read(0, file.size)
@@ -101,10 +101,10 @@ def image_bytes(root: Tree, folder: str, name: str) -> bytes | None:
 
 
 def read_image(
-    folder: Folder, name: str, opener: Opener | None, named: str
+    folder: Folder, name: str, opener: Opener | None, name_in_annotation: str
 ) -> tuple[int, ImageHeader] | Defect:
-    """An image's size in bytes and its header, or what is wrong with it. ``named`` is what the
-    annotation calls it."""
+    """An image's size in bytes and its header, or what is wrong with it. ``opener`` None opens
+    ``name`` in ``folder``."""
     try:
         with opener() if opener is not None else folder.open(name) as file:
             size = file.size
@@ -114,6 +114,6 @@ def read_image(
     except UNREADABLE as error:
         code, value = explain(error, "image")
         if code == "image-missing":
-            return Defect(code, 0, "filename", named)
-        of_image = isinstance(error, ImageError) or code == "image-unreadable"
-        return Defect(code, 0, "image", f"{name}: {value}" if of_image else value)
+            return Defect(code, 0, "filename", name_in_annotation)
+        in_image = isinstance(error, ImageError) or code == "image-unreadable"
+        return Defect(code, 0, "image", f"{name}: {value}" if in_image else value)

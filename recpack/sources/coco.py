@@ -1,12 +1,13 @@
 """COCO's JSON for object detection: ``images``, ``annotations``, ``categories``.
 
-Source: cocodataset.org/#format-data. Boxes are left, top, width, height in pixels from 0; category
-ids may have gaps, so the ids of a ``.rec`` are the categories in the order of their ids. A crowd
-(``iscrowd``) counts as difficult. The file is read at once, without its segmentations.
+Source: cocodataset.org/#format-data. Boxes are left, top, width, height in pixels from 0. Category
+ids can have gaps, so class ids number the categories from 0 in the order of the category ids. A
+crowd (``iscrowd``) counts as difficult. The file is read in one piece, without its segmentations.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
 
 import msgspec
@@ -14,8 +15,13 @@ import msgspec
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import DataError
 from recpack.problems import Problem
-from recpack.sources.document import DocumentDataset, Entry, Images, below, decoded
+from recpack.sources.document import DocumentDataset, Entry, Images, below, decode_document
+from recpack.sources.request import Request
+from recpack.sources.selection import Selection
+from recpack.storage.paths import base_name
+from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
+from recpack.storage.trees.open import open_tree
 
 _FOLDER = "annotations"
 _PREFIX = "instances_"
@@ -51,9 +57,36 @@ class _Document(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Document)
 
 
+ENDINGS = (".json",)
+
+
+def is_here(root: Tree, selection: Selection) -> bool:
+    """Files that ``coco_files`` finds."""
+    del selection
+    return bool(coco_files(root))
+
+
+def open_folder(root: Tree, request: Request) -> DocumentDataset:
+    """The image sets that are asked for."""
+    files = request.choose_sets(root, "coco", coco_files(root))
+    return open_coco(root, files, request.images(root))
+
+
+def open_file(path: str, request: Request) -> DocumentDataset:
+    """One image set, by its file."""
+    folder, name = posixpath.split(path)
+    root = open_tree(folder or ".", request.s3)
+    if base_name(folder if is_s3(path) else os.path.abspath(folder)) == _FOLDER:
+        above = posixpath.dirname(folder) if is_s3(path) else os.path.join(folder or ".", "..")
+        root = open_tree(above, request.s3)
+        name = f"{_FOLDER}/{name}"
+    label = base_name(name).removesuffix(".json").removeprefix(_PREFIX)
+    return open_coco(root, {label: name}, request.images(root))
+
+
 def coco_files(root: Tree) -> dict[str, str]:
-    """The image sets of a folder: name → file. They are ``annotations/instances_<set>.json``, or
-    any ``.json`` there, or one ``_annotations.coco.json`` in each set's folder."""
+    """The image sets of a folder: name → file. The files are ``annotations/instances_<set>.json``,
+    else any ``annotations/*.json``, else one ``_annotations.coco.json`` in each set's folder."""
     folders = root.folders(".")
     if _FOLDER in folders:
         names = [name for name in root.files(_FOLDER) if name.endswith(".json")]
@@ -68,34 +101,34 @@ def coco_files(root: Tree) -> dict[str, str]:
 
 
 def open_coco(root: Tree, files: dict[str, str], images: Images) -> DocumentDataset:
-    """Image sets of a COCO data set: ``files`` are those to read, by their names.
+    """Open image sets of a COCO data set; ``files`` maps their names to paths below ``root``.
 
-    Where ``images`` names no folder, it is that of the set's name, or ``images``, or that of the
-    file itself, whichever holds the first image. Raises DataError for a file that is no COCO file,
-    or whose images are nowhere.
+    Where ``images`` has no chosen folder, the images are in the folder named like the set, in
+    ``images``, or beside the file: the first of these that holds one of the first images. Raises
+    DataError for a file that is not COCO, or whose images are not found.
     """
     found: dict[str, list[Entry]] = {}
     names: dict[str, None] = {}
     faults: list[Problem] = []
     for name, file in files.items():
-        place = posixpath.join(str(root), file)
-        document = _read(root, file, place)
-        categories = _categories(document, place)
+        path = posixpath.join(str(root), file)
+        document = _read(root, file, path)
+        categories = _categories(document, path)
         names.update(dict.fromkeys(categories.values()))
-        beside = [name, f"images/{name}", "images", posixpath.dirname(file) or ".", "."]
+        choices = [name, f"images/{name}", "images", posixpath.dirname(file) or ".", "."]
         first = [image.file_name for image in document.images[:3]]
-        found[name] = _entries(document, images.folder(beside, first, place), categories)
+        found[name] = _entries(document, images.find_folder(choices, first, path), categories)
         faults += _faults(document, file)
     return DocumentDataset(images.root, found, list(names), faults)
 
 
-def _read(root: Tree, file: str, place: str) -> _Document:
+def _read(root: Tree, file: str, path: str) -> _Document:
     try:
-        with root.folder(".") as folder, folder.open(file) as opened:
-            data = opened.read(0, opened.size)
+        with root.folder(".") as folder, folder.open(file) as stream:
+            data = stream.read(0, stream.size)
     except OSError as error:
-        raise DataError(f"{place}: can't be read: {error.strerror or error}") from error
-    return decoded(_DECODER, data, place)
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+    return decode_document(_DECODER, data, path)
 
 
 def _categories(document: _Document, file: str) -> dict[int | str, str]:
@@ -103,12 +136,12 @@ def _categories(document: _Document, file: str) -> dict[int | str, str]:
     for category in document.categories:
         name = category.name.strip()
         if not name or category.id in categories:
-            raise DataError(f"{file}: category {category.id} has no name, or comes twice")
+            raise DataError(f"{file}: category {category.id} has no name, or appears twice")
         categories[category.id] = name
     try:
         return dict(sorted(categories.items()))
     except TypeError:
-        raise DataError(f"{file}: category ids are numbers and texts; use one of them") from None
+        raise DataError(f"{file}: category ids are numbers and strings; use one kind") from None
 
 
 def _entries(document: _Document, folder: str, categories: dict[int | str, str]) -> list[Entry]:
@@ -126,10 +159,10 @@ def _entries(document: _Document, folder: str, categories: dict[int | str, str])
 
 
 def _add(annotation: Annotation, one: _Object, categories: dict[int | str, str]) -> None:
-    """One object, by its own number where that is one."""
+    """Add one object. Its number in problems is its ``id`` where that is a positive integer."""
     annotation.object_count += 1
-    known = isinstance(one.id, int) and one.id > 0
-    number = int(one.id) if known else annotation.object_count
+    usable = isinstance(one.id, int) and one.id > 0
+    number = int(one.id) if usable else annotation.object_count
     if one.bbox is None or len(one.bbox) != 4:
         value = "" if one.bbox is None else f"{len(one.bbox)} numbers"
         annotation.defects.append(Defect("box-missing", number, "bbox", value))
@@ -143,7 +176,7 @@ def _add(annotation: Annotation, one: _Object, categories: dict[int | str, str])
 
 
 def _faults(document: _Document, file: str) -> list[Problem]:
-    """What pycocotools passes over in silence."""
+    """Problems that pycocotools ignores silently."""
     seen: set[int | str] = set()
     faults = []
     for image in document.images:

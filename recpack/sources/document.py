@@ -1,4 +1,4 @@
-"""Data sets whose annotations one file holds: the coordinator reads it, workers read the images."""
+"""Data sets with all annotations in one file: the coordinator reads it, workers read the images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from recpack.storage.trees.base import Folder, Opener, Tree
 Document = TypeVar("Document")
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for bytes that are no such document."""
+"""What the decoder raises for bytes that are not such a document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An annotation that was read, and its image's path below the root. ``file`` is what problems
-    call it; a ``defect`` leaves nothing of it."""
+    """One annotation, and its image's path below the root. ``file`` is its name in problems. With
+    a ``defect`` there is no annotation."""
 
     file: str
     image: str = ""
@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class DocumentTask(Task):
-    """Annotations that need nothing but their images."""
+    """Annotations that the coordinator has read; a worker reads only their images."""
 
     entries: Sequence[Entry]
 
@@ -43,9 +43,9 @@ class DocumentTask(Task):
         safe = [None if unsafe_path(entry.image) else entry.image for entry in self.entries]
         with self.root.folder(".") as images:
             for entry, opener in zip(self.entries, images.in_order(safe), strict=True):
-                yield self._one(entry, images, opener)
+                yield self._read(entry, images, opener)
 
-    def _one(self, entry: Entry, images: Folder, opener: Opener | None) -> Item:
+    def _read(self, entry: Entry, images: Folder, opener: Opener | None) -> Item:
         if entry.defect is not None:
             return Item(entry.file, entry.defect)
         if opener is None:
@@ -57,7 +57,7 @@ class DocumentTask(Task):
 
 
 class DocumentDataset(Dataset):
-    """Annotations that were read, by image set; ``problems`` are of none of them."""
+    """All annotations, by image set. ``problems`` are those that belong to no single annotation."""
 
     def __init__(
         self,
@@ -95,36 +95,36 @@ class DocumentDataset(Dataset):
         return None, None
 
 
-def decoded(decoder: msgspec.json.Decoder[Document], data: bytes, name: str) -> Document:
-    """A JSON document; DataError naming the file and the field."""
+def decode_document(decoder: msgspec.json.Decoder[Document], data: bytes, name: str) -> Document:
+    """Decode a JSON document. Raises DataError that names the file and the field."""
     try:
         return decoder.decode(data)
     except NOT_JSON as error:
-        raise DataError(f"{name}: {reason(error)}; mend it or export it anew") from None
+        raise DataError(f"{name}: {reason(error)}; repair it or export it again") from None
 
 
 def reason(error: Exception) -> str:
-    """msgspec's words for what is wrong, with the field first."""
-    what, _, where = str(error).partition(" - at `$")
-    return f"{where.strip('`.')}: {what}" if where.strip("`.") else what
+    """msgspec's message, with the field first."""
+    what, _, field = str(error).partition(" - at `$")
+    return f"{field.strip('`.')}: {what}" if field.strip("`.") else what
 
 
 @dataclass(frozen=True)
 class Images:
-    """Where a data set's images are: below ``root``, in the folder ``named``, or in one to be
-    found."""
+    """Where a data set's images are: below ``root``, in the folder ``chosen`` by the user, or in a
+    folder that ``find_folder`` finds."""
 
     root: Tree
-    named: str | None = None
+    chosen: str | None = None
 
-    def folder(self, choices: Sequence[str], names: Sequence[str], file: str) -> str:
-        """The folder named, else the first choice that holds one of the images; DataError when
-        none does. ``file`` is what names the images."""
-        if self.named is not None or not names:
-            return self.named or choices[0]
-        with self.root.folder(".") as opened:
+    def find_folder(self, choices: Sequence[str], names: Sequence[str], file: str) -> str:
+        """The chosen folder, else the first of ``choices`` that holds one of the images ``names``.
+        Raises DataError when none does; its message begins with ``file``."""
+        if self.chosen is not None or not names:
+            return self.chosen or choices[0]
+        with self.root.folder(".") as root:
             for folder in choices:
-                if any(_holds(opened, below(folder, name)) for name in names):
+                if any(_holds(root, below(folder, name)) for name in names):
                     return folder
         raise DataError(
             f"{file}: {names[0]} is in none of the folders {', '.join(dict.fromkeys(choices))}; "
@@ -133,7 +133,8 @@ class Images:
 
 
 def _holds(folder: Folder, path: str) -> bool:
-    """Whether there is such a file: opened, because on S3 a look into the listing lists it all."""
+    """Whether the file exists. It is opened, because on S3 a check in the listing would list the
+    whole folder."""
     try:
         if not unsafe_path(path):
             folder.open(path).close()
@@ -144,5 +145,5 @@ def _holds(folder: Folder, path: str) -> bool:
 
 
 def below(folder: str, name: str) -> str:
-    """A path of the tree, without ``.`` and ``..`` where that can be said without looking."""
+    """The path of ``name`` below ``folder``, without ``.`` and ``..`` where possible."""
     return posixpath.normpath(posixpath.join(folder, name))

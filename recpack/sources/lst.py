@@ -1,4 +1,4 @@
-"""A list as a data set: its rows, below an image root."""
+"""A ``.lst`` file as a data set: its rows, with images below a root."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from recpack.storage.trees.open import Root, open_tree
 
 
 def read_list(path: PathOrUrl, root: Root, s3: S3Client) -> Samples:
-    """``parse_rows`` of a file; its ListError names it. Raises DataError when there is no such
-    root."""
+    """Read a list; see ``parse_rows``. Raises ListError that names the file, and DataError when the
+    root does not exist."""
     tree = open_tree(root, s3)
     try:
         return parse_rows(text_lines(Path(path)), tree)

@@ -1,4 +1,4 @@
-"""What is read of a data set: the settings, and how ``--year`` and ``--set`` are understood."""
+"""Settings: which part of a data set is read. ``--year`` and ``--set`` are parsed here."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from recpack.settings import Settings, option
 SourceFormat = Literal["voc", "coco", "yolo", "augmented-manifest", "image-json"]
 
 
-def words(value: str | int | Sequence[str | int]) -> tuple[str, ...]:
-    """``2007, 2012``, ``2007`` or a sequence → the names in it, without white space around them."""
+def split_names(value: str | int | Sequence[str | int]) -> tuple[str, ...]:
+    """``2007, 2012``, ``2007`` or a sequence → its names, without white space around them."""
     parts = value.split(",") if isinstance(value, str) else value
     if isinstance(parts, int):
         parts = (parts,)
-    return tuple(word for word in (str(part).strip() for part in parts) if word)
+    return tuple(name for name in (str(part).strip() for part in parts) if name)
 
 
 class Selection(Settings):
-    """Which data set, and which part of it. ``year`` and ``set`` are kept as tuples of names."""
+    """Which data set, and which part of it. ``year`` and ``set`` become tuples of names."""
 
     title = "what to read"
 
@@ -28,13 +28,13 @@ class Selection(Settings):
         default=None, help="format of the data set (default: detected)", flag="--from"
     )
     year: str | Sequence[str] | None = option(
-        default=None, help="years, in this order (default: all)", metavar="Y,…", read=words
+        default=None, help="years, in this order (default: all)", metavar="Y,…", read=split_names
     )
     set: str | Sequence[str] | None = option(
         default=None,
         help="image sets: one for all years, or one for each (default: trainval)",
         metavar="S,…",
-        read=words,
+        read=split_names,
     )
     images: str | os.PathLike[str] | None = option(
         default=None, help="image folder, if not detected", metavar="DIR"
@@ -47,14 +47,14 @@ class Selection(Settings):
         if self.annotations is not None and self.images is None:
             yield "annotations: name the folder of the images too, with images"
         if self.images is not None and self.year is not None:
-            yield "year: the folders given with images and annotations have no years"
+            yield "year: images and annotations name folders without years; leave year out"
 
     @property
     def years(self) -> tuple[str, ...]:
-        """The years asked for; empty for all."""
-        return words(self.year or ())
+        """The years to read; empty for all."""
+        return split_names(self.year or ())
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """The image sets asked for; empty for the default."""
-        return words(self.set or ())
+        """The image sets to read; empty for the default."""
+        return split_names(self.set or ())

@@ -1,1 +1,1 @@
-"""Where bytes lie: a disk, S3, archives."""
+"""Storage: disks, S3, archives."""

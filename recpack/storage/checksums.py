@@ -1,7 +1,7 @@
-"""The checksums of a whole object that can be put together from those of its parts.
+"""Checksums of a whole object that can be combined from the checksums of its parts.
 
-S3 keeps both as full-object checksums. CRC-32 comes from isal, CRC-64/NVME from anycrc: the
-fastest maintained builds of each, and both combine.
+S3 keeps both as full-object checksums. CRC-32 comes from isal, CRC-64/NVME from anycrc: the fastest
+maintained packages that can also combine.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ class Checksum(enum.Enum):
         return 4 if self is Checksum.CRC32 else 8
 
     def of(self, data: Buffer, before: int = 0) -> int:
-        """The checksum of ``data``, or of what had the checksum ``before`` and ``data`` behind."""
+        """The checksum of ``data``, or of earlier bytes with checksum ``before`` plus ``data``."""
         if self is Checksum.CRC32:
             return int(isal_zlib.crc32(data, before))
         return int(_crc64().calc(data, before))
 
     def combine(self, first: int, second: int, second_length: int) -> int:
-        """The checksum of two pieces one behind the other, from the checksums of each."""
+        """The checksum of two consecutive pieces, from the checksums of each."""
         if self is Checksum.CRC32:
             return int(isal_zlib.crc32_combine(first, second, second_length))
         return int(_crc64().combine(first, second, second_length))
 
     def text(self, value: int) -> str:
-        """As manifests have it, the algorithm first: ``crc32:66af1948``."""
+        """As in manifests, with the algorithm: ``crc32:66af1948``."""
         return f"{self.value}:{value:0{2 * self.width}x}"
 
     def base64(self, value: int) -> str:
-        """As S3 has it: big endian, base64."""
+        """As in S3: big endian, base64."""
         return base64.b64encode(value.to_bytes(self.width, "big")).decode()
 
 

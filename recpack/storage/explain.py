@@ -1,4 +1,4 @@
-"""From an exception to a problem code: the one ladder for every file of a data set."""
+"""Maps exceptions to problem codes, for every file of a data set."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from recpack.errors import AnnotationError, ImageError
 from recpack.storage.files import UnsafePathError
 
 UNREADABLE = (AnnotationError, ImageError, OSError, ValueError)
-"""What reading a file of a data set may raise."""
+"""What reading a file of a data set can raise."""
 
 
 class Reason(NamedTuple):
-    """A problem's code, and the value that tells more."""
+    """A problem's code, and a value with details."""
 
     code: str
     value: str

@@ -1,4 +1,4 @@
-"""Local files: opened, read, locked, and written whole or not at all."""
+"""Local files: read, locked, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UnsafePathError(OSError):
 
 
 class Closing(ABC):
-    """Something to close: leaving its ``with`` block does."""
+    """Something that is closed at the end of its ``with`` block."""
 
     def __enter__(self) -> Self:
         return self
@@ -34,7 +34,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give the resource back."""
+        """Release the resource."""
 
 
 def pread(descriptor: int, offset: int, length: int) -> bytes:
@@ -48,13 +48,13 @@ def pread(descriptor: int, offset: int, length: int) -> bytes:
 
 
 PARTIAL = ".recpack-partial"
-"""Ends the name of what is not finished."""
+"""Suffix of the name of an unfinished file."""
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file that gets its name when the block ends, synced to the disk, and that is not there
-    if the block fails. Raises OSError."""
+    """A new file that is synced to the disk and gets its name when the block ends. If the block
+    fails, the file is removed. Raises OSError."""
     partial = path.with_name(path.name + PARTIAL)
     try:
         with partial.open("wb") as file:
@@ -67,8 +67,7 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file whole or not at all, and its folder if there is none; SinkError when that
-    fails."""
+    """Write a text file completely or not at all; make its folder if needed. Raises SinkError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path) as file:
@@ -78,41 +77,41 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def write_synced(path: Path, lines: Iterable[str]) -> None:
-    """Write a text under a name that is not its last one; OSError."""
+    """Write and sync a text file that the caller renames later. Raises OSError."""
     with path.open("wb") as file:
         file.writelines(map(encode_line, lines))
         sync_file(file)
 
 
 def encode_line(line: str) -> bytes:
-    """UTF-8; file names that are no text are written as the bytes that they are."""
+    """UTF-8; file names that are not valid text keep their bytes."""
     return line.encode("utf-8", "surrogateescape")
 
 
 def sync_file(file: BinaryIO) -> None:
-    """Wait until the disk has it."""
+    """Wait until a file is on the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the disk has the names in a folder."""
+    """Wait until a folder's names are on the disk."""
     folder = os.open(path, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
 
 
 def lock(descriptor: int, output: object) -> None:
-    """Lock an open file or folder for this run alone: one that is not locked was left by a run
-    that was killed. Raises SinkError when another run holds it."""
+    """Lock an open file or folder for this run. (One without a lock was left by a killed run.)
+    Raises SinkError when another run holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SinkError(f"{output}: another run is writing it") from None
+        raise SinkError(f"{output}: another run is writing it; wait for its end") from None
 
 
 def leads_to(path: str | Path, descriptor: int) -> bool:
-    """Whether a path still leads to the open file or folder."""
+    """Whether a path still is the open file or folder."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -120,12 +119,12 @@ def leads_to(path: str | Path, descriptor: int) -> bool:
 
 
 MAX_LINE = 16 << 20
-"""Characters; a row of a list with half a million objects has fewer."""
+"""Characters; a list row with half a million objects has fewer."""
 
 
 def text_lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[str]:
-    """The lines of a text file with their ends as they are; ValueError for one that is longer
-    than any real one, before it fills the memory. (UnicodeDecodeError is a ValueError too.)"""
+    """The lines of a text file, with their line ends. Raises ValueError for a line of ``MAX_LINE``
+    characters or more, before it fills the memory. (UnicodeDecodeError is a ValueError too.)"""
     with path.open(encoding=encoding, newline="") as file:
         yield from lines_of(file)
 

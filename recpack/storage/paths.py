@@ -1,4 +1,4 @@
-"""Files by path or ``s3://…``: the companions of a ``.rec``, and small files read and written."""
+"""Files by path or ``s3://…``: companions of a ``.rec``, and small files read and written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unsafe_path(path: str) -> bool:
 
 
 def companion(rec: PathOrUrl, suffix: str) -> str:
-    """Where a ``.rec``'s companion is: beside it, and on S3 under the sibling ``_recpack/``."""
+    """The path of a ``.rec``'s companion: beside it, on S3 in the sibling folder ``_recpack/``."""
     if is_s3(rec):
         return str(parse_location(rec).companion(suffix))
     return os.fspath(Path(rec).with_suffix(suffix))
@@ -33,7 +33,7 @@ def base_name(path: PathOrUrl) -> str:
 
 
 def read_bytes(path: PathOrUrl, s3: S3Client) -> bytes:
-    """A whole file; OSError, FileNotFoundError when there is none."""
+    """Read a whole file. Raises OSError, FileNotFoundError when there is none."""
     if is_s3(path):
         from recpack.storage.s3.objects import read
 
@@ -42,7 +42,7 @@ def read_bytes(path: PathOrUrl, s3: S3Client) -> bytes:
 
 
 def write_text(path: PathOrUrl, lines: Iterable[str], s3: S3Client) -> None:
-    """Write a text of any length, whole or not at all; SinkError."""
+    """Write a text of any length, completely or not at all. Raises SinkError."""
     if not is_s3(path):
         write_lines(Path(path), lines)
         return
@@ -55,7 +55,7 @@ def write_text(path: PathOrUrl, lines: Iterable[str], s3: S3Client) -> None:
 
 
 def demand_free(path: PathOrUrl, s3: S3Client, *, overwrite: bool) -> None:
-    """SinkError when there is something that must not be replaced."""
+    """Raise SinkError when the path exists and must not be replaced."""
     if not overwrite and _exists(path, s3):
         raise SinkError(f"{path} exists; choose another name or replace it with --overwrite")
 

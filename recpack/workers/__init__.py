@@ -1,1 +1,1 @@
-"""Who works: processes, threads, clusters."""
+"""Workers: processes, threads, clusters."""

@@ -1,4 +1,4 @@
-"""What the kinds of workers are like, and how many there are."""
+"""Properties of the kinds of workers, and the number of workers."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from recpack.workers.settings import DASK, FORK, RAY
 _KINDS = ("loky", "threading", "multiprocessing", "sequential", DASK, RAY)
 
 
-def renew(backend: str | None) -> None:
-    """Workers that are forked from now on have what this process has by now: whatever a worker
-    would make for itself, each of them at the same time, is best made here before."""
+def renew_workers(backend: str | None) -> None:
+    """Replace the forked workers, so that new ones have everything this process has now. What every
+    worker would make for itself is then made once, here, before the fork."""
     if backend == FORK:
         fork.kill()
 
 
 def backend_kind(backend: str | None) -> str:
-    """The name of a backend; of the one that ``joblib.parallel_config`` says when None."""
-    if backend is not None or "joblib" not in sys.modules:  # nothing was configured then
+    """The name of a backend. None means the one of ``joblib.parallel_config``, else ``loky``."""
+    if backend is not None or "joblib" not in sys.modules:  # without joblib nothing is configured
         return backend or "loky"
-    kind = type(_active()[0]).__name__
+    kind = type(_active_backend()[0]).__name__
     return next((name for name in _KINDS if name in kind.lower()), kind)
 
 
-def _active() -> tuple[Any, int | None]:
-    """joblib's backend, and its number of jobs if somebody said one."""
+def _active_backend() -> tuple[Any, int | None]:
+    """joblib's current backend, and its number of jobs if one is configured."""
     from joblib.parallel import get_active_backend
 
     backend, jobs = get_active_backend()
@@ -35,12 +35,12 @@ def _active() -> tuple[Any, int | None]:
 
 
 def worker_count(jobs: int | None, tasks: int, backend: str | None = None) -> int:
-    """How many work at the same time on so many tasks; ``jobs`` None means all cores, of the whole
-    cluster where the workers are one."""
+    """The number of workers for this number of tasks. ``jobs`` None means all cores, those of the
+    whole cluster if there is one."""
     if jobs is None and backend_kind(backend) in (DASK, RAY):
-        jobs = _active()[0].effective_n_jobs(-1)
+        jobs = _active_backend()[0].effective_n_jobs(-1)
     elif jobs is None and backend is None and "joblib" in sys.modules:
-        jobs = _active()[1]
+        jobs = _active_backend()[1]
     if jobs is None:
         jobs = fork.cores()
     elif jobs < 0:
@@ -49,11 +49,11 @@ def worker_count(jobs: int | None, tasks: int, backend: str | None = None) -> in
 
 
 def in_own_processes(backend: str | None, workers: int) -> bool:
-    """Whether ``run`` with so many workers keeps to processes that have nothing else to do."""
+    """Whether all work of ``run`` is done in processes that do nothing else."""
     kind = backend_kind(backend)
     return kind == FORK or (workers > 1 and kind in ("loky", "multiprocessing"))
 
 
 def outlast_tasks(backend: str | None) -> bool:
-    """Whether workers live on between tasks, all of them in reach until the end."""
+    """Whether the same workers exist from the first task to the end, all of them reachable."""
     return backend_kind(backend) in ("loky", FORK, "threading", "sequential")

@@ -1,7 +1,7 @@
-"""Workers on other machines: a dask or ray cluster that is there already, through joblib.
+"""Workers on other machines: an existing dask or ray cluster, through joblib.
 
-Nothing of an engine is made here. What a task needs is in its description, image bytes go from the
-worker straight to the sink, and so a machine's boundary is none.
+This module only connects to it. A task's description has everything that the task needs, and image
+bytes go directly from the worker to the sink, so workers can be on any machine.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from recpack.errors import ConfigError, RecpackError
 from recpack.workers.settings import DASK, RAY, Cluster
 
 _RETRIED = {"max_restarts": 3, "max_task_retries": 3}
-"""What ray does not do unasked: go on when a worker dies, as dask does."""
+"""Ray must be told to continue when a worker dies; dask does it anyway."""
 
 
 @contextmanager
 def connect(settings: Cluster) -> Iterator[None]:
-    """The cluster of ``settings.backend``, for as long as the block lasts. Raises ConfigError when
-    its package is not installed, RecpackError when it does not answer."""
+    """Connect to the cluster of ``settings.backend`` for this block. Raises ConfigError when its
+    package is not installed, RecpackError when it does not answer."""
     if settings.backend == DASK:
         with _dask(settings.scheduler):
             yield
@@ -43,11 +43,13 @@ def _dask(scheduler: str | None) -> Iterator[None]:
         client = get_client() if scheduler is None else Client(scheduler, set_as_default=False)
     except ValueError as error:
         raise ConfigError(
-            "scheduler: none is given and this process has no dask Client; name the cluster's, "
+            "scheduler: missing, and this process has no dask Client; give its address, "
             "like tcp://host:8786"
         ) from error
     except (OSError, TimeoutError) as error:
-        raise RecpackError(f"scheduler: {scheduler} does not answer: {error}") from error
+        raise RecpackError(
+            f"scheduler: {scheduler} does not answer: {error}; check that it runs"
+        ) from error
     try:
         with joblib.parallel_config(backend=CarefulDaskBackend(client=client)):
             yield
@@ -69,14 +71,17 @@ def _ray(address: str | None) -> Iterator[None]:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise RecpackError(f"address: {address} does not answer: {error}") from error
+            raise RecpackError(
+                f"address: {address} does not answer: {error}; check that it runs"
+            ) from error
     try:
         register_ray()
         with joblib.parallel_config(backend=RAY, ray_remote_args=_RETRIED):
             yield
     except ray.exceptions.RayError as error:
-        lost = f"the cluster lost a task ({type(error).__name__}); its workers died: run again"
-        raise RecpackError(lost) from error
+        raise RecpackError(
+            f"the cluster lost a task ({type(error).__name__}) because its workers died; run again"
+        ) from error
     finally:
         if ours:
             ray.shutdown()

@@ -1,5 +1,5 @@
-"""joblib's backend for dask, with its ends tied: there, a task that is lost with its workers, or
-with the scheduler, is waited for for ever."""
+"""joblib's backend for dask, with better error handling. joblib's own waits forever for a task that
+is lost with its workers or with the scheduler."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from recpack.errors import RecpackError
 
 
 class _Lost(NamedTuple):
-    """In place of a result: why there is none."""
+    """Stands for the result of a lost task, with the reason."""
 
     error: BaseException
 
 
 class CarefulDaskBackend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no types
-    """Raises what became of a lost task; cancels what is left when a run is given up."""
+    """Raises RecpackError for a lost task. Cancels the remaining tasks when a run is stopped."""
 
     def effective_n_jobs(self, n_jobs: int) -> int:
-        # of one job joblib thinks that this process does it
+        # with one job joblib would run the tasks in this process
         return max(int(super().effective_n_jobs(n_jobs)), 2)
 
     def submit(self, func: Any, callback: Callable[[Any], None] | None = None) -> Future[Any]:
@@ -37,12 +37,12 @@ class CarefulDaskBackend(DaskDistributedBackend):  # type: ignore[misc]  # jobli
         return future
 
     def retrieve_result_callback(self, out: Any) -> Any:
-        if isinstance(out, CancelledError):  # the scheduler has gone
+        if isinstance(out, CancelledError):  # the scheduler is gone
             out = _Lost(out)
         if isinstance(out, _Lost):
             raise RecpackError(
-                f"the cluster lost a task ({type(out.error).__name__}: {out.error}); its workers "
-                "died, or its scheduler did: run again"
+                f"the cluster lost a task ({type(out.error).__name__}: {out.error}) because its "
+                "workers or its scheduler died; run again"
             ) from out.error
         return super().retrieve_result_callback(out)
 

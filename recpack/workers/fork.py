@@ -1,14 +1,14 @@
-"""Workers that are copies of this process (``fork``): they are there at once, with all that is
-imported, where new processes take most of a second.
+"""Workers that are copies of this process (``fork``). They exist at once, with all imports; new
+processes take most of a second.
 
-Only for a process of our own, the console script: other threads, which a library may find around
-it, do not survive a fork, and what they hold stays locked. The workers end with their coordinator,
-even if that is killed.
+Only the console script uses them. In a library's process there can be other threads; threads do not
+survive a fork, and their locks stay locked. The workers end with their coordinator, even when it is
+killed.
 
-All workers take their tasks from one pipe, so that the next task is done by whoever is free; a
-byte in a second pipe goes round, and who holds it may read. Results come back on a pipe for each
-worker. The standard library's pool would do, but starting it takes 30 ms, and its threads take
-time from the coordinator.
+All workers read their tasks from one pipe, so the next free worker takes the next task. A second
+pipe holds one byte, the token: only the worker that has read it can read a task. Each worker sends
+its results through a pipe of its own. The standard library's pool would work too, but it takes 30
+ms to start, and its threads take time from the coordinator.
 """
 
 from __future__ import annotations
@@ -38,31 +38,31 @@ _PR_SET_PDEATHSIG = 1
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
 _AHEAD = 16
-"""Tasks on their way for each worker, so that none waits for us."""
+"""Tasks in the pipe per worker, so that no worker waits for the coordinator."""
 _HEAD = struct.Struct("<QQQ")
-"""Before each task: its number, the bytes of the function, those of the task; before each result:
-the task's number, 1 if it is an error, the bytes."""
+"""Before each task: its number, the size of the pickled function, the size of the pickled task.
+Before each result: the task's number, 1 for an error else 0, the size of the pickled result."""
 
 _QUOTA = "/sys/fs/cgroup/cpu.max"
 
 
 def cores() -> int:
-    """The processor cores that this process may use: its affinity and its container's quota. (As
-    ``joblib.cpu_count`` says, whose import takes longer than a small data set.)"""
+    """The processor cores that this process can use, from its affinity and its container's quota.
+    (The same as ``joblib.cpu_count``, whose import takes longer than a small data set.)"""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
     with suppress(OSError, ValueError), open(_QUOTA) as file:
-        quota, period = map(int, file.read().split())  # "max" is no number
+        quota, period = map(int, file.read().split())  # "max" raises ValueError: no quota
         count = min(count, -(-quota // period))
     return max(count, 1)
 
 
 class Pool:
-    """Workers that wait for tasks. They are forked here, where the caller holds what they inherit.
+    """Workers that wait for tasks. The constructor forks them; they inherit this process's state.
 
-    Memory: what is on its way, ``_AHEAD`` tasks and results for each worker.
+    Memory: ``_AHEAD`` tasks and results per worker.
     """
 
     def __init__(self, size: int) -> None:
@@ -70,9 +70,9 @@ class Pool:
         tasks, self._tasks = _pipe()
         token_in, token_out = os.pipe()
         os.write(token_out, b"!")
-        self._kept = [tasks, token_in, token_out]
+        self._inherited_ends = [tasks, token_in, token_out]
         self.workers: dict[int, int] = {}
-        """The result pipe of each worker, by its process."""
+        """Process id → the worker's result pipe."""
         coordinator = os.getpid()
         for _ in range(size):
             results_in, results_out = _pipe()
@@ -88,12 +88,12 @@ class Pool:
     def run(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Generator[Result | None, None, None]:
-        """None when the first tasks are under way, then the results in the order of the tasks,
-        which are taken as they are needed. Raises what a worker raised, when it is its task's turn,
-        and RecpackError where one died."""
+        """Yield None once the first tasks are sent, then the results in the order of the tasks.
+        Tasks are taken from the iterable when they are needed. Raises a task's error when its
+        result is due, and RecpackError when a worker died."""
         call = pickle.dumps(function)
-        taken = wanted = 0
-        ended: dict[int, tuple[bool, Any]] = {}
+        sent = due = 0
+        finished: dict[int, tuple[bool, Any]] = {}
         buffers = {pipe: bytearray() for pipe in self.workers.values()}
         waiting: deque[memoryview] = deque()
         tasks = iter(tasks)
@@ -101,50 +101,50 @@ class Pool:
         for pipe in buffers:
             poll.register(pipe, select.POLLIN)
         while True:
-            for task in islice(tasks, _AHEAD * self.size + wanted - taken):
+            for task in islice(tasks, _AHEAD * self.size + due - sent):
                 data = pickle.dumps(task)
-                head = _HEAD.pack(taken, len(call), len(data)) + call
+                head = _HEAD.pack(sent, len(call), len(data)) + call
                 waiting += (memoryview(head), memoryview(data))
-                taken += 1
+                sent += 1
             self._send(waiting)
-            if not wanted:
+            if not due:
                 yield None
-            if wanted == taken:
+            if due == sent:
                 return
-            while wanted not in ended:
+            while due not in finished:
                 poll.register(self._tasks, select.POLLOUT if waiting else 0)
                 for pipe, _ in poll.poll():
                     if pipe == self._tasks:
                         self._send(waiting)
                     elif data := os.read(pipe, _PIPE):
                         buffers[pipe] += data
-                        ended |= _results(buffers[pipe])
+                        finished |= _take_results(buffers[pipe])
                     else:
                         raise RecpackError(DIED)
-            failed, result = ended.pop(wanted)
-            wanted += 1
+            failed, result = finished.pop(due)
+            due += 1
             if failed:
                 raise result
             yield result
 
     def _send(self, waiting: deque[memoryview]) -> None:
-        """As much as the pipe takes now."""
+        """Write as much as the pipe accepts now."""
         with suppress(BlockingIOError):
             while waiting:
-                sent = os.write(self._tasks, waiting[0])
-                waiting[0] = waiting[0][sent:]
+                written = os.write(self._tasks, waiting[0])
+                waiting[0] = waiting[0][written:]
                 if not waiting[0]:
                     waiting.popleft()
 
     def kill(self) -> None:
-        """End all workers at once, also in the middle of their work; may be called twice."""
+        """Kill all workers at once, even during a task; can be called twice."""
         for process in self.workers:
             os.kill(process, signal.SIGKILL)
         for process, pipe in self.workers.items():
             with suppress(ChildProcessError):
                 os.waitpid(process, 0)
             os.close(pipe)
-        for descriptor in (*self._kept, self._tasks) if self.workers else ():
+        for descriptor in (*self._inherited_ends, self._tasks) if self.workers else ():
             os.close(descriptor)
         self.workers = {}
 
@@ -153,7 +153,7 @@ _pools: dict[int, Pool] = {}
 
 
 def pool(size: int) -> Pool:
-    """The workers of this process: those of the last call, if they are as many."""
+    """This process's workers. Those of the last call are used again when the number is the same."""
     if size not in _pools:
         kill()
         _pools[size] = Pool(size)
@@ -163,8 +163,7 @@ def pool(size: int) -> Pool:
 def run(
     workers: Pool, function: Callable[[Task], Result], tasks: Iterable[Task]
 ) -> Generator[Result | None, None, None]:
-    """None when the first tasks are under way, then results in their order; see
-    ``workers.run``."""
+    """See ``Pool.run``. Kills the workers when the iteration fails or is left early."""
     finished = False
     try:
         yield from workers.run(function, tasks)
@@ -175,7 +174,7 @@ def run(
 
 
 def kill() -> None:
-    """End all workers at once, also in the middle of their work."""
+    """Kill all workers at once, even during a task."""
     for workers in list(_pools.values()):
         _discard(workers)
 
@@ -187,11 +186,11 @@ def _discard(workers: Pool) -> None:
 
 
 class _RemoteError(Exception):
-    """The cause of an error that a worker raised: where it did."""
+    """The cause of a worker's error: its traceback as text."""
 
 
 def _work(coordinator: int, tasks: int, token: tuple[int, int], results: int) -> NoReturn:
-    """A worker's life; it ends when it is killed, or when the coordinator has gone."""
+    """Do tasks until this worker is killed or the coordinator is gone."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -209,25 +208,24 @@ def _work(coordinator: int, tasks: int, token: tuple[int, int], results: int) ->
                     call, function = new, pickle.loads(new)
                 answer = pickle.dumps(function(pickle.loads(data)))
             except BaseException as error:
-                failed, answer = 1, _pickled(error)
+                failed, answer = 1, _pickle_error(error)
             _write(results, _HEAD.pack(number, failed, len(answer)) + answer)
     finally:
         os._exit(1)
 
 
-def _pickled(error: BaseException) -> bytes:
+def _pickle_error(error: BaseException) -> bytes:
     import traceback
 
     text = traceback.format_exc()
     try:
         return pickle.dumps((error, text))
-    except Exception:  # anything may be in an error
+    except Exception:  # an error can hold anything, also what can't be pickled
         return pickle.dumps((RecpackError(f"{type(error).__name__}: {error}"), text))
 
 
-def _results(buffer: bytearray) -> dict[int, tuple[bool, Any]]:
-    """The whole results in a buffer, by task, which are taken out of it: whether it is an error,
-    and what it is."""
+def _take_results(buffer: bytearray) -> dict[int, tuple[bool, Any]]:
+    """Remove all complete results from a buffer: task number → (whether it is an error, value)."""
     found = {}
     while len(buffer) >= _HEAD.size:
         number, failed, length = _HEAD.unpack_from(buffer)
@@ -248,7 +246,7 @@ def _pipe() -> tuple[int, int]:
     import fcntl
 
     pipe = os.pipe()
-    with suppress(OSError):  # a limit of the system's; a smaller one does too
+    with suppress(OSError):  # above a system limit; a smaller pipe works too
         fcntl.fcntl(pipe[1], _F_SETPIPE_SZ, _PIPE)
     return pipe
 

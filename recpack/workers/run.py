@@ -1,4 +1,4 @@
-"""Ordered work on many cores: one function for all kinds of workers."""
+"""Runs tasks on many cores, in order: one function for all kinds of workers."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def run(
     jobs: int | None,
     backend: str | None = None,
 ) -> Generator[Result, None, None]:
-    """Results in the order of the ``count`` tasks, which begin in their order too and are made as
-    they are needed. The first ones are under way when this returns.
+    """Yield the results of ``count`` tasks in order. Tasks also start in order, and are taken from
+    the iterable when they are needed. The first tasks have started when this returns.
 
-    ``jobs`` None means all cores. One job, or one task, runs in this process, unless a cluster is
-    to do it: a pool of processes costs more than it saves. ``backend`` is any joblib backend, when
-    None the one that ``joblib.parallel_config`` says, else ``loky`` (processes), or ``fork``: see
-    ``workers.fork``. Ctrl-C, or leaving the iteration early, stops the workers: close it then and
-    there, since later runs use the same workers.
+    ``jobs`` None means all cores. One job, or one task, runs in this process, except on a cluster:
+    a pool of processes would cost more than it saves. ``backend`` is ``fork`` (see
+    ``workers.fork``) or any joblib backend; None means the one of ``joblib.parallel_config``, else
+    ``loky`` (processes). Ctrl-C, or closing the generator early, stops the workers. Close it at
+    once, because later runs use the same workers.
     """
-    running: Generator[Any, None, None]
+    results: Generator[Any, None, None]
     count = worker_count(jobs, count, backend) if count > 1 else 1
     if count == 1 and backend_kind(backend) not in (DASK, RAY):
         return (function(task) for task in tasks)
     if backend == FORK:
         if sys.platform != "linux":
-            raise ConfigError("backend: workers are forked on Linux only; take loky")
+            raise ConfigError("backend: fork works on Linux only; use loky")
         with block_interrupts():
             pool = fork.pool(count)
-        running = fork.run(pool, function, tasks)
+        results = fork.run(pool, function, tasks)
     else:
-        from recpack.workers.through_joblib import run_through_joblib  # joblib takes its time
+        from recpack.workers.through_joblib import run_through_joblib  # joblib is slow to import
 
-        running = run_through_joblib(function, tasks, count, backend)
-    next(running)
-    return running
+        results = run_through_joblib(function, tasks, count, backend)
+    next(results)
+    return results

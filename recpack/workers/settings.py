@@ -1,4 +1,4 @@
-"""Who works: the settings of the workers."""
+"""Settings: the workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FORK, DASK, RAY = "fork", "dask", "ray"
 
 
 class Workers(Settings):
-    """How many workers there are, and of what kind."""
+    """The number and kind of workers."""
 
     title = "workers"
 
@@ -19,7 +19,7 @@ class Workers(Settings):
     )
     backend: str | None = option(
         default=None,
-        help="kind of the workers: fork, dask, ray, or any backend of joblib",
+        help="kind of workers: fork, dask, ray, or any backend of joblib",
         metavar="NAME",
     )
 
@@ -29,7 +29,7 @@ class Workers(Settings):
 
 
 class Cluster(Workers):
-    """Workers that may be on other machines."""
+    """Workers that can be on other machines."""
 
     title = "workers"
 

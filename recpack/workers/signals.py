@@ -1,4 +1,4 @@
-"""Who hears Ctrl-C."""
+"""Which processes get Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def block_interrupts() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal's group; the workers started here, and the
-    threads that may start more, are deaf to it, and the coordinator stops them."""
+    """Processes and threads that start in this block ignore Ctrl-C, which a terminal sends to the
+    whole process group. The coordinator stops them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

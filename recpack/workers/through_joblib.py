@@ -1,4 +1,4 @@
-"""Work through joblib: its processes (loky), its threads, and clusters."""
+"""Runs tasks through joblib: its processes (loky), its threads, and clusters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from recpack.workers.backends import backend_kind
 from recpack.workers.settings import DASK, RAY
 from recpack.workers.signals import block_interrupts
 
-_INHERITED = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-"""What joblib's workers, which are used again by later runs, must have as it is now: credentials
-above all."""
+_VARIABLES = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+"""Variables whose current values joblib's workers need, mainly credentials. (Later runs use the
+same workers again.)"""
 
 _POLL = 1.0
-"""Seconds between two looks of a worker whether its coordinator is still there."""
+"""Seconds between a worker's checks that its coordinator still exists."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -30,29 +30,29 @@ Result = TypeVar("Result")
 def run_through_joblib(
     function: Callable[[Task], Result], tasks: Iterable[Task], jobs: int, backend: str | None
 ) -> Generator[Result | None, None, None]:
-    """None when the first tasks are under way, then the results."""
+    """Yield None once the first tasks have started, then the results in order."""
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     kind = backend_kind(backend)
-    elsewhere = kind in (DASK, RAY)
+    on_cluster = kind in (DASK, RAY)
     settings: dict[str, object] = {
-        # of one job joblib thinks that this process does it
-        "n_jobs": max(jobs, 2) if elsewhere else jobs,
-        "backend": None if elsewhere else backend,
+        # with one job joblib would run the tasks in this process
+        "n_jobs": max(jobs, 2) if on_cluster else jobs,
+        "backend": None if on_cluster else backend,
         "batch_size": 1,
-        "max_nbytes": None,  # a segment's description travels as it is, not through a file
+        "max_nbytes": None,  # send a segment's description directly, not through a file
     }
     if kind == "loky":
-        # workers that began with other arguments are replaced
-        settings |= {"initializer": _begin, "initargs": (os.getpid(), _inherited())}
-        # loky says so from the thread that hands on results, which would die of it where warnings
-        # are errors, and we would wait for ever
+        # joblib replaces workers that started with other arguments
+        settings |= {"initializer": _start_worker, "initargs": (os.getpid(), _environment())}
+        # loky warns in the thread that passes on results; where warnings are errors, that thread
+        # would die and we would wait forever
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-    if elsewhere:
-        # a description goes with its task: left to itself, dask keeps larger ones at some worker,
-        # and they are lost when that one dies
-        calls = (joblib.delayed(_unpacked)(pickle.dumps((function, task))) for task in tasks)
+    if on_cluster:
+        # pickled, a description travels with its task: dask would store larger ones on one worker,
+        # and they would be lost with it
+        calls = (joblib.delayed(_call_pickled)(pickle.dumps((function, task))) for task in tasks)
     else:
         calls = (joblib.delayed(function)(task) for task in tasks)
     try:
@@ -60,13 +60,13 @@ def run_through_joblib(
     except ValueError as error:
         if "return_as" not in str(error):
             raise ConfigError(f"backend: {error}") from error
-        # some backends give their results all at once
+        # some backends return all results at once
         yield None
         yield from joblib.Parallel(**settings)(calls)
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # started later, it would leave the mask open
+    resource_tracker.ensure_running()  # if it started later, it would unblock the signal
     with block_interrupts():
         results = pool(calls)
     try:
@@ -77,27 +77,27 @@ def run_through_joblib(
         raise RecpackError(fork.DIED) from error
     finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that tasks are cancelled, which is what we want
+            warnings.simplefilter("ignore")  # it warns that tasks are cancelled, as intended
             results.close()
 
 
-def _unpacked(call: bytes) -> Any:
-    """Runs in a worker elsewhere. What it unpickles comes from its own coordinator."""
+def _call_pickled(call: bytes) -> Any:
+    """Runs in a worker of a cluster. The pickle comes from its own coordinator."""
     function, task = pickle.loads(call)
     return function(task)
 
 
-def _inherited() -> tuple[tuple[str, str], ...]:
+def _environment() -> tuple[tuple[str, str], ...]:
     return tuple(
         (name, value)
         for name, value in sorted(os.environ.items())
-        if name.upper().startswith(_INHERITED)
+        if name.upper().startswith(_VARIABLES)
     )
 
 
-def _begin(coordinator: int, environment: tuple[tuple[str, str], ...]) -> None:
-    """A worker's first act. It must not outlive its coordinator, even one that was killed, by the
-    minutes that it would wait for more to do."""
+def _start_worker(coordinator: int, environment: tuple[tuple[str, str], ...]) -> None:
+    """Runs first in each worker. It ends the worker when the coordinator ends, even by a kill; else
+    the worker would wait minutes for more tasks."""
 
     def watch() -> None:
         while os.getppid() == coordinator:
@@ -108,6 +108,6 @@ def _begin(coordinator: int, environment: tuple[tuple[str, str], ...]) -> None:
 
     os.environ.update(environment)
     threading.Thread(target=watch, daemon=True).start()
-    # where psutil is installed, loky ends a worker that has grown by 300 MB, which a few segments
-    # are, and the parts that it is still sending would be lost with it
+    # with psutil, loky ends a worker that has grown by 300 MB, which a few segments reach; parts
+    # that it still sends would be lost
     process_executor._USE_PSUTIL = False

@@ -216,7 +216,7 @@ def wrong(handler: Handler, _: int) -> None:
         (give_up, "503.*--mirror", 6),
         (missing, "404.*--mirror", 2),
         (forbidden, "403.*--mirror", 1),
-        (wrong, "its MD5 is .* another file is served there", 1),
+        (wrong, "its MD5 is .* this is another file", 1),
     ],
 )
 def test_sources_that_fail(
@@ -233,10 +233,10 @@ def test_what_can_be_done_nothing_about(server: Server, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"mine")
     (tmp_path / "file").write_text("")
     for folder, names, mirror, error, message in (
-        (tmp_path, ["voc2007"], server.url, DataError, "is there already, with other bytes"),
+        (tmp_path, ["voc2007"], server.url, DataError, "exists and has another MD5"),
         (tmp_path / "file", ["voc2007"], server.url, SinkError, "can't be written"),
-        (tmp_path, ["voc2008"], server.url, ConfigError, "voc2008 is none of voc2007, voc2007-te"),
-        (tmp_path, [], server.url, ConfigError, "nothing is none of"),
+        (tmp_path, ["voc2008"], server.url, ConfigError, "names: must be from voc2007, .*voc2008"),
+        (tmp_path, [], server.url, ConfigError, "names: must be from .*nothing"),
         (tmp_path, ["voc2012"], "file:///etc", ConfigError, "mirror: .*http"),
         (tmp_path, ["voc2012"], "http://127.0.0.1:9", DataError, "refused.*--mirror"),
     ):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.train.test_request import KEY, PARAMETERS, SPEC
 from train.images import ACCOUNTS, image_uri
-from train.request import Network, TrainingSpec, prefix, training_request
+from train.request import Network, TrainingSpec, channel_prefix, training_request
 
 pytestmark = pytest.mark.once
 
@@ -54,7 +54,7 @@ def described(spec: TrainingSpec, more: dict[str, Any]) -> dict[str, Any]:
         "max_run": spec.max_run, "input_mode": spec.input_mode, "output_path": spec.output,
         "hyperparameters": spec.hyperparameters.texts(),
     } | more  # fmt: skip
-    channels = {"train": prefix(spec.train), "validation": prefix(spec.validation)}
+    channels = {"train": channel_prefix(spec.train), "validation": channel_prefix(spec.validation)}
     return {"estimator": estimator, "channels": channels, "name": spec.job_name}
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from recpack.data.samples import Treatment
 from recpack.errors import ConfigError, ImageError
 from recpack.formats.encoding import Encoding
-from recpack.formats.image_codec import cropped, decode, encode, reencode, resized, shrink
+from recpack.formats.image_codec import centred_square, decode, encode, new_size, reencode, shrink
 from recpack.formats.image_header import MAX_PIXELS, ImageHeader, check_whole, read_header
 from tests.sources.test_wild import encoded, exif, pillow, pixels, upside_down
 from tests.support.devkits import jpeg, with_comment
@@ -181,7 +181,7 @@ def test_any_bytes_have_a_header_or_an_error(start: bytes, rest: bytes) -> None:
     ],
 )
 def test_geometry(size: tuple[int, int], shorter: int, expected: tuple[int, int]) -> None:
-    assert resized(*size, shorter) == expected
+    assert new_size(*size, shorter) == expected
     data = jpeg(*size)
     found = decode(bytes(reencode(data, Treatment.UPRIGHT, Encoding(resize=shorter))))
     assert found.shape == (expected[1], expected[0], 3)
@@ -250,7 +250,7 @@ def test_what_is_decoded_at_full_size(
 
 def test_a_process_of_its_own_is_settled() -> None:
     script = (
-        "from recpack.formats.image_codec import settle; settle(); settle()\n"
+        "from recpack.formats.image_codec import tune_process; tune_process(); tune_process()\n"
         "import cv2; print(cv2.getNumThreads())"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -258,8 +258,8 @@ def test_a_process_of_its_own_is_settled() -> None:
 
 
 def test_center_crop() -> None:
-    assert cropped(500, 375) == (62, 0, 375)
-    assert cropped(375, 501) == (0, 63, 375)
+    assert centred_square(500, 375) == (62, 0, 375)
+    assert centred_square(375, 501) == (0, 63, 375)
     data = encoded(".png", pixels())
     options = Encoding(center_crop=True, encoding="png")
     found = decode(bytes(reencode(data, Treatment.UPRIGHT, options)))

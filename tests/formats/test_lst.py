@@ -11,7 +11,7 @@ from recpack.columns import StringColumn
 from recpack.data.labels import assemble_labels, detection_labels, detection_widths
 from recpack.data.samples import Samples
 from recpack.errors import ListError
-from recpack.formats.lst import CheckedLines, FloatTexts, format_rows, parse_rows
+from recpack.formats.lst import CheckedLines, FloatFormatter, format_rows, parse_rows
 from recpack.storage.paths import unsafe_path
 from tests.support import strategies
 
@@ -44,7 +44,7 @@ def test_the_aws_text_and_full_precision() -> None:
 @given(st.lists(strategies.float32, max_size=30))
 def test_full_precision_comes_back_unchanged(values: list[float]) -> None:
     array = np.array(values, np.float32)
-    back = np.array([float(text) for text in FloatTexts().of(array)], np.float32)
+    back = np.array([float(text) for text in FloatFormatter().format(array)], np.float32)
     np.testing.assert_array_equal(back, array)
 
 
@@ -84,7 +84,7 @@ def test_rows_round_trip(rows: list[tuple[list[float], str]]) -> None:
         ("1\t1e99\ta.jpg", "line 2: label is '1e99'"),
         ("1\t1\t/etc/passwd", "line 2: path '/etc/passwd' leaves the root"),
         ("1\t1\ta/../../b.jpg", "leaves the root"),
-        ("7\t1\tb.jpg", "index 7 comes twice .again for 'b.jpg'"),
+        ("7\t1\tb.jpg", "index 7 appears twice, again for 'b.jpg'"),
     ],
 )
 def test_a_broken_row_is_named(line: str, message: str) -> None:
@@ -132,8 +132,8 @@ def test_detection_labels_are_those_with_detection_widths(labels: list[list[floa
 
 def test_texts_tell_apart_what_is_equal_but_not_the_same() -> None:
     values = np.array([0.0, -0.0, 0.1, 0.1, 1e-8, 0.75], np.float32)
-    assert FloatTexts().of(values) == ["0.0", "-0.0", "0.1", "0.1", "1e-08", "0.75"]
-    assert FloatTexts(2).of(values) == ["0.00", "-0.00", "0.10", "0.10", "0.00", "0.75"]
+    assert FloatFormatter().format(values) == ["0.0", "-0.0", "0.1", "0.1", "1e-08", "0.75"]
+    assert FloatFormatter(2).format(values) == ["0.00", "-0.00", "0.10", "0.10", "0.00", "0.75"]
 
 
 def test_checked_lines() -> None:
@@ -171,14 +171,14 @@ def test_labels_of_samples_with_and_without_objects() -> None:
 
 def test_take_and_slice() -> None:
     table = samples([[1], [2, 5, 0, 0, 0, 1, 1], [3]])
-    for taken in (table.take(np.array([2, 1])), table.shuffled(np.array([2, 1])).slice(0, 2)):
+    for taken in (table.take(np.array([2, 1])), table.reorder(np.array([2, 1])).slice(0, 2)):
         check_taken(taken)
-    assert [s.path for s in table.shuffled(np.array([1, 0, 2]))] == [
+    assert [s.path for s in table.reorder(np.array([1, 0, 2]))] == [
         "i/1.jpg",
         "i/0.jpg",
         "i/2.jpg",
     ]
-    part = table.shuffled(np.array([2, 0, 1])).take(np.array([0, 2]))
+    part = table.reorder(np.array([2, 0, 1])).take(np.array([0, 2]))
     assert (list(part.paths), part.indices.tolist()) == (["i/2.jpg", "i/1.jpg"], [0, 1])
     part = table.slice(1, 3)
     assert [s.label.tolist() for s in part] == [[2, 5, 0, 0, 0, 1, 1], [3]]

@@ -196,7 +196,7 @@ def test_boxes_of_a_scalar_label_are_an_error() -> None:
         ("0\t0\n1 100\n", "line 2 of the index is '1 100'"),
         ("a\t0\n", "line 1"),
         ("0\t-4\n", "line 1"),
-        ("0\t0\n0\t100\n", "names a key twice"),
+        ("0\t0\n0\t100\n", "a key appears twice"),
         (f"0\t{1 << 64}\n", "line 1"),
     ],
 )

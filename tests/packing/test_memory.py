@@ -14,7 +14,8 @@ from tests.support.devkits import box_xml, jpeg, xml
 MEASURE = """
 import re, sys
 import cv2, joblib, recpack
-from recpack.conversion import convert
+from recpack.pipeline.convert import convert
+import recpack.pipeline.second_pass
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 before = peak()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import recpack
-from recpack.packing.plan import joined, plan_cuts
+from recpack.packing.plan import merge_small, plan_cuts
 from recpack.sinks.s3 import MAX_PARTS, MIN_PART
 from tests.sinks.test_s3_sink import REC, URL, hostile_parts, photographs
 from tests.support.s3server import S3Server
@@ -37,11 +37,11 @@ def test_parts_on_paper(lengths: np.ndarray, size: int) -> None:
 
 
 def test_runs_of_small_segments_are_joined() -> None:
-    assert joined([7, 7, 7], 5) == [range(1), range(1, 2), range(2, 3)]
-    assert joined([1, 1, 9, 2, 2], 5) == [range(3), range(3, 5)]
-    assert joined([5, 1], 5) == [range(1), range(1, 2)]
-    assert joined([1], 5) == [range(1)]
-    assert joined([3, 0, 4], 0) == [range(1), range(1, 2), range(2, 3)]
+    assert merge_small([7, 7, 7], 5) == [range(1), range(1, 2), range(2, 3)]
+    assert merge_small([1, 1, 9, 2, 2], 5) == [range(3), range(3, 5)]
+    assert merge_small([5, 1], 5) == [range(1), range(1, 2)]
+    assert merge_small([1], 5) == [range(1)]
+    assert merge_small([3, 0, 4], 0) == [range(1), range(1, 2), range(2, 3)]
 
 
 def test_a_record_writer_never_runs_out_of_parts() -> None:
@@ -78,7 +78,7 @@ def test_images_that_shrink_unevenly(
     """The estimate is wrong, so parts that came out too small are packed again with the next."""
     photos = photographs(tmp_path / "d", 60, 900, 700)
     monkeypatch.setattr("recpack.packing.estimate._TRIED", 1)
-    monkeypatch.setattr("recpack.packing.run._Packing._likely", lambda _, lengths: lengths)
+    monkeypatch.setattr("recpack.packing.run._Packing._estimate", lambda _, lengths: lengths)
     options = {"quality": 50, "reencode": True}
     recpack.convert(photos, tmp_path / "train.rec", **options)
     for jobs in (1, 2):

@@ -150,7 +150,7 @@ def test_all_errors_are_collected_and_nothing_is_written(tmp_path: Path) -> None
         ("image-missing", "Annotations/3.xml"),
         ("image-unknown", "Annotations/4.xml"),
     ]
-    assert "unknown class 'kat': 1 objects; did you mean 'cat'?" in str(caught.value)
+    assert "unknown class 'kat': 1 object; did you mean 'cat'?" in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
 
 

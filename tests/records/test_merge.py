@@ -59,7 +59,7 @@ def test_labels_of_one_number(tmp_path: Path) -> None:
 def test_without_manifests_ids_stay(tmp_path: Path) -> None:
     places = [written(tmp_path / f"{name}.rec", ["x", "y"], [[1]]) for name in "ab"]
     (tmp_path / "b.json").unlink()
-    with pytest.raises(recpack.DataError, match=r"b\.rec: it has no manifest, and others have"):
+    with pytest.raises(recpack.DataError, match=r"b\.rec: it has no manifest, but other"):
         merge(tmp_path / "c.rec", places)
     (tmp_path / "a.json").unlink()
     assert merge(tmp_path / "c.rec", places).classes == ("0", "1")
@@ -79,15 +79,15 @@ def test_on_s3(devkit: Path, tmp_path: Path, store: Store) -> None:
 def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = (str(written(tmp_path / f"{name}.rec", ["x"], [[0]])) for name in "ab")
     for arguments, code, message in (
-        ([str(tmp_path / "c.rec"), a], 2, "two or more"),
-        ([a, a, b], 2, "is an input too"),
-        ([str(tmp_path / "." / "b.rec"), a, b], 2, "is an input too"),
+        ([str(tmp_path / "c.rec"), a], 2, "must be at least 2 (got 1)"),
+        ([a, a, b], 2, "is also an input"),
+        ([str(tmp_path / "." / "b.rec"), a, b], 2, "is also an input"),
         ([str(tmp_path / "c.rec"), a, str(tmp_path / "none.rec")], 1, "none.rec"),
     ):
         assert main(["merge", *arguments]) == code
         assert message in capsys.readouterr().err
     assert not (tmp_path / "c.rec").exists()
-    with pytest.raises(recpack.DataError, match="class id 4 is none of the 1"):
+    with pytest.raises(recpack.DataError, match="class id 4 is not in its manifest of 1"):
         odd = written(tmp_path / "o.rec", ["z", "y", "w", "v", "u"], [[4]])
         text = (tmp_path / "o.json").read_text()
         names = '[\n    "z",\n    "y",\n    "w",\n    "v",\n    "u"\n  ]'

@@ -76,9 +76,9 @@ def test_the_choice(devkit: Path, tmp_path: Path) -> None:
 def test_what_is_refused(devkit: Path, tmp_path: Path) -> None:
     recpack.convert(devkit, tmp_path / "a.rec")
     for output, options, error, message in (
-        ("a.gif", {}, ConfigError, "neither .png nor .jpg"),
+        ("a.gif", {}, ConfigError, "must end in .png or .jpg"),
         ("a.png", {"records": [120]}, DataError, "no record 120; there are 120"),
-        ("a.png", {"count": 0}, ConfigError, "count is 1 or more"),
+        ("a.png", {"count": 0}, ConfigError, "count: must be at least 1"),
         ("none/a.png", {}, SinkError, "can't be written"),
     ):
         with pytest.raises(error, match=message):

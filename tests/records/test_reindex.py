@@ -48,7 +48,7 @@ def test_ids_of_other_tools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ("data", "error", "message"),
     [
         (b"", DataError, "no records"),
-        (encode_record(1, [1.0], b"x") * 2, DataError, "id 1 comes twice"),
+        (encode_record(1, [1.0], b"x") * 2, DataError, "id 1 occurs twice"),
         (b"not a record at all", RecordError, "a.rec"),
     ],
 )

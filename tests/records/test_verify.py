@@ -84,16 +84,16 @@ def test_an_index_that_leads_elsewhere(rec: Path, monkeypatch: pytest.MonkeyPatc
         lines = list(good)
         lines[row] = f"{row}\t{offset}\n"
         index.write_text("".join(lines))
-        assert "its index does not lead to its records" in every_way(rec, monkeypatch)
+        assert "its index does not match its records" in every_way(rec, monkeypatch)
     index.write_text("".join(good[:-1]))
-    assert "its index does not lead to its records" in every_way(rec, monkeypatch)
+    assert "its index does not match its records" in every_way(rec, monkeypatch)
     index.unlink()
     assert "there is no index" in every_way(rec, monkeypatch)
 
 
 def test_a_file_that_was_cut(rec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rec.write_bytes(rec.read_bytes()[:-1000])
-    assert "it was cut" in every_way(rec, monkeypatch)
+    assert "it is truncated" in every_way(rec, monkeypatch)
     rec.with_suffix(".json").unlink()
     assert "byte" in every_way(rec, monkeypatch)
 

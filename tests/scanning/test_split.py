@@ -11,7 +11,6 @@ import recpack
 from recpack.data.samples import Samples
 from recpack.formats.lst import parse_rows
 from recpack.scanning.duplicates import duplicate_groups
-from recpack.scanning.settings import parse_fractions
 from recpack.scanning.split import split_samples
 from recpack.storage.trees.local import LocalTree
 from tests.cli.test_cli import run
@@ -69,7 +68,7 @@ def test_too_few_samples_are_an_error() -> None:
 @pytest.mark.parametrize("text", ["0.8", "0.8/0.3", "1/0", "a/b", "0.25/0.25/0.25/0.25", "-1/2"])
 def test_wrong_fractions(text: str) -> None:
     with pytest.raises(recpack.ConfigError, match=r"add up to 1, like 0\.8/0\.2"):
-        parse_fractions(text)
+        recpack.Options(split=text)
 
 
 def test_equal_images_are_one_group(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_interrupted_with_resume(
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130, complaint
-    assert "the upload is kept; run again with --resume" in complaint
+    assert "the upload stays open; run again with --resume" in complaint
     assert len(hostile.uploads) == 1
     again = start("--resume")
     _, complaint = again.communicate(timeout=60)

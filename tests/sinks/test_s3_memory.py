@@ -37,8 +37,10 @@ def peak(photos: Path, server: S3Server, uploads: int) -> int:
 def test_memory_is_the_parts_in_flight(hostile: S3Server, tmp_path: Path) -> None:
     photos = photographs(tmp_path / "d", 165, 1000, 800)
     # slow enough for all buffers to fill
-    hostile.fault = lambda request: 0.4 if request.name == "upload_part" else None
-    few, many = peak(photos, hostile, 2), peak(photos, hostile, 10)
+    hostile.fault = hostile.together(2, 0.4)
+    few = peak(photos, hostile, 2)
+    hostile.fault = hostile.together(10, 0.4)
+    many = peak(photos, hostile, 10)
     size = len(hostile.rec("p/train/train.rec"))
     assert size > 13 * PART
     assert hostile.most_at_once == 10

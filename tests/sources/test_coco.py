@@ -240,7 +240,7 @@ def test_errors_that_are_told(
         (
             '{"images": [], "categories": [{"id": 1, "name": "a"}, {"id": "b", "name": "b"}], '
             '"annotations": []}',
-            "numbers and texts",
+            "numbers and strings",
         ),
     ],
 )

@@ -167,7 +167,7 @@ def test_years_and_sets_pair_as_in_the_aws_tool(tmp_path: Path) -> None:
     assert ids(year="2012,2007", set="val,trainval") == ["2012val", "2007trainval"]
     with pytest.raises(ConfigError, match="3 image sets"):
         ids(year="2007,2012", set="a,b,c")
-    with pytest.raises(DataError, match="no folder VOC2010; there are years 2007, 2012"):
+    with pytest.raises(DataError, match="no folder VOC2010; the years are 2007, 2012"):
         ids(year="2010")
     with pytest.raises(DataError, match="choose with --set from: trainval, val"):
         ids(set="test")
@@ -200,9 +200,9 @@ def test_plain_folders(tmp_path: Path) -> None:
     ("files", "options", "message"),
     [
         ((), {}, "no VOC<year> folder, no Annotations folder"),
-        (("VOCdevkit/VOC2007/x",), {}, "the devkit is the folder below"),
+        (("VOCdevkit/VOC2007/x",), {}, "give the folder in it"),
         (("Annotations/a.xml",), {}, "JPEGImages: no such folder"),
-        (("Annotations/a.txt", "JPEGImages/a"), {}, "no annotations are chosen"),
+        (("Annotations/a.txt", "JPEGImages/a"), {}, "has no annotations"),
         (("Annotations/a.xml", "JPEGImages/a"), {"set": "val"}, "there is no"),
         (("x/a",), {"images": "x", "annotations": "y"}, "annotations: no folder y"),
     ],

@@ -22,7 +22,7 @@ from PIL import Image
 
 import recpack
 from recpack.data.samples import Treatment
-from recpack.formats.image_codec import decode, decodes_gif
+from recpack.formats.image_codec import can_decode_gif, decode
 from tests.cli.test_cli import run
 from tests.conftest import Oracle
 from tests.pipeline.test_convert import pack
@@ -208,9 +208,9 @@ CASES: dict[str, Case] = {
     ),
     "GIF": Case(
         image=pillow("P", "GIF"), name="odd.gif",
-        problems=[("image-converted", "re-encoded")] if decodes_gif() else
+        problems=[("image-converted", "re-encoded")] if can_decode_gif() else
         [("image-unsupported", "error"), ("image-converted", "re-encoded")],
-        rows=[ROW] if decodes_gif() else None,
+        rows=[ROW] if can_decode_gif() else None,
     ),
     "TIFF": Case(
         image=encoded(".tiff", pixels()), name="odd.tif",
@@ -530,5 +530,5 @@ def test_an_id_listed_twice_is_packed_twice_and_reported(tmp_path: Path) -> None
     result, records = pack(devkit)
     assert [(p.code, p.file) for p in result.problems] == [("id-repeated", "Annotations/clean.xml")]
     assert len(records) == 2
-    with pytest.raises(recpack.DataError, match="names the id twice"):
+    with pytest.raises(recpack.DataError, match="lists the id twice"):
         pack(devkit, strict=True)

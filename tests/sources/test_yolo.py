@@ -203,7 +203,7 @@ def test_a_list_that_leads_out(tmp_path: Path) -> None:
 def test_folders_that_lead_in_a_circle(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "in", TWO)
     (root / "images/train/again").symlink_to(".")
-    with pytest.raises(recpack.DataError, match="in a circle"):
+    with pytest.raises(recpack.DataError, match="links in a circle"):
         recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
 
 

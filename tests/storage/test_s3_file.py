@@ -71,8 +71,8 @@ def test_a_file_of_a_tree(server: S3Server, reads: list[tuple[int, int]], head: 
         room = bytearray(1000)
         assert file.read_into(memoryview(room)) == 1001  # there is more
         assert room == DATA[:1000]
-        assert file.whole(len(DATA)) == DATA
-        assert file.whole(999) == room
+        assert file.read_all(len(DATA)) == DATA
+        assert file.read_all(999) == room
 
 
 def test_an_empty_object(hostile: S3Server) -> None:

@@ -21,11 +21,11 @@ def test_a_local_file(tmp_path: Path, size: int) -> None:
             assert file.size == size
             assert file.read(1, 5) == data[1:6]
             for limit in (size, size + 1, size + 20_000):
-                assert file.whole(limit) == data
+                assert file.read_all(limit) == data
         if size:
             with LocalTree(str(tmp_path)).folder(".") as folder, folder.open("x") as file:
-                assert file.whole(size - 1)[:size] == data  # more than the limit shows
-                assert len(file.whole(size - 1)) > size - 1
+                assert file.read_all(size - 1)[:size] == data  # more than the limit shows
+                assert len(file.read_all(size - 1)) > size - 1
 
 
 @pytest.mark.parametrize(("room", "answer"), [(9, 10), (10, 10), (11, 10), (0, 1)])
@@ -47,7 +47,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
     with LocalTree(str(tmp_path)).folder(".") as folder:
         for name in ("pipe", "folder"):
             with folder.open(name) as file, pytest.raises(OSError, match="not a regular file"):
-                file.whole(100)
+                file.read_all(100)
             with folder.open(name) as file, pytest.raises(OSError, match="not a regular file"):
                 file.size  # noqa: B018
 
@@ -66,7 +66,7 @@ def test_links_out_of_the_tree_are_found_behind_folders_too(tmp_path: Path) -> N
         for _ in range(2):  # folders found to be inside are remembered; nothing else is
             for good in ("a/b/x", "a/within"):
                 with folder.open(good) as file:
-                    assert file.whole(9) == b"x"
+                    assert file.read_all(9) == b"x"
             for bad in ("out/secret", "a/link", "a/../../outside/secret"):
                 with pytest.raises(UnsafePathError):
                     folder.open(bad)

@@ -18,9 +18,9 @@ with atheris.instrument_imports(include=["recpack"]):
     from recpack.formats.image_header import check_whole, read_header
     from recpack.formats.lst import format_rows, parse_rows
     from recpack.formats.recordio import decode_payload, join_parts, locate_record
+    from recpack.sources.augmented_manifest import AugmentedManifest
     from recpack.sources.coco import _DECODER, _categories, _entries, _faults
-    from recpack.sources.document import decoded
-    from recpack.sources.sagemaker import AugmentedManifest
+    from recpack.sources.document import decode_document
     from recpack.sources.voc.parse import parse_annotation
     from recpack.sources.yolo.dataset import parse_labels
     from recpack.storage.trees.local import LocalTree
@@ -87,7 +87,7 @@ def labels(data: bytes) -> None:
 
 def coco(data: bytes) -> None:
     try:
-        document = decoded(_DECODER, data, "x.json")
+        document = decode_document(_DECODER, data, "x.json")
         categories = _categories(document, "x.json")
     except DataError:
         return

@@ -107,6 +107,19 @@ class S3Server:
     def rec(self, key: str) -> bytes:
         return self.objects[key].data
 
+    def together(self, count: int, seconds: float) -> Callable[[Request], float | None]:
+        """A fault: parts wait until so many have been under way at once, then for ``seconds``."""
+
+        def fault(request: Request) -> float | None:
+            if request.name != "upload_part":
+                return None
+            give_up = time.monotonic() + 20
+            while self.most_at_once < count and time.monotonic() < give_up:
+                time.sleep(0.01)
+            return seconds
+
+        return fault
+
     @contextmanager
     def counted(self, name: str, key: str, number: int, headers: dict[str, str]) -> Iterator[Any]:
         with self._lock:

@@ -60,7 +60,7 @@ def test_both_answers_of_the_service(body: bytes) -> None:
     ],
 )  # fmt: skip
 def test_other_answers_are_refused(body: bytes) -> None:
-    with pytest.raises(JobError, match="no list of detections"):
+    with pytest.raises(JobError, match="not a list of detections"):
         parse_response(body, CLASSES, 9, 9)
 
 
@@ -110,8 +110,8 @@ def test_what_can_be_drawn_on(tmp_path: Path) -> None:
         assert draw(image, [], [], []).pixels.shape == (20, 30, 3)
     (tmp_path / "bad.jpg").write_bytes(b"x")
     for bad, message in (
-        (b"x", "the bytes are no image"),
-        (tmp_path / "bad.jpg", "bad.jpg is no image"),
+        (b"x", "the bytes are not an image"),
+        (tmp_path / "bad.jpg", "bad.jpg is not an image"),
         (np.zeros((3, 3), np.uint8), r"shape \(3, 3\)"),
         (np.zeros((3, 3, 3)), "float64"),
     ):
@@ -215,7 +215,7 @@ def test_images_that_the_service_does_not_take() -> None:
     noise = np.random.RandomState(0).randint(0, 256, (1500, 2000, 3), np.uint8)
     large = cv2.imencode(".png", noise)[1].tobytes()
     assert len(large) > MAX_BODY
-    with pytest.warns(UserWarning, match="encoded anew"):
+    with pytest.warns(UserWarning, match="encoded again"):
         body, content_type, width, height = payload(large)
     assert (content_type, width, height) == ("image/jpeg", 2000, 1500)
     assert len(body) <= MAX_BODY

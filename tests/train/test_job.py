@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from tests.support.stubs import Stubs
 from train.errors import JobError
-from train.job import Job, Status, attach, jobs, previous
+from train.job import Job, Status, attach, find_previous, jobs
 from train.logs import Metric, parse_metric
 
 pytestmark = pytest.mark.once
@@ -206,7 +206,7 @@ def test_what_is_known_of_the_model_to_go_on_from(by: str) -> None:
     for _ in range(2):
         stubs.answer("sagemaker", "describe_training_job", known, TrainingJobName="voc-1")
     given = {"name": "voc-1", "job": Job("voc-1", stubs.service), "model": MODEL}[by]
-    found = previous(given, stubs.service)
+    found = find_previous(given, stubs.service)
     assert (found.model, found.train) == (MODEL, "s3://bucket/train/")
     assert found.hyperparameters == {"num_classes": "20"}
     stubs.done()
@@ -214,9 +214,9 @@ def test_what_is_known_of_the_model_to_go_on_from(by: str) -> None:
 
 def test_a_model_of_unknown_origin() -> None:
     stubs = Stubs()
-    assert previous("s3://bucket/model.tar.gz", stubs.service).train is None
+    assert find_previous("s3://bucket/model.tar.gz", stubs.service).train is None
     stubs.refuse("sagemaker", "describe_training_job", "ValidationException",
                  "Requested resource not found.")  # fmt: skip
-    found = previous("s3://bucket/gone/output/model.tar.gz", stubs.service)
+    found = find_previous("s3://bucket/gone/output/model.tar.gz", stubs.service)
     assert (found.model, found.hyperparameters) == ("s3://bucket/gone/output/model.tar.gz", {})
     stubs.done()

@@ -11,10 +11,10 @@ from train.hyperparameters import Hyperparameters
 from train.request import (
     Network,
     TrainingSpec,
+    channel_prefix,
     endpoint_config_request,
     endpoint_request,
     model_request,
-    prefix,
     training_request,
     transform_request,
 )
@@ -92,13 +92,13 @@ def test_incremental_spot_pipe_and_everything_else() -> None:
         ({"instance_type": "ml.m5.xlarge"}, "instance_type: ml.m5.xlarge has no GPU"),
         ({"instance_type": "ml.c5.9xlarge"}, "no GPU"),
         ({"input_mode": "FastFile"}, "File or Pipe"),
-        ({"instance_count": 2}, "kv_store: 2 instances need dist_sync or dist_async"),
-        ({"instance_count": 0}, "instance_count: 0"),
-        ({"train": "/data/train.rec"}, "train: '/data/train.rec' is no s3://"),
-        ({"model": "s3://bucket/model"}, "model: s3://bucket/model is no model.tar.gz"),
-        ({"spot": True, "max_run": 10, "max_wait": 9}, "max_wait: 9 s in all is less than"),
-        ({"max_wait": 99}, "ask for spot"),
-        ({"network": Network(subnets=["subnet-1"])}, "come together"),
+        ({"instance_count": 2}, "kv_store: missing; 2 instances need dist_sync or dist_async"),
+        ({"instance_count": 0}, "instance_count: must be at least 1"),
+        ({"train": "/data/train.rec"}, "train: '/data/train.rec'; write s3://"),
+        ({"model": "s3://bucket/model"}, "model: s3://bucket/model; give a model.tar.gz"),
+        ({"spot": True, "max_run": 10, "max_wait": 9}, "max_wait: 9 s is less than"),
+        ({"max_wait": 99}, "only for spot"),
+        ({"network": Network(subnets=["subnet-1"])}, "give both subnets"),
     ],
 )
 def test_jobs_that_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -124,7 +124,7 @@ def test_gpu_types_are_taken(kind: str) -> None:
     ],
 )
 def test_prefixes_end_with_a_slash(place: str, expected: str) -> None:
-    assert prefix(place) == expected
+    assert channel_prefix(place) == expected
 
 
 def test_hosting_and_batch_requests() -> None:

@@ -118,7 +118,7 @@ def test_what_joblib_is_told_is_done(
 
     with Client(dask.address) as client, joblib.parallel_config(backend="dask"):
         recpack.convert(photos, tmp_path / "a" / "train.rec")
-        assert any("unpacked" in str(key) for key in client.run_on_scheduler(_keys))
+        assert any("call_pickled" in str(key) for key in client.run_on_scheduler(_keys))
         recpack.convert(photos, tmp_path / "b" / "train.rec", backend="dask")  # its own Client
     assert files(tmp_path / "a") == files(tmp_path / "b") == expected
 
@@ -266,7 +266,7 @@ def test_workers_of_another_version(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--backend", "dask"], 2, "no dask Client; name the cluster's"),
+        (["--backend", "dask"], 2, "no dask Client; give its address"),
         (["--backend", "dask", "--scheduler", "tcp://127.0.0.1:9"], 1, "does not answer"),
         (["--scheduler", "tcp://127.0.0.1:9"], 2, "only dask has one"),
         (["--address", "127.0.0.1:9"], 2, "only ray has one"),

@@ -1,4 +1,4 @@
-"""Pascal VOC devkits: annotations by id, images by stem."""
+"""Pascal VOC devkits: annotations are found by id, images by file name without extension (stem)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Opener, Tree, join
 
 _MAX_WINDOW = 8 * CHUNK
-"""Names looked through at once for those of a task."""
+"""Most image names that are searched at once for those of a task."""
 _SUFFIXES = tuple(EXTENSIONS)
 
 
 class VocDataset(Dataset):
-    """A devkit; see ``voc_layout.open_devkit``."""
+    """A devkit; see ``voc.layout.open_devkit``."""
 
     def __init__(self, devkit: Devkit) -> None:
         self._devkit = devkit
@@ -42,12 +42,12 @@ class VocDataset(Dataset):
             yield from _tasks(self.root, image_set, rank)
 
     def problems(self) -> list[Problem]:
-        """Ids that come twice."""
+        """Ids that appear twice in an image set."""
         problems = []
         for image_set in self._devkit.image_sets:
             hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
             hashes.sort()
-            if (hashes[1:] == hashes[:-1]).any():  # rare, so it may take more memory
+            if (hashes[1:] == hashes[:-1]).any():  # rare, so this can take more memory
                 seen: set[str] = set()
                 for id_ in image_set.ids:
                     if id_ in seen:
@@ -92,7 +92,7 @@ def _tasks(root: Tree, image_set: ImageSet, rank: int) -> Iterator[VocTask]:
 def _root_for(
     root: Tree, image_set: ImageSet, ids: StringColumn, candidates: list[list[str]]
 ) -> Tree:
-    """What a task needs of the root; all of it where an annotation must say which its image is."""
+    """The part of the root that a task needs; all of it when an annotation must name its image."""
     if not all(candidates):
         return root
     return root.only(
@@ -106,7 +106,7 @@ def _root_for(
 def _candidates(
     root: Tree, image_set: ImageSet, id_: str, listings: dict[str, _Listing]
 ) -> list[str]:
-    """The images that an id may mean, relative to the image folder."""
+    """The possible images of an id, relative to the image folder."""
     if unsafe_path(id_):
         return []
     folder, _, stem = id_.rpartition("/")
@@ -118,7 +118,7 @@ def _candidates(
 
 
 class _Listing:
-    """The images of a folder, to be found by stem."""
+    """The images of a folder, found by stem."""
 
     def __init__(self, root: Tree, folder: str) -> None:
         try:
@@ -128,9 +128,10 @@ class _Listing:
         self._folded: dict[str, list[str]] | None = None
 
     def one_each(self, stems: list[str]) -> dict[str, str]:
-        """The image of each stem that has just one; for stems that lie close together among the
-        names, as those of an image set do, and with nothing found otherwise."""
-        # all names of a stem lie between "stem." and "stem/", the character behind the dot
+        """The image of each stem, when every stem in their range has exactly one; else nothing.
+        Also nothing when the stems are far apart in the listing, which those of an image set are
+        not."""
+        # all names of a stem sort between "stem." and "stem/": "/" is the character after "."
         first = bisect_left(self._names, min(stem + "." for stem in stems))
         last = bisect_left(self._names, max(stem + "/" for stem in stems))
         if last - first > _MAX_WINDOW:
@@ -140,7 +141,7 @@ class _Listing:
         return found if len(found) == len(names) else {}
 
     def find(self, stem: str) -> list[str]:
-        """Names of this stem and any extension; failing that, of this stem in any case."""
+        """Names of this stem and any extension; else names whose stem differs only in case."""
         found = []
         for at in range(bisect_left(self._names, stem + "."), len(self._names)):
             name = self._names[at]
@@ -163,7 +164,7 @@ def _is_image(name: str) -> bool:
 
 @dataclass(frozen=True)
 class VocTask(Task):
-    """Ids, and for each one's image the ``candidates``."""
+    """Ids, and for each the ``candidates`` for its image."""
 
     annotations: str
     images: str
@@ -174,30 +175,30 @@ class VocTask(Task):
         root = self.root
         with root.folder(self.annotations) as annotations, root.folder(self.images) as images:
             files = [id_ + ".xml" for id_ in self.ids]
-            bare = b"/" not in self.ids.blob and b"\0" not in self.ids.blob
-            safe = files if bare else [None if unsafe_path(file) else file for file in files]
-            likely = [names[0] if len(names) == 1 else None for names in self.candidates]
+            plain = b"/" not in self.ids.blob and b"\0" not in self.ids.blob
+            safe = files if plain else [None if unsafe_path(file) else file for file in files]
+            single = [names[0] if len(names) == 1 else None for names in self.candidates]
             for file, names, opener, image in zip(
                 files,
                 self.candidates,
                 annotations.in_order(safe),
-                images.in_order(likely),
+                images.in_order(single),
                 strict=True,
             ):
-                place = join(self.annotations, file)
+                path = join(self.annotations, file)
                 annotation = _read_annotation(opener, file)
                 if isinstance(annotation, Defect):
-                    yield Item(place, annotation)
+                    yield Item(path, annotation)
                     continue
                 name = _image_name(annotation, names)
                 if isinstance(name, Defect):
-                    yield Item(place, name)
+                    yield Item(path, name)
                     continue
                 found = read_image(images, name, image, annotation.filename)
                 if isinstance(found, Defect):
-                    yield Item(place, found)
+                    yield Item(path, found)
                 else:
-                    yield Item(place, None, annotation, join(self.images, name), *found)
+                    yield Item(path, None, annotation, join(self.images, name), *found)
 
 
 def _read_annotation(opener: Opener | None, name: str) -> Annotation | Defect:
@@ -205,7 +206,7 @@ def _read_annotation(opener: Opener | None, name: str) -> Annotation | Defect:
         return Defect("path-unsafe", 0, "id", name.removesuffix(".xml"))
     try:
         with opener() as file:
-            data = file.whole(MAX_ANNOTATION)
+            data = file.read_all(MAX_ANNOTATION)
             if len(data) > MAX_ANNOTATION:
                 raise AnnotationError("annotation-too-large", "bytes", f"{file.size:,}")
             return parse_annotation(data)
@@ -215,7 +216,7 @@ def _read_annotation(opener: Opener | None, name: str) -> Annotation | Defect:
 
 
 def _image_name(annotation: Annotation, candidates: Sequence[str]) -> str | Defect:
-    """Where the image is, below the image folder; what is wrong when it has none."""
+    """The image's path below the image folder, or what is wrong."""
     if len(candidates) > 1:
         return Defect("image-ambiguous", 0, "", ", ".join(candidates))
     name = candidates[0] if candidates else annotation.filename

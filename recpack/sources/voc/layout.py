@@ -20,10 +20,10 @@ _PRESENCE = ("-1", "0", "1")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A list of image ids, and the folders where their files lie.
+    """A list of image ids, and the folders with their files.
 
-    ``name`` tells it from others (``VOC2007 train``); ``annotations`` and ``images`` are relative
-    to the data set's root (``.`` for the root).
+    ``name`` is unique (``VOC2007 train``). ``annotations`` and ``images`` are relative to the data
+    set's root (``.`` is the root).
     """
 
     name: str
@@ -34,7 +34,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Devkit:
-    """A data set's root and its image sets in the order asked for."""
+    """A data set's root and the chosen image sets, in the order of the choice."""
 
     root: Tree
     image_sets: list[ImageSet]
@@ -43,13 +43,13 @@ class Devkit:
 def open_devkit(root: Tree, selection: Selection, *, every_set: bool = False) -> Devkit:
     """Find a devkit's folders and read its image sets.
 
-    ``root``, a folder or archives, is a devkit (``VOC2007``, ``VOC2012``, … below it), one VOC
-    folder (``Annotations`` and ``JPEGImages``), a folder with images and annotations side by
-    side, or anything else with ``selection.images`` and ``selection.annotations``. ``year`` and
-    ``set`` pair as in the AWS tool: equal lengths, or one of them single; the default is every
-    year, and ``trainval`` (every annotation where there is no ``ImageSets``). With ``every_set``
-    the default is all of ``train``, ``val`` and ``test`` that exist. Raises DataError for what is
-    not there.
+    ``root`` is a folder or archives: a devkit (with ``VOC2007``, ``VOC2012``, …), one VOC folder
+    (with ``Annotations`` and ``JPEGImages``), a folder with images beside their annotations, or
+    anything else with ``selection.images`` and ``selection.annotations``. ``year`` and ``set`` pair
+    as in the AWS tool: they have equal lengths, or one of them is single. The default is every year
+    and ``trainval`` (every annotation when there is no ``ImageSets``). With ``every_set`` the
+    default is each of ``train``, ``val`` and ``test`` that exists. Raises DataError for what does
+    not exist.
     """
     try:
         return _open(root, selection, every_set)
@@ -61,15 +61,15 @@ def _open(root: Tree, selection: Selection, every_set: bool) -> Devkit:
     if selection.images is not None and selection.annotations is None:
         raise ConfigError("images: name the folder of the annotations too, with --annotations")
     if selection.images is not None and selection.annotations is not None:
-        root, folders = _named_folders(
+        root, folders = _resolve_folders(
             root, os.fspath(selection.images), os.fspath(selection.annotations)
         )
     else:
-        folders = _found_folders(root, selection.years)
+        folders = _find_folders(root, selection.years)
     sets = list(selection.sets) or [""]
     if every_set and sets == [""]:
         present = [(folder, name) for folder in folders for name in _standard_sets(root, folder)]
-        return Devkit(root, [_image_set(root, *folder, name) for folder, name in present])
+        return Devkit(root, [_open_image_set(root, *folder, name) for folder, name in present])
     if len(sets) > 1 and len(folders) == 1:
         folders = folders * len(sets)
     if len(sets) == 1:
@@ -77,62 +77,65 @@ def _open(root: Tree, selection: Selection, every_set: bool) -> Devkit:
     if len(sets) != len(folders):
         raise ConfigError(
             f"set: {len(sets)} image sets ({', '.join(sets)}) do not pair with {len(folders)} "
-            "years; give one for all, or one for each"
+            "years; give one for all years, or one per year"
         )
     return Devkit(
-        root, [_image_set(root, *folder, name) for folder, name in zip(folders, sets, strict=True)]
+        root,
+        [_open_image_set(root, *folder, name) for folder, name in zip(folders, sets, strict=True)],
     )
 
 
-def _found_folders(root: Tree, years: Sequence[str]) -> list[tuple[str, str, str]]:
+def _find_folders(root: Tree, years: Sequence[str]) -> list[tuple[str, str, str]]:
     """(annotations, images, image sets) of each year, relative to the root."""
     if root.is_folder("Annotations"):
         if years:
-            raise ConfigError(f"year: {root} is one VOC folder and has no years below it")
-        return [_voc_folders("")]
+            raise ConfigError(f"year: {root} is one VOC folder without years; leave year out")
+        return [_standard_folders("")]
     folders = root.folders(".")
     found = [name[3:] for name in folders if re.match(r"VOC[0-9]", name)]
     missing = [year for year in years if year not in found]
     if missing:
         raise DataError(
             f"{root}: no folder VOC{missing[0]}; "
-            + (f"there are years {', '.join(found)}" if found else "there is no VOC<year> folder")
+            + (f"the years are {', '.join(found)}" if found else "there is no VOC<year> folder")
         )
     if found:
-        return [_voc_folders(f"VOC{year}/") for year in years or found]
+        return [_standard_folders(f"VOC{year}/") for year in years or found]
     if any(name.endswith(".xml") for name in root.files(".")):
         return [(".", ".", "")]
     if "VOCdevkit" in folders:
-        raise DataError(f"{root}: the devkit is the folder below, {join(str(root), 'VOCdevkit')}")
+        raise DataError(f"{root}: give the folder in it, {join(str(root), 'VOCdevkit')}")
     raise DataError(
         f"{root}: no VOC<year> folder, no Annotations folder and no *.xml; name the folders "
-        "with --images and --annotations. (Nor does it look like COCO, YOLO or image JSON: "
-        "--from says so)"
+        "with --images and --annotations, or name another format with --from (it does not look "
+        "like COCO, YOLO or image JSON)"
     )
 
 
-def _voc_folders(prefix: str) -> tuple[str, str, str]:
+def _standard_folders(prefix: str) -> tuple[str, str, str]:
     return prefix + "Annotations", prefix + "JPEGImages", prefix + "ImageSets/Main"
 
 
-def _named_folders(
+def _resolve_folders(
     root: Tree, images: str, annotations: str
 ) -> tuple[Tree, list[tuple[str, str, str]]]:
-    """Each folder as given below the root or, failing that, below the working directory. Paths in
-    the list are relative to the root, or to the images when they lie elsewhere."""
+    """Find each folder below the root, else below the working directory. The new root is the
+    images' folder when that is outside ``root``; paths in the list are relative to the new root."""
     if not isinstance(root, LocalTree):
         relative = [images.strip("/"), annotations.strip("/")]
         for name, folder in zip(("images", "annotations"), relative, strict=True):
             if not root.is_folder(folder):
-                there = ", ".join(root.folders(".")) or "none"
-                raise DataError(f"{name}: no folder {folder} below {root}; there are: {there}")
+                found = ", ".join(root.folders(".")) or "none"
+                raise DataError(
+                    f"{name}: no folder {folder} below {root}; the folders are: {found}"
+                )
     else:
         base = Path(str(root))
         resolved = []
         for name, path in (("images", Path(images)), ("annotations", Path(annotations))):
             choices = [choice for choice in (base / path, path) if choice.is_dir()]
             if not choices:
-                raise DataError(f"{name}: no folder {path} below {root} or here")
+                raise DataError(f"{name}: no folder {path} below {root} or the working directory")
             resolved.append(Path(os.path.abspath(choices[0])))
         if not resolved[0].is_relative_to(base):
             base = resolved[0]
@@ -142,11 +145,11 @@ def _named_folders(
     return root, [(relative[1], relative[0], sets)]
 
 
-def _image_set(root: Tree, annotations: str, images: str, sets: str, name: str) -> ImageSet:
+def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: str) -> ImageSet:
     for folder in (annotations, images):
         if not root.is_folder(folder):
             raise DataError(f"{join(str(root), folder)}: no such folder")
-    where = join(str(root), annotations)
+    folder = join(str(root), annotations)
     if not sets or not root.is_folder(sets):
         if name and not Path(name).is_file():
             raise DataError(
@@ -174,13 +177,13 @@ def _image_set(root: Tree, annotations: str, images: str, sets: str, name: str) 
             file = name if not sets else join(str(root), join(sets, f"{name}.txt"))
             raise DataError(f"{file}: can't be read: {error}") from error
     if not ids:
-        raise DataError(f"{where}: no annotations are chosen")
-    where = annotations.rpartition("/")[0]
-    return ImageSet(f"{where} {name or 'all'}".strip(), annotations, images, ids)
+        raise DataError(f"{folder}: the image set {name or 'all'} has no annotations")
+    year_folder = annotations.rpartition("/")[0]
+    return ImageSet(f"{year_folder} {name or 'all'}".strip(), annotations, images, ids)
 
 
 def _standard_sets(root: Tree, folder: tuple[str, str, str]) -> list[str]:
-    """Those of train, val and test that exist; the one by default when none does."""
+    """Those of train, val and test that exist; else the default image set."""
     names = ("train", "val", "test")
     sets = folder[2]
     if not sets or not root.is_folder(sets):
@@ -190,15 +193,15 @@ def _standard_sets(root: Tree, folder: tuple[str, str, str]) -> list[str]:
 
 def _all_ids(root: Tree, annotations: str) -> list[str]:
     names = root.files(annotations)
-    # sorted as ids, which without their ".xml" need not be in the order of the files
+    # sorted as ids: without ".xml" the order can differ from that of the files
     return sorted(name[:-4] for name in names if name.endswith(".xml") and not name.startswith("."))
 
 
 def read_image_set(lines: Iterable[str], is_annotation: Callable[[str], bool]) -> Iterator[str]:
-    """The ids of an ``ImageSets/Main`` file: ``id`` or ``id flag`` a line.
+    """The ids of an ``ImageSets/Main`` file: one ``id`` or ``id flag`` per line.
 
-    A last column of exactly -1, 0 or 1 is a flag, unless the whole line names an annotation file;
-    ids flagged -1 (the class is absent) are left out. Ids may hold spaces.
+    A last column of exactly -1, 0 or 1 is a flag, unless the whole line is the id of an annotation
+    file. Ids with flag -1 (the class is absent) are left out. Ids can hold spaces.
     """
     for line in map(str.strip, lines):
         id_, _, flag = line.replace("\t", " ").rpartition(" ")

@@ -1,8 +1,8 @@
 """Pascal VOC: annotation bytes → values (pure).
 
-The format is that of the VOC development kits (2005 to 2012) as annotation tools write it today;
-tags may stand in any order, and only direct children count: the ``<part>`` boxes of the person
-layout task and nested ``<attributes>`` are not objects.
+The format is that of the VOC development kits (2005 to 2012), as annotation tools write it today.
+Tags can have any order. Only direct children count: the ``<part>`` boxes of the person layout task
+and nested ``<attributes>`` are not objects.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from recpack.errors import AnnotationError
 from recpack.sources.voc.parse_plain import read_plain
 
 MAX_ANNOTATION = 16 << 20
-"""Bytes; an annotation of this size would have some 80,000 objects."""
+"""Bytes; an annotation of this size would have about 80,000 objects."""
 
 
 def parse_annotation(data: bytes) -> Annotation:
-    """Annotation bytes → values; the encoding is the one that the bytes declare.
+    """Annotation bytes → values. The bytes declare their encoding.
 
     Raises AnnotationError when nothing can be read (``annotation-malformed``, ``-dtd``,
-    ``-not-voc``, ``-too-large``). A fault in one object is a ``Defect`` of the result, and the
-    object is left out.
+    ``-not-voc``, ``-too-large``). An object with a fault is left out,
+    and the result has a ``Defect`` for it.
     """
     if len(data) > MAX_ANNOTATION:
         raise AnnotationError("annotation-too-large", "bytes", f"{len(data):,}")

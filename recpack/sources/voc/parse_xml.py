@@ -1,4 +1,4 @@
-"""Any annotation, through lxml."""
+"""Parses any annotation, with lxml."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLAGS = {"0": 0, "1": 1}
 
 
 def parse_xml(data: bytes) -> Annotation:
-    """See ``voc.parse_annotation``; this takes every annotation there is."""
+    """See ``parse_annotation``. This parser takes every annotation."""
     root = _root(data)
     result = Annotation()
     for child in root:
@@ -45,7 +45,7 @@ def _root(data: bytes) -> etree._Element:
     try:
         root = etree.fromstring(data, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
-        root = _decoded_root(data, error)
+        root = _decode_root(data, error)
     if root.getroottree().docinfo.doctype:
         raise AnnotationError("annotation-dtd")
     if root.tag != "annotation":
@@ -56,9 +56,9 @@ def _root(data: bytes) -> etree._Element:
 _DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
 
 
-def _decoded_root(data: bytes, error: Exception) -> etree._Element:
-    """Parse what libxml2 could not decode: Python knows more encodings, and files that declare
-    gb2312 are as a rule written in its superset gb18030."""
+def _decode_root(data: bytes, error: Exception) -> etree._Element:
+    """Parse what libxml2 could not decode. Python knows more encodings, and files that declare
+    gb2312 are usually in its superset gb18030."""
     if b"<!DOCTYPE" in data:
         raise AnnotationError("annotation-dtd") from None
     declaration = _DECLARATION.match(data[:200])
@@ -84,7 +84,7 @@ def _object(element: etree._Element, result: Annotation) -> None:
     name = None
     difficult = 0
     boxes: list[list[float]] = []
-    sound = True
+    valid = True
     for child in element:
         tag = child.tag
         if tag == "name":
@@ -92,7 +92,7 @@ def _object(element: etree._Element, result: Annotation) -> None:
         elif tag == "bndbox":
             box = _box(child, number, result)
             if box is None:
-                sound = False
+                valid = False
             else:
                 boxes.append(box)
         elif tag == "difficult":
@@ -109,20 +109,20 @@ def _object(element: etree._Element, result: Annotation) -> None:
             result.boxes += box
             result.difficult.append(difficult)
             result.objects.append(number)
-    elif sound:
+    elif valid:
         result.defects.append(Defect("box-missing", number, "", ""))
 
 
 def _box(element: etree._Element, number: int, result: Annotation) -> list[float] | None:
     box: list[float | None] = [None, None, None, None]
     for edge in element:
-        place = _EDGES.get(edge.tag)
-        if place is None:
+        index = _EDGES.get(edge.tag)
+        if index is None:
             continue
         text = edge.text
         try:
             value = float(text or "")
-            # float() takes inf, nan and 1_000 too
+            # float() also takes inf, nan and 1_000
             if value - value != 0.0 or "_" in text:
                 raise ValueError
         except ValueError:
@@ -130,9 +130,9 @@ def _box(element: etree._Element, number: int, result: Annotation) -> list[float
                 Defect("number-bad", number, f"bndbox/{edge.tag}", (text or "").strip()[:80])
             )
             return None
-        box[place] = value
-    for tag, place in _EDGES.items():
-        if box[place] is None:
+        box[index] = value
+    for tag, index in _EDGES.items():
+        if box[index] is None:
             result.defects.append(Defect("number-bad", number, f"bndbox/{tag}", "missing"))
             return None
-    return box  # type: ignore[return-value]  # every edge is a float by now
+    return box  # type: ignore[return-value]  # every edge is a float here

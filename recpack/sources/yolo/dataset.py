@@ -1,9 +1,9 @@
-"""YOLO folders: a text file an image, ``class centre-x centre-y width height`` a line, in ratios.
+"""YOLO folders: one text file per image, one ``class centre-x centre-y width height`` per line, in
+ratios.
 
-Source: Ultralytics' data set guide, and what its loader does: the labels of ``…/images/x.jpg`` are
-``…/labels/x.txt``, an image without labels is background, a longer row is a polygon whose bounds
-are taken, and ratios are of the upright image. Darknet and LabelImg keep the labels beside the
-images.
+Source: Ultralytics' data set guide and loader. The labels of ``…/images/x.jpg`` are
+``…/labels/x.txt``. An image without labels is background. A longer row is a polygon; its bounds are
+the box. Ratios are of the upright image. Darknet and LabelImg keep the labels beside the images.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from recpack.storage.trees.base import Folder, Opener, Tree
 
 _MAX_LABELS = 16 << 20
 _ROUNDING = 2e-6
-"""How far an edge on the image's border may be beside it, of ratios with six decimals."""
+"""Ratios: with six decimals, an edge on the image's border can lie this far outside it."""
 
 
 class YoloDataset(Dataset):
-    """Image sets of a YOLO folder: where their images are, by name. ``names`` are the classes by
-    id: the folder's own, or those that were asked for where it tells none."""
+    """Image sets of a YOLO folder. ``sets`` maps each name to the folders or lists of its images;
+    ``names`` are the class names in the order of ids."""
 
     def __init__(self, root: Tree, sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
         if not names:
             raise DataError(
-                f"{root}: no data.yaml or classes.txt tells the names of classes; name them in the "
+                f"{root}: no data.yaml or classes.txt with the class names; name them in the "
                 "order of their ids with --classes a,b,c"
             )
         self.root = root
         self.image_sets = list(sets)
-        self._images = [StringColumn(images_of(root, places)) for places in sets.values()]
+        self._images = [StringColumn(images_of(root, paths)) for paths in sets.values()]
         self.counts = [len(images) for images in self._images]
         self.classes = list(dict.fromkeys(names))
         self._names = tuple(names)
@@ -64,14 +64,14 @@ class YoloDataset(Dataset):
 
     @cached_property
     def _by_file(self) -> dict[str, str]:
-        """Each image by what problems may call it."""
+        """Each image by its names in problems: its own path and its labels' path."""
         images = [image for images in self._images for image in images]
         return {label_path(image): image for image in images} | {image: image for image in images}
 
 
 @dataclass(frozen=True)
 class YoloTask(Task):
-    """Images, and where the labels of each would be."""
+    """Images, and the path of each one's label file, which need not exist."""
 
     images: StringColumn
     labels: list[str]
@@ -101,11 +101,11 @@ def _read(
     labels: Opener | None,
     names: Sequence[str],
 ) -> Item:
-    """An image with its label file; where there is none, problems are those of the image."""
+    """An image with its label file. Without a label file, problems name the image."""
     file = label
     try:
-        with labels() if labels is not None else folder.open(label) as opened:
-            data = opened.whole(_MAX_LABELS)
+        with labels() if labels is not None else folder.open(label) as stream:
+            data = stream.read_all(_MAX_LABELS)
         if len(data) > _MAX_LABELS:
             raise AnnotationError("annotation-too-large", "bytes", f"> {_MAX_LABELS:,}")
     except FileNotFoundError:
@@ -129,7 +129,7 @@ def _defect(error: Exception) -> Defect:
 
 def parse_labels(data: bytes, names: Sequence[str], size: tuple[int, int]) -> Annotation:
     """The rows of a label file → boxes in pixels of an image of ``size`` (width, height). Raises
-    AnnotationError (``annotation-unreadable``) for bytes that are no text."""
+    AnnotationError (``annotation-unreadable``) for bytes that are not text."""
     width, height = size
     annotation = Annotation("", float(width), float(height))
     try:
@@ -137,12 +137,12 @@ def parse_labels(data: bytes, names: Sequence[str], size: tuple[int, int]) -> An
     except UnicodeDecodeError as error:
         raise AnnotationError("annotation-unreadable", "", str(error)) from None
     for line in lines:
-        words = line.split()
-        if not words:
+        columns = line.split()
+        if not columns:
             continue
         annotation.object_count += 1
         number = annotation.object_count
-        values = [_number(word) for word in words]
+        values = [_number(column) for column in columns]
         if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
             annotation.defects.append(Defect("row-malformed", number, "row", line[:80]))
         elif not all(map(math.isfinite, values)) or values[0] % 1 or values[0] < 0:
@@ -158,9 +158,9 @@ def parse_labels(data: bytes, names: Sequence[str], size: tuple[int, int]) -> An
     return annotation
 
 
-def _number(word: str) -> float:
+def _number(text: str) -> float:
     try:
-        return math.nan if "_" in word else float(word)
+        return math.nan if "_" in text else float(text)
     except ValueError:
         return math.nan
 

@@ -1,1 +1,1 @@
-"""S3: how it is reached, its objects, its uploads."""
+"""S3: the client, objects, uploads."""

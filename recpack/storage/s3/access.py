@@ -1,4 +1,4 @@
-"""How S3 is reached: the settings."""
+"""Settings: how S3 is reached."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from recpack.settings import Settings, option
 
 
 class Access(Settings):
-    """Where the store is, and who pays. Credentials come from boto3's chain, never from here."""
+    """Where the store is, and who pays. Credentials come from boto3's chain only."""
 
     title = "S3 (credentials come from AWS's usual places)"
 

@@ -1,4 +1,4 @@
-"""A client of S3: botocore's, the one inside boto3, tuned for large bodies."""
+"""An S3 client: botocore's (the one inside boto3), tuned for large bodies."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from recpack.storage.s3.access import Access
 Outcome = TypeVar("Outcome")
 
 PREFLIGHT_PATIENCE = 10.0
-"""Seconds that a store has to answer before any work begins."""
+"""Seconds for which requests are repeated before any work begins."""
 
 _CONNECTIONS = 256
-_UNPAID = frozenset({"head_bucket", "create_bucket"})
+_WITHOUT_PAYER = frozenset({"head_bucket", "create_bucket"})
 
 _clients: dict[tuple[int, S3Client, tuple[tuple[str, str], ...]], Any] = {}
 _lock = threading.Lock()
@@ -26,11 +26,11 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class S3Client:
-    """A store and how patient to be with it; picklable, because it holds no credentials: each
-    process finds them through boto3's chain, and makes botocore's own client.
+    """A store, and how long to repeat requests to it. Picklable, because it has no credentials:
+    each process finds them through boto3's chain and makes its own botocore client.
 
-    ``endpoint_url`` None means AWS, or what AWS_ENDPOINT_URL says. ``patience``: seconds for
-    which a request is repeated after its first failure.
+    ``endpoint_url`` None means AWS, or AWS_ENDPOINT_URL. ``patience``: seconds for which a request
+    is repeated after its first failure.
     """
 
     endpoint_url: str | None = None
@@ -39,23 +39,23 @@ class S3Client:
 
     @classmethod
     def of(cls, access: Access, patience: float = 300.0) -> S3Client:
-        """The client that the settings ask for."""
+        """The client for these settings."""
         return cls(access.endpoint_url, access.requester_pays, patience)
 
     @property
     def payer(self) -> dict[str, str]:
-        """What a request must say where the requester pays."""
+        """The parameters of a request to a requester-pays bucket."""
         return {"RequestPayer": "requester"} if self.requester_pays else {}
 
     def botocore(self) -> Any:
-        """This process's client, made once: its connections are shared by all threads.
-        A forked process has that of its parent, with connections of its own."""
+        """This process's botocore client. It is made once, and all threads share its connections. A
+        forked process uses its parent's client, with connections of its own."""
         key = self._key(os.getpid())
         with _lock:
             if key not in _clients:
                 inherited = _clients.get(self._key(os.getppid()))
                 if inherited is not None:
-                    inherited.close()  # its connections are our parent's
+                    inherited.close()  # its connections belong to the parent
                 _clients[key] = inherited or self._new_client()
             return _clients[key]
 
@@ -66,10 +66,10 @@ class S3Client:
         patience: float | None = None,
         stop: threading.Event | None = None,
     ) -> Outcome:
-        """What ``work`` makes of a client, repeated while that may help; raises S3Error."""
-        from recpack.storage.s3.retry import patiently
+        """Call ``work`` with a botocore client, again after temporary errors. Raises S3Error."""
+        from recpack.storage.s3.retry import retry
 
-        return patiently(
+        return retry(
             lambda: work(self.botocore()),
             patience=self.patience if patience is None else patience,
             renew=self._renew,
@@ -84,15 +84,15 @@ class S3Client:
         stop: threading.Event | None = None,
         **parameters: Any,
     ) -> dict[str, Any]:
-        """One request of boto3's that name."""
-        if operation not in _UNPAID:
+        """Send one request: call boto3's method ``operation``."""
+        if operation not in _WITHOUT_PAYER:
             parameters |= self.payer
         return self.attempt(
             lambda client: getattr(client, operation)(**parameters), patience=patience, stop=stop
         )
 
     def _renew(self) -> None:
-        """Ask the chain for credentials anew; files and variables may have changed."""
+        """Ask the chain for credentials again; files and variables can have changed."""
         with _lock:
             _clients.pop(self._key(os.getpid()), None)
 
@@ -101,13 +101,13 @@ class S3Client:
         return process, self, tuple(variables)
 
     def _new_client(self) -> Any:
-        import botocore.session  # boto3 adds to it what is not used here, and takes longer
+        import botocore.session  # faster than boto3, which adds what is not used here
         from botocore.config import Config
 
-        def made(*, signed: bool) -> Any:
+        def make_client(*, signed: bool) -> Any:
             config = Config(
-                # a checksum of our own goes with every part; the default would add a second one
-                # in a trailer, which several stores reject
+                # every part already has a checksum; by default botocore would add a second one in
+                # a trailer, which several stores reject
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 retries={"total_max_attempts": 1, "mode": "standard"},
@@ -124,16 +124,16 @@ class S3Client:
                 raise ConfigError(f"endpoint_url: {error}; write http(s)://host:port") from error
 
         session = botocore.session.Session()
-        # it would look through the folders of 400 services, twice, to find that S3 is one
+        # without this botocore searches the folders of 400 services, twice, for S3
         session.get_component("data_loader").list_available_services = lambda *_, **__: ["s3"]
-        client = made(signed=False)
-        # a SHA-256 of every body costs more than sending it; TLS proves the body already
-        return client if _is_safe(client.meta.endpoint_url) else made(signed=True)
+        client = make_client(signed=False)
+        # a SHA-256 of every body costs more than sending it, and TLS already protects the body
+        return client if _is_safe(client.meta.endpoint_url) else make_client(signed=True)
 
 
 def _is_safe(url: str) -> bool:
-    """Whether nobody on the way can change a body."""
-    import ipaddress  # both take their time, which only users of S3 should pay for
+    """Whether nobody can change a body on its way."""
+    import ipaddress  # both are slow to import, and only S3 needs them
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""An object as a file with positioned reads."""
+"""An S3 object as a file with positioned reads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ _FIRST = 64 << 10
 _LARGEST = 4 << 20
 _AHEAD = 8
 _PADDING = 3
-"""Bytes that a reader of records may leave out between two of its reads."""
+"""Bytes that a reader of records can skip between two reads."""
 
 
 class RemoteFile:
-    """Ranged reads of one object, all of the same version of it.
+    """Ranged reads of one object, all from the same version.
 
-    Reads that go on where the last one ended are answered from larger and larger requests, in
-    the end eight of 4 MiB ahead of the reader; any other read begins with a small one. Memory:
-    less than 40 MiB beside the longest read.
+    Sequential reads use larger and larger requests, up to eight of 4 MiB ahead of the reader. Any
+    other read starts again with a small request. Memory: less than 40 MiB plus the longest read.
     """
 
     def __init__(self, s3: S3Client, location: Location) -> None:
@@ -32,51 +31,51 @@ class RemoteFile:
         self._start = 0
         self._data = bytearray()
         self._pool: ThreadPoolExecutor | None = None
-        self._coming: deque[Future[bytes]] = deque()
-        self._asked = 0
+        self._pending: deque[Future[bytes]] = deque()
+        self._requested = 0
         self._step = _FIRST
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the object."""
         stop = min(offset + length, self.size)
         if not self._start <= offset <= self._start + len(self._data) + _PADDING:
-            self._forget_what_comes()
+            self._cancel_pending()
             self._data.clear()
-            self._start = self._asked = offset
+            self._start = self._requested = offset
             self._step = _FIRST
         if stop > self._start + len(self._data):
-            passed = min(offset - self._start, len(self._data))
-            del self._data[:passed]
-            self._start += passed
+            skipped = min(offset - self._start, len(self._data))
+            del self._data[:skipped]
+            self._start += skipped
             while stop > self._start + len(self._data):
-                self._data += self._next(stop - self._asked)
+                self._data += self._next(stop - self._requested)
         return bytes(self._data[offset - self._start : stop - self._start])
 
     def close(self) -> None:
-        """Drop what is on its way; may be called twice."""
-        self._forget_what_comes()
+        """Cancel all requests; can be called twice."""
+        self._cancel_pending()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
     def _next(self, wanted: int) -> bytes:
-        """The next piece in order, of at least ``wanted`` bytes if nothing is on its way."""
-        if self._step < _LARGEST and not self._coming:
-            length = min(max(self._step, wanted), self.size - self._asked)
+        """The next piece in order, of at least ``wanted`` bytes when no request is pending."""
+        if self._step < _LARGEST and not self._pending:
+            length = min(max(self._step, wanted), self.size - self._requested)
             self._step *= 4
-            data = read(self._s3, self._location, self._asked, length, etag=self._etag)
-            self._asked += length
+            data = read(self._s3, self._location, self._requested, length, etag=self._etag)
+            self._requested += length
             return data
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_AHEAD)
-        while len(self._coming) < _AHEAD and self._asked < self.size:
-            length = min(_LARGEST, self.size - self._asked)
-            piece = (self._s3, self._location, self._asked, length)
-            self._coming.append(self._pool.submit(read, *piece, etag=self._etag))
-            self._asked += length
-        return self._coming.popleft().result()
+        while len(self._pending) < _AHEAD and self._requested < self.size:
+            length = min(_LARGEST, self.size - self._requested)
+            piece = (self._s3, self._location, self._requested, length)
+            self._pending.append(self._pool.submit(read, *piece, etag=self._etag))
+            self._requested += length
+        return self._pending.popleft().result()
 
-    def _forget_what_comes(self) -> None:
-        for future in self._coming:
+    def _cancel_pending(self) -> None:
+        for future in self._pending:
             future.cancel()
-        self._coming.clear()
+        self._pending.clear()

@@ -1,4 +1,4 @@
-"""``s3://bucket/key``, and where the companions of a ``.rec`` lie."""
+"""``s3://bucket/key``, and the keys of a ``.rec``'s companions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recpack.errors import ConfigError
 SCHEME = "s3://"
 SIBLING = "_recpack"
 """The folder of companions. A SageMaker channel takes every object whose key begins with its
-prefix, so that nothing but the ``.rec`` may lie there."""
+prefix, so only the ``.rec`` must be there."""
 
 
 class Location(NamedTuple):
@@ -32,17 +32,17 @@ class Location(NamedTuple):
 
 
 def is_s3(path: object) -> bool:
-    """Whether a path given by a user is meant to lead to S3, also if ``parse_location`` will not
-    take it (``S3://…``, or what pathlib makes of a URL): no file has such a name."""
+    """Whether a path from a user means S3, even when ``parse_location`` refuses it (``S3://…``, or
+    ``s3:/…`` as pathlib writes it): no file has such a name."""
     return isinstance(path, (str, os.PathLike)) and os.fspath(path)[:4].lower() == "s3:/"
 
 
 def parse_location(url: str | os.PathLike[str]) -> Location:
-    """``s3://bucket/key`` → bucket and key (which may be empty); ConfigError for anything else."""
+    """``s3://bucket/key`` → bucket and key (which can be empty); ConfigError for anything else."""
     text = os.fspath(url)
     bucket, _, key = text.removeprefix(SCHEME).partition("/")
     if not text.startswith(SCHEME) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
         raise ConfigError(f"{text}: not an S3 location; write s3://bucket/key")
     if len(key.encode()) > 1024:
-        raise ConfigError(f"{text}: S3 keys have at most 1,024 bytes")
+        raise ConfigError(f"{text}: S3 keys have at most 1,024 bytes; choose a shorter key")
     return Location(bucket, key)

@@ -1,4 +1,4 @@
-"""Whole objects: describe, read, write, delete, list."""
+"""S3 objects: describe, read, write, delete, list."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from recpack.storage.s3.location import Location
 from recpack.storage.s3.retry import DamagedError, S3Error
 
 CHUNK = 16 << 20
-"""Bytes of a long text that are in memory at a time."""
+"""Bytes of a long object that are in memory at once."""
 
 
 class Head(NamedTuple):
-    """What a store tells of an object. ``checksums``: those of the whole object by algorithm."""
+    """A store's description of an object. ``checksums`` of the whole object, by algorithm."""
 
     size: int
     etag: str
@@ -28,12 +28,12 @@ class Head(NamedTuple):
 
 
 def checksum_field(checksum: Checksum) -> str:
-    """The name that requests and answers have for it: ``ChecksumCRC32``."""
+    """Its name in requests and answers: ``ChecksumCRC32``."""
     return f"Checksum{checksum.name}"
 
 
 def head(s3: S3Client, location: Location, *, patience: float | None = None) -> Head:
-    """Describe an object; S3NotFoundError when there is none."""
+    """Describe an object. Raises S3NotFoundError when it does not exist."""
     answer = s3.call(
         "head_object", Bucket=location.bucket, Key=location.key, ChecksumMode="ENABLED",
         patience=patience,
@@ -57,9 +57,9 @@ def read(
     etag: str | None = None,
     patience: float | None = None,
 ) -> bytes:
-    """``length`` bytes of an object from ``start``, or all of it. With ``etag`` it must still be
-    that object."""
-    parameters = _place(s3, location)
+    """Read ``length`` bytes of an object from ``start``, or all of it. With ``etag``, the read
+    fails when the object has changed."""
+    parameters = _address(s3, location)
     if length is not None:
         parameters["Range"] = f"bytes={start}-{start + length - 1}"
     if etag:
@@ -69,14 +69,14 @@ def read(
         answer = client.get_object(**parameters)
         data: bytes = answer["Body"].read()
         if len(data) != (answer["ContentLength"] if length is None else length):
-            raise DamagedError(f"{location}: {len(data):,} bytes came, {length:,} were asked for")
+            raise DamagedError(f"{location}: {len(data):,} bytes came, {length:,} were requested")
         return data
 
     return s3.attempt(get, patience=patience)
 
 
 def checksum_of(s3: S3Client, location: Location, found: Head, checksum: Checksum) -> int:
-    """The checksum of an object's bytes, read back."""
+    """Read an object and compute its checksum."""
     value = 0
     for start in range(0, found.size, CHUNK):
         length = min(CHUNK, found.size - start)
@@ -85,8 +85,8 @@ def checksum_of(s3: S3Client, location: Location, found: Head, checksum: Checksu
 
 
 def read_head(s3: S3Client, location: Location, length: int) -> tuple[bytes, int]:
-    """Up to ``length`` bytes from the beginning of an object, and its size."""
-    parameters = _place(s3, location) | {"Range": f"bytes=0-{max(length, 1) - 1}"}
+    """Read the first ``length`` bytes of an object, or all of it if shorter; also its size."""
+    parameters = _address(s3, location) | {"Range": f"bytes=0-{max(length, 1) - 1}"}
 
     def get(client: Any) -> tuple[bytes, int]:
         answer = client.get_object(**parameters)
@@ -101,7 +101,7 @@ def read_head(s3: S3Client, location: Location, length: int) -> tuple[bytes, int
     except S3Error as error:
         if error.code != "InvalidRange":
             raise
-        return b"", 0  # no range of an empty object can be satisfied
+        return b"", 0  # an empty object has no valid range
 
 
 def put(
@@ -113,8 +113,8 @@ def put(
     patience: float | None = None,
     **parameters: Any,
 ) -> None:
-    """Write a small object, ``checked`` with its CRC-32."""
-    data = bytearray(data)  # boto3 asks the store before it sends bytes, which takes another turn
+    """Write a small object. With ``checked`` the store checks its CRC-32."""
+    data = bytearray(data)  # for bytes, boto3 would first ask the store, which takes a round trip
     if checked:
         parameters["ChecksumCRC32"] = Checksum.CRC32.base64(Checksum.CRC32.of(data))
     s3.call(
@@ -131,40 +131,40 @@ def put_lines(
     checked: bool = True,
     **parameters: Any,
 ) -> None:
-    """Write a text of any length; no more than a few ``CHUNK`` of it are in memory."""
+    """Write a text of any length, with a few ``CHUNK`` of it in memory."""
     chunks = _chunks(lines)
     first, second = next(chunks), next(chunks, None)
     if second is None:
         put(s3, location, first, checked=checked, **parameters)
         return
-    place: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
-    place["UploadId"] = s3.call("create_multipart_upload", **place, **parameters)["UploadId"]
+    upload: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
+    upload["UploadId"] = s3.call("create_multipart_upload", **upload, **parameters)["UploadId"]
     try:
         parts = []
         for number, chunk in enumerate(chain((first, second), chunks), 1):
             md5 = hashlib.md5(chunk, usedforsecurity=False).digest()
             answer = s3.call(
-                "upload_part", **place, PartNumber=number, Body=chunk,
+                "upload_part", **upload, PartNumber=number, Body=chunk,
                 ContentMD5=base64.b64encode(md5).decode(),
             )  # fmt: skip
             parts.append({"PartNumber": number, "ETag": answer["ETag"]})
-        s3.call("complete_multipart_upload", **place, MultipartUpload={"Parts": parts})
+        s3.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
     except BaseException:
-        s3.call("abort_multipart_upload", **place)
+        s3.call("abort_multipart_upload", **upload)
         raise
 
 
 def delete(s3: S3Client, location: Location, *, patience: float | None = None) -> None:
-    """Delete an object, if it is there."""
+    """Delete an object, if it exists."""
     s3.call("delete_object", Bucket=location.bucket, Key=location.key, patience=patience)
 
 
-def listed(
+def list_objects(
     s3: S3Client, prefix: Location, *, deep: bool = False, most: int = 1000
 ) -> Iterator[tuple[str, int]]:
-    """The objects whose keys begin with ``prefix``: the rest of each key, and its bytes; ``most``
-    of them a request. Unless ``deep``, those behind a further ``/`` are one entry that ends in
-    it, of -1 bytes."""
+    """List the objects whose keys begin with ``prefix``: the rest of each key, and its size in
+    bytes. One request lists up to ``most``. Unless ``deep``, all keys with the same part before a
+    further ``/`` are one entry, which ends with ``/`` and has size -1."""
     parameters: dict[str, Any] = {
         "Bucket": prefix.bucket,
         "Prefix": prefix.key,
@@ -184,16 +184,16 @@ def listed(
 
 
 def _is_of(checksum: Checksum, text: str) -> bool:
-    # a store was seen to answer with another algorithm's checksum
+    # a real store answered with another algorithm's checksum
     return len(base64.b64decode(text)) == checksum.width
 
 
-def _place(s3: S3Client, location: Location) -> dict[str, Any]:
+def _address(s3: S3Client, location: Location) -> dict[str, Any]:
     return {"Bucket": location.bucket, "Key": location.key, **s3.payer}
 
 
 def _chunks(lines: Iterable[str]) -> Iterator[bytearray]:
-    """At least one chunk, which may be empty."""
+    """At least one chunk, which can be empty."""
     chunk = bytearray()
     for line in lines:
         if len(chunk) >= CHUNK:

@@ -1,7 +1,8 @@
-"""Requests that are repeated until they succeed, fail for good, or patience ends.
+"""Repeats requests until they succeed, fail permanently, or ``patience`` ends.
 
-boto3's own retries give up within half a second when many threads meet resets together, and do
-not repeat what a new signature would mend (an expired token, a skewed clock, a damaged body).
+boto3's own retries give up within half a second when many threads get connection resets at the same
+time. They also do not repeat errors that a new signature would correct (an expired token, a skewed
+clock, a damaged body).
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 20.0
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "400"})
-"""A HEAD has no body, and a bare 400 is how S3 tells it of an expired token."""
+"""The answer to a HEAD has no body: there S3 reports an expired token as a plain 400."""
 
-_PASSING = _EXPIRED | {
+_TEMPORARY = _EXPIRED | {
     "BadDigest", "ConditionalRequestConflict", "IncompleteBody", "InternalError",
     "OperationAborted", "RequestTimeTooSkewed", "RequestTimeout", "ServiceUnavailable", "SlowDown",
     "Throttling", "ThrottlingException", "TooManyRequests", "XAmzContentSHA256Mismatch",
 }  # fmt: skip
 
-_PASSING_STATUS = (429, 500, 502, 503, 504)
+_TEMPORARY_STATUS = (429, 500, 502, 503, 504)
 
-_PASSING_ERRORS = (
+_TEMPORARY_ERRORS = (
     exceptions.ConnectionError,
     exceptions.HTTPClientError,
     exceptions.IncompleteReadError,
@@ -40,23 +41,23 @@ _PASSING_ERRORS = (
     exceptions.MetadataRetrievalError,
 )
 
-_EXPLAINED = {
+_EXPLANATIONS = {
     "NoSuchBucket": "there is no such bucket; make it, or correct the name",
-    "AccessDenied": "access denied; the credentials in use may not do this",
-    "403": "access denied; the credentials in use may not do this",
-    "InvalidAccessKeyId": "the s3 key is not known there; correct the credentials",
+    "AccessDenied": "access denied; use credentials that have this permission",
+    "403": "access denied; use credentials that have this permission",
+    "InvalidAccessKeyId": "the access key is not known there; correct the credentials",
     "SignatureDoesNotMatch": "the secret key is wrong; correct the credentials",
-    "PermanentRedirect": "the bucket is in another region; set AWS_REGION to it",
-    "301": "the bucket is in another region; set AWS_REGION to it",
-    "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION to it",
-    "IllegalLocationConstraintException": "the bucket is in another region; set AWS_REGION to it",
-    "NoSuchUpload": "the upload is gone: it was completed, aborted or cleaned up elsewhere",
+    "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
+    "301": "the bucket is in another region; set AWS_REGION",
+    "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION",
+    "IllegalLocationConstraintException": "the bucket is in another region; set AWS_REGION",
+    "NoSuchUpload": "the upload no longer exists: something else completed or aborted it",
 }
 
 
 class S3Error(OSError):
-    """A request that failed for good; ``strerror`` says why, ``code`` is the store's word.
-    ``gave_up``: it was repeated until patience ended, and may have had its effect."""
+    """A request that failed permanently. ``strerror`` says why, ``code`` is the store's error code.
+    ``gave_up``: it was repeated until patience ended, and it can have succeeded at the store."""
 
     def __init__(self, message: str, code: str = "", gave_up: bool = False) -> None:
         super().__init__(errno.EIO, message)
@@ -74,21 +75,21 @@ class S3NotFoundError(S3Error, FileNotFoundError):
 
 
 class DamagedError(Exception):
-    """What arrived is not what was sent, on one side or the other; worth another attempt."""
+    """A body was damaged on its way, in either direction; the request is repeated."""
 
 
-def patiently(
+def retry(
     attempt: Callable[[], Outcome],
     *,
     patience: float,
     renew: Callable[[], None],
     stop: threading.Event | None = None,
 ) -> Outcome:
-    """What ``attempt`` returns, repeated with growing, jittered pauses for ``patience`` seconds
-    after the first failure.
+    """Call ``attempt`` and return its result. Repeat it with growing, random pauses for
+    ``patience`` seconds after the first failure.
 
-    ``renew`` is called when credentials turn out to have expired; ``stop`` ends the waiting.
-    Raises S3Error.
+    ``renew`` is called when the credentials have expired; ``stop`` ends the waiting. Raises
+    S3Error.
     """
     failures = 0
     give_up = 0.0
@@ -101,12 +102,12 @@ def patiently(
             if failures == 1:
                 give_up = now + patience
             code = _code(error)
-            if not _passes(error, code):
-                raise _explained(error, code) from error
+            if not _is_temporary(error, code):
+                raise _explain(error, code) from error
             pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures))
             if now + pause > give_up:
                 tried = f"{failures} attempts in {now - give_up + patience:.0f} s"
-                raise S3Error(f"{_explained(error, code)} ({tried})", code, True) from error
+                raise S3Error(f"{_explain(error, code)} ({tried})", code, True) from error
             if code in _EXPIRED:
                 renew()
             if stop is None:
@@ -121,16 +122,16 @@ def _code(error: Exception) -> str:
     return ""
 
 
-def _passes(error: Exception, code: str) -> bool:
+def _is_temporary(error: Exception, code: str) -> bool:
     if isinstance(error, exceptions.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return code in _PASSING or status in _PASSING_STATUS
+        return code in _TEMPORARY or status in _TEMPORARY_STATUS
     if isinstance(error, exceptions.SSLError) and "CERTIFICATE" in str(error):
         return False
-    return isinstance(error, (*_PASSING_ERRORS, DamagedError))
+    return isinstance(error, (*_TEMPORARY_ERRORS, DamagedError))
 
 
-def _explained(error: Exception, code: str) -> S3Error:
+def _explain(error: Exception, code: str) -> S3Error:
     if isinstance(error, exceptions.NoCredentialsError):
         return S3Error(
             "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
@@ -138,9 +139,10 @@ def _explained(error: Exception, code: str) -> S3Error:
         )
     if not isinstance(error, exceptions.ClientError):
         return S3Error(str(error))
-    doing = error.operation_name
+    operation = error.operation_name
     message = error.response.get("Error", {}).get("Message", "")
     if code in ("404", "NoSuchKey"):
         return S3NotFoundError("there is no such object", code)
-    text = _EXPLAINED.get(code, message or "the request was refused")
-    return S3Error(f"{text} ({doing}: {code}{f', {message}' if code in _EXPLAINED else ''})", code)
+    text = _EXPLANATIONS.get(code, message or "the request was refused")
+    details = f"{code}, {message}" if code in _EXPLANATIONS else code
+    return S3Error(f"{text} ({operation}: {details})", code)

@@ -1,8 +1,8 @@
-"""Multipart uploads that are open, and the markers that say which of them are recpack's.
+"""Open multipart uploads, and the markers that say which of them are recpack's.
 
-A store tells of an open upload no more than its key, its id and when it began. So recpack writes
-a small object beside the companions before it begins one, ``_recpack/train.upload.json``: the
-key, the id once it is known, and digests of all that shapes the bytes.
+A store knows only the key, the id and the start time of an open upload. So before recpack starts
+one, it writes a small object beside the companions, ``_recpack/train.upload.json``, with the key,
+the id once it is known, and digests of everything that shapes the bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ABORTS = 5
 
 
 class OpenUpload(NamedTuple):
-    """An upload neither completed nor aborted."""
+    """An upload that is neither completed nor aborted."""
 
     location: Location
     id: str
@@ -33,8 +33,8 @@ class OpenUpload(NamedTuple):
 
 @dataclass(frozen=True)
 class Marker:
-    """``upload_id`` None: it was about to begin. ``plan``: digests by topic. ``fresh``: nothing of
-    the output was there before, so that whatever is there without a manifest is its own."""
+    """``upload_id`` None: the upload has not started. ``plan``: digests by topic. ``fresh``: no
+    part of the output existed before, so an output without a manifest belongs to this upload."""
 
     key: str
     upload_id: str | None = None
@@ -43,14 +43,14 @@ class Marker:
 
     @classmethod
     def from_json(cls, text: bytes) -> Marker:
-        """The text of a marker; ValueError when it is none."""
+        """Parse a marker. Raises ValueError when it is not one."""
         try:
             return cls(**json.loads(text))
         except TypeError as error:
-            raise ValueError(f"this is no marker of an upload: {error}") from None
+            raise ValueError(f"this is not a marker of an upload: {error}") from None
 
     def write(self, s3: S3Client, rec: Location, **parameters: Any) -> None:
-        """Put it where the ``.rec``'s companions are."""
+        """Write it beside the ``.rec``'s companions."""
         data = json.dumps(asdict(self), indent=2).encode()
         put(s3, rec.companion(MARKER), data, **parameters)
 
@@ -58,26 +58,26 @@ class Marker:
 def read_marker(s3: S3Client, rec: Location, *, patience: float | None = None) -> Marker | None:
     """The marker of an upload of this ``.rec``, if there is one."""
     marker = marker_at(s3, rec.companion(MARKER), patience=patience)
-    # ``b/x/train.rec`` and ``b/y/train.rec`` have their companions, and so the marker, in one place
+    # ``b/x/train.rec`` and ``b/y/train.rec`` have the same companions, and so the same marker
     return marker if marker is not None and marker.key == rec.key else None
 
 
-def marker_at(s3: S3Client, place: Location, *, patience: float | None = None) -> Marker | None:
-    """The marker that lies there, if one does."""
+def marker_at(s3: S3Client, location: Location, *, patience: float | None = None) -> Marker | None:
+    """The marker at this location, if there is one."""
     try:
-        return Marker.from_json(read(s3, place, patience=patience))
+        return Marker.from_json(read(s3, location, patience=patience))
     except S3NotFoundError:
         return None
     except ValueError as error:
-        raise S3Error(f"{place}: {error}; delete it") from error
+        raise S3Error(f"{location}: {error}; delete it") from error
     except S3Error as error:
-        if error.code == "AccessDenied":  # so it is told where listing is not allowed
+        if error.code == "AccessDenied":  # S3 says this for a missing object if listing is denied
             return None
         raise
 
 
-def arrived_parts(s3: S3Client, location: Location, id: str) -> dict[int, dict[str, Any]]:
-    """What an open upload holds, by part number; S3Error when there is no such upload."""
+def list_parts(s3: S3Client, location: Location, id: str) -> dict[int, dict[str, Any]]:
+    """The parts of an open upload, by part number. Raises S3Error when there is no such upload."""
     found: dict[int, dict[str, Any]] = {}
     parameters: dict[str, Any] = {
         "Bucket": location.bucket,
@@ -95,22 +95,22 @@ def arrived_parts(s3: S3Client, location: Location, id: str) -> dict[int, dict[s
 
 
 def open_uploads(s3: S3Client, prefix: Location) -> Iterator[OpenUpload]:
-    """All uploads open below a prefix, whoever began them."""
+    """All open uploads below a prefix, also those of other programs."""
     parameters: dict[str, Any] = {"Bucket": prefix.bucket, "Prefix": prefix.key}
     while True:
         page = s3.call("list_multipart_uploads", **parameters)
         for item in page.get("Uploads", ()):
-            place = Location(prefix.bucket, item["Key"])
-            yield OpenUpload(place, item["UploadId"], item["Initiated"])
+            location = Location(prefix.bucket, item["Key"])
+            yield OpenUpload(location, item["UploadId"], item["Initiated"])
         if not page.get("IsTruncated"):
             return
         parameters["KeyMarker"] = page["NextKeyMarker"]
         parameters["UploadIdMarker"] = page["NextUploadIdMarker"]
 
 
-def marked_uploads(s3: S3Client, rec: Location, marker: Marker) -> list[OpenUpload]:
-    """The uploads of the ``.rec`` that are open and that its marker speaks for: the one it names
-    or, where it names none, those begun since it was written."""
+def uploads_of_marker(s3: S3Client, rec: Location, marker: Marker) -> list[OpenUpload]:
+    """The open uploads of the ``.rec`` that belong to its marker: the one with its upload id or,
+    when it has no id, those that started after it was written."""
     found = [upload for upload in open_uploads(s3, rec) if upload.location == rec]
     if marker.upload_id is not None:
         return [upload for upload in found if upload.id == marker.upload_id]
@@ -121,14 +121,14 @@ def marked_uploads(s3: S3Client, rec: Location, marker: Marker) -> list[OpenUplo
 
 
 def abort_upload(s3: S3Client, location: Location, id: str) -> None:
-    """Abort an upload; one that is gone already is no error."""
+    """Abort an upload; no error when it no longer exists."""
     for _ in range(_ABORTS):
         try:
             s3.call("abort_multipart_upload", Bucket=location.bucket, Key=location.key, UploadId=id)
         except S3Error as error:
             if error.code != "NoSuchUpload":
                 raise
-        # a part that was on its way may have arrived behind the first abort, and is paid for
+        # a part that was on its way can arrive after the first abort, and would be paid for
         if all(upload.id != id for upload in open_uploads(s3, location)):
             return
-    raise S3Error(f"the upload {id} is still open after {_ABORTS} aborts")
+    raise S3Error(f"the upload {id} is still open after {_ABORTS} aborts; abort it again later")

@@ -1,1 +1,1 @@
-"""Data sets' roots as trees of files: a folder, S3, archives."""
+"""Trees of files, one kind per storage: a folder, S3, archives."""

@@ -1,4 +1,4 @@
-"""Pieces of a distant data set, fetched ahead by threads in the order they will be asked for."""
+"""Fetches pieces of a remote data set in advance, by threads, in the order of their use."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Generic, NamedTuple, TypeVar
 from recpack.storage.files import Closing
 
 READS = 16
-"""Requests in flight in a worker."""
+"""Requests in flight per worker."""
 _AHEAD = 32 << 20
-"""Bytes fetched ahead in a worker; one piece at least."""
+"""Bytes fetched in advance per worker; at least one piece."""
 
 Piece = TypeVar("Piece")
 Tag = TypeVar("Tag")
 
 
-class Wanted(NamedTuple, Generic[Piece, Tag]):
-    """A piece of about ``size`` bytes that ``fetch`` gets, None where there is nothing to get, and
-    what it is wanted for."""
+class Request(NamedTuple, Generic[Piece, Tag]):
+    """``fetch`` gets a piece of about ``size`` bytes (None: there is nothing to get). ``tag`` comes
+    back with the piece."""
 
     fetch: Callable[[], Piece] | None
     size: int
     tag: Tag
 
 
-class Fetching(Closing):
-    """A few threads, made when the first piece is wanted."""
+class Prefetcher(Closing):
+    """Threads that fetch pieces; they start with the first request."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
@@ -39,18 +39,18 @@ class Fetching(Closing):
             self._pool = None
 
     def in_order(
-        self, wanted: Iterable[Wanted[Piece, Tag]]
+        self, requests: Iterable[Request[Piece, Tag]]
     ) -> Iterator[tuple[Future[Piece] | None, Tag]]:
-        """Each piece, on its way or there, with what it is wanted for."""
+        """The future of each request's piece (None without a ``fetch``), and its tag, in order."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(READS)
         ahead: deque[tuple[Future[Piece] | None, int, Tag]] = deque()
         held = 0
-        for fetch, size, tag in wanted:
+        for fetch, size, tag in requests:
             while ahead and (len(ahead) >= READS or held + size > _AHEAD):
-                future, done, first = ahead.popleft()
-                held -= done
-                yield future, first
+                future, first_size, first_tag = ahead.popleft()
+                held -= first_size
+                yield future, first_tag
             ahead.append((None if fetch is None else self._pool.submit(fetch), size, tag))
             held += size
         for future, _, tag in ahead:

@@ -1,4 +1,4 @@
-"""Tar archives as files to read from at any position, and what is known of their contents."""
+"""Tar archives: positioned reads, and an index of the files in them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _COMPRESSED = {
 }
 _INDEX_VERSION = 1
 _WORTH_KEEPING = 2000
-"""Files; the index of a smaller local archive is made again in a moment."""
+"""Files; making the index of a smaller local archive again takes almost no time."""
 _NEAR = 4 << 20
-"""Bytes that are sooner read from S3 than jumped over."""
+"""Bytes; up to this distance, reading on from S3 is faster than a new request."""
 _STEP = 1 << 20
 
 
@@ -45,17 +45,17 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, offset: int, length: int) -> bytes:
-        """``length`` bytes at an offset; fewer only where the file has been cut short since."""
+        """``length`` bytes at an offset; fewer only when the file has become shorter."""
 
     @abstractmethod
     def read_into(self, offset: int, room: memoryview) -> int:
-        """Fill ``room`` from an offset; returns how many bytes there were."""
+        """Fill ``room`` from an offset; return the number of bytes read."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive by path or ``s3://…`` as it was found: its ``size`` and its ``version`` (the time
-    of its last change, or its ETag). Picklable."""
+    """An archive by path or ``s3://…``, with its ``size`` and ``version`` (the time of its last
+    change, or its ETag) when it was found. Picklable."""
 
     path: str
     s3: S3Client
@@ -63,14 +63,14 @@ class Archive:
     version: str
 
     def source(self) -> Source:
-        """This process's access to its bytes; OSError when it is not what it was."""
+        """This process's access to its bytes. Raises OSError when the archive has changed."""
         return _source(self)
 
     def members(self) -> Members:
-        """What is in it: from the cache, or by a pass over its headers, which is then kept for
-        the next time. Raises DataError for what is no sound, plain tar archive."""
-        kept = _index_file(self)
-        found = _load(kept, self.size)
+        """The files in it, from the cache or by a pass over its headers, whose result goes to the
+        cache. Raises DataError for a damaged, compressed or other file."""
+        cache = _index_file(self)
+        found = _load(cache, self.size)
         if found is None:
             try:
                 found = self._read_members()
@@ -79,7 +79,7 @@ class Archive:
             except OSError as error:
                 raise DataError(f"{self.path}: {error.strerror or error}") from error
             if is_s3(self.path) or len(found.names) > _WORTH_KEEPING:
-                _keep(kept, found)
+                _save(cache, found)
         return found
 
     def _read_members(self) -> Members:
@@ -88,8 +88,8 @@ class Archive:
         for magic, (kind, remedy) in _COMPRESSED.items():
             if first.startswith(magic):
                 raise DataError(
-                    f"it is compressed ({kind}), and no file in it can be read without all before "
-                    f"it; run {remedy} first and give what comes out"
+                    f"it is compressed ({kind}), so its files can't be read separately; run "
+                    f"{remedy} first and give the result"
                 )
         if not is_s3(self.path):
             return read_members(source.read, self.size)
@@ -100,7 +100,7 @@ class Archive:
 
 
 def find_archive(path: str | os.PathLike[str], s3: S3Client) -> Archive:
-    """Look at an archive; OSError when it is not there."""
+    """Find an archive's size and version. Raises OSError when it does not exist."""
     if is_s3(path):
         from recpack.storage.s3.objects import head
 
@@ -121,7 +121,7 @@ class _LocalSource(Source):
         self._descriptor = os.open(archive.path, os.O_RDONLY | os.O_NONBLOCK)
         weakref.finalize(self, os.close, self._descriptor)
         if _state(os.fstat(self._descriptor)) != (archive.size, archive.version):
-            raise OSError(5, "the archive has changed since it was opened")
+            raise OSError(5, "the archive has changed during the run; run again")
 
     def read(self, offset: int, length: int) -> bytes:
         return pread(self._descriptor, offset, length)
@@ -160,8 +160,8 @@ def _source(archive: Archive) -> Source:
 
 
 def _forward(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
-    """Reads that also fetch what lies between them, so that the file behind them sees one stream,
-    which it can run ahead of; over large files they jump."""
+    """A ``read`` that also reads the gaps between its calls, so that the file sees one sequential
+    stream and can prefetch. It jumps over large gaps."""
     position = 0
 
     def forward(offset: int, length: int) -> bytes:
@@ -183,8 +183,8 @@ def _index_file(archive: Archive) -> Path:
     return Path(caches, "recpack", f"{digest}.npz")
 
 
-def _keep(path: Path, members: Members) -> None:
-    """Only to save time, so that a disk that is full or not ours is no error."""
+def _save(path: Path, members: Members) -> None:
+    """Save an index. It only saves time, so a full or read-only disk is no error."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
@@ -205,11 +205,11 @@ def _keep(path: Path, members: Members) -> None:
 
 def _load(path: Path, size: int) -> Members | None:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             blob, bounds, starts, sizes = (
-                kept[name] for name in ("blob", "bounds", "starts", "sizes")
+                arrays[name] for name in ("blob", "bounds", "starts", "sizes")
             )
-        sound = (
+        valid = (
             len(bounds) == len(starts) + 1 == len(sizes) + 1
             and bounds[0] == 0
             and bounds[-1] == len(blob)
@@ -219,4 +219,4 @@ def _load(path: Path, size: int) -> Members | None:
         )
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
         return None
-    return Members(StringColumn.of(blob.tobytes(), bounds), starts, sizes) if sound else None
+    return Members(StringColumn.of(blob.tobytes(), bounds), starts, sizes) if valid else None

@@ -1,4 +1,4 @@
-"""What every tree of files offers: listings to the coordinator, positioned reads to the workers."""
+"""The interface of a tree: listings for the coordinator, positioned reads for the workers."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ class OpenFile(Closing):
     @property
     @abstractmethod
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     @abstractmethod
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
 
-    def whole(self, limit: int) -> bytes:
-        """All of the file, or its first ``limit + 1`` bytes where it has more than ``limit``."""
+    def read_all(self, limit: int) -> bytes:
+        """The whole file, or its first ``limit + 1`` bytes when it has more than ``limit``."""
         return self.read(0, min(self.size, limit + 1))
 
     @abstractmethod
     def read_into(self, room: memoryview) -> int:
-        """Fill ``room`` from the beginning of the file. Returns how many bytes the file has: fewer
-        than asked for, as many, or 1 more when it has any number more."""
+        """Fill ``room`` from the beginning of the file. Returns the file's size if it fits into
+        ``room``, else ``len(room) + 1``."""
 
 
 Opener = Callable[[], OpenFile]
-"""Opens a file when it is its turn; raises OSError, UnsafePathError for one outside the tree."""
+"""Opens a file when it is needed. Raises OSError, UnsafePathError for a file outside the tree."""
 
 
 class Folder(Closing):
-    """A folder of a tree, held open by a worker."""
+    """A folder of a tree that a worker keeps open."""
 
     @abstractmethod
     def open(self, name: str) -> OpenFile:
-        """Open a file by its path below the folder; raises as an ``Opener`` does."""
+        """Open a file by its path below the folder. Raises the errors of an ``Opener``."""
 
     @abstractmethod
     def in_order(
@@ -49,13 +49,13 @@ class Folder(Closing):
         head: int | None = None,
         sizes: Sequence[int] | None = None,
     ) -> Iterator[Opener | None]:
-        """An opener for each name, None for None; a distant tree fetches some ahead, the first
-        ``head`` bytes of each, or all. ``sizes``, where they are known, bound what is ahead."""
+        """An opener for each name, None for None. A remote tree fetches some files in advance:
+        the first ``head`` bytes of each, or all. Known ``sizes`` limit the bytes in advance."""
 
 
 class Tree(ABC):
-    """A data set's root; ``str`` names it. Paths are relative to it, with ``/``; ``.`` is the root.
-    Picklable: a worker anywhere opens it again."""
+    """A data set's root; ``str`` gives its name. Paths are relative to it, with ``/``; ``.`` is the
+    root. Picklable, so that workers on any machine can open it."""
 
     @abstractmethod
     def __str__(self) -> str: ...
@@ -79,22 +79,22 @@ class Tree(ABC):
         """See ``files.text_lines``."""
 
     def is_there(self) -> bool:
-        """Whether this process reaches the data set; may raise OSError with the reason."""
+        """Whether this process can reach the data set; can raise OSError with the reason."""
         return self.is_folder(".")
 
     def only(self, paths: Iterable[str]) -> Tree:
-        """The tree for a worker that needs no other files than these: smaller to send, where a
-        tree must know the place of every file."""
+        """The tree with only these files, for a worker. It is smaller to send when the tree has an
+        index of its files."""
         del paths
         return self
 
     @abstractmethod
     def folder(self, path: str, *, proven: bool = False) -> Folder:
-        """Open a folder. ``judged``: its files were opened before, so that they need not be
-        proven to lie inside the tree again."""
+        """Open a folder. ``proven``: its files were opened before, so the check that they are
+        inside the tree is skipped."""
 
 
 def join(folder: str, name: str) -> str:
-    """Two paths of a tree, one below the other."""
-    # not pathlib, which interns every part; in some Pythons what is interned stays for good
+    """The path of ``name`` below ``folder``."""
+    # not pathlib: it interns every part, and some Python versions never free interned strings
     return name if folder == "." else f"{folder}/{name}"

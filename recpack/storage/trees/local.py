@@ -1,4 +1,4 @@
-"""Data sets on a disk."""
+"""Trees on a disk."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from recpack.storage.files import UnsafePathError, pread, text_lines
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
 
 _MAX_INSIDE = 1 << 12
-"""Folders remembered as inside the data set."""
+"""Folders that are remembered as inside the data set."""
 _SMALL = 16 << 10
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe must not wait for its writer
 _BEYOND = bytearray(1)
-"""Room for a byte too many; nobody reads it."""
+"""Memory for one byte more than fits; it is never read."""
 
 
 @dataclass(frozen=True)
 class LocalTree(Tree):
-    """A folder by its path: an absolute one, because workers may have another working directory."""
+    """A folder by its absolute path, because workers can have another working directory."""
 
     root: str
 
@@ -54,8 +54,8 @@ class LocalTree(Tree):
 class LocalFolder(Folder):
     """A folder below ``root`` whose files are opened relative to it.
 
-    A symbolic link may lead anywhere below ``root`` or below the folder itself (which may be a
-    link of the data set's owner to another disk), and nowhere else.
+    A symbolic link can lead to files below ``root`` or below the folder itself (which the data
+    set's owner can have linked to another disk), and to nothing else.
     """
 
     def __init__(self, root: str, path: str, *, proven: bool = False) -> None:
@@ -73,7 +73,7 @@ class LocalFolder(Folder):
     def open(self, name: str) -> LocalFile:
         if self._proven:
             return LocalFile(os.open(name, os.O_RDONLY, dir_fd=self._descriptor))
-        # a name with folders in it may pass through a link anywhere; a bare one only at its end
+        # in a name with folders every part can be a link; in a plain name only the file
         if "/" in name:
             parent = os.path.dirname(name)
             if parent not in self._inside:
@@ -103,12 +103,12 @@ class LocalFolder(Folder):
     def _demand_inside(self, name: str) -> None:
         target = os.path.realpath(os.path.join(self._path, name))
         if not target.startswith(self._roots):
-            raise UnsafePathError(errno.EPERM, f"it leads to {target}, outside the data set")
+            raise UnsafePathError(errno.EPERM, f"it is a link to {target}, outside the data set")
 
 
 class LocalFile(OpenFile):
-    """A regular file, by its descriptor. That it is one shows when it is read: each look at it
-    takes as long as reading an annotation."""
+    """A regular file, by its descriptor. Its kind is not checked before the first read, because a
+    check takes as long as reading an annotation."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -123,12 +123,12 @@ class LocalFile(OpenFile):
             self._size = status.st_size
         return self._size
 
-    def whole(self, limit: int) -> bytes:
+    def read_all(self, limit: int) -> bytes:
         try:
             data = os.pread(self._descriptor, _SMALL, 0)
         except OSError:
-            return super().whole(limit)
-        return data if len(data) < _SMALL else super().whole(limit)
+            return super().read_all(limit)
+        return data if len(data) < _SMALL else super().read_all(limit)
 
     def read(self, offset: int, length: int) -> bytes:
         return pread(self._descriptor, offset, length)

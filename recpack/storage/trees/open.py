@@ -1,4 +1,4 @@
-"""Which tree a path leads to."""
+"""Opens the tree of a path."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ from recpack.storage.trees.local import LocalTree
 _SUFFIXES = (".tar", ".tgz", ".tbz", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip")
 
 Root = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-"""Where a data set is: a folder, or one or several tar archives, by path or ``s3://…``."""
+"""A data set's root: a folder, or one or several tar archives, by path or ``s3://…``."""
 
 
 def open_tree(root: Root, s3: S3Client) -> Tree:
-    """A data set's root; DataError when there is no such folder or archive, ConfigError for several
-    that are no archives."""
-    places = [root] if isinstance(root, (str, os.PathLike)) else list(root)
-    folders = [os.fspath(place) for place in places if not _is_archive(place)]
-    if places and not folders:
-        return _open_archives(places, s3)
-    if len(places) != 1:
+    """Open a data set's root. Raises DataError when there is no such folder or archive, ConfigError
+    for several paths that are not archives."""
+    paths = [root] if isinstance(root, (str, os.PathLike)) else list(root)
+    folders = [os.fspath(path) for path in paths if not _is_archive(path)]
+    if paths and not folders:
+        return _open_archives(paths, s3)
+    if len(paths) != 1:
         raise ConfigError(
-            f"{', '.join(folders) or 'nothing'}: name one folder, or tar archives, which alone can "
-            "be given together"
+            f"{', '.join(folders) or 'no path'}: give one folder, or one or several tar archives"
         )
     return _open_folder(folders[0], s3)
 
 
-def _is_archive(place: str | os.PathLike[str]) -> bool:
-    """A file, and on S3 a key that ends like an archive's."""
-    if is_s3(place):
-        return os.fspath(place).endswith(_SUFFIXES)
-    return os.path.isfile(place)
+def _is_archive(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a file, or on S3 a key with an archive's extension."""
+    return is_archive_name(path) if is_s3(path) else os.path.isfile(path)
 
 
-def _open_archives(places: Sequence[str | os.PathLike[str]], s3: S3Client) -> Tree:
+def is_archive_name(path: str | os.PathLike[str]) -> bool:
+    """Whether a path ends like an archive."""
+    return os.fspath(path).endswith(_SUFFIXES)
+
+
+def _open_archives(paths: Sequence[str | os.PathLike[str]], s3: S3Client) -> Tree:
     from recpack.storage.trees.archive import find_archive
     from recpack.storage.trees.tar import TarTree
 
     found = []
-    for place in places:
+    for path in paths:
         try:
-            found.append(find_archive(place, s3))
+            found.append(find_archive(path, s3))
         except OSError as error:
-            raise DataError(f"{os.fspath(place)}: {error.strerror or error}") from error
+            raise DataError(f"{os.fspath(path)}: {error.strerror or error}") from error
     return TarTree.of(found)
 
 

@@ -1,4 +1,4 @@
-"""Data sets on S3: objects below a prefix."""
+"""Trees on S3: objects below a prefix."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recpack.columns import StringColumn
 from recpack.storage.files import lines_of
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
-from recpack.storage.s3.objects import listed, read, read_head
-from recpack.storage.trees.ahead import Fetching, Wanted
+from recpack.storage.s3.objects import list_objects, read, read_head
+from recpack.storage.trees.ahead import Prefetcher, Request
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
 
 _HEAD = 128 << 10
@@ -23,7 +23,7 @@ _TAIL = 4 << 10
 
 
 class S3Tree(Tree):
-    """Keys behind a prefix; a ``/`` in a key makes a folder."""
+    """Keys below a prefix; a ``/`` in a key makes a folder."""
 
     def __init__(self, location: Location, s3: S3Client) -> None:
         key = location.key.rstrip("/")
@@ -38,26 +38,26 @@ class S3Tree(Tree):
         return vars(self) | {"_listings": {}}  # workers list nothing
 
     def is_folder(self, path: str) -> bool:
-        return next(listed(self._s3, self._prefix(path), most=1), None) is not None
+        return next(list_objects(self._s3, self._prefix(path), most=1), None) is not None
 
     def is_file(self, path: str) -> bool:
         folder, name = posixpath.split(path)
-        files = self._listed(folder or ".")[1]
+        files = self._listing(folder or ".")[1]
         at = bisect_left(files, name)
         return at < len(files) and files[at] == name
 
     def folders(self, path: str) -> list[str]:
-        return self._listed(path)[0]
+        return self._listing(path)[0]
 
     def files(self, path: str) -> list[str]:
-        return list(self._listed(path)[1])
+        return list(self._listing(path)[1])
 
     def lines(self, path: str) -> Iterator[str]:
         data = read(self._s3, self._object(path))
         return lines_of(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
 
     def folder(self, path: str, *, proven: bool = False) -> S3Folder:
-        del proven  # a key leads nowhere else
+        del proven  # a key can't be a link
         return S3Folder(self._prefix(path), self._s3)
 
     def _object(self, path: str) -> Location:
@@ -66,30 +66,30 @@ class S3Tree(Tree):
     def _prefix(self, path: str) -> Location:
         return self._location if path == "." else self._object(path + "/")
 
-    def _listed(self, path: str) -> tuple[list[str], StringColumn]:
+    def _listing(self, path: str) -> tuple[list[str], StringColumn]:
         if path not in self._listings:
             folders, files = [], []
-            for name, size in listed(self._s3, self._prefix(path)):
+            for name, size in list_objects(self._s3, self._prefix(path)):
                 if size < 0:
                     folders.append(name.rstrip("/"))
-                elif name:  # a folder that a console made is an object with an empty name
+                elif name:  # a folder made in the AWS console is an object with an empty name
                     files.append(name)
             self._listings[path] = sorted(folders), StringColumn(sorted(files))
         return self._listings[path]
 
 
 class S3Folder(Folder):
-    """Objects behind a prefix, some of them fetched ahead by threads."""
+    """Objects below a prefix; threads fetch some of them in advance."""
 
     def __init__(self, prefix: Location, s3: S3Client) -> None:
         self._prefix, self._s3 = prefix, s3
-        self._fetching = Fetching()
+        self._prefetcher = Prefetcher()
 
     def close(self) -> None:
-        self._fetching.close()
+        self._prefetcher.close()
 
     def open(self, name: str) -> S3File:
-        return self._fetched(name, _HEAD)
+        return self._fetch(name, _HEAD)
 
     def in_order(
         self,
@@ -98,23 +98,23 @@ class S3Folder(Folder):
         head: int | None = None,
         sizes: Sequence[int] | None = None,
     ) -> Iterator[Opener | None]:
-        def wanted() -> Iterator[Wanted[S3File, None]]:
-            for place, name in enumerate(names):
-                size = sizes[place] if sizes is not None else head or _HEAD
-                fetch = None if name is None else partial(self._fetched, name, size)
-                yield Wanted(fetch, size, None)
+        def requests() -> Iterator[Request[S3File, None]]:
+            for row, name in enumerate(names):
+                size = sizes[row] if sizes is not None else head or _HEAD
+                fetch = None if name is None else partial(self._fetch, name, size)
+                yield Request(fetch, size, None)
 
-        for future, _ in self._fetching.in_order(wanted()):
+        for future, _ in self._prefetcher.in_order(requests()):
             yield None if future is None else future.result
 
-    def _fetched(self, name: str, head: int) -> S3File:
+    def _fetch(self, name: str, head: int) -> S3File:
         location = self._prefix._replace(key=self._prefix.key + name)
         return S3File(location, self._s3, head)
 
 
 class S3File(OpenFile):
-    """An object whose first bytes have been fetched, and its last ones too: they tell whether an
-    image is whole."""
+    """An object. Its first bytes are fetched at once, and its last ones too, which show whether an
+    image is complete."""
 
     def __init__(self, location: Location, s3: S3Client, head: int) -> None:
         self._location, self._s3 = location, s3

@@ -1,4 +1,4 @@
-"""Data sets in tar archives, which stay as they are: files are read where they lie in them."""
+"""Trees in tar archives. Nothing is unpacked: files are read inside the archives."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ import numpy as np
 from recpack.columns import Int64, StringColumn
 from recpack.storage.files import lines_of
 from recpack.storage.s3.location import is_s3
-from recpack.storage.trees.ahead import Fetching, Wanted
+from recpack.storage.trees.ahead import Prefetcher, Request
 from recpack.storage.trees.archive import Archive, Source
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, join
 from recpack.storage.trees.tar_index import SPARSE
 
 _AFTER_SLASH = chr(ord("/") + 1)
 _SMALL = 1 << 16
-"""Files for which a table by name is worth its memory."""
+"""Files; up to this number a dictionary by name is worth its memory."""
 _REQUEST, _GAP = 4 << 20, 64 << 10
-"""Bytes that files which lie together are fetched in, and that may lie between them."""
+"""Most bytes of one request for several files, and most bytes between two of them."""
 _HEAD = 128 << 10
 
 
 class Extent(NamedTuple):
-    """Where a file lies: its archive's number, its first byte, how many it has."""
+    """Where a file's bytes are: its archive's number, the first byte, the size."""
 
     archive: int
     start: int
@@ -42,10 +42,10 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TarTree(Tree):
-    """The files of one or several archives, as if they had been unpacked in this order.
+    """The files of one or several archives, as if unpacked in this order.
 
     ``names``, sorted, are relative to the data set's root; ``owners`` int64 (n,) the number of
-    each one's archive, ``starts`` and ``sizes`` int64 (n,) its bytes there.
+    each one's archive; ``starts`` and ``sizes`` int64 (n,) its bytes in it.
     """
 
     archives: tuple[Archive, ...]
@@ -56,23 +56,23 @@ class TarTree(Tree):
 
     @classmethod
     def of(cls, archives: Sequence[Archive]) -> TarTree:
-        """The tree of whole archives. Its root is the folder that holds the years, or the
-        annotations. Raises DataError; see ``Archive.members``."""
+        """The tree of all files. Its root is the folder with the years, or with the annotations.
+        Raises DataError; see ``Archive.members``."""
         found = [archive.members() for archive in archives]
         names = [name for members in found for name in members.names]
         order = sorted(range(len(names)), key=names.__getitem__)
-        # of equal names, which the sort leaves in order, the last
-        ends = [names[row] != names[following] for row, following in pairwise(order)] + [True]
-        rows = list(compress(order, ends))
+        # of equal names the last one counts; the sort is stable
+        is_last = [names[row] != names[following] for row, following in pairwise(order)] + [True]
+        rows = list(compress(order, is_last))
         skipped = len(_root([names[row] for row in rows]))
-        taken = np.array(rows, np.int64)
+        chosen = np.array(rows, np.int64)
         owners = np.repeat(np.arange(len(found)), [len(members.starts) for members in found])
         return cls(
             tuple(archives),
             StringColumn(names[row][skipped:] for row in rows),
-            owners[taken],
-            np.concatenate([members.starts for members in found])[taken],
-            np.concatenate([members.sizes for members in found])[taken],
+            owners[chosen],
+            np.concatenate([members.starts for members in found])[chosen],
+            np.concatenate([members.sizes for members in found])[chosen],
         )
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ class TarTree(Tree):
         return [name for name, is_folder in self._entries(path) if not is_folder]
 
     def files_below(self, path: str) -> int:
-        """How many files are in a folder and those in it."""
+        """Number of files in a folder and all its subfolders."""
         first, last = self._range(path)
         return last - first
 
@@ -111,7 +111,7 @@ class TarTree(Tree):
         return lines_of(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
 
     def folder(self, path: str, *, proven: bool = False) -> TarFolder:
-        del proven  # a name leads nowhere else
+        del proven  # a name can't be a link
         return TarFolder(self, path)
 
     def only(self, paths: Iterable[str]) -> TarTree:
@@ -125,7 +125,7 @@ class TarTree(Tree):
         )  # fmt: skip
 
     def extent(self, path: str) -> Extent | None:
-        """Where a file lies; None when there is none of this path."""
+        """Where a file's bytes are; None when there is no such file."""
         path = posixpath.normpath(path)
         if len(self.names) <= _SMALL:
             row = self._by_name.get(path, -1)
@@ -143,7 +143,7 @@ class TarTree(Tree):
 
     @cached_property
     def _by_hash(self) -> tuple[Int64, Int64]:
-        """The hashes of the names in rising order, and whose they are."""
+        """The sorted hashes of the names, and the row of each."""
         hashes = np.fromiter(map(hash, self.names), np.int64, len(self.names))
         order = np.argsort(hashes)
         return hashes[order], order
@@ -165,11 +165,11 @@ class TarTree(Tree):
 
 
 def _root(names: Sequence[str]) -> str:
-    """What all names begin with and the data set's root ends with: ``VOCdevkit/`` for example."""
+    """The folder that all names begin with and that is the data set's root, e.g. ``VOCdevkit/``."""
     top = names[0].partition("/")[0] + "/" if names else ""
     inside = re.compile(re.escape(top) + r"(VOC[0-9]|Annotations/)")
-    alike = all(name.startswith(top) for name in names)
-    return top if alike and any(map(inside.match, names)) else ""
+    shared = all(name.startswith(top) for name in names)
+    return top if shared and any(map(inside.match, names)) else ""
 
 
 class Member(OpenFile):
@@ -178,7 +178,7 @@ class Member(OpenFile):
     def __init__(self, source: Source, start: int, size: int) -> None:
         self._source, self._start, self._size = source, start, size
         if size == SPARSE:
-            raise OSError(errno.EINVAL, "a sparse file; make the archive without --sparse")
+            raise OSError(errno.EINVAL, "a sparse file; make the archive again without --sparse")
 
     @property
     def size(self) -> int:
@@ -197,8 +197,8 @@ class Member(OpenFile):
         pass
 
 
-class _Fetched(Source):
-    """A piece of an archive in memory, and the archive behind it for all else."""
+class _Piece(Source):
+    """A piece of an archive in memory; other reads go to the archive."""
 
     def __init__(self, source: Source, start: int, length: int) -> None:
         self._source, self._start = source, start
@@ -218,8 +218,8 @@ class _Fetched(Source):
 
 @dataclass
 class _Run:
-    """Files that are fetched together, in the order they are asked for, each with its name (None
-    where nothing was asked for) and its extent if it has any bytes."""
+    """Files that one request fetches, in the order of their use: each with its name (None for
+    None) and its extent (None when it has no bytes)."""
 
     archive: int
     start: int
@@ -227,7 +227,7 @@ class _Run:
     files: list[tuple[str | None, Extent | None]]
 
     def takes(self, extent: Extent, stop: int) -> bool:
-        """Whether a file lies close enough behind the others."""
+        """Whether a file is close enough behind the others."""
         return (
             extent.archive == self.archive
             and 0 <= extent.start - self.stop <= _GAP
@@ -236,15 +236,15 @@ class _Run:
 
 
 class TarFolder(Folder):
-    """A folder in archives. Of distant ones, files that lie together are fetched together, and some
-    ahead."""
+    """A folder in archives. In remote archives, one request fetches neighbouring files, and some
+    are fetched in advance."""
 
     def __init__(self, tree: TarTree, path: str) -> None:
         self._tree, self._path = tree, path
-        self._fetching = Fetching()
+        self._prefetcher = Prefetcher()
 
     def close(self) -> None:
-        self._fetching.close()
+        self._prefetcher.close()
 
     def open(self, name: str) -> Member:
         extent = self._extent(name)
@@ -259,7 +259,7 @@ class TarFolder(Folder):
     ) -> Iterator[Opener | None]:
         if not any(is_s3(archive.path) for archive in self._tree.archives):
             return (None if name is None else partial(self.open, name) for name in names)
-        return self._fetched(names, _HEAD if sizes is None and head is None else head)
+        return self._prefetch(names, _HEAD if sizes is None and head is None else head)
 
     def _extent(self, name: str) -> Extent:
         extent = self._tree.extent(join(self._path, name))
@@ -267,14 +267,14 @@ class TarFolder(Folder):
             raise FileNotFoundError(errno.ENOENT, "no such file in the archive", name)
         return extent
 
-    def _fetched(self, names: Sequence[str | None], head: int | None) -> Iterator[Opener | None]:
-        def wanted() -> Iterator[Wanted[Source, _Run]]:
+    def _prefetch(self, names: Sequence[str | None], head: int | None) -> Iterator[Opener | None]:
+        def requests() -> Iterator[Request[Source, _Run]]:
             for run in self._runs(names, head):
                 length = run.stop - run.start
                 source = self._tree.archives[run.archive].source()
-                yield Wanted(partial(_Fetched, source, run.start, length), length, run)
+                yield Request(partial(_Piece, source, run.start, length), length, run)
 
-        for future, run in self._fetching.in_order(wanted()):
+        for future, run in self._prefetcher.in_order(requests()):
             assert future is not None
             yield from self._openers(future, run)
 
@@ -302,8 +302,8 @@ class TarFolder(Folder):
             elif extent is None:
                 yield partial(self.open, name)
             else:
-                yield partial(_opened, future, extent)
+                yield partial(_open_member, future, extent)
 
 
-def _opened(future: Future[Source], extent: Extent) -> Member:
+def _open_member(future: Future[Source], extent: Extent) -> Member:
     return Member(future.result(), extent.start, extent.size)

@@ -1,7 +1,7 @@
-"""Where the files of a tar archive lie: one pass over its headers.
+"""Finds the files of a tar archive, by one pass over its headers.
 
-The headers of plain files, nearly all there are, are read here; everything else about tar, its
-long names, its extended headers, its links, is left to ``tarfile``. Nothing is ever extracted.
+Plain headers, which are nearly all, are read here. ``tarfile`` reads the rest: long names, extended
+headers, links. Nothing is ever extracted.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _BATCH = 4096
 """Headers whose checksums are compared together."""
 _CHECKSUM = slice(148, 156)
 _MAX_EXTENSION = 1 << 16
-"""Bytes of long names and extended headers before a file; no real one has so many."""
+"""Most bytes of long names and extended headers before a file; real ones have fewer."""
 _MAX_HOPS = 8
 _FILES = (ord("0"), 0)
 _FOLDER, _EXTENDED = ord("5"), ord("x")
-_TELLING = (b"path=", b"size=", b"GNU.sparse")
-"""What an extended header says when it tells where a file is, not just its times or owners."""
+_RELEVANT = (b"path=", b"size=", b"GNU.sparse")
+"""Fields of an extended header that change a file's name or bytes; times and owners do not."""
 _ZERO = bytes(_BLOCK)
 
 SPARSE = -1
-"""In place of the size of a file whose holes were left out."""
+"""Stands for the size of a sparse file, whose holes are not stored."""
 
 Read = Callable[[int, int], bytes]
-"""Up to so many bytes at an offset; fewer only at the end."""
+"""``read(offset, length)``: ``length`` bytes, fewer only at the end of the archive."""
 
 
 class Members(NamedTuple):
@@ -52,27 +52,29 @@ class Members(NamedTuple):
 def read_members(read: Read, size: int) -> Members:
     """Find all files of an archive of ``size`` bytes.
 
-    Of several files of one name the last counts, and a link is the file that it leads to; links
-    that lead nowhere are left out, as are devices and pipes. Raises DataError for a damaged or
-    truncated archive, and for a name that leaves it.
+    Of several files with one name the last counts. A link counts as its target; broken links,
+    devices and pipes are left out. Raises DataError for a damaged or truncated archive, and for a
+    name that leaves it.
     """
-    found = _Found(read, size)
+    collector = _Collector(read, size)
     offset = 0
     while offset < size:
         header = read(offset, _BLOCK)
         if header == _ZERO:
             break
         if len(header) < _BLOCK:
-            raise DataError(f"it ends within a header, at byte {offset:,}: it was cut short")
-        following = found.plain(header, offset) or found.other(offset)
+            raise DataError(f"it is truncated in the header at byte {offset:,}; copy it again")
+        following = collector.add_plain(header, offset) or collector.add_other(offset)
         if following <= offset:
-            raise DataError(f"the header at byte {offset:,} leads back")
+            raise DataError(
+                f"the header at byte {offset:,} has a wrong size; make the archive again"
+            )
         offset = following
-    return found.members()
+    return collector.members()
 
 
-class _Found:
-    """What was met so far."""
+class _Collector:
+    """The files and links found so far."""
 
     def __init__(self, read: Read, size: int) -> None:
         self._read, self._size = read, size
@@ -82,8 +84,8 @@ class _Found:
         self._headers: list[bytes] = []
         self._offsets: list[int] = []
 
-    def plain(self, header: bytes, offset: int) -> int:
-        """Note a plain file or folder, and return where the next header is; 0 for all else."""
+    def add_plain(self, header: bytes, offset: int) -> int:
+        """Add a plain file or folder and return the offset of the next header; 0 for all else."""
         kind = header[156]
         digits = header[124:136].strip(b" \0")
         if not digits.isdigit() or b"8" in digits or b"9" in digits:
@@ -92,13 +94,13 @@ class _Found:
         start = offset + _BLOCK
         following = start + -(-size // _BLOCK) * _BLOCK
         if kind == _EXTENDED and size < _MAX_EXTENSION:
-            said = self._read(start, following + _BLOCK - start)
-            if any(word in said[:size] for word in _TELLING):
+            extension = self._read(start, following + _BLOCK - start)
+            if any(field in extension[:size] for field in _RELEVANT):
                 return 0
-            file = said[following - start :]
+            file = extension[following - start :]
             if len(file) < _BLOCK or file[156] == _EXTENDED:
                 return 0
-            return self.plain(file, following)
+            return self.add_plain(file, following)
         if header[257:263] == b"ustar\0":
             prefix = header[345:500].partition(b"\0")[0]
         elif header[257:265] == b"ustar  \0":  # as GNU's tar writes it, without a prefix
@@ -119,9 +121,9 @@ class _Found:
         self._add(os.fsdecode(name), start, size)
         return following
 
-    def other(self, offset: int) -> int:
-        """Note whatever ``tarfile`` finds at a header, and return where the next one is."""
-        # a header that claims to be longer than any ends with these bytes
+    def add_other(self, offset: int) -> int:
+        """Add what ``tarfile`` finds at a header and return the offset of the next one."""
+        # a header that claims more bytes than this is damaged, and tarfile says so
         window = io.BytesIO(self._read(offset, _MAX_EXTENSION))
         try:
             with tarfile.TarFile(
@@ -130,14 +132,14 @@ class _Found:
                 member = archive.next()
                 following = offset + archive.offset
         except (tarfile.TarError, RecursionError, ValueError, OverflowError) as error:
-            what = f"the header at byte {offset:,} is damaged" if offset else "it is no tar archive"
+            what = f"the header at byte {offset:,} is damaged" if offset else "not a tar archive"
             raise DataError(f"{what}: {error}") from error
         if member is None:
             raise DataError(f"the header at byte {offset:,} belongs to no file")
         if member.islnk():
-            self._links[_sound(member.name)] = posixpath.normpath(member.linkname)
+            self._links[_safe_path(member.name)] = posixpath.normpath(member.linkname)
         elif member.issym():
-            name = _sound(member.name)
+            name = _safe_path(member.name)
             target = posixpath.join(posixpath.dirname(name), member.linkname)
             self._links[name] = posixpath.normpath(target)
         elif member.issparse():
@@ -147,35 +149,37 @@ class _Found:
         return following
 
     def members(self) -> Members:
-        """All files, their links resolved."""
+        """All files, with links resolved."""
         self._check()
-        places = {name: row for row, name in enumerate(self._names)}  # the last of each name
+        rows = {name: row for row, name in enumerate(self._names)}  # the last of each name
         for name in self._links:
             target = name
             for _ in range(_MAX_HOPS):
                 target = self._links.get(target, target)
-            places.pop(name, None)
-            if target in places:
-                places[name] = places[target]
-        names = sorted(places)
-        rows = np.array([places[name] for name in names], np.int64)
-        starts, sizes = (np.array(column, np.int64)[rows] for column in (self._starts, self._sizes))
+            rows.pop(name, None)
+            if target in rows:
+                rows[name] = rows[target]
+        names = sorted(rows)
+        order = np.array([rows[name] for name in names], np.int64)
+        starts, sizes = (
+            np.array(column, np.int64)[order] for column in (self._starts, self._sizes)
+        )
         return Members(StringColumn(names), starts, sizes)
 
     def _add(self, name: str, start: int, size: int) -> None:
         if size != SPARSE and not 0 <= size <= self._size - start:
             raise DataError(
                 f"{name!r} would have {size:,} bytes from byte {start:,}, but the archive ends at "
-                f"{self._size:,}: it was cut short, or is no sound archive"
+                f"{self._size:,}: it is truncated or damaged; copy it again"
             )
-        name = _sound(name)
+        name = _safe_path(name)
         self._links.pop(name, None)
         self._names.append(name)
         self._starts.append(start)
         self._sizes.append(size)
 
     def _check(self) -> None:
-        """Compare the checksums of the headers read since the last time."""
+        """Compare the checksums of the headers since the last call."""
         table = np.frombuffer(b"".join(self._headers), np.uint8).reshape(-1, _BLOCK)
         sums = table.sum(1, dtype=np.int64) - table[:, _CHECKSUM].sum(1, dtype=np.int64)
         sums += 8 * ord(" ")
@@ -187,9 +191,9 @@ class _Found:
         self._offsets.clear()
 
 
-def _sound(name: str) -> str:
-    """A name as a path of the tree; DataError for one that leaves the archive."""
+def _safe_path(name: str) -> str:
+    """A name as a path of the tree. Raises DataError when it leaves the archive."""
     path = posixpath.normpath(name)
     if posixpath.isabs(path) or path == ".." or path.startswith("../") or "\0" in path:
-        raise DataError(f"{name!r} leaves the archive; make it anew without that file")
+        raise DataError(f"{name!r} leaves the archive; make the archive again without that file")
     return path

@@ -1,0 +1,97 @@
+"""Images with one JSON file each, as SageMaker reads them.
+
+Source: AWS developer guide, ``object-detection.html``.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+import msgspec
+
+from recpack.data.annotation import Defect
+from recpack.formats.sagemaker_json import JSON_FOLDER, ImageFile
+from recpack.sources.document import NOT_JSON, DocumentDataset, Entry, Images, below, reason
+from recpack.sources.request import Request
+from recpack.sources.sagemaker import ClassNames, annotation_of
+from recpack.sources.selection import Selection
+from recpack.storage.explain import explain
+from recpack.storage.trees.base import Tree
+
+ENDINGS = ()
+
+_FILE = msgspec.json.Decoder(ImageFile)
+
+
+def is_here(root: Tree, selection: Selection) -> bool:
+    """Folders that ``image_json_folders`` finds."""
+    del selection
+    return bool(image_json_folders(root))
+
+
+def open_folder(root: Tree, request: Request) -> DocumentDataset:
+    """The image sets that are asked for."""
+    folders = request.choose_sets(root, "image-json", image_json_folders(root))
+    return open_image_json(root, folders, request.images(root))
+
+
+def open_image_json(root: Tree, folders: dict[str, str], images: Images) -> DocumentDataset:
+    """Open image sets with one JSON file per image. ``folders`` are those of the JSON files, by
+    image set. Where ``images`` has no chosen folder, the images are in the folder named like the
+    set, or beside the JSON files. Raises DataError when a class id has two names."""
+    names = ClassNames(str(root))
+    found = {}
+    for name, json_folder in folders.items():
+        parsed = [_parse_file(*one) for one in _read_files(root, json_folder)]
+        for _, document, _ in parsed:
+            for category in document.categories if document else ():
+                names.learn(category.class_id, category.name)
+        first = [document.file for _, document, _ in parsed if document][:3]
+        path = posixpath.join(str(root), json_folder)
+        folder = images.find_folder([name, json_folder, "."], first, path)
+        found[name] = [
+            Entry(file, defect=defect)
+            if document is None
+            else Entry(file, below(folder, document.file), annotation_of(document, names))
+            for file, document, defect in parsed
+        ]
+    return DocumentDataset(images.root, found, names.in_order())
+
+
+def image_json_folders(root: Tree) -> dict[str, str]:
+    """The JSON folders of a data set, by image set: ``train_annotation`` beside ``train``, else the
+    root itself when it holds JSON files."""
+    folders = root.folders(".")
+    found = {
+        name.removesuffix(JSON_FOLDER): name
+        for name in folders
+        if name.endswith(JSON_FOLDER) and name.removesuffix(JSON_FOLDER) in folders
+    }
+    if found or not any(name.endswith(".json") for name in root.files(".")):
+        return found
+    return {"all": "."}
+
+
+def _read_files(root: Tree, folder: str) -> Iterator[tuple[str, bytes | OSError]]:
+    """The path and the bytes of each JSON file of a folder."""
+    names = [name for name in root.files(folder) if name.endswith(".json")]
+    with root.folder(folder) as files:
+        for name, opener in zip(names, files.in_order(names), strict=True):
+            path = below(folder, name)
+            assert opener is not None
+            try:
+                with opener() as file:
+                    yield path, file.read(0, file.size)
+            except OSError as error:
+                yield path, error
+
+
+def _parse_file(path: str, data: bytes | OSError) -> tuple[str, ImageFile | None, Defect | None]:
+    if isinstance(data, OSError):
+        code, value = explain(data, "annotation")
+        return path, None, Defect(code, 0, "", value)
+    try:
+        return path, _FILE.decode(data), None
+    except NOT_JSON as error:
+        return path, None, Defect("json-malformed", 0, "", reason(error))

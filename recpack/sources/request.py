@@ -1,0 +1,78 @@
+"""What is asked for of a data set, whatever its format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from recpack.errors import ConfigError, DataError
+from recpack.sources.base import Dataset
+from recpack.sources.selection import Selection
+from recpack.storage.paths import unsafe_path
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3
+from recpack.storage.trees.base import Tree
+from recpack.storage.trees.open import open_tree
+
+if TYPE_CHECKING:
+    from recpack.sources.document import Images
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Request:
+    """``selection`` of the user; ``class_names`` for a data set that has none; ``every_set``: all
+    image sets are the default, instead of the training set."""
+
+    selection: Selection
+    s3: S3Client
+    class_names: tuple[str, ...] = ()
+    every_set: bool = False
+
+    def choose_sets(self, root: Tree, format: str, sets: Mapping[str, Value]) -> dict[str, Value]:
+        """The image sets of ``selection``, or the default."""
+        names = list(self.selection.sets)
+        available = ", ".join(sets)
+        if not sets:
+            raise DataError(f"{root}: there are no {format} annotations; check the path and --from")
+        missing = [name for name in names if name not in sets]
+        if missing:
+            raise DataError(
+                f"{root}: no image set {missing[0]}; choose with --set from: {available}"
+            )
+        if not names:
+            training = [name for name in sets if name.startswith("train")]
+            names = list(sets) if self.every_set or len(sets) == 1 else training
+            if len(names) != 1 and not self.every_set:
+                raise ConfigError(f"set: {root} has the image sets {available}; choose with --set")
+        return {name: sets[name] for name in names}
+
+    def images(self, root: Tree) -> Images:
+        """Where the images are. The path of ``--images`` is below the root, else below the working
+        directory."""
+        from recpack.sources.document import Images
+
+        if self.selection.images is None:
+            return Images(root)
+        images = os.fspath(self.selection.images).rstrip("/")
+        if not (unsafe_path(images) or is_s3(images)) and root.is_folder(images):
+            return Images(root, images)
+        return Images(open_tree(images, self.s3), ".")
+
+
+class Format(Protocol):
+    """What the module of a format offers; ``ENDINGS`` are those of a file that is a data set."""
+
+    ENDINGS: tuple[str, ...]
+
+    def is_here(self, root: Tree, selection: Selection) -> bool:
+        """Whether a folder looks like this format."""
+
+    def open_folder(self, root: Tree, request: Request) -> Dataset:
+        """Open the data set of a folder or archives."""
+
+    def open_file(self, path: str, request: Request) -> Dataset:
+        """Open the data set of one file."""
