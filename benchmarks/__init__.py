@@ -1,1 +1,1 @@
-"""Measurements, side by side; see ``python -m benchmarks --help``."""
+"""Benchmarks; see ``python -m benchmarks --help``."""

@@ -1,9 +1,9 @@
 """``python -m benchmarks --quick | --full [SUITE …]``: measure recpack beside the AWS pipeline,
-other packers and the floors of this machine, and write tables, plots and JSON.
+other packers and the limits of this machine ("floors"), and write tables, plots and JSON.
 
-What is compared runs in turns, so that a noisy machine is noisy for all; each figure is a median
-with its extremes. Data is made in memory (/dev/shm) where there is such a place, 8 GB for --full.
-The peers' environments are made on first use, 12 GB of them for --full.
+Programs that are compared run in turns, so that noise hits all of them. Each figure is a median
+with its extremes. Data is made in memory (/dev/shm) where that exists, 8 GB for --full. The other
+packers' environments are made on first use, 12 GB for --full.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SIZES: dict[bool, dict[str, Any]] = {
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on, without naming the machine."""
+    """Facts about the machine that the figures depend on, without its name."""
     names = ("numpy", "opencv-python-headless", "lxml", "joblib", "boto3")
     return {
         "cores": len(os.sched_getaffinity(0)),
@@ -64,21 +64,23 @@ def _processor() -> str:
     return f"{platform.machine()} {names[0] if names else ''}".strip()
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--full", action="store_true", help="the figures of RESULTS.md")
-    size.add_argument("--quick", action="store_true", help="a look in two or three minutes")
+    size.add_argument("--quick", action="store_true", help="two or three minutes")
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
-    parser.add_argument("--rounds", type=int, help="of each work (default: 7, quick 3)")
+    parser.add_argument("--rounds", type=int, help="rounds (default: 7, quick 3)")
     parser.add_argument(
         "--peers", metavar="A,B", default=None,
         help=f"which of {', '.join(PEERS)} (default: all, quick: tfrecord)",
     )  # fmt: skip
-    parser.add_argument("--work", type=Path, default=HERE / "work", help="for environments")
+    parser.add_argument(
+        "--work", type=Path, default=HERE / "work", help="folder of the environments"
+    )
     parser.add_argument("--output", type=Path, default=HERE / "work" / "results")
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="an earlier run's results")
     args = parser.parse_args()
@@ -87,29 +89,29 @@ def parsed() -> argparse.Namespace:
         args.peers = ",".join(PEERS) if args.full else "tfrecord"
     for name in args.suites:
         if name not in SUITES:
-            parser.error(f"no suite {name}; there are {', '.join(SUITES)}")
+            parser.error(f"no suite {name}; the suites are {', '.join(SUITES)}")
     for name in filter(None, args.peers.split(",")):
         if name not in PEERS:
-            parser.error(f"no peer {name}; there are {', '.join(PEERS)}")
+            parser.error(f"no peer {name}; the peers are {', '.join(PEERS)}")
     return args
 
 
 def main() -> None:
-    args = parsed()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has been compiled
+    args = parse_arguments()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are compiled
     sections = []
     facts = {"command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]), **machine()}
     facts["rounds"] = args.rounds
     with ExitStack() as stack:
-        memory = Path("/dev/shm")
+        shm = Path("/dev/shm")
         args.work.mkdir(parents=True, exist_ok=True)
-        fast, slow = (
-            Path(stack.enter_context(tempfile.TemporaryDirectory(dir=where)))
-            for where in (memory if memory.is_dir() else None, args.work.absolute())
+        memory, disk = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+            for folder in (shm if shm.is_dir() else None, args.work.absolute())
         )
         setting = Setting(
-            memory=fast,
-            disk=slow,
+            memory=memory,
+            disk=disk,
             environments=args.work.absolute() / "environments",
             peers=tuple(filter(None, args.peers.split(","))),
             **SIZES[args.full],

@@ -1,8 +1,8 @@
-"""The AWS way's list step, restated: ``python benchmarks/aws.py ROOT YEARS OUT.lst``.
+"""The list step of the AWS sample, written again: ``python benchmarks/aws.py ROOT YEARS OUT.lst``.
 
-It does what MXNet's ``example/ssd/tools/prepare_dataset.py`` does, which the AWS sample uses: the
-same look-ups, arrays, checks and formatting, a progress bar written for every image, and the import
-of OpenCV, which its data set class brings. (Its COCO half, which it imports too, is left out.)
+It does the same as MXNet's ``example/ssd/tools/prepare_dataset.py``, which the AWS sample uses: the
+same look-ups, arrays, checks and formatting, a progress bar for every image, and the import of
+OpenCV. (The COCO part, which that tool imports too, is left out.)
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ CLASSES = [
 
 
 def aws_list(root: Path, years: list[str], image_set: str = "trainval") -> str:
-    """What the tool's list has in it: coordinates as in the XML over ``<size>``, four decimals,
-    running index, path relative to the devkit."""
+    """The tool's list: coordinates from the XML divided by ``<size>``, four decimals, a running
+    index, the path relative to the devkit."""
     sets = [_VocSet(root, year, image_set) for year in years]
     total = sum(len(part.ids) for part in sets)
     lines = []
     for index in range(total):
         _progress(index, total)
-        part, place = _locate(sets, index)
-        label = part.labels[place]
+        part, position = _locate(sets, index)
+        label = part.labels[position]
         if label.size < 1:
             continue
-        path = os.path.relpath(part.image(place), root)
+        path = os.path.relpath(part.image(position), root)
         row = [str(index), "2", str(label.shape[1])]
         row += [format(value, ".4f") for value in label.ravel()]
         lines.append("\t".join([*row, path]) + "\n")
@@ -42,7 +42,7 @@ def aws_list(root: Path, years: list[str], image_set: str = "trainval") -> str:
 
 
 class _VocSet:
-    """One year: its labels are all read at the start."""
+    """One year. Reads all its labels at the start."""
 
     def __init__(self, root: Path, year: str, image_set: str) -> None:
         self.folder = os.path.join(root, "VOC" + year)
@@ -52,8 +52,8 @@ class _VocSet:
             self.ids = [line.strip() for line in lines.readlines()]
         self.labels = [self._label(id_) for id_ in self.ids]
 
-    def image(self, place: int) -> str:
-        file = os.path.join(self.folder, "JPEGImages", self.ids[place] + ".jpg")
+    def image(self, position: int) -> str:
+        file = os.path.join(self.folder, "JPEGImages", self.ids[position] + ".jpg")
         assert os.path.exists(file), f"Path does not exist: {file}"
         return file
 

@@ -1,4 +1,4 @@
-"""One object by a dask cluster on this machine, and what its coordinator does itself."""
+"""One object packed by a dask cluster on this machine, and the coordinator's own CPU time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORKERS = (1, 2, 3)
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    """One: ``convert`` into S3 by 1, 2 and 3 workers of one thread; none without dask."""
+    """One table: ``convert`` into S3 by 1, 2 and 3 workers of one thread; none without dask."""
     if importlib.util.find_spec("distributed") is None:
         return
     devkit = setting.devkit(setting.images)
@@ -43,22 +43,22 @@ def tables(setting: Setting) -> Iterator[Table]:
 
 @contextmanager
 def cluster(workers: int) -> Iterator[str]:
-    """The address of a scheduler with so many workers, each a process."""
+    """Start a scheduler with so many worker processes; yields its address."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         log = Path(folder, "scheduler.log")
-        _begin(stack, log, "dask_scheduler", "--host", "127.0.0.1", "--port", "0")
-        address = _await(log, "Scheduler at:").split()[-1]
+        _start(stack, log, "dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+        address = _wait_for(log, "Scheduler at:").split()[-1]
         for number in range(workers):
             log = Path(folder, f"worker{number}.log")
-            _begin(
+            _start(
                 stack, log, "dask_worker", address, "--no-nanny", "--nthreads", "1",
                 "--local-directory", folder,
             )  # fmt: skip
-            _await(log, "Registered to")
+            _wait_for(log, "Registered to")
         yield address
 
 
-def _begin(stack: ExitStack, log: Path, command: str, *arguments: str) -> None:
+def _start(stack: ExitStack, log: Path, command: str, *arguments: str) -> None:
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.{command}", *arguments, "--no-dashboard"],
@@ -68,12 +68,12 @@ def _begin(stack: ExitStack, log: Path, command: str, *arguments: str) -> None:
     stack.callback(process.kill)
 
 
-def _await(log: Path, sign: str) -> str:
-    """The line of a log that says that a process is there."""
+def _wait_for(log: Path, text: str) -> str:
+    """Wait for the log line that says that a process is ready."""
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         for line in log.read_text().splitlines():
-            if sign in line:
+            if text in line:
                 return line
         time.sleep(0.05)
     raise RuntimeError(log.read_text())

@@ -1,5 +1,5 @@
-"""``python -m benchmarks.coco``: what a COCO file of train2017's shape takes to open, 118,287
-images and 860,001 objects with their segmentations, beside Python's own JSON: see SCALE.md."""
+"""``python -m benchmarks.coco``: time and memory to open a COCO file of train2017's size (118,287
+images, 860,001 objects with segmentations), beside Python's own JSON. See SCALE.md."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ def main() -> None:
     if len(sys.argv) == 3:
         measure(*sys.argv[1:])
         return
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as made:
-        file = make(Path(made))
+    with tempfile.TemporaryDirectory(
+        dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+    ) as folder:
+        file = make(Path(folder))
         print(f"{file.stat().st_size / 1e6:,.0f} MB")
-        for how in ("recpack", "json"):
-            subprocess.run([sys.executable, "-m", "benchmarks.coco", how, str(file)], check=True)
+        for reader in ("recpack", "json"):
+            subprocess.run([sys.executable, "-m", "benchmarks.coco", reader, str(file)], check=True)
 
 
 def make(root: Path) -> Path:
-    """The file, and the one image that is looked for."""
+    """Make the file, and the one image that recpack looks for."""
     draw = random.Random(0)
     images = [
         {"id": n, "file_name": f"{n:012}.jpg", "width": 640, "height": 480, "license": 3,
@@ -51,10 +53,10 @@ def make(root: Path) -> Path:
     return file
 
 
-def measure(how: str, file: str) -> None:
-    """In a process of its own: its peak is this one's."""
+def measure(reader: str, file: str) -> None:
+    """Measure this process, which does nothing else."""
     start = time.perf_counter()
-    if how == "json":
+    if reader == "json":
         json.loads(Path(file).read_bytes())
     else:
         from recpack.sources.open import open_dataset
@@ -64,7 +66,7 @@ def measure(how: str, file: str) -> None:
         assert len(open_dataset(file, Selection(), S3Client())) == IMAGES
     status = Path("/proc/self/status").read_text()  # getrusage's peak would be the parent's too
     peak = int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1e6
-    print(f"{how}: {time.perf_counter() - start:.1f} s, {peak:.2f} GB at most")
+    print(f"{reader}: {time.perf_counter() - start:.1f} s, {peak:.2f} GB at most")
 
 
 if __name__ == "__main__":

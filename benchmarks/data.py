@@ -1,4 +1,4 @@
-"""What is measured on: devkits of photo-like pictures, made once and used again."""
+"""The data: devkits of photo-like images, made once and used again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = ((500, 375), (375, 500), (500, 333))
 LARGE = ((3000, 2000),)
 
 _KINDS = 66
-"""Pictures of a size that are drawn; copies differ by a comment, because drawing takes the time."""
+"""Images drawn per size. Drawing is slow, so the others are copies with different comments."""
 _FIRST_YEAR = 0.303
 """VOC2007's share of VOC07+12."""
 
@@ -28,7 +28,7 @@ def make_annotations(
 ) -> list[tuple[bytes, int, int]]:
     """(annotation, width, height): the devkits' layout, 1 to 42 objects, 2.9 on average."""
     random = np.random.RandomState(seed)
-    made = []
+    annotations = []
     for number in range(count):
         width, height = sizes[random.randint(len(sizes))]
         objects = "".join(
@@ -42,8 +42,8 @@ def make_annotations(
             f"\t\t<depth>3</depth>\n\t</size>\n\t<segmented>0</segmented>\n{objects}"
             "</annotation>\n"
         )
-        made.append((text.encode(), width, height))
-    return made
+        annotations.append((text.encode(), width, height))
+    return annotations
 
 
 def _object(random: np.random.RandomState, width: int, height: int) -> str:
@@ -59,8 +59,8 @@ def _object(random: np.random.RandomState, width: int, height: int) -> str:
 
 
 def make_devkit(root: Path, images: int, sizes: Sequence[tuple[int, int]] = SMALL) -> Path:
-    """``VOC2007`` and ``VOC2012`` below ``root``, with JPEGs of about 3.8 bits a pixel (45 KB for
-    VOC's sizes). A devkit that is there is taken as it is."""
+    """Make ``VOC2007`` and ``VOC2012`` below ``root``, with JPEGs of about 3.8 bits per pixel
+    (45 KB for VOC's sizes). An existing devkit is used as it is."""
     done = root / "made"
     if done.exists():
         return root
@@ -90,7 +90,7 @@ def make_devkit(root: Path, images: int, sizes: Sequence[tuple[int, int]] = SMAL
 
 
 def first_images(whole: Path, root: Path, images: int) -> Path:
-    """A devkit of the first images of a larger one, by hard links."""
+    """A devkit with the first images of a larger one, by hard links."""
     first = round(_FIRST_YEAR * images)
     for year, count in (("2007", first), ("2012", images - first)):
         for name in ("Annotations", "JPEGImages", "ImageSets/Main"):

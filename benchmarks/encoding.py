@@ -1,4 +1,4 @@
-"""Every image encoded anew, at its size or smaller, beside im2rec and the codec alone."""
+"""Encoding every image again, at its size or smaller, beside im2rec and the codec alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.setting import RECPACK_IMPORTS, Setting, companions, floor, recp
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    """One for each way to change images."""
+    """One table per way to change images."""
     small, large = setting.devkit(setting.encoded), setting.photographs()
     yield _table(setting, small, f"{setting.encoded:,} images, --reencode", ["--reencode"], [], 1.9)
     for devkit, count, target in ((small, setting.encoded, 1.9), (large, setting.large, 2.2)):

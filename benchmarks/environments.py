@@ -1,4 +1,4 @@
-"""The peers' environments: each its own, made when it is first asked for."""
+"""The other packers' environments, one each, made on first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Peer:
-    """A packer: what to install, and what importing it alone is."""
+    """Another packer: what to install, and its imports."""
 
     requirements: tuple[str, ...]
     imports: str
@@ -23,23 +23,23 @@ PEERS = {
     "mds": Peer(("mosaicml-streaming==0.13.0",), "import numpy; from streaming import MDSWriter"),
     "litdata": Peer(("litdata==0.2.76",), "import numpy, litdata"),
 }
-"""The last two bring PyTorch, some 6 GB each."""
+"""The last two install PyTorch, about 6 GB each."""
 
 _MXNET = ("mxnet==1.9.1", "numpy==1.26.4", "opencv-python-headless==4.11.0.86")
 
 
 def python_of(name: str, folder: Path) -> Path:
-    """The interpreter of a peer's environment."""
-    return _made(folder / name, PEERS[name].requirements)
+    """The Python of a peer's environment."""
+    return _make_environment(folder / name, PEERS[name].requirements)
 
 
 def mxnet_python(folder: Path) -> Path:
-    """The interpreter with MXNet: that of ``RECPACK_MXNET_PYTHON``, or one made here."""
-    given = os.environ.get("RECPACK_MXNET_PYTHON")
-    return Path(given) if given else _made(folder / "mxnet", _MXNET)
+    """A Python with MXNet: ``RECPACK_MXNET_PYTHON``, or one made here."""
+    python = os.environ.get("RECPACK_MXNET_PYTHON")
+    return Path(python) if python else _make_environment(folder / "mxnet", _MXNET)
 
 
-def _made(folder: Path, requirements: tuple[str, ...]) -> Path:
+def _make_environment(folder: Path, requirements: tuple[str, ...]) -> Path:
     python = folder / "bin" / "python"
     done = folder / "installed"
     if not done.exists():

@@ -1,4 +1,4 @@
-"""What the machine can do, without any of our code: ``python benchmarks/floors.py WORK …``
+"""What the machine can do, without recpack's code: ``python benchmarks/floors.py WORK …``
 
 read LIST ROOT                      read every image once into one buffer
 copy LIST ROOT OUT PROCESSES        read and write every image once, through 1 MiB buffers
@@ -42,7 +42,7 @@ def read(part: int, parts: int, out: int | None = None, offset: int = 0) -> None
 
 def copy(part: int, parts: int) -> None:
     out = os.open(sys.argv[4], os.O_WRONLY | os.O_CREAT)
-    # each its own stretch of a file with holes: nobody waits to know where to begin
+    # each process writes its own region of a sparse file, so none waits for another
     read(part, parts, out, part << 34)
 
 

@@ -1,4 +1,4 @@
-"""The same data from every format, and a finished file read back by one worker and by two."""
+"""Conversion of the same data from every format, and verification by one worker and by two."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.setting import Setting, companions, recpack
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    """Two: conversion by format, verification by jobs."""
+    """Two tables: conversion by format, verification by jobs."""
     devkit = setting.devkit(setting.images)
     root = make_formats(devkit, setting.memory / "formats")
     out = setting.memory / "out.rec"
-    made = companions(out)
+    outputs = companions(out)
     sources: dict[str, list[object]] = {
         "recpack convert, Pascal VOC": [devkit],
         "COCO": [root, "--from", "coco"],
@@ -25,7 +25,7 @@ def tables(setting: Setting) -> Iterator[Table]:
         "augmented manifest": [root / "train.manifest", "--images", root / "train"],
     }
     works = {
-        name: commands(recpack("convert", *source, out, "--quiet"), fresh=made)
+        name: commands(recpack("convert", *source, out, "--quiet"), fresh=outputs)
         for name, source in sources.items()
     }
     voc, *others = works
@@ -33,26 +33,26 @@ def tables(setting: Setting) -> Iterator[Table]:
     yield Table(f"{setting.images:,} images by format, output in memory", works, claims)
     whole = setting.memory / "whole.rec"
     subprocess.run([*map(str, recpack("convert", devkit, whole, "--quiet"))], check=True)
-    verifying = {
+    verify_works = {
         f"recpack verify --jobs {jobs}": commands(
             recpack("verify", whole, "--reader", "sagemaker", "--jobs", jobs, "--quiet")
         )
         for jobs in (1, 2)
     }
-    one, two = verifying
+    one, two = verify_works
     yield Table(
         f"verify --reader sagemaker, {setting.images:,} records",
-        verifying,
+        verify_works,
         [Claim("two jobs against one", [one], [two])],
     )
 
 
 def make_formats(devkit: Path, root: Path) -> Path:
-    """A devkit's data in the other formats, all in one folder, on one copy of the images."""
+    """Write a devkit's data in the other formats, all in one folder with one copy of the images."""
     if (root / "data.yaml").exists():
         return root
     command = recpack("convert", devkit, f"{root}/train/", "--no-shuffle", "--quiet")
-    subprocess.run([str(word) for word in command], check=True)
+    subprocess.run(list(map(str, command)), check=True)
     images: list[dict[str, object]] = []
     objects: list[dict[str, object]] = []
     lines: list[str] = []

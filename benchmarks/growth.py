@@ -1,8 +1,8 @@
-"""The cost of an image, whatever the number of images.
+"""The cost per image, for different numbers of images.
 
-Into a store that throws away what it is sent: an output in memory would be measured by the price of
-fresh pages, which on a virtual machine is many times higher for the first gigabytes than for pages
-that were used before.
+The output goes to a store that drops it. With an output in memory, fresh pages would dominate the
+time: on a virtual machine they cost many times more for the first gigabytes than pages that were
+used before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NONE = "10 images: the start alone"
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    """One: ``convert`` of more and more images."""
+    """One table: ``convert`` of more and more images."""
     whole = setting.devkit(max(setting.growth))
     devkits = {
         count: first_images(whole, setting.memory / f"first{count}", count)
@@ -37,7 +37,7 @@ def _table(setting: Setting, devkits: dict[int, Path], url: str) -> Table:
         NONE if count == 10 else f"{count:,} images": commands(recpack("convert", devkit, *out))
         for count, devkit in devkits.items()
     }
-    # the first of them starts all workers too, which ten images do not
+    # unlike ten images, the first of these numbers starts all workers
     first, second, *others = setting.growth
     claims = [
         Claim(

@@ -1,4 +1,4 @@
-"""Works side by side: what they take, how they compare."""
+"""Measures programs side by side, and compares them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class Measurement(NamedTuple):
-    """Seconds of one run, and CPU seconds of it on our side."""
+    """Seconds of one run, and its CPU seconds in this process and its children."""
 
     seconds: float
     cpu: float
@@ -27,7 +27,7 @@ Work = Callable[[], Measurement]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of the rounds of one piece of work, and the median of its CPU seconds."""
+    """Seconds of one work over all rounds, and the median of its CPU seconds."""
 
     name: str
     median: float
@@ -37,8 +37,8 @@ class Timing:
 
     @classmethod
     def of(cls, name: str, rounds: Sequence[Measurement]) -> Timing:
-        seconds = [measured.seconds for measured in rounds]
-        cpu = statistics.median(measured.cpu for measured in rounds)
+        seconds = [run.seconds for run in rounds]
+        cpu = statistics.median(run.cpu for run in rounds)
         return cls(name, statistics.median(seconds), min(seconds), max(seconds), cpu)
 
 
@@ -47,8 +47,8 @@ Found = Mapping[str, Timing]
 
 @dataclass(frozen=True)
 class Claim:
-    """A ratio of medians: the sum of ``slow``, less that of ``less``, over the sum of ``fast``,
-    less that of ``fast_less``, times ``factor``; wanted from ``least`` to ``most``."""
+    """A ratio of medians, (``slow`` - ``less``) / (``fast`` - ``fast_less``) * ``factor``, each of
+    them a sum of works. It should be from ``least`` to ``most``."""
 
     text: str
     slow: Sequence[str]
@@ -60,7 +60,7 @@ class Claim:
     factor: float = 1.0
 
     def ratio(self, found: Found) -> float | None:
-        """None where something was not measured."""
+        """The ratio; None when a work was not measured."""
         if not {*self.slow, *self.fast, *self.less, *self.fast_less} <= found.keys():
             return None
         slow, less, fast, fast_less = (
@@ -70,7 +70,7 @@ class Claim:
         return (slow - less) / (fast - fast_less) * self.factor
 
     def holds(self, ratio: float) -> bool | None:
-        """None where no bound is set."""
+        """Whether the ratio is within the bounds; None without bounds."""
         if self.least is None and self.most is None:
             return None
         return (self.least or 0.0) <= ratio <= (self.most or float("inf"))
@@ -78,7 +78,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Table:
-    """Works that are compared; ratios are to the first of them."""
+    """Works to compare; ratios are relative to the first one."""
 
     title: str
     works: Mapping[str, Work]
@@ -86,30 +86,30 @@ class Table:
 
 
 def measure(works: Mapping[str, Work], rounds: int) -> list[Timing]:
-    """Run every work once a round, in turns, after one round that does not count."""
-    measured: dict[str, list[Measurement]] = {name: [] for name in works}
+    """Run every work once per round, in turns. One round before does not count."""
+    runs: dict[str, list[Measurement]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
-            taken = work()
+            run = work()
             if number:
-                measured[name].append(taken)
-    return [Timing.of(name, values) for name, values in measured.items()]
+                runs[name].append(run)
+    return [Timing.of(name, values) for name, values in runs.items()]
 
 
-def timed(work: Callable[[], None]) -> Work:
-    """Work in this process."""
+def function_work(function: Callable[[], None]) -> Work:
+    """A function as work in this process."""
 
-    def measured() -> Measurement:
+    def work() -> Measurement:
         cpu, start = time.process_time(), time.perf_counter()
-        work()
+        function()
         return Measurement(time.perf_counter() - start, time.process_time() - cpu)
 
-    return measured
+    return work
 
 
-def commands(*all_: Sequence[object], fresh: Sequence[Path] = ()) -> Work:
-    """Whole processes one behind the other, their start included. ``fresh`` are outputs, removed
-    before the clock starts, so that nobody's time is that of giving back an older file."""
+def commands(*lines: Sequence[object], fresh: Sequence[Path] = ()) -> Work:
+    """Processes one after the other, with their start. ``fresh`` are outputs that are removed
+    before the clock starts, so that freeing an old file is not measured."""
 
     def work() -> Measurement:
         for path in fresh:
@@ -119,7 +119,7 @@ def commands(*all_: Sequence[object], fresh: Sequence[Path] = ()) -> Work:
         os.sync()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
-        for command in all_:
+        for command in lines:
             run = subprocess.run(
                 list(map(str, command)), check=False,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -134,7 +134,7 @@ def commands(*all_: Sequence[object], fresh: Sequence[Path] = ()) -> Work:
     return work
 
 
-def reported(*command: object) -> Work:
+def reporting_command(*command: object) -> Work:
     """A process that prints its own seconds and CPU seconds as JSON."""
 
     def work() -> Measurement:

@@ -1,4 +1,4 @@
-"""List and records, images as they are: beside the AWS pipeline, other packers and the floors."""
+"""List and records with unchanged images, beside the AWS pipeline, other packers and the floors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COPY_TWO = "floor: read and write them, 2 processes"
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    """One with outputs in memory, one with outputs on the disk, one for the number of jobs."""
+    """Three tables: outputs in memory, outputs on the disk, and by the number of jobs."""
     devkit = setting.devkit(setting.images)
     rows = setting.rows(devkit)
     yield _in_memory(setting, devkit, rows)
@@ -53,20 +53,20 @@ def tables(setting: Setting) -> Iterator[Table]:
 
 def _in_memory(setting: Setting, devkit: Path, rows: Path) -> Table:
     out = setting.memory / "out.rec"
-    made = companions(out)
+    outputs = companions(out)
     aws = setting.memory / "made-aws.lst"
     default = setting.memory / "default-aws.lst"
     default.write_bytes(rows.read_bytes())
     copied = setting.memory / "floor.rec"
     works: dict[str, Work] = {
-        CONVERT: commands(recpack("convert", devkit, out, "--quiet"), fresh=made),
+        CONVERT: commands(recpack("convert", devkit, out, "--quiet"), fresh=outputs),
         AWS_LIST: commands(aws_list(devkit, aws), fresh=[aws]),
         IM2REC: commands(
             setting.im2rec(rows, devkit, "--pass-through"), fresh=companions(rows)[:2]
         ),
         IM2REC_START: commands(setting.im2rec_imports()),
-        LIST: commands(recpack("list", devkit, out.with_suffix(".lst"), "--quiet"), fresh=made),
-        PACK: commands(recpack("pack", rows, devkit, out, "--quiet"), fresh=made),
+        LIST: commands(recpack("list", devkit, out.with_suffix(".lst"), "--quiet"), fresh=outputs),
+        PACK: commands(recpack("pack", rows, devkit, out, "--quiet"), fresh=outputs),
         START: commands(RECPACK_IMPORTS),
         READ: commands(floor("read", rows, devkit)),
         COPY: commands(floor("copy", rows, devkit, copied, 1), fresh=[copied]),
@@ -111,18 +111,18 @@ def _in_memory(setting: Setting, devkit: Path, rows: Path) -> Table:
 
 
 def _on_disk(setting: Setting, devkit: Path, rows: Path) -> Table:
-    out, listed, copied = (setting.disk / name for name in ("out.rec", "aws.lst", "floor.rec"))
-    listed.write_bytes(rows.read_bytes())
+    out, aws_rows, copied = (setting.disk / name for name in ("out.rec", "aws.lst", "floor.rec"))
+    aws_rows.write_bytes(rows.read_bytes())
     sync = [sys.executable, "-c", "import os; os.sync()"]
     works: dict[str, Work] = {
         "recpack convert (synced)": commands(
             recpack("convert", devkit, out, "--quiet"), fresh=companions(out)
         ),
         "im2rec --pass-through": commands(
-            setting.im2rec(listed, devkit, "--pass-through"), fresh=companions(listed)[:2]
+            setting.im2rec(aws_rows, devkit, "--pass-through"), fresh=companions(aws_rows)[:2]
         ),
         "im2rec --pass-through, and sync": commands(
-            setting.im2rec(listed, devkit, "--pass-through"), sync, fresh=companions(listed)[:2]
+            setting.im2rec(aws_rows, devkit, "--pass-through"), sync, fresh=companions(aws_rows)[:2]
         ),
         "floor: read and write, 2 processes, and sync": commands(
             floor("copy", rows, devkit, copied, 2), sync, fresh=[copied]

@@ -1,4 +1,4 @@
-"""Results → Markdown, plots, and what changed since an earlier run."""
+"""Results → Markdown, plots, and a comparison with an earlier run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Section:
         )
 
     def lines(self) -> Iterator[str]:
-        """Markdown."""
+        """The section in Markdown."""
         yield f"### {self.title}\n"
         yield "| | median s | low to high | CPU s | × the first |"
         yield "|---|---|---|---|---|"
@@ -56,7 +56,7 @@ def _wanted(claim: Claim, ratio: float) -> str:
 
 
 def markdown(facts: dict[str, Any], sections: Sequence[Section]) -> str:
-    """All of it: the machine, the settings, every table."""
+    """All results in Markdown: the machine, the settings, every table."""
     lines = ["# Results\n", f"`{facts['command']}`\n"]
     lines += [f"- {name}: {value}" for name, value in facts.items() if name != "command"]
     lines.append("")
@@ -66,7 +66,7 @@ def markdown(facts: dict[str, Any], sections: Sequence[Section]) -> str:
 
 
 def to_json(facts: dict[str, Any], sections: Sequence[Section]) -> str:
-    """All of it, for ``compare``."""
+    """All results as JSON, for ``compare``."""
     tables = {
         section.title: {
             "timings": [asdict(timing) for timing in section.timings],
@@ -77,9 +77,9 @@ def to_json(facts: dict[str, Any], sections: Sequence[Section]) -> str:
     return json.dumps({"facts": facts, "tables": tables}, indent=1) + "\n"
 
 
-def compare(old: Path, sections: Sequence[Section]) -> Iterator[str]:
-    """Each work beside its time in an earlier run, and whether the two runs' ranges overlap."""
-    tables = json.loads(old.read_text())["tables"]
+def compare(file: Path, sections: Sequence[Section]) -> Iterator[str]:
+    """Each work's time beside an earlier run's; "changed" when their ranges do not overlap."""
+    tables = json.loads(file.read_text())["tables"]
     yield "| work | before | now | now / before | |"
     yield "|---|---|---|---|---|"
     for section in sections:
@@ -89,16 +89,16 @@ def compare(old: Path, sections: Sequence[Section]) -> Iterator[str]:
         }
         for now in section.timings:
             if now.name in before:
-                then = before[now.name]
-                verdict = "" if now.high >= then.low and then.high >= now.low else "**changed**"
+                old = before[now.name]
+                verdict = "" if now.high >= old.low and old.high >= now.low else "**changed**"
                 yield (
-                    f"| {section.title}: {now.name} | {then.median:.3f} | {now.median:.3f} "
-                    f"| {now.median / then.median:.2f} | {verdict} |"
+                    f"| {section.title}: {now.name} | {old.median:.3f} | {now.median:.3f} "
+                    f"| {now.median / old.median:.2f} | {verdict} |"
                 )
 
 
 def plot(folder: Path, sections: Sequence[Section]) -> None:
-    """A PNG for each table: bars to the median, whiskers from the lowest to the highest."""
+    """Write one PNG per table: bars show the median, whiskers the lowest and the highest."""
     import matplotlib as mpl
 
     mpl.use("agg")

@@ -1,4 +1,4 @@
-"""Sending into S3, alone and as the whole job, beside boto3 and the AWS way."""
+"""Sending into S3, alone and as part of the whole job, beside boto3 and the AWS sample."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from benchmarks.measure import Claim, Table, Work, commands, reported
+from benchmarks.measure import Claim, Table, Work, commands, reporting_command
 from benchmarks.packing import IM2REC_DEFAULT
 from benchmarks.setting import Setting, aws_list, companions, recpack
 from benchmarks.store import certificate
 
 PARTS = 50
-"""Of 16 MiB: 839 MB, about what the devkit's images have."""
+"""Of 16 MiB: 839 MB, about the size of the devkit's images."""
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1",
@@ -28,7 +28,7 @@ UPLOAD = (
 
 @contextmanager
 def store(*arguments: str) -> Iterator[str]:
-    """The URL of a server that throws away what it is sent."""
+    """Start a server that drops what it gets; yields its URL."""
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.store", *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -41,12 +41,12 @@ def store(*arguments: str) -> Iterator[str]:
 
 
 def send(*arguments: object) -> Work:
-    """See benchmarks.send: its own seconds, without the start of Python."""
-    return reported(sys.executable, "-m", "benchmarks.send", *arguments)
+    """See ``benchmarks.send``; its seconds are without the start of Python."""
+    return reporting_command(sys.executable, "-m", "benchmarks.send", *arguments)
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    """Sending by http, by TLS, over slow connections; the whole job."""
+    """Tables: sending by http, by TLS, over slow connections; the whole job."""
     os.environ |= CREDENTIALS
     folder = setting.memory
     certificate(folder / "tls")
@@ -88,8 +88,8 @@ def tables(setting: Setting) -> Iterator[Table]:
 def _whole_job(setting: Setting, url: str) -> Table:
     devkit = setting.devkit(setting.images)
     rows = setting.rows(devkit)
-    listed = setting.memory / "job-aws.lst"
-    sent = [rows.with_suffix(suffix) for suffix in (".rec", ".idx", ".lst")]
+    aws_rows = setting.memory / "job-aws.lst"
+    uploads = [rows.with_suffix(suffix) for suffix in (".rec", ".idx", ".lst")]
     out = setting.memory / "out.rec"
     convert = "recpack convert s3://"
     works = {
@@ -101,7 +101,7 @@ def _whole_job(setting: Setting, url: str) -> Table:
             recpack("convert", devkit, out, "--quiet"), fresh=companions(out)
         ),
         "recpack, sending alone": send("recpack", url, PARTS, 16),
-        "AWS list": commands(aws_list(devkit, listed), fresh=[listed]),
+        "AWS list": commands(aws_list(devkit, aws_rows), fresh=[aws_rows]),
         "im2rec --pass-through": commands(
             setting.im2rec(rows, devkit, "--pass-through"), fresh=companions(rows)[:2]
         ),
@@ -109,7 +109,7 @@ def _whole_job(setting: Setting, url: str) -> Table:
             setting.im2rec(rows, devkit, "--num-thread", 4), fresh=companions(rows)[:2]
         ),
         "upload_file of the three": commands(
-            [sys.executable, "-c", UPLOAD, url, *sent]
+            [sys.executable, "-c", UPLOAD, url, *uploads]
         ),
     }  # fmt: skip
     claims = [

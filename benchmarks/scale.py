@@ -1,8 +1,9 @@
-"""``python -m benchmarks.scale IMAGES``: what a run does beside images, for so many of them.
+"""``python -m benchmarks.scale IMAGES``: the coordinator's work for this number of images.
 
-The scan's result is synthetic: paths, labels of 1 to 5 objects, sizes around 50 KB. Then all that
-the coordinator does with it: shuffle, plan, describe every segment to a worker, write list, index
-and manifest (to nowhere). Prints the seconds of each step and the peak of memory, as JSON.
+The scan's result is synthetic: paths, labels of 1 to 5 objects, sizes around 50 KB. Measured is all
+that the coordinator does with it: shuffle, plan, describe every segment to a worker, make list,
+index and manifest (without writing them). Prints the seconds of each step and the peak of memory,
+as JSON.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ MAX_PARTS = 10_000
 MIN_PART = 5 << 20
 
 
-def scanned(images: int) -> Samples:
-    """What a scan of so many images gives."""
+def synthetic_scan(images: int) -> Samples:
+    """The result of a scan of so many images."""
     random = np.random.RandomState(0)
     counts = random.randint(1, MAX_OBJECTS + 1, images)
     bounds = np.concatenate(([0], np.cumsum(2 + OBJECT * counts, dtype=np.int64)))
@@ -59,31 +60,31 @@ def main() -> None:
     seconds: dict[str, float] = {}
 
     @contextmanager
-    def timed(name: str) -> Iterator[None]:
+    def step(name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         seconds[name] = round(time.perf_counter() - start, 3)
 
     before = peak()
-    with timed("synthetic scan"):
-        samples = scanned(images)
-    with timed("shuffle"):
+    with step("synthetic scan"):
+        samples = synthetic_scan(images)
+    with step("shuffle"):
         samples = samples.reorder(np.random.RandomState(0).permutation(images))
-    with timed("plan"):
+    with step("plan"):
         lengths = expected_lengths(samples)
         cuts = plan_cuts(lengths, SEGMENT, MIN_PART, MAX_PARTS)
         sizes = np.add.reduceat(lengths, cuts[:-1]).tolist()
-    with timed("describe segments"):
+    with step("describe segments"):
         described = sum(len(pickle.dumps(segment)) for segment in segments(samples, cuts, sizes))
-    with timed("list"):
+    with step("list"):
         rows = CheckedLines(format_rows(samples))
         for _ in rows:
             pass
-    with timed("index"):
+    with step("index"):
         offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))
         for _ in format_index(samples.indices, offsets):
             pass
-    with timed("manifest"):
+    with step("manifest"):
         rec: RecFile = {"name": "x.rec", "bytes": int(lengths.sum()), "checksum": None}
         describe(samples, VOC_CLASSES, [], {}, rec, rows.crc32).to_json()
     print(
@@ -99,7 +100,7 @@ def main() -> None:
 
 
 def peak() -> int:
-    """The most memory that this process had so far, in bytes."""
+    """The peak memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

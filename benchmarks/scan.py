@@ -1,11 +1,11 @@
-"""What judging costs on top of parsing."""
+"""The cost of judging in addition to parsing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from benchmarks.data import make_annotations
-from benchmarks.measure import Claim, Table, timed
+from benchmarks.measure import Claim, Table, function_work
 from benchmarks.setting import Setting
 from recpack.formats.image_header import ImageHeader
 from recpack.scanning.judge import Judge
@@ -16,23 +16,23 @@ from recpack.sources.voc.parse_xml import parse_xml
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    """One: parsing alone, by the XML parser and as it is done, and parsing and judging."""
-    made = make_annotations(setting.images)
+    """One table: parsing by lxml, recpack's parsing, and parsing with judging."""
+    annotations = make_annotations(setting.images)
     settings = JudgeSettings()
     file, image = "VOC2012/Annotations/2012_000000.xml", "VOC2012/JPEGImages/2012_000000.jpg"
 
     def parse() -> None:
-        for data, _, _ in made:
+        for data, _, _ in annotations:
             parse_annotation(data)
 
     def by_xml() -> None:
-        for data, _, _ in made:
+        for data, _, _ in annotations:
             parse_xml(data)
 
     def parse_and_judge() -> None:
-        for first in range(0, len(made), CHUNK):
+        for first in range(0, len(annotations), CHUNK):
             judge = Judge(settings)
-            chunk = made[first : first + CHUNK]
+            chunk = annotations[first : first + CHUNK]
             for data, width, height in chunk:
                 header = ImageHeader("jpeg", width, height, 3, 8)
                 judge.add(Item(file, None, parse_annotation(data), image, 50_000, header))
@@ -40,9 +40,9 @@ def tables(setting: Setting) -> Iterator[Table]:
             assert len(found.paths) == len(chunk)
 
     works = {
-        "parse": timed(parse),
-        "parse and judge": timed(parse_and_judge),
-        "parse by lxml alone": timed(by_xml),
+        "parse": function_work(parse),
+        "parse and judge": function_work(parse_and_judge),
+        "parse by lxml alone": function_work(by_xml),
     }
     claims = [
         Claim("parse and judge against parsing by lxml alone", ["parse and judge"],

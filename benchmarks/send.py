@@ -1,11 +1,11 @@
-"""``python -m benchmarks.send HOW URL PARTS CONNECTIONS [FILE]``: send parts of 16 MiB in one way.
+"""``python -m benchmarks.send METHOD URL PARTS CONNECTIONS [FILE]``: send parts of 16 MiB.
 
-Prints the seconds that the second time took, and the CPU seconds of this process, as JSON.
-``HOW``:
+Sends twice and prints the seconds of the second time, and the CPU seconds of this process, as JSON.
+``METHOD``:
 
     raw          HTTP over plain or TLS sockets, nothing else: the floor
-    recpack      the upload of ``S3Sink``, CRC-32 included, parts ready in memory
-    upload_file  ``boto3.client("s3").upload_file`` of FILE with so many threads, defaults else
+    recpack      the upload of ``S3Sink``, with CRC-32, parts ready in memory
+    upload_file  ``boto3.client("s3").upload_file`` of FILE with CONNECTIONS threads (0: defaults)
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ PART = 16 << 20
 
 
 def raw(url: str, parts: int, connections: int) -> Callable[[], None]:
-    place = urlsplit(url)
-    assert place.hostname is not None
+    address = urlsplit(url)
+    assert address.hostname is not None
     body = bytearray(PART)
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
 
     def connect() -> socket.socket:
-        connection = socket.create_connection((place.hostname, place.port))
+        connection = socket.create_connection((address.hostname, address.port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return context.wrap_socket(connection) if place.scheme == "https" else connection
+        return context.wrap_socket(connection) if address.scheme == "https" else connection
 
     pool = [connect() for _ in range(connections)]
 
-    def one(number: int) -> None:
+    def send(number: int) -> None:
         connection = pool.pop()
         head = (
             f"PUT /bucket/raw?partNumber={number}&uploadId=1 HTTP/1.1\r\nHost: s3\r\n"
@@ -50,7 +50,7 @@ def raw(url: str, parts: int, connections: int) -> Callable[[], None]:
 
     def work() -> None:
         with ThreadPoolExecutor(connections) as threads:
-            list(threads.map(one, range(parts)))
+            list(threads.map(send, range(parts)))
 
     return work
 
@@ -61,19 +61,19 @@ def recpack(url: str, parts: int, connections: int) -> Callable[[], None]:
     from recpack.storage.s3.client import S3Client
     from recpack.storage.s3.location import Location
 
-    access = S3Client(url)
-    access.call("head_bucket", Bucket="bucket")
-    place = Location("bucket", "recpack.rec")
+    s3 = S3Client(url)
+    s3.call("head_bucket", Bucket="bucket")
+    location = Location("bucket", "recpack.rec")
 
     def work() -> None:
-        begun = access.call("create_multipart_upload", Bucket="bucket", Key=place.key)
-        upload = Upload(access, place, begun["UploadId"], Checksum.CRC32, True)
+        answer = s3.call("create_multipart_upload", Bucket="bucket", Key=location.key)
+        upload = Upload(s3, location, answer["UploadId"], Checksum.CRC32, True)
         writer = UploadWriter(upload, connections, 1, lasting=True, resumed=False)
         writer.coordinate()
         for number in range(parts):
             buffer = writer.buffer(PART)
             assert isinstance(buffer, PartBuffer)
-            buffer._end = PART  # the records are there
+            buffer._end = PART  # as if it held records
             writer.write(number, buffer, Checksum.CRC32.of(buffer.view()))
         writer.drain()
 
@@ -93,12 +93,12 @@ def upload_file(url: str, file: str, connections: int) -> Callable[[], None]:
 
 
 def main() -> None:
-    how, url, parts, connections, *file = sys.argv[1:]
-    if how == "upload_file":
+    method, url, parts, connections, *file = sys.argv[1:]
+    if method == "upload_file":
         work = upload_file(url, file[0], int(connections))
     else:
-        work = {"raw": raw, "recpack": recpack}[how](url, int(parts), int(connections))
-    work()  # connections are made, and memory is there
+        work = {"raw": raw, "recpack": recpack}[method](url, int(parts), int(connections))
+    work()  # makes connections and allocates memory
     cpu, start = time.process_time(), time.perf_counter()
     work()
     print(json.dumps([time.perf_counter() - start, time.process_time() - cpu]))

@@ -1,4 +1,4 @@
-"""What all suites share: where things lie, how much is measured, how programs are called."""
+"""What all suites share: folders, sizes, and the command lines of programs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _IM2REC = (
 
 @dataclass(frozen=True)
 class Setting:
-    """``memory`` and ``disk`` are empty folders, ``environments`` where those of the peers stand.
-    Numbers of images: ``images`` of VOC's shape, ``encoded`` of them where all are encoded anew,
-    ``large`` photographs, ``growth`` for the cost an image."""
+    """``memory`` and ``disk`` are empty folders, ``environments`` is the folder of the peers'
+    environments. Numbers of images: ``images`` of VOC's sizes, ``encoded`` where every image is
+    encoded again, ``large`` photographs, ``growth`` for the cost per image."""
 
     memory: Path
     disk: Path
@@ -37,7 +37,7 @@ class Setting:
     peers: tuple[str, ...]
 
     def devkit(self, images: int) -> Path:
-        """A devkit of VOC's shape, in memory."""
+        """A devkit with images of VOC's sizes, in memory."""
         return make_devkit(self.memory / f"voc{images}", images, SMALL)
 
     def photographs(self) -> Path:
@@ -53,12 +53,12 @@ class Setting:
         return rows
 
     def im2rec(self, rows: Path, devkit: Path, *options: object) -> list[object]:
-        """MXNet's packer on a list; it writes beside it."""
+        """MXNet's packer on a list; it writes beside the list."""
         python = mxnet_python(self.environments)
         return [python, "-c", _IM2REC, rows.with_suffix(""), devkit, "--pack-label", *options]
 
     def im2rec_imports(self) -> list[object]:
-        """What every run of it begins with."""
+        """The imports with which every run of im2rec begins."""
         return [mxnet_python(self.environments), "-c", IM2REC_IMPORTS]
 
 
@@ -73,7 +73,7 @@ def floor(*arguments: object) -> list[object]:
 
 
 def recpack(*arguments: object) -> list[object]:
-    """The command line, in a process of its own."""
+    """recpack's command line, in its own process."""
     return [sys.executable, "-m", "recpack", *arguments]
 
 
@@ -84,5 +84,5 @@ RECPACK_IMPORTS: list[object] = [
 
 
 def companions(rec: Path) -> list[Path]:
-    """All that a packer may leave beside a ``.rec``."""
+    """The ``.rec`` and all files that a packer can write beside it."""
     return [rec.with_suffix(suffix) for suffix in (".rec", ".idx", ".lst", ".json")]

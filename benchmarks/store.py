@@ -1,10 +1,10 @@
-"""``python -m benchmarks.store``: an S3 server that throws away what it is sent.
+"""``python -m benchmarks.store``: an S3 server that drops what it gets.
 
     --tls FOLDER    over TLS, with the certificate in FOLDER
-    --rate MB       so many MB/s a connection, and 20 ms of its own for each request
+    --rate MB       MB/s per connection, and 20 ms more for each request
 
-Prints its URL and serves until standard input ends. It answers what a multipart upload needs to
-hear, and keeps of each object its size and the checksum that it was completed with.
+Prints its URL and serves until standard input ends. It answers the requests of a multipart upload,
+and keeps only each object's size and checksum.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Store:
         self.sizes: dict[str, int] = {}
 
     def serve(self, connection: socket.socket) -> None:
-        """One connection until its end."""
+        """Serve one connection until its end."""
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         rest = bytearray()
         while True:
@@ -62,7 +62,7 @@ class Store:
     def _receive(
         self, connection: socket.socket, rest: bytearray, length: int, chunked: bool
     ) -> None:
-        """Read a body, and throw it away."""
+        """Read a body and drop it."""
         if chunked:
             size = 1
             while size:
@@ -80,16 +80,16 @@ class Store:
         del rest[:length]
         room = bytearray(_CHUNK)
         if isinstance(connection, ssl.SSLSocket):
-            read = connection._sslobj.read  # type: ignore[attr-defined]  # one layer less a record
+            read = connection._sslobj.read  # type: ignore[attr-defined]  # one layer less per TLS record
             while left > 0 and (got := read(min(left, 16384), room)):
                 left -= got
         else:
-            # the kernel can throw away what is not encrypted without ever copying it
+            # the kernel can drop unencrypted bytes without copying them
             receive = connection.recv_into
             while left > 0 and (got := receive(room, min(left, _CHUNK), socket.MSG_TRUNC)):
                 left -= got
         if left:
-            raise ConnectionError("the client has gone")
+            raise ConnectionError("the client is gone")
 
     def _answer(self, method: str, target: str, headers: Head, length: int) -> bytes:
         path, _, query = target.partition("?")
@@ -126,7 +126,7 @@ class Store:
 
 
 def certificate(folder: Path) -> None:
-    """A certificate for 127.0.0.1 that signs itself, and its key, below ``folder``."""
+    """Write a self-signed certificate for 127.0.0.1 and its key below ``folder``."""
     import datetime
     import ipaddress
 
@@ -138,7 +138,7 @@ def certificate(folder: Path) -> None:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     today = datetime.datetime.now(datetime.UTC)
     host = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
+    certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(today - datetime.timedelta(days=1))
         .not_valid_after(today + datetime.timedelta(days=30))
@@ -147,7 +147,7 @@ def certificate(folder: Path) -> None:
         .sign(key, hashes.SHA256())
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -169,19 +169,19 @@ def main() -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(args.tls / "cert.pem", args.tls / "key.pem")
 
-    def one(connection: socket.socket) -> None:
+    def serve(connection: socket.socket) -> None:
         try:
             if context is not None:
                 connection = context.wrap_socket(connection, server_side=True)
             store.serve(connection)
         except OSError:
-            pass  # the client has gone
+            pass  # the client is gone
         finally:
             connection.close()
 
     def accept() -> None:
         while True:
-            threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     scheme = "https" if args.tls else "http"

@@ -20,6 +20,8 @@ from recpack.sources.open import open_dataset
 from recpack.sources.selection import Selection
 from recpack.storage.s3.client import S3Client
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

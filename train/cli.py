@@ -235,7 +235,7 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("name", nargs="?", metavar="JOB")
     logs = command("logs", _logs, "show a job's log", "voc-1 --follow")
     logs.add_argument("name", metavar="JOB")
-    logs.add_argument("--follow", action="store_true", help="go on until the job is done")
+    logs.add_argument("--follow", action="store_true", help="print new lines until the job is done")
     logs.add_argument("--plot", metavar="FILE.png", help="plot losses and mAP by epoch")
     stop = command("stop", _stop, "stop a job; its model is kept", "voc-1")
     stop.add_argument("name", metavar="JOB")

@@ -127,17 +127,17 @@ class _Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters(Learning, _Counts):
-    """All hyperparameters. ``filled`` takes ``num_classes``, ``num_training_samples`` and
+    """All hyperparameters. ``from_manifests`` takes ``num_classes``, ``num_training_samples`` and
     ``label_width`` from the manifests."""
 
-    def texts(self) -> dict[str, str]:
+    def as_strings(self) -> dict[str, str]:
         """The values that are sent, as text, without those that are None and without an empty
         ``lr_scheduler_step``."""
         values = {parameter.name: getattr(self, parameter.name) for parameter in fields(self)}
         return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
     @classmethod
-    def filled(
+    def from_manifests(
         cls, train: Manifest, validation: Manifest | None = None, **choices: Any
     ) -> Hyperparameters:
         """Hyperparameters from the manifests and the user's ``choices`` (values, or strings as on a

@@ -112,7 +112,9 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     before = None if model is None else _find_model(model, service)
     if before is not None and "base_network" in before.hyperparameters:
         hyperparameters.setdefault("base_network", before.hyperparameters["base_network"])
-    learning = Hyperparameters.filled(manifest, channels["validation"].manifest, **hyperparameters)
+    learning = Hyperparameters.from_manifests(
+        manifest, channels["validation"].manifest, **hyperparameters
+    )
     if before is not None:
         earlier = None if before.train is None else manifest_below(before.train, service)
         if earlier is None:
@@ -121,7 +123,7 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
                 "same as in this data",
                 stacklevel=3,
             )
-        demand_same(before, learning.texts(), manifest, earlier)
+        demand_same(before, learning.as_strings(), manifest, earlier)
     spec = TrainingSpec(
         job_name=job_name or default_name(channels["train"].rec),
         role=find_role(role, service),

@@ -158,7 +158,7 @@ def training_request(spec: TrainingSpec) -> Request:
         "OutputDataConfig": output,
         "ResourceConfig": resources,
         "StoppingCondition": stopping,
-        "HyperParameters": spec.hyperparameters.texts(),
+        "HyperParameters": spec.hyperparameters.as_strings(),
         # there is nothing to profile in these algorithms, and a profiler is an extra job
         "ProfilerConfig": {"DisableProfiler": True},
     }

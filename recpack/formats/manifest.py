@@ -67,7 +67,7 @@ class Manifest:
         """The text of the file."""
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
 
-    def proven_by(self, etag: str | None) -> Manifest:
+    def with_etag(self, etag: str | None) -> Manifest:
         """The manifest with the ETag of the ``.rec`` added, if there is one."""
         return self if etag is None else replace(self, rec=RecFile(**self.rec, etag=etag))
 

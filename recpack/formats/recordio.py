@@ -11,9 +11,9 @@ A ``.rec`` file is a sequence of records (dmlc-core ``recordio.h``, little endia
                0         4          8       16       24
 
 A reader that has lost its position searches for the magic word on 4-byte boundaries, so a payload
-must not have it there. Where it has, the writer cuts the payload and drops the word, and readers
-put it back between the parts. ``flag`` is the number of floats in the label, and ``label`` is then
-0.0; ``flag`` 0 means one scalar label, in ``label`` (image classification).
+must not have it there. If it does, the writer cuts the payload at that position and drops the word,
+and readers put it back between the parts. ``flag`` is the number of floats in the label, and
+``label`` is then 0.0; ``flag`` 0 means one scalar label, in ``label`` (image classification).
 
 An ``.idx`` file has one line ``key TAB byte-offset`` per record, in the order of the file.
 """

@@ -39,7 +39,7 @@ def publish(packed: Packed) -> Result:
         manifest = describe(
             source.samples, source.classes, source.problems, source.shaping, rec, list_crc32
         )
-        manifests.append(manifest.proven_by(etag))
+        manifests.append(manifest.with_etag(etag))
         return manifests[0].to_json()
 
     offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))

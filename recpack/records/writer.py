@@ -151,7 +151,7 @@ class RecordWriter:
         manifests: list[Manifest] = []
 
         def manifest_text(etag: str | None) -> str:
-            manifests.append(manifest.proven_by(etag))
+            manifests.append(manifest.with_etag(etag))
             return manifests[0].to_json()
 
         index = format_index(range(count), self._offsets[:-1])

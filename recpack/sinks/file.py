@@ -60,11 +60,10 @@ class FileSink(Sink):
             killed_before = self._take_lock()
             self._remove_unfinished(renames_begun=not killed_before)
             os.pwrite(self._lock, self._token, 0)
-        except OSError as error:
+        except BaseException as error:  # Ctrl-C too
             self.abort()
-            raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
-        except SinkError:
-            self.abort()
+            if isinstance(error, OSError):
+                raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
             raise
         return self
 

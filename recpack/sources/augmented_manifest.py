@@ -38,13 +38,13 @@ _TEXT = msgspec.json.Decoder(str)
 
 
 def is_here(root: Tree, selection: Selection) -> bool:
-    """A folder is none."""
+    """Never: an augmented manifest is a file."""
     del root, selection
     return False
 
 
 def open_file(path: str, request: Request) -> DocumentDataset:
-    """The manifest of a path or ``s3://…``."""
+    """Open a manifest by its path or ``s3://…``."""
     sets, images = request.selection.sets, request.selection.images
     if len(sets) > 1:
         raise ConfigError(

@@ -61,19 +61,19 @@ ENDINGS = (".json",)
 
 
 def is_here(root: Tree, selection: Selection) -> bool:
-    """Files that ``coco_files`` finds."""
+    """Whether ``coco_files`` finds files."""
     del selection
     return bool(coco_files(root))
 
 
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
-    """The image sets that are asked for."""
+    """Open the chosen image sets."""
     files = request.choose_sets(root, "coco", coco_files(root))
     return open_coco(root, files, request.images(root))
 
 
 def open_file(path: str, request: Request) -> DocumentDataset:
-    """One image set, by its file."""
+    """Open one image set by its file."""
     folder, name = posixpath.split(path)
     root = open_tree(folder or ".", request.s3)
     if base_name(folder if is_s3(path) else os.path.abspath(folder)) == _FOLDER:

@@ -25,13 +25,13 @@ _FILE = msgspec.json.Decoder(ImageFile)
 
 
 def is_here(root: Tree, selection: Selection) -> bool:
-    """Folders that ``image_json_folders`` finds."""
+    """Whether ``image_json_folders`` finds folders."""
     del selection
     return bool(image_json_folders(root))
 
 
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
-    """The image sets that are asked for."""
+    """Open the chosen image sets."""
     folders = request.choose_sets(root, "image-json", image_json_folders(root))
     return open_image_json(root, folders, request.images(root))
 

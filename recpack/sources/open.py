@@ -68,7 +68,7 @@ def _reject_devkit_options(format: str, selection: Selection) -> None:
 
 def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
     """The format of a file that is a data set; None for a folder or archives."""
-    if selection.source_format == "augmented-manifest":  # whatever its name is
+    if selection.source_format == "augmented-manifest":  # with any extension
         return "augmented-manifest"
     ending = posixpath.splitext(path)[1]
     if not ending or is_archive_name(path) or os.path.isdir(path):
@@ -81,6 +81,6 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
 
 
 def _format_of_folder(root: Tree, selection: Selection) -> SourceFormat:
-    """The first format that it looks like; Pascal VOC says best what is missing."""
+    """The first format that matches, else Pascal VOC, whose errors say best what is missing."""
     names: tuple[SourceFormat, ...] = get_args(SourceFormat)
     return next((name for name in names if _module(name).is_here(root, selection)), "voc")

@@ -1,4 +1,4 @@
-"""What is asked for of a data set, whatever its format."""
+"""What the user wants of a data set, the same for every format."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Request:
 
 
 class Format(Protocol):
-    """What the module of a format offers; ``ENDINGS`` are those of a file that is a data set."""
+    """The interface of a format's module. ``ENDINGS``: extensions of a file that is a data set."""
 
     ENDINGS: tuple[str, ...]
 

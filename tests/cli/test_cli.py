@@ -189,6 +189,7 @@ def test_inspect_shows_what_no_writer_should_have_written(
     assert run("inspect", tmp_path / "a.rec", "--record", "0") == 0
 
 
+@pytest.mark.slow
 def test_demo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,7 +52,7 @@ def described(spec: TrainingSpec, more: dict[str, Any]) -> dict[str, Any]:
         "image_uri": spec.image, "role": spec.role, "instance_count": spec.instance_count,
         "instance_type": spec.instance_type, "volume_size": spec.volume_gb,
         "max_run": spec.max_run, "input_mode": spec.input_mode, "output_path": spec.output,
-        "hyperparameters": spec.hyperparameters.texts(),
+        "hyperparameters": spec.hyperparameters.as_strings(),
     } | more  # fmt: skip
     channels = {"train": channel_prefix(spec.train), "validation": channel_prefix(spec.validation)}
     return {"estimator": estimator, "channels": channels, "name": spec.job_name}

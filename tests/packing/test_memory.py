@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.devkits import box_xml, jpeg, xml
 
+pytestmark = pytest.mark.slow
+
 MEASURE = """
 import re, sys
 import cv2, joblib, recpack

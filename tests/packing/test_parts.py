@@ -56,6 +56,7 @@ def test_a_record_writer_never_runs_out_of_parts() -> None:
     assert len(sink.files[".rec"]) == writer.manifest.rec["bytes"]  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_images_that_shrink_fifty_fold(hostile: S3Server, tmp_path: Path) -> None:
     """Planned parts would come out far below 5 MiB; the server refuses such."""
     photos = photographs(tmp_path / "d", 40, 1600, 1200)
@@ -72,6 +73,7 @@ def test_images_that_shrink_fifty_fold(hostile: S3Server, tmp_path: Path) -> Non
         assert hostile.rec(REC) == expected
 
 
+@pytest.mark.slow
 def test_images_that_shrink_unevenly(
     hostile: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def chromium() -> Callable[..., subprocess.CompletedProcess[bytes]]:
     return browse
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(tmp_path: Path, chromium: Callable[..., Any]) -> None:
     devkit = everything_wrong(tmp_path / "d")
     page = tmp_path / "check.html"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 
@@ -13,7 +14,7 @@ from recpack.storage.s3 import file as remote
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.file import RemoteFile
 from recpack.storage.s3.location import Location, parse_location
-from recpack.storage.s3.objects import put_lines
+from recpack.storage.s3.objects import put_lines, read
 from recpack.storage.trees.s3 import S3File
 from tests.support.s3server import S3Server
 
@@ -98,6 +99,16 @@ def test_reads_survive(hostile: S3Server, harm: str) -> None:
     file = RemoteFile(S3Client(hostile.url), Location("bucket", "x"))
     hostile.fault = lambda r: harm if r.name == "get_object" and r.count in (1, 2) else None
     assert file.read(5, 100_000) == DATA[5:100_005]
+
+
+def test_an_answer_with_too_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short:
+        def get_object(self, **_: object) -> dict[str, object]:
+            return {"Body": io.BytesIO(b"abc"), "ContentLength": 5}
+
+    monkeypatch.setattr(S3Client, "botocore", lambda _: Short())
+    with pytest.raises(OSError, match=r"3 of 5 bytes came \([0-9]+ attempts"):
+        read(S3Client("http://127.0.0.1:9", patience=0.3), Location("bucket", "x"))
 
 
 def test_a_long_text_is_sent_in_pieces(hostile: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

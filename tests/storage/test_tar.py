@@ -153,6 +153,7 @@ def test_images_named_by_their_annotations_are_found(tmp_path: Path) -> None:
         assert result.manifest.num_samples == 9
 
 
+@pytest.mark.slow
 def test_on_s3(devkit: Path, expected: dict[str, bytes], tmp_path: Path, store: Store) -> None:
     archive = packed(devkit, tmp_path / "d.tar")
     store.access.call("put_object", Bucket=store.bucket, Key="in/d.tar", Body=archive.read_bytes())
@@ -354,6 +355,9 @@ def test_what_is_refused(tmp_path: Path, devkit: Path) -> None:
     (tmp_path / "empty.tar").write_bytes(bytes(10240))
     with pytest.raises(DataError, match=r"empty\.tar: no VOC<year> folder"):
         recpack.convert(tmp_path / "empty.tar", tmp_path / "x.rec")
+    (tmp_path / "x.lst").write_text("0\t2\t5\t0\t.1\t.1\t.2\t.2\ta.jpg\n")
+    with pytest.raises(DataError, match="image is missing"):
+        recpack.pack(tmp_path / "x.lst", tmp_path / "empty.tar", tmp_path / "x.rec")
 
 
 def test_an_archive_that_changes_while_it_is_read(devkit: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Dask:
             self.add_worker()
 
     def add_worker(self, cwd: Path | None = None) -> None:
-        environment = os.environ | {"PYTHONPATH": os.fspath(Path(__file__).parents[1])}
+        environment = os.environ | {"PYTHONPATH": os.fspath(Path(__file__).parents[2])}
         worker, _ = self._begin(
             ["distributed.cli.dask_worker", self.address, "--no-nanny", "--nthreads", "1",
              "--local-directory", str(self.folder), "--death-timeout", "20"],

@@ -1,7 +1,9 @@
 """Coverage-guided fuzzing of everything that strangers' bytes go into; needs atheris.
 
     pip install atheris
-    python -m tests.support.fuzz xml|header|list|record|labels|coco|manifest [CORPUS] -max_total_time=600
+    python -m tests.support.fuzz TARGET [CORPUS] -max_total_time=600
+
+TARGET is xml, header, list, record, labels, coco or manifest.
 
 A target fails by any exception but recpack's own.
 """

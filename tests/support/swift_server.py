@@ -1,7 +1,7 @@
 """OpenStack Swift with its S3 interface, as a second, independent S3 server: it checks signatures,
 part rules and part checksums.
 
-    python tests/swift_server.py FOLDER     with the Python of an environment that has swift
+    python tests/support/swift_server.py FOLDER     with the Python of an environment that has swift
 
 Sets up a cluster of one device in FOLDER, prints its URL and serves S3 there until standard input
 ends; the key is ``test:tester``, the secret ``testing``.

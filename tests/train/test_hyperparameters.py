@@ -23,7 +23,7 @@ def manifest(classes: str = "cat dog", samples: int = 100, label_width: int = 17
 
 
 def test_all_are_sent_as_text() -> None:
-    texts = Hyperparameters(**REQUIRED, early_stopping=True, lr_scheduler_step="3,6").texts()
+    texts = Hyperparameters(**REQUIRED, early_stopping=True, lr_scheduler_step="3,6").as_strings()
     assert texts == {
         "num_classes": "20", "num_training_samples": "16551", "label_width": "352",
         "base_network": "vgg-16", "use_pretrained_model": "1", "epochs": "30",
@@ -36,7 +36,7 @@ def test_all_are_sent_as_text() -> None:
     names = {parameter.name for parameter in fields(Hyperparameters)}
     left_out = {"freeze_layer_pattern", "kv_store"}
     assert names == {*texts, *left_out}
-    assert "lr_scheduler_step" not in Hyperparameters(**REQUIRED).texts()
+    assert "lr_scheduler_step" not in Hyperparameters(**REQUIRED).as_strings()
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,12 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_the_manifests_fill_in_what_people_get_wrong() -> None:
-    made = Hyperparameters.filled(manifest(), manifest(samples=9, label_width=42), epochs="5")
+    made = Hyperparameters.from_manifests(
+        manifest(), manifest(samples=9, label_width=42), epochs="5"
+    )
     assert (made.num_classes, made.num_training_samples, made.label_width) == (2, 100, 42)
     assert made.epochs == 5
-    assert Hyperparameters.filled(manifest(), label_width=350).label_width == 350
+    assert Hyperparameters.from_manifests(manifest(), label_width=350).label_width == 350
 
 
 @pytest.mark.parametrize(
@@ -103,9 +105,9 @@ def test_the_manifests_fill_in_what_people_get_wrong() -> None:
 )
 def test_choices_that_are_refused(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        Hyperparameters.filled(manifest(), **chosen)
+        Hyperparameters.from_manifests(manifest(), **chosen)
 
 
 def test_channels_with_other_classes_are_refused() -> None:
     with pytest.raises(SpecError, match="train has cat, dog; validation has dog, cat"):
-        Hyperparameters.filled(manifest(), manifest("dog cat"))
+        Hyperparameters.from_manifests(manifest(), manifest("dog cat"))

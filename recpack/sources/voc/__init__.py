@@ -13,7 +13,7 @@ ENDINGS = ()
 
 
 def is_here(root: Tree, selection: Selection) -> bool:
-    """Folders of years, ``Annotations``, or XML files."""
+    """Whether there are folders of years, ``Annotations`` or XML files."""
     return (
         selection.annotations is not None
         or any(

@@ -15,7 +15,7 @@ ENDINGS = (".yaml", ".yml")
 
 
 def is_here(root: Tree, selection: Selection) -> bool:
-    """A layout that ``layout.yolo_layout`` finds."""
+    """Whether ``layout.yolo_layout`` finds a layout."""
     from recpack.sources.yolo.layout import yolo_layout
 
     del selection
@@ -23,7 +23,7 @@ def is_here(root: Tree, selection: Selection) -> bool:
 
 
 def open_folder(root: Tree, request: Request) -> Dataset:
-    """The folder's own layout says where all is."""
+    """Open the chosen image sets of the folder's layout."""
     from recpack.sources.yolo.dataset import YoloDataset
     from recpack.sources.yolo.layout import yolo_layout
 
@@ -37,5 +37,5 @@ def open_folder(root: Tree, request: Request) -> Dataset:
 
 
 def open_file(path: str, request: Request) -> Dataset:
-    """The folder of a ``data.yaml``."""
+    """Open the folder of a ``data.yaml``."""
     return open_folder(open_tree(os.path.dirname(path) or ".", request.s3), request)

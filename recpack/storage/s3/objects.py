@@ -68,8 +68,9 @@ def read(
     def get(client: Any) -> bytes:
         answer = client.get_object(**parameters)
         data: bytes = answer["Body"].read()
-        if len(data) != (answer["ContentLength"] if length is None else length):
-            raise DamagedError(f"{location}: {len(data):,} bytes came, {length:,} were requested")
+        expected = answer["ContentLength"] if length is None else length
+        if len(data) != expected:
+            raise DamagedError(f"{location}: {len(data):,} of {expected:,} bytes came")
         return data
 
     return s3.attempt(get, patience=patience)

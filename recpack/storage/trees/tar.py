@@ -115,6 +115,8 @@ class TarTree(Tree):
         return TarFolder(self, path)
 
     def only(self, paths: Iterable[str]) -> TarTree:
+        if not len(self.names):
+            return self
         hashes, order = self._by_hash
         wanted = np.fromiter(map(hash, paths), np.int64)
         at = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
