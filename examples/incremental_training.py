@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import recpack
-import train
+from recpack import train
 
 
 def pack(devkit: str, bucket: str, endpoint_url: str | None = None) -> tuple[str, str]:
