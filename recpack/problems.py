@@ -163,7 +163,7 @@ CATALOGUE: dict[str, Code] = {
         "note",
     ),
     "image-repeated": Code(
-        "the image is listed more than once",
+        "the image or its id is listed more than once",
         "keep one entry with all its objects, or leave the image out with --on-error skip",
     ),
     "image-leaked": Code(

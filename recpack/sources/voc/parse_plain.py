@@ -3,9 +3,9 @@ files are plain.
 
 It accepts a subset of XML that needs no interpretation: ASCII, no entities, comments, CDATA,
 processing instructions or self-closing tags, no attributes (except ``verified`` of the root), one
-box per object, plain numbers. ``parse_xml`` parses everything else. Tests check that both give the
-same result wherever this one gives a result. All repetitions are possessive: nothing is tried
-twice, and the time is linear in the file's size.
+box per object, no rotation, plain numbers. ``parse_xml`` parses everything else. Tests check that
+both give the same result wherever this one gives a result. All repetitions are possessive: nothing
+is tried twice, and the time is linear in the file's size.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ _HEAD_GROUPS, _OBJECT_GROUPS, _TAIL_GROUPS = map(_unnamed_groups, (_HEAD, _OBJEC
 
 def read_plain(data: bytes) -> Annotation | None:
     """The annotation, equal to the result of ``parse_xml``; None when only that one can read it."""
-    if len(data) > _MAX_BYTES or not data.isascii():
+    if len(data) > _MAX_BYTES or not data.isascii() or b"rotation" in data:
         return None
     text = data.decode("ascii")
     head = _HEAD.match(text)
