@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
 Action = Literal[
-    "error", "kept", "clipped", "swapped", "rescaled", "dropped box", "dropped image", "re-encoded"
-]
+    "error", "kept", "clipped", "swapped", "rescaled", "dropped box", "dropped image",
+    "dropped class", "re-encoded",
+]  # fmt: skip
 
 
 class Code(NamedTuple):
@@ -52,7 +53,21 @@ CATALOGUE: dict[str, Code] = {
         "list the image, or remove the object",
     ),
     "number-bad": Code("the value is not a finite number", "write pixels as plain decimals"),
-    "box-missing": Code("the object has no <bndbox>", "draw its box or remove the object"),
+    "box-missing": Code("the object has no bounding box", "draw its box or remove the object"),
+    "box-from-polygon": Code(
+        "the object has no box, so the bounds of its polygon are used",
+        "nothing to do, or export with boxes",
+        "note",
+    ),
+    "box-rotated": Code(
+        "the box is rotated, and a label can't hold that",
+        "write the bounds of the rotated box and remove the rotation, or leave the image out with "
+        "--on-error skip",
+    ),
+    "box-ratios": Code(
+        "all boxes of the image are between 0 and 1: ratios, not pixels",
+        "multiply them by the image's width and height",
+    ),
     "name-missing": Code("the object has no <name>", "name its class or remove the object"),
     "flag-text": Code("the flag is text and counts as 0", "write 0 or 1", "warning"),
     "size-missing": Code(
@@ -99,6 +114,20 @@ CATALOGUE: dict[str, Code] = {
         "the class is not one of the chosen classes",
         "name it with --classes (auto takes all), or use --unknown-class skip",
     ),
+    "class-missing": Code("the object has no class", "give it a class or remove the object"),
+    "class-undefined": Code(
+        "the data set has no class with this id",
+        "correct the id, or add the class where the data set lists its classes",
+    ),
+    "class-placeholder": Code(
+        "the category only groups the others, so it is no class",
+        "nothing to do, or name all classes with --classes",
+        "note",
+    ),
+    "label-failed": Code(
+        "Ground Truth failed to label the image",
+        "label it again, or leave it out with --on-error skip",
+    ),
     "difficult-dropped": Code(
         "the object is difficult", "nothing to do, or use --difficult keep", "note"
     ),
@@ -132,6 +161,10 @@ CATALOGUE: dict[str, Code] = {
         "another image has the same bytes",
         "nothing to do, or keep one of them",
         "note",
+    ),
+    "image-repeated": Code(
+        "the image or its id is listed more than once",
+        "keep one entry with all its objects, or leave the image out with --on-error skip",
     ),
     "image-leaked": Code(
         "the same image is in two image sets",
@@ -214,6 +247,7 @@ _SHOWN_ACTIONS = {
     "error": ("error", "errors"),
     "dropped box": ("box dropped", "boxes dropped"),
     "dropped image": ("image dropped", "images dropped"),
+    "dropped class": ("class dropped", "classes dropped"),
 }
 
 

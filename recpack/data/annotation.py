@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -34,3 +35,15 @@ class Annotation:
     objects: list[int] = field(default_factory=list)
     object_count: int = 0
     defects: list[Defect] = field(default_factory=list)
+
+
+def is_rotated(degrees: object) -> bool:
+    """Whether a ``rotation`` attribute turns a box. Half turns leave it as it is, and what is no
+    number is another attribute of this name."""
+    if not isinstance(degrees, (int, float, str)) or isinstance(degrees, bool):
+        return False
+    try:
+        angle = float(degrees)
+    except (ValueError, OverflowError):
+        return False
+    return math.isfinite(angle) and angle % 180 != 0

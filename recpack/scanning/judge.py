@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from recpack.columns import Float32, Int64, StringColumn
+from recpack.columns import Float32, Float64, Int64, StringColumn
 from recpack.data.annotation import Annotation, Defect
 from recpack.data.boxes import crop_square, normalise
 from recpack.data.labels import assemble_labels
@@ -21,6 +21,11 @@ from recpack.sources.base import Item
 
 SIZE_TOLERANCE = 2.0
 """Pixels by which a box can exceed the image and still count as clipped, not scaled."""
+
+MANY_PIXELS = 16
+"""Width and height from which a box in the first pixel is no pixel box: its edges are ratios."""
+
+_ROUNDING = 0.01  # ratios of tools that round can leave the image by this much
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +203,7 @@ class Judge:
         difficult = np.array(self._difficult, np.int64)
         classes = np.array(self._classes, np.int64)
         pixels = np.array(self._boxes, np.float64).reshape(-1, 4)
+        self._judge_ratios(pixels, owners, sizes)
         keep = classes >= 0
         if settings.difficult == "drop":
             self._note_boxes(keep & (difficult != 0), "difficult-dropped")
@@ -218,7 +224,7 @@ class Judge:
                 severity=problem.severity,
                 object=self._objects[row],
                 field="bndbox",
-                value=" ".join(f"{value:g}" for value in pixels[row].tolist()),
+                value=_box_text(pixels[row]),
                 file=self._files[owners[row]],
             )
         boxes = np.zeros((len(keep), 4))
@@ -251,6 +257,26 @@ class Judge:
             self._annotations,
         )
 
+    def _judge_ratios(self, pixels: Float64, owners: Int64, sizes: Float64) -> None:
+        """Find images whose boxes are all between 0 and 1."""
+        unit = pixels.max(1, initial=0.0) < 1 + _ROUNDING
+        if not unit.any():
+            return
+        unit &= pixels.min(1, initial=0.0) > -_ROUNDING
+        area = np.all(pixels[:, :2] != pixels[:, 2:], 1)
+        images = np.bincount(owners[unit & area], minlength=len(sizes)) > 0
+        images &= np.bincount(owners[~unit], minlength=len(sizes)) == 0
+        images &= sizes.min(1, initial=np.inf) >= MANY_PIXELS
+        for image in np.flatnonzero(images).tolist():
+            row = int(np.flatnonzero((owners == image) & area)[0])
+            self._note(
+                "box-ratios",
+                object=self._objects[row],
+                field="bndbox",
+                value=_box_text(pixels[row]),
+                file=self._files[image],
+            )
+
     def _note_boxes(self, rows: npt.NDArray[np.bool_], code: str) -> None:
         for row in np.flatnonzero(rows).tolist():
             self._note(
@@ -282,6 +308,10 @@ class Judge:
             for problem in self.problems
         ]
         return stay
+
+
+def _box_text(box: Float64) -> str:
+    return " ".join(f"{edge:g}" for edge in box.tolist())
 
 
 def _fits(annotation: Annotation, frame: tuple[float, float], tolerance: float) -> bool:

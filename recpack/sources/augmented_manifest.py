@@ -27,12 +27,13 @@ from recpack.storage.trees.open import open_tree
 ENDINGS = (".manifest", ".jsonl")
 
 
-class _Metadata(msgspec.Struct):
-    class_map: dict[str, str] = msgspec.field(default_factory=dict, name="class-map")
+class _Metadata(msgspec.Struct, rename="kebab"):
+    class_map: dict[str, str] = {}
+    failure_reason: str | None = None
 
 
 _LINE = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_BOXES = msgspec.json.Decoder(Boxes)
+_BOXES = msgspec.json.Decoder(Boxes, strict=False)
 _METADATA = msgspec.json.Decoder(_Metadata)
 _TEXT = msgspec.json.Decoder(str)
 
@@ -83,8 +84,8 @@ def _common_folder(references: Sequence[str]) -> str:
 
 class AugmentedManifest:
     """The lines of an augmented manifest. ``label`` is the attribute that holds the boxes; None
-    means the only such attribute of the first line. Raises DataError, and ConfigError when there
-    are several."""
+    means the only such attribute of the first line that Ground Truth did not fail to label. Raises
+    DataError, and ConfigError when there are several."""
 
     def __init__(self, name: str, data: bytes, label: str | None) -> None:
         self._name = name
@@ -96,7 +97,7 @@ class AugmentedManifest:
         ]
         if not self._lines:
             raise DataError(f"{name}: the file is empty")
-        self._label = label or _find_label(*self._lines[0])
+        self._label = label or _find_label(self._lines)
         self._parsed = [(file, *self._parse(line)) for file, line in self._lines]
         self.references = [reference for _, reference, _, _ in self._parsed if reference]
         """The images: ``s3://…`` or paths."""
@@ -118,11 +119,16 @@ class AugmentedManifest:
         try:
             values = _LINE.decode(line)
             reference = _TEXT.decode(values["source-ref"])
+            raw = values.get(f"{self._label}-metadata")
+            metadata = _Metadata() if raw is None else _METADATA.decode(raw)
+            if metadata.failure_reason is not None:
+                defect = Defect(
+                    "label-failed", 0, "failure-reason", metadata.failure_reason.strip()
+                )
+                return reference, None, defect
             boxes = _BOXES.decode(values[self._label])
-            metadata = values.get(f"{self._label}-metadata")
-            if metadata is not None:
-                for id_, name in _METADATA.decode(metadata).class_map.items():
-                    self._names.learn(int(id_), name)
+            for id_, name in metadata.class_map.items():
+                self._names.learn(int(id_), name)
         except KeyError as error:
             return "", None, Defect("json-malformed", 0, str(error.args[0]), "missing")
         except (*NOT_JSON, ValueError) as error:
@@ -130,19 +136,32 @@ class AugmentedManifest:
         return reference, boxes, None
 
 
-def _find_label(file: str, line: bytes) -> str:
-    """The attribute that holds boxes in a line."""
+def _find_label(lines: Sequence[tuple[str, bytes]]) -> str:
+    """The attribute that holds boxes in the first line that was labelled."""
+    for file, line in lines:
+        try:
+            values = _LINE.decode(line)
+        except NOT_JSON as error:
+            raise DataError(
+                f"{file}: {reason(error)}; repair the line or export it again"
+            ) from None
+        found = [name for name, raw in values.items() if _holds_boxes(raw)]
+        if len(found) > 1:
+            raise ConfigError(f"{file}: boxes are in {', '.join(found)}; choose one with --set")
+        if found and "source-ref" in values:
+            return found[0]
+        if not any(map(_failed, values.values())):
+            names = ", ".join(values) or "none"
+            raise DataError(f"{file}: no source-ref with boxes beside it; attributes: {names}")
+    raise DataError(f"{lines[0][0]}: Ground Truth failed to label this image and all others")
+
+
+def _failed(metadata: msgspec.Raw) -> bool:
+    """Whether this is the metadata of a label that failed."""
     try:
-        values = _LINE.decode(line)
-    except NOT_JSON as error:
-        raise DataError(f"{file}: {reason(error)}; repair the line or export it again") from None
-    found = [name for name, raw in values.items() if _holds_boxes(raw)]
-    if len(found) > 1:
-        raise ConfigError(f"{file}: boxes are in {', '.join(found)}; choose one with --set")
-    if not found or "source-ref" not in values:
-        found_names = ", ".join(values) or "none"
-        raise DataError(f"{file}: no source-ref with boxes beside it; attributes: {found_names}")
-    return found[0]
+        return _METADATA.decode(metadata).failure_reason is not None
+    except NOT_JSON:
+        return False
 
 
 def _holds_boxes(raw: msgspec.Raw) -> bool:

@@ -2,20 +2,21 @@
 
 Source: cocodataset.org/#format-data. Boxes are left, top, width, height in pixels from 0. Category
 ids can have gaps, so class ids number the categories from 0 in the order of the category ids. A
-crowd (``iscrowd``) counts as difficult. The file is read in one piece, without its segmentations.
+category that only groups the others (Roboflow) is no class. An id in quotes is the number where
+the file has no such string. A crowd (``iscrowd``) counts as difficult. The file is read in one
+piece; its segmentations are read only if an object has no box.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Sequence
 
-import msgspec
-
-from recpack.data.annotation import Annotation, Defect
 from recpack.errors import DataError
 from recpack.problems import Problem
-from recpack.sources.document import DocumentDataset, Entry, Images, below, decode_document
+from recpack.sources.coco_document import CocoFile
+from recpack.sources.document import DocumentDataset, Entry, Images
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
 from recpack.storage.paths import base_name
@@ -26,36 +27,6 @@ from recpack.storage.trees.open import open_tree
 _FOLDER = "annotations"
 _PREFIX = "instances_"
 _ROBOFLOW = "_annotations.coco.json"
-
-
-class _Image(msgspec.Struct):
-    id: int | str
-    file_name: str
-    width: float | None = None
-    height: float | None = None
-
-
-class _Object(msgspec.Struct):
-    image_id: int | str
-    id: int | str = 0
-    category_id: int | str | None = None
-    bbox: list[float] | None = None
-    iscrowd: int | bool | None = 0
-
-
-class _Category(msgspec.Struct):
-    id: int | str
-    name: str
-
-
-class _Document(msgspec.Struct):
-    images: list[_Image]
-    categories: list[_Category]
-    annotations: list[_Object]
-
-
-_DECODER = msgspec.json.Decoder(_Document)
-
 
 ENDINGS = (".json",)
 
@@ -69,7 +40,7 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
     """Open the chosen image sets."""
     files = request.choose_sets(root, "coco", coco_files(root))
-    return open_coco(root, files, request.images(root))
+    return open_coco(root, files, request.images(root), request.class_names)
 
 
 def open_file(path: str, request: Request) -> DocumentDataset:
@@ -81,7 +52,7 @@ def open_file(path: str, request: Request) -> DocumentDataset:
         root = open_tree(above, request.s3)
         name = f"{_FOLDER}/{name}"
     label = base_name(name).removesuffix(".json").removeprefix(_PREFIX)
-    return open_coco(root, {label: name}, request.images(root))
+    return open_coco(root, {label: name}, request.images(root), request.class_names)
 
 
 def coco_files(root: Tree) -> dict[str, str]:
@@ -100,8 +71,11 @@ def coco_files(root: Tree) -> dict[str, str]:
     return found or ({"all": _ROBOFLOW} if root.is_file(_ROBOFLOW) else {})
 
 
-def open_coco(root: Tree, files: dict[str, str], images: Images) -> DocumentDataset:
-    """Open image sets of a COCO data set; ``files`` maps their names to paths below ``root``.
+def open_coco(
+    root: Tree, files: dict[str, str], images: Images, chosen: Sequence[str] = ()
+) -> DocumentDataset:
+    """Open image sets of a COCO data set; ``files`` maps their names to paths below ``root``;
+    ``chosen`` are classes that the user names.
 
     Where ``images`` has no chosen folder, the images are in the folder named like the set, in
     ``images``, or beside the file: the first of these that holds one of the first images. Raises
@@ -109,86 +83,31 @@ def open_coco(root: Tree, files: dict[str, str], images: Images) -> DocumentData
     """
     found: dict[str, list[Entry]] = {}
     names: dict[str, None] = {}
+    classes = set(chosen)
     faults: list[Problem] = []
+    groups: list[Problem] = []
     for name, file in files.items():
         path = posixpath.join(str(root), file)
-        document = _read(root, file, path)
-        categories = _categories(document, path)
-        names.update(dict.fromkeys(categories.values()))
+        one = CocoFile(_read(root, file, path), path)
+        names.update(dict.fromkeys(one.categories.values()))
+        classes |= {name for id_, name in one.categories.items() if id_ != one.placeholder}
+        if one.placeholder is not None:
+            group = one.categories[one.placeholder]
+            groups.append(
+                Problem("class-placeholder", "note", file, "dropped class", 0, "name", group)
+            )
         choices = [name, f"images/{name}", "images", posixpath.dirname(file) or ".", "."]
-        first = [image.file_name for image in document.images[:3]]
-        found[name] = _entries(document, images.find_folder(choices, first, path), categories)
-        faults += _faults(document, file)
-    return DocumentDataset(images.root, found, list(names), faults)
+        first = [image.file_name for image in one.document.images[:3]]
+        found[name] = one.entries(images.find_folder(choices, first, path))
+        faults += one.faults(file)
+    # what only groups in one file can be a class in another
+    faults += [problem for problem in groups if problem.value not in classes]
+    return DocumentDataset(images.root, found, [name for name in names if name in classes], faults)
 
 
-def _read(root: Tree, file: str, path: str) -> _Document:
+def _read(root: Tree, file: str, path: str) -> bytes:
     try:
         with root.folder(".") as folder, folder.open(file) as stream:
-            data = stream.read(0, stream.size)
+            return stream.read(0, stream.size)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
-    return decode_document(_DECODER, data, path)
-
-
-def _categories(document: _Document, file: str) -> dict[int | str, str]:
-    categories = {}
-    for category in document.categories:
-        name = category.name.strip()
-        if not name or category.id in categories:
-            raise DataError(f"{file}: category {category.id} has no name, or appears twice")
-        categories[category.id] = name
-    try:
-        return dict(sorted(categories.items()))
-    except TypeError:
-        raise DataError(f"{file}: category ids are numbers and strings; use one kind") from None
-
-
-def _entries(document: _Document, folder: str, categories: dict[int | str, str]) -> list[Entry]:
-    found: dict[int | str, Annotation] = {}
-    entries = []
-    for image in document.images:
-        path = below(folder, image.file_name)
-        annotation = Annotation(image.file_name, image.width or 0.0, image.height or 0.0)
-        found.setdefault(image.id, annotation)
-        entries.append(Entry(path, path, annotation))
-    for one in document.annotations:
-        if one.image_id in found:
-            _add(found[one.image_id], one, categories)
-    return entries
-
-
-def _add(annotation: Annotation, one: _Object, categories: dict[int | str, str]) -> None:
-    """Add one object. Its number in problems is its ``id`` where that is a positive integer."""
-    annotation.object_count += 1
-    usable = isinstance(one.id, int) and one.id > 0
-    number = int(one.id) if usable else annotation.object_count
-    if one.bbox is None or len(one.bbox) != 4:
-        value = "" if one.bbox is None else f"{len(one.bbox)} numbers"
-        annotation.defects.append(Defect("box-missing", number, "bbox", value))
-        return
-    left, top, width, height = one.bbox
-    name = categories.get(one.category_id, "") if one.category_id is not None else ""
-    annotation.names.append(name or f"category_id {one.category_id}")
-    annotation.boxes += (left, top, left + width, top + height)
-    annotation.difficult.append(int(bool(one.iscrowd)))
-    annotation.objects.append(number)
-
-
-def _faults(document: _Document, file: str) -> list[Problem]:
-    """Problems that pycocotools ignores silently."""
-    seen: set[int | str] = set()
-    faults = []
-    for image in document.images:
-        if image.id in seen:
-            value = f"{image.id} ({image.file_name})"
-            faults.append(Problem("id-repeated", "error", file, "error", field="id", value=value))
-        seen.add(image.id)
-    for one in document.annotations:
-        if one.image_id not in seen:
-            number = int(one.id) if isinstance(one.id, int) else 0
-            value = str(one.image_id)
-            faults.append(
-                Problem("image-unlisted", "error", file, "error", number, "image_id", value)
-            )
-    return faults

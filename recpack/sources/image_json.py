@@ -21,7 +21,7 @@ from recpack.storage.trees.base import Tree
 
 ENDINGS = ()
 
-_FILE = msgspec.json.Decoder(ImageFile)
+_FILE = msgspec.json.Decoder(ImageFile, strict=False)
 
 
 def is_here(root: Tree, selection: Selection) -> bool:

@@ -1,12 +1,14 @@
 """What SageMaker's JSON formats have in common: class names by id, and boxes.
 
 Source: AWS developer guide, ``object-detection.html``. Boxes are left, top, width, height in
-pixels.
+pixels. A number in quotes is that number.
 """
 
 from __future__ import annotations
 
-from recpack.data.annotation import Annotation
+import math
+
+from recpack.data.annotation import Annotation, Defect
 from recpack.errors import DataError
 from recpack.formats.sagemaker_json import Boxes, Size
 
@@ -26,17 +28,24 @@ class ClassNames:
     def in_order(self) -> list[str]:
         return list(dict.fromkeys(self.by_id[id_] for id_ in sorted(self.by_id)))
 
-    def name(self, id_: int) -> str:
-        return self.by_id.get(id_) or f"class_id {id_}"
-
 
 def annotation_of(boxes: Boxes, names: ClassNames) -> Annotation:
-    """The boxes of one image."""
+    """The boxes of one image. A class id without a name is a defect."""
     size = boxes.image_size[0] if boxes.image_size else Size(0, 0)
     annotation = Annotation("", size.width, size.height, object_count=len(boxes.annotations))
     for number, box in enumerate(boxes.annotations, 1):
-        annotation.names.append(names.name(box.class_id))
-        annotation.boxes += (box.left, box.top, box.left + box.width, box.top + box.height)
+        edges = (box.left, box.top, box.left + box.width, box.top + box.height)
+        name = names.by_id.get(box.class_id)
+        if not name:
+            value = str(box.class_id)
+            annotation.defects.append(Defect("class-undefined", number, "class_id", value))
+            continue
+        if not math.isfinite(sum(edges)):  # "nan" in quotes
+            value = " ".join(map(str, edges))
+            annotation.defects.append(Defect("number-bad", number, "box", value))
+            continue
+        annotation.names.append(name)
+        annotation.boxes += edges
         annotation.difficult.append(0)
         annotation.objects.append(number)
     return annotation

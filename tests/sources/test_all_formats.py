@@ -46,7 +46,8 @@ def pictures(draw: st.DrawFn) -> Picture:
 
     def span(side: int) -> tuple[float, float]:
         low = draw(st.integers(0, side - 1)) + draw(exact)
-        return low, min(draw(st.integers(int(low) + 1, side)) + draw(exact), side)
+        # two pixels, because a box within the first one is taken for ratios
+        return low, min(draw(st.integers(min(int(low) + 2, side), side)) + draw(exact), side)
 
     boxes = []
     for _ in range(draw(st.integers(0, 4))):
@@ -332,7 +333,7 @@ def test_one_name_in_two_folders(tmp_path: Path) -> None:
         (
             '{"file": "000.jpg", "annotations": [{"class_id": 9, "left": 1, "top": 1, '
             '"width": 5, "height": 5}]}',
-            "class-unknown", "name",
+            "class-undefined", "class_id",
         ),
     ],
 )  # fmt: skip
@@ -346,6 +347,88 @@ def test_json_files_that_are_wrong(tmp_path: Path, text: str, code: str, field: 
     assert problem.field == field or code == "json-malformed"
     result = recpack.convert(place, tmp_path / "a.rec", on_error="skip", **OPTIONS)
     assert result.manifest.num_samples == 1
+
+
+@pytest.mark.parametrize("source", ["image-json", "augmented-manifest"])
+def test_numbers_in_quotes_are_the_numbers(tmp_path: Path, source: str) -> None:
+    place = WRITERS[source](tmp_path / "in", TWO)
+    recpack.convert(place, tmp_path / "a.rec", **OPTIONS)
+    file = place / "train_annotation/000.json" if place.is_dir() else place
+    text = file.read_text()
+    file.write_text(re.sub(r'("(?:class_id|left)": )([0-9.]+)', r'\1"\2"', text))
+    assert file.read_text() != text
+    recpack.convert(place, tmp_path / "b.rec", **OPTIONS)
+    assert files(tmp_path / "a.rec") == files(tmp_path / "b.rec")
+    file.write_text(re.sub(r'("left": )[0-9.]+', r'\1"nan"', text))
+    with pytest.raises(recpack.DataError, match="number-bad"):
+        recpack.convert(place, tmp_path / "c.rec", **OPTIONS)
+
+
+@pytest.mark.parametrize("classes", [None, "auto", ",".join(CLASSES)])
+@pytest.mark.parametrize("source", ["image-json", "augmented-manifest"])
+def test_no_class_is_invented(tmp_path: Path, source: str, classes: str | None) -> None:
+    place = WRITERS[source](tmp_path / "in", TWO)
+    file = place / "train_annotation/000.json" if place.is_dir() else place
+    file.write_text(file.read_text().replace('"class_id": 2, "left"', '"class_id": 99, "left"'))
+    with pytest.raises(recpack.DataError) as caught:
+        recpack.convert(place, tmp_path / "a.rec", classes=classes, **OPTIONS)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.object, problem.field, problem.value) == (
+        "class-undefined", 2, "class_id", "99",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("source", sorted(set(WRITERS) - {"yolo"}))
+def test_ratios_where_pixels_belong(tmp_path: Path, source: str) -> None:
+    """One image of ratios among images of pixels."""
+    ratios = Picture(60, 40, [(0, 0.1, 0.2, 0.5, 1.0), (1, 0, 0, 1, 1.0000001)])
+    place = WRITERS[source](tmp_path / "in", [*TWO, ratios])
+    options = OPTIONS | {"classes": CLASSES}
+    with pytest.raises(recpack.DataError) as caught:
+        recpack.convert(place, tmp_path / "a.rec", **options)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.severity) == ("box-ratios", "error")
+    assert [float(edge) for edge in problem.value.split()] == [0.1, 0.2, 0.5, 1.0]
+    result = recpack.convert(place, tmp_path / "a.rec", on_error="skip", **options)
+    assert result.manifest.num_samples == 2
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Picture(60, 40, [(0, 0.1, 0.2, 0.5, 1.0), (1, 5, 5, 20, 20)]),
+        Picture(8, 8, [(0, 0, 0, 1, 1)]),
+        Picture(60, 40, [(0, 0, 0, 0, 0)]),
+    ],
+)
+def test_pixels_that_are_small(tmp_path: Path, picture: Picture) -> None:
+    place = write_voc(tmp_path / "in", [*TWO, picture])
+    result = recpack.convert(place, tmp_path / "a.rec", **OPTIONS, classes=CLASSES)
+    assert {one.code for one in result.problems} <= {"box-empty"}
+
+
+def test_labels_that_ground_truth_failed_to_make(tmp_path: Path) -> None:
+    """The first line too: it does not say which attribute holds the boxes."""
+    place = write_manifest(tmp_path / "in", TWO)
+    good = place.read_text()
+    failed = json.dumps({
+        "source-ref": "photos/000.jpg",
+        "boxes-metadata": {"failure-reason": "ClientError: expired. ", "job-name": "x"},
+    })  # fmt: skip
+    place.write_text(f"{failed}\n{good}")
+    with pytest.raises(recpack.DataError) as caught:
+        recpack.convert(place, tmp_path / "a.rec", **OPTIONS)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.field, problem.value) == (
+        "label-failed", "failure-reason", "ClientError: expired.",
+    )  # fmt: skip
+    assert problem.file.endswith("train.manifest line 1")
+    result = recpack.convert(place, tmp_path / "a.rec", on_error="skip", **OPTIONS)
+    assert result.manifest.num_samples == 2
+    assert result.manifest.classes == CLASSES
+    place.write_text(f"{failed}\n{failed}\n")
+    with pytest.raises(recpack.DataError, match="failed to label this image and all others"):
+        recpack.convert(place, tmp_path / "b.rec", **OPTIONS)
 
 
 LINE = '{"source-ref": "photos/000.jpg", "boxes": {"annotations": []}}'

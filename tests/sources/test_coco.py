@@ -194,25 +194,30 @@ def test_crowds_are_difficult(tmp_path: Path) -> None:
     [
         ("annotations", "bbox", None, "box-missing", 1),
         ("annotations", "bbox", [1, 2, 3], "box-missing", 1),
-        ("annotations", "category_id", 99, "class-unknown", 1),
-        ("annotations", "category_id", None, "class-unknown", 1),
+        ("annotations", "category_id", 99, "class-undefined", 1),
+        ("annotations", "category_id", "seven", "class-undefined", 1),
+        ("annotations", "category_id", None, "class-missing", 1),
         ("annotations", "image_id", 7, "image-unlisted", 1),
         ("images", "file_name", "../../etc/passwd", "path-unsafe", 0),
         ("images", "file_name", "none.jpg", "image-missing", 0),
-        ("images", "id", 999, "id-repeated", 0),
+        ("annotations", "attributes", {"occluded": False, "rotation": 90.0}, "box-rotated", 1),
+        ("annotations", "attributes", {"rotation": "-12.5"}, "box-rotated", 1),
     ],
 )
 def test_errors_that_are_told(
     tmp_path: Path, place: str, key: str, value: object, code: str, number: int
 ) -> None:
+    """Whatever the classes are: no option invents one."""
+
     def change(document: Any) -> None:
         document[place][0][key] = value
 
     root = changed(tmp_path / "in", change)
-    with pytest.raises(recpack.DataError) as caught:
-        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
-    told = [(one.code, one.object) for one in caught.value.problems if one.severity == "error"]
-    assert told[0] == (code, number)
+    for classes in (None, "auto", ",".join(CLASSES)):
+        with pytest.raises(recpack.DataError) as caught:
+            recpack.convert(root, tmp_path / "a.rec", classes=classes, **OPTIONS)
+        told = [(one.code, one.object) for one in caught.value.problems if one.severity == "error"]
+        assert told[0] == (code, number)
     result = recpack.convert(root, tmp_path / "a.rec", on_error="skip", **OPTIONS)
     assert code in {one.code for one in result.problems}
 
@@ -266,3 +271,167 @@ def test_names_of_ones_own(tmp_path: Path) -> None:
     assert result.manifest.classes == ("dog", "cat", "a bird")
     with pytest.raises(recpack.DataError, match="unknown class 'a bird'"):
         recpack.convert(root, tmp_path / "b.rec", classes="dog,cat", **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "value", [{"rotation": 0.0}, {"rotation": 180}, {"rotation": "left"}, {"x": 1}, ["a"], "a", 1]
+)
+def test_attributes_that_turn_no_box(tmp_path: Path, value: object) -> None:
+    def change(document: Any) -> None:
+        document["annotations"][0]["attributes"] = value
+
+    result = recpack.convert(changed(tmp_path / "in", change), tmp_path / "a.rec", **OPTIONS)
+    assert result.problems == []
+
+
+def test_ids_in_quotes_are_the_numbers(tmp_path: Path) -> None:
+    recpack.convert(write_coco(tmp_path / "in", TWO), tmp_path / "a.rec", **OPTIONS)
+
+    def quote(document: Any) -> None:
+        for one in document["annotations"]:
+            one["category_id"], one["image_id"] = str(one["category_id"]), str(one["image_id"])
+
+    def numbers(document: Any) -> None:
+        for one in document["images"]:
+            one["id"] = str(one["id"])
+
+    for number, change in enumerate((quote, numbers)):
+        root = changed(tmp_path / str(number), change)
+        for classes in (None, "auto"):
+            recpack.convert(root, root / "b.rec", classes=classes, overwrite=True, **OPTIONS)
+        recpack.convert(root, root / "b.rec", overwrite=True, **OPTIONS)
+        assert (root / "b.rec").read_bytes() == (tmp_path / "a.rec").read_bytes()
+
+
+def test_a_category_that_only_groups_is_no_class(tmp_path: Path) -> None:
+    """As in Roboflow's exports, where the first category has the name of the project."""
+
+    def group(document: Any) -> None:
+        for one in document["categories"]:
+            one["supercategory"] = "pets"
+        document["categories"].insert(0, {"id": 0, "name": "pets", "supercategory": "none"})
+
+    root = changed(tmp_path / "in", group)
+    result = recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    assert result.manifest.classes == CLASSES
+    (problem,) = result.problems
+    assert (problem.code, problem.severity, problem.action, problem.value) == (
+        "class-placeholder", "note", "dropped class", "pets",
+    )  # fmt: skip
+    # its remedy, typed
+    classes = ",".join(("pets", *CLASSES))
+    result = recpack.convert(root, tmp_path / "b.rec", classes=classes, **OPTIONS)
+    assert result.manifest.classes == ("pets", *CLASSES)
+    assert result.problems == []
+
+
+def test_a_category_that_has_objects_is_a_class(tmp_path: Path) -> None:
+    def used(document: Any) -> None:
+        for one in document["categories"][1:]:
+            one["supercategory"] = document["categories"][0]["name"]
+        document["annotations"][0]["category_id"] = str(document["categories"][0]["id"])
+
+    def alone(document: Any) -> None:
+        document["categories"] = [{"id": 1, "name": "pets", "supercategory": "none"}]
+        for one in document["annotations"]:
+            one["category_id"] = 1
+
+    def itself(document: Any) -> None:
+        for one in document["categories"]:
+            one["supercategory"] = CLASSES[1]
+        for one in document["annotations"]:
+            one["category_id"] = 7
+
+    for number, (change, classes) in enumerate(
+        [(used, CLASSES), (alone, ("pets",)), (itself, CLASSES)]
+    ):
+        root = changed(tmp_path / str(number), change)
+        result = recpack.convert(root, root / "a.rec", **OPTIONS)
+        assert result.manifest.classes == classes
+        assert result.problems == []
+
+
+def test_what_groups_in_one_set_is_a_class_if_another_has_objects_of_it(tmp_path: Path) -> None:
+    def group(document: Any) -> None:
+        document["categories"].sort(key=lambda one: one["id"])
+        for one in document["categories"][1:]:
+            one["supercategory"] = "cat"
+
+    root = changed(tmp_path, group)  # its objects: cat, a bird, dog
+    train = root / "annotations" / "instances_train2017.json"
+    document = json.loads(train.read_text())
+    document["annotations"] = document["annotations"][1:]
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(document))
+    options = {**OPTIONS, "images": "train2017"}
+    both = recpack.convert(root, root / "a.rec", set="val2017,train2017", **options)
+    assert both.manifest.classes == CLASSES
+    assert both.problems == []
+    val = recpack.convert(root, root / "b.rec", set="val2017", **options)
+    assert val.manifest.classes == CLASSES[1:]
+
+
+def test_an_object_without_a_box_has_the_bounds_of_its_polygon(tmp_path: Path) -> None:
+    recpack.convert(write_coco(tmp_path / "in", TWO), tmp_path / "a.rec", **OPTIONS)
+    polygons = [[1, 2, 30, 2, 30, 30], [30, 30, 30, 40, 1, 40]]
+    for number, box in enumerate(({"bbox": None}, {"bbox": []})):
+
+        def change(document: Any, box: Any = box) -> None:
+            document["annotations"][0] |= {**box, "segmentation": polygons}
+            document["annotations"][1]["segmentation"] = {"size": [40, 60], "counts": [0, 2400]}
+
+        root = changed(tmp_path / str(number), change)
+        result = recpack.convert(root, root / "a.rec", **OPTIONS)
+        told = [(one.code, one.severity, one.object) for one in result.problems]
+        assert told == [("box-from-polygon", "note", 1)]
+        assert (root / "a.rec").read_bytes() == (tmp_path / "a.rec").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "outline", [None, [], [[]], [[1, 2, 3]], [[1, 2, 1, 2]], {"counts": "x"}, [1, 2, 3, 4], "x"]
+)
+def test_an_object_without_box_and_polygon(tmp_path: Path, outline: object) -> None:
+    def change(document: Any) -> None:
+        del document["annotations"][0]["bbox"]
+        document["annotations"][0]["segmentation"] = outline
+
+    message = r"object 1: the object has no bounding box \(bbox is 'missing'\)"
+    with pytest.raises(recpack.DataError, match=message):
+        recpack.convert(changed(tmp_path / "in", change), tmp_path / "a.rec", **OPTIONS)
+
+
+def test_an_image_listed_twice_is_an_error(tmp_path: Path) -> None:
+    """Each of its ids has half of the boxes: never two records."""
+
+    def again(document: Any) -> None:
+        document["images"].append(document["images"][0] | {"id": 5, "file_name": "./000.jpg"})
+        document["annotations"][0]["image_id"] = 5
+
+    root = changed(tmp_path / "in", again)
+    with pytest.raises(recpack.DataError) as caught:
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.file, problem.field, problem.value) == (
+        "image-repeated", "train2017/000.jpg", "id", "1000, 5",
+    )  # fmt: skip
+    result = recpack.convert(root, tmp_path / "a.rec", on_error="skip", **OPTIONS)
+    assert result.manifest.num_samples == 1
+    assert "train2017/000.jpg\timage-repeated" in (tmp_path / "a.quarantine.tsv").read_text()
+
+
+def test_an_id_of_two_images_is_an_error(tmp_path: Path) -> None:
+    """Whose are its objects? The other image would be one without objects."""
+    three = [*TWO, Picture(60, 40, [(0, 1, 2, 30, 40)])]
+    root = write_coco(tmp_path / "in", three)
+    path = root / "annotations" / "instances_train2017.json"
+    path.write_text(path.read_text().replace('"id": 999,', '"id": 1000,'))
+    with pytest.raises(recpack.DataError) as caught:
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    assert [(one.code, one.file) for one in caught.value.problems][:2] == [
+        ("id-repeated", "annotations/instances_train2017.json"),
+        ("image-unlisted", "annotations/instances_train2017.json"),
+    ]
+    result = recpack.convert(root, tmp_path / "a.rec", on_error="skip", **OPTIONS)
+    assert result.manifest.num_samples == 1
+    told = [(one.file, one.value) for one in result.problems if one.code == "image-repeated"]
+    both = "train2017/000.jpg, train2017/001.jpg"
+    assert told == [("train2017/000.jpg", both), ("train2017/001.jpg", both)]

@@ -237,3 +237,27 @@ def test_what_it_leaves_to_the_xml_parser(old: str, new: str) -> None:
 def test_hostile_files_take_no_longer_than_their_length(text: str) -> None:
     # the test fails by never ending: quadratic time would be hours
     assert not compare(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "plain", "rotated"),
+    [
+        ("rotation", "0.0", True, False),
+        ("rotation", "0", True, False),
+        ("rotation", "", False, False),
+        ("rotation", "-0.000", True, False),
+        ("rotation", "180.0", False, False),
+        ("rotation", "90.0", False, True),
+        ("rotation", "0.01", False, True),
+        (" rotation\n", "12", False, True),
+        ("rotation", "nan", False, False),
+        ("occluded", "90.0", True, False),
+    ],
+)
+def test_rotations_of_cvat(name: str, value: str, plain: bool, rotated: bool) -> None:
+    attribute = f"<attribute>\n  <name>{name}</name>\n  <value>{value}</value>\n</attribute>"
+    text = PLAIN.replace("</object>", f"<attributes>{attribute}</attributes></object>", 1)
+    assert compare(text.encode()) == plain
+    found = parse_annotation(text.encode())
+    assert [(one.code, one.object) for one in found.defects] == [("box-rotated", 1)] * rotated
+    assert found.objects == ([2] if rotated else [1, 2])

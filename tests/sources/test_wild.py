@@ -95,6 +95,11 @@ BOMB = '<!ENTITY a "lol">' + "".join(
     f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9)
 )
 
+ROTATED = (
+    "<attributes><attribute><name>occluded</name><value>False</value></attribute><attribute>"
+    "<name>rotation</name><value>{}</value></attribute></attributes></object>"
+)
+
 CASES: dict[str, Case] = {
     "float coordinates": Case(
         xml(60, 40, box_xml("cat", ("6.000000001", "4.0", "30.0", "2e1")))
@@ -119,6 +124,12 @@ CASES: dict[str, Case] = {
             "<object><attributes><attribute><name>colour</name></attribute></attributes>",
         )
     ),
+    "a rotated box": Case(
+        PLAIN.replace("</object>", ROTATED.format("90.0")),
+        problems=[("box-rotated", "error")], rows=None,
+    ),
+    "a box rotated by nothing": Case(PLAIN.replace("</object>", ROTATED.format("0.0"))),
+    "an attribute that is no angle": Case(PLAIN.replace("</object>", ROTATED.format("left"))),
     "missing flags": Case(xml(60, 40, box_xml("cat", (6, 4, 30, 20), None))),
     "a flag as text": Case(
         xml(60, 40, box_xml("cat", (6, 4, 30, 20), "Unspecified")),

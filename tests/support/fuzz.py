@@ -21,8 +21,7 @@ with atheris.instrument_imports(include=["recpack"]):
     from recpack.formats.lst import format_rows, parse_rows
     from recpack.formats.recordio import decode_payload, join_parts, locate_record
     from recpack.sources.augmented_manifest import AugmentedManifest
-    from recpack.sources.coco import _DECODER, _categories, _entries, _faults
-    from recpack.sources.document import decode_document
+    from recpack.sources.coco_document import CocoFile
     from recpack.sources.voc.parse import parse_annotation
     from recpack.sources.yolo.dataset import parse_labels
     from recpack.storage.trees.local import LocalTree
@@ -89,14 +88,12 @@ def labels(data: bytes) -> None:
 
 def coco(data: bytes) -> None:
     try:
-        document = decode_document(_DECODER, data, "x.json")
-        categories = _categories(document, "x.json")
+        file = CocoFile(data, "x.json")
     except DataError:
         return
-    entries = _entries(document, "images", categories)
-    objects = sum(entry.annotation.object_count for entry in entries)
-    unlisted = sum(one.code == "image-unlisted" for one in _faults(document, "x.json"))
-    assert objects + unlisted == len(document.annotations)
+    objects = sum(entry.annotation.object_count for entry in file.entries("images"))
+    unlisted = sum(one.code == "image-unlisted" for one in file.faults("x.json"))
+    assert objects + unlisted == len(file.document.annotations)
 
 
 def manifest(data: bytes) -> None:

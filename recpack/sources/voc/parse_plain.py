@@ -3,9 +3,9 @@ files are plain.
 
 It accepts a subset of XML that needs no interpretation: ASCII, no entities, comments, CDATA,
 processing instructions or self-closing tags, no attributes (except ``verified`` of the root), one
-box per object, plain numbers. ``parse_xml`` parses everything else. Tests check that both give the
-same result wherever this one gives a result. All repetitions are possessive: nothing is tried
-twice, and the time is linear in the file's size.
+box per object, no rotation (except 0), plain numbers. ``parse_xml`` parses everything else. Tests
+check that both give the same result wherever this one gives a result. All repetitions are
+possessive: nothing is tried twice, and the time is linear in the file's size.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ _OBJECT = re.compile(
         + _fields_around_box("b"),
     )
 )
+# any rotation but CVAT's usual one, of 0
+_ROTATED = re.compile(rb"rotation(?!</name>[ \t\r\n]*+<value>-?0{1,15}+(?:\.0{0,15}+)?+</value>)")
 _TAIL = re.compile(rf"{_fields_around_objects('t')}</annotation>{_SPACE}\Z")
 
 
@@ -100,6 +102,8 @@ _HEAD_GROUPS, _OBJECT_GROUPS, _TAIL_GROUPS = map(_unnamed_groups, (_HEAD, _OBJEC
 def read_plain(data: bytes) -> Annotation | None:
     """The annotation, equal to the result of ``parse_xml``; None when only that one can read it."""
     if len(data) > _MAX_BYTES or not data.isascii():
+        return None
+    if b"rotation" in data and _ROTATED.search(data):
         return None
     text = data.decode("ascii")
     head = _HEAD.match(text)

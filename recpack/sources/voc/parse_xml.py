@@ -6,7 +6,7 @@ import re
 
 from lxml import etree
 
-from recpack.data.annotation import Annotation, Defect
+from recpack.data.annotation import Annotation, Defect, is_rotated
 from recpack.errors import AnnotationError
 
 _PARSER = etree.XMLParser(
@@ -83,6 +83,7 @@ def _object(element: etree._Element, result: Annotation) -> None:
     number = result.object_count
     name = None
     difficult = 0
+    rotation = ""
     boxes: list[list[float]] = []
     valid = True
     for child in element:
@@ -95,6 +96,8 @@ def _object(element: etree._Element, result: Annotation) -> None:
                 valid = False
             else:
                 boxes.append(box)
+        elif tag == "attributes":
+            rotation = _rotation(child)
         elif tag == "difficult":
             flag = (child.text or "").strip()
             try:
@@ -103,6 +106,8 @@ def _object(element: etree._Element, result: Annotation) -> None:
                 result.defects.append(Defect("flag-text", number, "difficult", flag[:80]))
     if not name:
         result.defects.append(Defect("name-missing", number, "", ""))
+    elif is_rotated(rotation):
+        result.defects.append(Defect("box-rotated", number, "rotation", rotation[:80]))
     elif boxes:
         for box in boxes:
             result.names.append(name)
@@ -111,6 +116,14 @@ def _object(element: etree._Element, result: Annotation) -> None:
             result.objects.append(number)
     elif valid:
         result.defects.append(Defect("box-missing", number, "", ""))
+
+
+def _rotation(attributes: etree._Element) -> str:
+    """The rotation in degrees that CVAT and datumaro write; empty where there is none."""
+    for attribute in attributes:
+        if (attribute.findtext("name") or "").strip() == "rotation":
+            return (attribute.findtext("value") or "").strip()
+    return ""
 
 
 def _box(element: etree._Element, number: int, result: Annotation) -> list[float] | None:
