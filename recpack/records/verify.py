@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from shlex import quote
 
 import numpy as np
 
@@ -185,7 +186,7 @@ class _Verifier:
             )
         rules = self._rules()
         if "index" in rules and (index is None or not np.array_equal(index, offsets)):
-            command = f"recpack index {os.fspath(path)}"
+            command = f"recpack index {quote(os.fspath(path))}"
             text = f"there is no index beside it; make one: {command}"
             if index is not None:
                 text = f"its index does not match its records; rebuild it: {command} --overwrite"
