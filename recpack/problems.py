@@ -186,7 +186,12 @@ CATALOGUE: dict[str, Code] = {
     ),
     "record-label": Code(
         "the label is not a detection label",
-        "pack with recpack convert, or from a list with detection labels",
+        "for object detection pack with recpack convert or a list with detection labels; readers "
+        "for classification take it as it is",
+    ),
+    "record-empty": Code(
+        "the record holds a label and no image",
+        "unpack the file, which leaves it out, and pack the list that unpack writes",
     ),
     "record-label-width": Code(
         "the label is longer than the manifest says",

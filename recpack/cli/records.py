@@ -34,7 +34,9 @@ def run_inspect(args: argparse.Namespace) -> object:
             ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in inspection.kinds.items())),
         ]
         if inspection.scalar_labels:
-            rows.append(("scalar labels", f"{inspection.scalar_labels:,}"))
+            rows.append(("labels without boxes", f"{inspection.scalar_labels:,}"))
+        if inspection.tables:
+            rows.append(("without an image", f"{inspection.tables:,} (tables, as of InsightFace)"))
         manifest = inspection.manifest
         rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
         print_table(rows)
@@ -68,6 +70,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
     boxes = record.boxes.tolist() if detection_widths(record.label) else []
     outcome = {
         "id": record.id,
+        "kind": record.kind,
         "offset": record.offset,
         "label": _finite(record.label.tolist()),
         "boxes": [
@@ -82,6 +85,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
     }
     if not (args.quiet or args.json):
         kind = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
+        kind = "none: the label is a table of ids" if record.kind == "table" else kind
         rows = [
             ("id", str(record.id)),
             ("offset", f"{record.offset:,}"),
@@ -117,6 +121,8 @@ def run_verify(args: argparse.Namespace) -> object:
             rows.append(("records", f"{verification.records:,}"))
         if verification.checksum is not None:
             rows.append(("checksum", verification.checksum))
+        rows.append(("rules", ", ".join(verification.rules)))
+        rows.append(("reader", verification.reader or "none; --reader adds the rules of one"))
         print_table(rows)
     return verification.as_dict()
 
@@ -129,8 +135,8 @@ def run_index(args: argparse.Namespace) -> object:
         index, keys = reindex(args.rec, **keywords(args), progress=progress)
     if not args.json and (keys != range(len(keys))).any():
         print(
-            "warning: the records' ids are not 0, 1, 2, …, which MXNet's RecordFileDataset needs; "
-            "pack the list again if you use it",
+            "warning: the keys are not 0, 1, 2, …; MXNet 1 and GluonCV read them, MXNet 2's "
+            "DataLoader does not",
             file=sys.stderr,
         )
     if not (args.quiet or args.json):
@@ -155,10 +161,13 @@ def run_unpack(args: argparse.Namespace) -> object:
     with progress_bar(args.quiet or args.json) as progress:
         outcome = unpack(args.rec, args.folder, **keywords(args), progress=progress)
     if not (args.quiet or args.json):
-        print_table([
+        rows = [
             ("unpacked", outcome.folder), ("images", f"{outcome.images:,}"),
             ("annotations", f"{outcome.annotations:,}"),
-        ])  # fmt: skip
+        ]  # fmt: skip
+        if outcome.tables:
+            rows.append(("left out", f"{outcome.tables:,} records without an image"))
+        print_table(rows)
     return asdict(outcome)
 
 

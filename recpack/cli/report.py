@@ -140,7 +140,7 @@ def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
     rows += [
         ("classes", f"{len(manifest.classes)}"),
         ("objects", f"{sum(present.values()):,} ({counts})" if present else "0"),
-        ("label width", f"{manifest.label_width}"),
+        ("label width", f"{manifest.label_width}" + ", no boxes" * (not manifest.header_width)),
     ]
     for action, codes in manifest.problems.items():
         text = ", ".join(f"{count:,} {code}" for code, count in codes.items())

@@ -24,7 +24,7 @@ import mmap
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -217,6 +217,14 @@ class Record:
     offset: int = 0
 
     @property
+    def kind(self) -> Literal["detection", "classification", "table"]:
+        """``detection``: a label with boxes · ``classification``: one without · ``table``: no
+        image, as InsightFace writes to say between which ids the images of an identity are."""
+        if not self.image_bytes:
+            return "table"
+        return "classification" if detection_widths(self.label) is None else "detection"
+
+    @property
     def header_width(self) -> int:
         """Floats before the first object, 2 or more."""
         return self._widths()[0]
@@ -237,9 +245,10 @@ class Record:
     def _widths(self) -> tuple[int, int]:
         widths = detection_widths(self.label)
         if widths is None:
+            image = "" if self.image_bytes else " and it has no image: it is a table of ids"
             raise RecordError(
                 f"record {self.id} at byte {self.offset} has no detection label "
-                f"(its {len(self.label)} floats are not a header and whole objects)",
+                f"(its {len(self.label)} floats are not a header and whole objects){image}",
                 self.offset,
             )
         return widths

@@ -29,7 +29,9 @@ class Inspection:
 
     Spreads: ``label_widths`` (floats per label vector), ``objects`` (per record), ``image_bytes``,
     ``image_widths`` and ``image_heights`` (pixels). ``classes`` counts objects by class name, or
-    by id without a manifest; ``scalar_labels`` counts records with a single label.
+    by id without a manifest; ``scalar_labels`` counts images without a detection label, ``tables``
+    records without an image (see ``Record.kind``), which nothing else but ``records``,
+    ``label_widths`` and ``image_bytes`` counts.
     ``objects_per_record`` and ``box_sides`` (the square root of the area, in pixels) are
     histograms. ``kinds`` counts images by kind (``jpeg``, ``png``, …, ``unreadable``).
     """
@@ -39,6 +41,7 @@ class Inspection:
     records: int
     objects_total: int
     scalar_labels: int
+    tables: int
     label_widths: Spread
     objects: Spread
     image_bytes: Spread
@@ -82,12 +85,15 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
     kinds: Counter[str] = Counter()
     ids: Counter[float] = Counter()
     sides: list[Float32] = [np.zeros(0, np.float32)]
-    scalar = 0
+    scalar = tables = 0
     manifest = manifest_beside(path, S3Client.of(settings))
     with RecordReader(path, **vars(settings.part(Access))) as records:
         for record in records:
             widths.append(len(record.label))
             sizes.append(len(record.image_bytes))
+            if record.kind == "table":
+                tables += 1
+                continue
             header = image_header(record)
             kinds[header.kind if header else "unreadable"] += 1
             if header:
@@ -113,6 +119,7 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
         records=len(widths),
         objects_total=sum(ids.values()),
         scalar_labels=scalar,
+        tables=tables,
         label_widths=Spread.of(widths),
         objects=Spread.of(objects),
         image_bytes=Spread.of(sizes),

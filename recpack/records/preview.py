@@ -70,7 +70,7 @@ def preview(
         else:
             chosen = list(positions(settings.records))
         missing = [position for position in chosen if not -total <= position < total]
-        if missing or not chosen:
+        if missing or not total:
             first = missing[0] if missing else 0
             raise DataError(f"{path}: no record {first}; there are {total:,}")
         batch = [reader[position] for position in chosen]

@@ -1,11 +1,16 @@
 """The rules of each reader for a record, and the comparison of a record with its list.
 
-Sources: MXNet 1.9.1 ``iter_image_det_recordio.cc`` and ``image/detection.py``, GluonCV
-``data/recordio/detection.py``, DALI ``recordio_loader.h``, and the SageMaker developer guide.
+Sources: MXNet 1.9.1 ``iter_image_det_recordio.cc``, ``image_det_aug_default.cc``,
+``image/detection.py`` and ``recordio.py``, GluonCV ``data/recordio/detection.py``, DALI
+``recordio_loader.h`` and ``recordio_parser.h``, and the SageMaker developer guide.
+
+No reader compares the id in a record's header with anything, and none of these expects certain keys
+in the index: MXNet's and GluonCV's go through the keys that are there, DALI takes the offsets only.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,8 +20,8 @@ from recpack.data.samples import Samples
 from recpack.errors import ImageError
 from recpack.formats.image_header import read_header
 from recpack.formats.manifest import Manifest
-from recpack.formats.recordio import MAGIC_BYTES, RECORD_HEADER, Record
-from recpack.problems import Problem
+from recpack.formats.recordio import MAGIC, RECORD_HEADER, Record
+from recpack.problems import Problem, count_text
 from recpack.records.inspect import image_header
 from recpack.records.settings import Reader
 from recpack.storage.explain import explain
@@ -26,43 +31,59 @@ from recpack.storage.trees.base import Folder, OpenFile
 _LEAST = 7
 """Floats of a label with one object."""
 
+_WORDS = struct.Struct("<6I")
+"""The header of a record, as the words that RecordIO can find its magic word in."""
+
+RULES: dict[Reader, tuple[str, ...]] = {
+    "sagemaker": ("detection labels", "ratios", "classes", "images"),
+    "mxnet": ("index", "detection labels", "ratios", "areas"),
+    "gluoncv": ("index", "detection labels"),
+    "dali": ("index", "headers"),
+}
+"""What each reader demands beyond RecordIO. SageMaker's container reads no index."""
+
 Rule = Callable[[Record, int], Iterator[Problem]]
 """(record, its number) → its problems."""
 
 
 def rule_of(reader: Reader, manifest: Manifest | None) -> Rule:
-    """The rules of a reader, as one function."""
+    """The rules of a reader for one record, as one function."""
+    rules = RULES[reader]
 
     def rule(record: Record, number: int) -> Iterator[Problem]:
         def problem(code: str, value: str, field: str = "") -> Problem:
             where = f"record {number} at byte {record.offset}"
             return Problem(code, "error", where, "error", field=field, value=value)
 
-        if reader == "dali":
+        if "headers" in rules:
             scalar = 0.0 if record.flag else float(record.label[0])
             header = RECORD_HEADER.pack(record.flag, scalar, record.id, record.id2)
-            if MAGIC_BYTES in header:
+            if MAGIC in _WORDS.unpack(header):
                 yield problem("record-magic", f"id {record.id}, id2 {record.id2}")
+        if "detection labels" not in rules:
             return
-        widths = detection_widths(record.label)
-        if widths is None or len(record.label) < _LEAST:
-            yield problem("record-label", f"{len(record.label)} floats")
+        if not record.image_bytes:
+            yield problem("record-empty", " ".join(f"{value:g}" for value in record.label[:9]))
+            return
+        if detection_widths(record.label) is None or len(record.label) < _LEAST:
+            yield problem("record-label", f"{count_text(len(record.label), 'float')}, no boxes")
             return
         if manifest is not None and len(record.label) > manifest.label_width:
             yield problem("record-label-width", str(len(record.label)), "label width")
         boxes = record.boxes[record.boxes[:, 0] >= 0]
-        if reader in ("sagemaker", "mxnet"):
+        if "areas" in rules:
             edges = boxes[:, 1:5]
             has_area = (edges[:, 2] > edges[:, 0]) & (edges[:, 3] > edges[:, 1])
-            if reader == "mxnet" and not has_area.any():
+            if not has_area.any():
                 yield problem("record-no-box", f"{len(boxes)} boxes")
-            if far := far_edge(boxes):
-                yield problem("box-pixels", f"{far:g}")
-        if reader == "sagemaker":
+        if "ratios" in rules and (far := far_edge(boxes)):
+            yield problem("box-pixels", f"{far:g}")
+        if "classes" in rules:
             ids = boxes[:, 0]
             known = len(manifest.classes) if manifest is not None else np.inf
             if (ids != np.floor(ids)).any() or (ids >= known).any():
                 yield problem("record-class", f"{ids.max():g}", "class id")
+        if "images" in rules:
             image = image_header(record)
             if image is None or not image.passes:
                 kind = f"{image.channels}-channel {image.kind}" if image else "unknown"

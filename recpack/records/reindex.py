@@ -22,8 +22,9 @@ from recpack.storage.s3.client import S3Client
 def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
     """Read a ``.rec`` and write its ``.idx``. Returns the path and the keys, int64 (records,).
 
-    Keys are the records' ids. Raises RecordError for a broken file, DataError for an empty file or
-    an id that occurs twice (no reader accepts such an index), SinkError when an index exists.
+    Keys are the records' ids, as im2rec writes them, or 0, 1, 2, … when an id occurs twice: readers
+    need keys that differ, and do not compare them with ids. Raises RecordError for a broken file,
+    DataError for an empty one, SinkError when an index exists.
     """
     index = companion(path, ".idx")
     with RecordReader(path, **vars(settings.part(Access))) as records:
@@ -40,10 +41,8 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
     if not keys:
         raise DataError(f"{os.fspath(path)}: no records, and no reader accepts an empty index")
     table = np.array(keys, np.int64)
-    unique, counts = np.unique(table, return_counts=True)
-    if len(unique) < len(table):
-        repeated = unique[counts > 1][0]
-        raise DataError(f"{os.fspath(path)}: id {repeated} occurs twice; pack again")
-    lines = format_index(keys, offsets)
+    if len(np.unique(table)) < len(table):
+        table = np.arange(len(table))
+    lines = format_index(table.tolist(), offsets)
     write_text(index, lines, S3Client.of(settings))
     return index, table

@@ -35,7 +35,7 @@ class VerifySettings(Workers, Access, Monitor):
         help="read every byte, also on S3, where recpack else compares only the stored checksum",
     )
     reader: Reader | None = option(
-        default=None, help="check each record by the rules of this reader"
+        default=None, help="check each record by the rules of this object detection reader"
     )
     against: tuple[PathOrUrl, PathOrUrl] | None = option(
         default=None,
@@ -74,6 +74,8 @@ class PreviewSettings(Access):
     )
 
     def faults(self) -> Iterator[str]:
+        if self.records is not None and not len(self.records):
+            yield "records: name at least one position, like 0,7,12 (got none)"
         if self.count < 1:
             yield f"count: must be at least 1 (got {self.count})"
         if not 32 <= self.cell <= 4096:

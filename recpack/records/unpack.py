@@ -32,11 +32,13 @@ _SUFFIX = {"jpeg": ".jpg"}
 
 @dataclass(frozen=True)
 class Unpacked:
-    """The folder, and the numbers of images and annotations in it."""
+    """The folder, the numbers of images and annotations in it, and of records left out because
+    they are tables (see ``Record.kind``)."""
 
     folder: str
     images: int
     annotations: int
+    tables: int = 0
 
 
 @takes(ReplaceSettings)
@@ -47,9 +49,11 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
     Images keep their bytes, and boxes are so exact that ``convert FOLDER --no-shuffle`` with the
     same classes makes the same ``.rec``. Names come from the ``.lst`` beside the ``.rec`` (their
     last part only), else from the records' ids; class names come from the manifest, else from the
-    ids. A record without boxes gets a row in the list, but no annotation. Raises SinkError for a
-    folder that is not empty, RecordError for a broken file, ListError for a broken list, DataError
-    for an id that occurs twice.
+    ids. A record without boxes gets a row in the list, but no annotation. Where the file begins
+    with a table, as InsightFace's do, tables are left out, and images without boxes get a folder
+    for each first number of a label, the identity. Raises SinkError for a folder that is not
+    empty, RecordError for a broken file, ListError for a broken list, DataError for an id that
+    occurs twice.
     """
     output = Path(folder)
     s3 = S3Client.of(settings)
@@ -76,25 +80,33 @@ class _Unpacking:
         self._list = Path(os.fspath(path).rpartition("/")[2]).with_suffix(".lst").name
 
     def run(self, records: RecordReader, progress: Watch) -> Unpacked:
-        images = annotations = 0
+        images = annotations = tables = 0
         # the image set comes last: without it the folder does not look finished
         with (
             replace_file(self._folder / SETS / "trainval.txt") as ids,
             replace_file(self._folder / self._list) as rows,
         ):
             for record in records:
-                annotations += self._write_record(record, ids, rows)
+                if record.kind == "table":
+                    tables += 1
+                    continue
+                annotations += self._write_record(record, ids, rows, by_identity=tables > 0)
                 images += 1
                 if progress is not None and images % 256 == 0:
                     guess = round(images * records.size / max(record.offset, 1))
                     progress(Progress("unpack", images, guess, record.offset))
-        return Unpacked(os.fspath(self._folder), images, annotations)
+        return Unpacked(os.fspath(self._folder), images, annotations, tables)
 
-    def _write_record(self, record: Record, ids: BinaryIO, rows: BinaryIO) -> bool:
+    def _write_record(
+        self, record: Record, ids: BinaryIO, rows: BinaryIO, *, by_identity: bool
+    ) -> bool:
         header = image_header(record)
         stem = self._stem(record)
         suffix = ".bin" if header is None else _SUFFIX.get(header.kind, "." + header.kind)
         name = stem + suffix
+        if by_identity and record.kind == "classification":
+            name = f"{record.label[0]:.9g}/{name}"
+            (self._folder / IMAGES / name).parent.mkdir(exist_ok=True)
         (self._folder / IMAGES / name).write_bytes(record.image_bytes)
         widths = detection_widths(record.label)
         label = self._floats.format(record.label)

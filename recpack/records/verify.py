@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from shlex import quote
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.formats.recordio import decode_payload, join_parts, locate_record
 from recpack.problems import Problem, count_text, summary
 from recpack.progress import Progress, Watch
-from recpack.records.reader import RecordFile, RecordReader, open_file
-from recpack.records.reader_rules import Rule, SourceComparison, rule_of
+from recpack.records.checksum_reader import ChecksumReader
+from recpack.records.reader import RecordReader, open_file
+from recpack.records.reader_rules import RULES, Rule, SourceComparison, rule_of
 from recpack.records.settings import Reader, VerifySettings
 from recpack.settings import takes
 from recpack.sources.lst import read_list
@@ -29,23 +31,25 @@ from recpack.workers.backends import worker_count
 from recpack.workers.run import run
 from recpack.workers.settings import Workers
 
-_BLOCK = 4 << 20
 _RANGE = 16 << 20
 _SHARES = 4
 _MOST = 1 << 10
-"""Bytes per read, bytes of a range at least, ranges per worker, and workers at most."""
+"""Bytes of a range at least, ranges per worker, and workers at most."""
 
 
 @dataclass(frozen=True)
 class Verification:
     """The result. ``proof``: ``read`` (every byte), ``checksum`` (that the store keeps of the whole
-    object) or ``etag``; ``records``: their number, if they were read."""
+    object) or ``etag``; ``records``: their number, if they were read; ``rules``: what was held
+    against the file (``manifest``, ``recordio``, ``index``, those of ``reader``, ``list``)."""
 
     name: str
     bytes: int
     checksum: str | None
     proof: str
     records: int | None
+    rules: tuple[str, ...]
+    reader: Reader | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
@@ -55,14 +59,14 @@ class Verification:
 @takes(VerifySettings)
 def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
     """Compare a ``.rec`` with its manifest: size and checksum and, if it is read, every record's
-    frame, its id and its entry in the index.
+    frame and its entry in the index. Ids and keys can be any numbers, as in readers.
 
     A local file is always read. Of an object on S3, only the checksum that the store keeps is
     compared, without a download, unless ``deep``. ``reader`` (``sagemaker``, ``mxnet``,
-    ``gluoncv``, ``dali``): every record must follow the rules of that reader. ``against``, a list
-    and its image root: every record must have its row's label and its file's bytes. Both read
-    everything. ``jobs`` and ``backend`` work as in ``convert``. Raises DataError that lists the
-    differences; its ``problems`` name record numbers and byte offsets.
+    ``gluoncv``, ``dali``): every record must follow the rules of that reader for object detection.
+    ``against``, a list and its image root: every record must have its row's label and its file's
+    bytes. Both read everything. ``jobs`` and ``backend`` work as in ``convert``. Raises DataError
+    that lists the differences; its ``problems`` name record numbers and byte offsets.
     """
     s3 = S3Client.of(settings)
     manifest = manifest_beside(path, s3)
@@ -104,7 +108,8 @@ def _verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> 
             "copy: compare it with --deep"
         )
     proof = "etag" if actual is None else "checksum"
-    return Verification(base_name(path), stored.size, manifest.rec["checksum"], proof, None)
+    checksum_text = manifest.rec["checksum"]
+    return Verification(base_name(path), stored.size, checksum_text, proof, None, ("manifest",))
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class _Verifier:
             path, mapped=False,
             endpoint_url=self.s3.endpoint_url, requester_pays=self.s3.requester_pays,
         ) as reader:  # fmt: skip
-            size, index = reader.size, reader.index()
+            size, index = reader.size, self._index(reader)
         if manifest is not None:
             _demand_size(path, size, manifest)
         ranges = self._ranges(size, index, worker_count(settings.jobs, _MOST, settings.backend))
@@ -179,31 +184,54 @@ class _Verifier:
                 f"{path}: it has {len(offsets):,} records, the manifest {manifest.num_samples:,}",
                 problems,
             )
-        if index is None:
-            raise DataError(f"{path}: there is no index beside it", problems)
-        keys, indexed = index
-        if not np.array_equal(indexed, offsets) or not np.array_equal(keys, np.arange(len(keys))):
-            raise DataError(f"{path}: its index does not match its records; rebuild it", problems)
+        rules = self._rules()
+        if "index" in rules and (index is None or not np.array_equal(index, offsets)):
+            command = f"recpack index {quote(os.fspath(path))}"
+            text = f"there is no index beside it; make one: {command}"
+            if index is not None:
+                text = f"its index does not match its records; rebuild it: {command} --overwrite"
+            raise DataError(f"{path}: {text}", problems)
         if problems:
             text = summary(problems, all_by="--json")
             count = count_text(len(problems), "problem")
-            raise DataError(f"{path}: {count}\n{text}", problems)
-        return Verification(base_name(path), size, checksum.text(value), "read", len(offsets))
+            told = f"rules: {', '.join(rules)}" + f"; reader: {self.reader}" * bool(self.reader)
+            raise DataError(f"{path}: {count} ({told})\n{text}", problems)
+        name = base_name(path)
+        text = checksum.text(value)
+        return Verification(name, size, text, "read", len(offsets), rules, self.reader)
+
+    def _rules(self) -> tuple[str, ...]:
+        return (
+            *(("manifest",) if self.manifest is not None else ()),
+            "recordio",
+            *(RULES[self.reader] if self.reader is not None else ("index",)),
+            *(("list",) if self.rows is not None else ()),
+        )
+
+    def _index(self, reader: RecordReader) -> Int64 | None:
+        """The offsets of the index, in ascending order: its lines can be in any order."""
+        try:
+            index = reader.index()
+        except RecordError:
+            if "index" in self._rules():
+                raise
+            return None
+        return None if index is None else np.sort(index[1])
 
     def _expected(self) -> tuple[Checksum, int | None]:
         if self.manifest is not None and self.manifest.rec["checksum"]:
             return parse_checksum(self.manifest.rec["checksum"])
         return Checksum.CRC32, None
 
-    def _ranges(self, size: int, index: tuple[Int64, Int64] | None, count: int) -> list[_Range]:
+    def _ranges(self, size: int, index: Int64 | None, count: int) -> list[_Range]:
         """Ranges of about equal size, several per worker; one range without a plausible index."""
         cuts = np.zeros(1, np.int64)
         starts = cuts
-        if index is not None and len(index[1]) and _plausible(index[1], size):
+        if index is not None and len(index) and _plausible(index, size):
             length = max(_RANGE, -(-size // (count * _SHARES)))
-            cuts = np.unique(np.searchsorted(index[1], np.arange(0, size, length)))
-            cuts = cuts[cuts < len(index[1])]
-            starts = index[1][cuts]
+            cuts = np.unique(np.searchsorted(index, np.arange(0, size, length)))
+            cuts = cuts[cuts < len(index)]
+            starts = index[cuts]
         rows = 0 if self.rows is None else len(self.rows)
         row_cuts = np.append(np.minimum(cuts, rows), rows).tolist()
         return [
@@ -267,19 +295,15 @@ def _read_range(
         if part.rows is not None:
             rules.append(stack.enter_context(SourceComparison(part.rows)).compare)
         file = stack.enter_context(closing(open_file(path, s3, mapped=False)))
-        reading = _ChecksumReader(file, checksum, part.start, part.stop)
+        reading = ChecksumReader(file, checksum, part.start, part.stop)
         offset = part.start
         try:
             while offset < part.stop:
                 reading.forget(offset)
                 parts = locate_record(reading.read, offset, part.stop)
                 record = decode_payload(join_parts(reading.read, parts), offset)
-                number = part.first + len(offsets)
-                if record.id != number:
-                    text = f"record {number} at byte {offset} has id {record.id}"
-                    raise RecordError(text, offset)
                 for rule in rules:
-                    problems.extend(rule(record, number))
+                    problems.extend(rule(record, part.first + len(offsets)))
                 offsets.append(offset)
                 offset = parts[-1].end
         except RecordError as fault:
@@ -301,34 +325,3 @@ def _demand_size(path: PathOrUrl, size: int, manifest: Manifest) -> None:
             f"{path}: it has {size:,} bytes, the manifest {manifest.rec['bytes']:,}; it is "
             "truncated or another file: pack again"
         )
-
-
-class _ChecksumReader:
-    """Reads a range of a file once, from start to end, and computes its checksum."""
-
-    def __init__(self, file: RecordFile, checksum: Checksum, start: int, stop: int) -> None:
-        self._file, self._checksum = file, checksum
-        self._start, self._stop = start, stop
-        self._data = bytearray()
-        self.value = 0
-        """The checksum of the bytes read so far."""
-
-    def read(self, offset: int, length: int) -> bytes:
-        stop = min(offset + length, self._stop)
-        while self._start + len(self._data) < stop:
-            self._pull()
-        return bytes(self._data[offset - self._start : stop - self._start])
-
-    def forget(self, before: int) -> None:
-        """Free the bytes before this offset; nobody reads them again."""
-        if before - self._start > _BLOCK:
-            del self._data[: before - self._start]
-            self._start = before
-
-    def _pull(self) -> None:
-        offset = self._start + len(self._data)
-        block = self._file.read(offset, min(_BLOCK, self._stop - offset))
-        if not block:
-            raise RecordError("another program truncated the file during the read", offset)
-        self.value = self._checksum.of(block, self.value)
-        self._data += block

@@ -78,6 +78,7 @@ def test_what_is_refused(devkit: Path, tmp_path: Path) -> None:
     for output, options, error, message in (
         ("a.gif", {}, ConfigError, "must end in .png or .jpg"),
         ("a.png", {"records": [120]}, DataError, "no record 120; there are 120"),
+        ("a.png", {"records": []}, ConfigError, "records: name at least one position"),
         ("a.png", {"count": 0}, ConfigError, "count: must be at least 1"),
         ("none/a.png", {}, SinkError, "can't be written"),
     ):

@@ -39,6 +39,8 @@ def record(label: list[float], image: bytes | None = None, id_: int = 0) -> Reco
         ([2, 5, 1.5, 0.1, 0.1, 0.5, 0.5], None, {"sagemaker": "record-class"}),
         (GOOD, encoded(".jpg", pixels(1)), {"sagemaker": "record-image"}),
         (GOOD, b"none", {"sagemaker": "record-image"}),
+        (GOOD, b"", dict.fromkeys(["sagemaker", "mxnet", "gluoncv"], "record-empty")),
+        ([5, 7], b"", dict.fromkeys(["sagemaker", "mxnet", "gluoncv"], "record-empty")),
     ],
 )
 def test_what_readers_demand(
@@ -53,6 +55,9 @@ def test_dali_breaks_on_a_magic_id() -> None:
     (problem,) = rule_of("dali", None)(record(GOOD, id_=MAGIC), 12)
     assert (problem.code, problem.file) == ("record-magic", "record 12 at byte 99")
     assert not list(rule_of("mxnet", None)(record(GOOD, id_=MAGIC), 12))
+    # RecordIO finds the magic word at multiples of 4 bytes only
+    assert not list(rule_of("dali", None)(record(GOOD, id_=MAGIC << 8), 12))
+    (problem,) = rule_of("dali", None)(record(GOOD, id_=MAGIC << 32), 12)
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -16,7 +16,7 @@ from recpack.records.unpack import annotation, unpack
 from recpack.sources.voc.parse import parse_annotation
 from tests.conftest import Store
 from tests.sources.test_wild import encoded, pixels
-from tests.support.devkits import box_xml, jpeg, make_voc, xml
+from tests.support.devkits import box_xml, encode_record, jpeg, make_voc, xml
 
 OPTIONS = [
     {},
@@ -133,3 +133,39 @@ def test_from_s3(devkit: Path, tmp_path: Path, store: Store) -> None:
     recpack.convert(tmp_path / "un", tmp_path / "b.rec", shuffle=None)
     recpack.convert(devkit, tmp_path / "a.rec", shuffle=None)
     assert (tmp_path / "b.rec").read_bytes() == (tmp_path / "a.rec").read_bytes()
+
+
+def test_a_face_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """InsightFace: record 0 says from where to where the identities' records are, and each of them
+    says between which ids its images are."""
+    rows = [(0, [5, 7], b""), *((n, [(n - 1) // 2, 0], jpeg(seed=n)) for n in range(1, 5)),
+            (5, [1, 3], b""), (6, [3, 5], b"")]  # fmt: skip
+    data = [encode_record(*row) for row in rows]
+    (tmp_path / "train.rec").write_bytes(b"".join(data))
+    rec = tmp_path / "train.rec"
+    recpack.reindex(rec)
+    index = rec.with_suffix(".idx").read_text()
+    assert index == "".join(f"{n}\t{sum(map(len, data[:n]))}\n" for n in range(7))
+    with recpack.RecordReader(rec) as records:
+        assert [one.kind for one in records] == ["table", *["classification"] * 4, *["table"] * 2]
+        with pytest.raises(recpack.RecordError, match="it has no image: it is a table of ids"):
+            _ = records[0].boxes
+    found = recpack.inspect(rec)
+    assert (found.records, found.tables, found.scalar_labels) == (7, 3, 4)
+    assert found.kinds == {"jpeg": 4}
+    assert main(["inspect", str(rec)]) == main(["inspect", str(rec), "--record", "0"]) == 0
+    told = capsys.readouterr().out
+    assert "3 (tables, as of InsightFace)" in told
+    assert "0 bytes, none: the label is a table of ids" in told
+    assert main(["unpack", str(rec), str(tmp_path / "u")]) == 0
+    assert "3 records without an image" in capsys.readouterr().out
+    files = [
+        path.relative_to(tmp_path / "u").as_posix() for path in (tmp_path / "u").rglob("*.jpg")
+    ]
+    assert sorted(files) == [f"JPEGImages/{(n - 1) // 2}/{n:08d}.jpg" for n in range(1, 5)]
+    assert (tmp_path / "u" / "train.lst").read_text() == "".join(
+        f"{n}\t{(n - 1) // 2}.0\t0.0\tJPEGImages/{(n - 1) // 2}/{n:08d}.jpg\n" for n in range(1, 5)
+    )
+    # the remedy of record-empty
+    recpack.pack(tmp_path / "u" / "train.lst", tmp_path / "u", tmp_path / "o" / "a.rec")
+    assert recpack.verify(tmp_path / "o" / "a.rec").records == 4

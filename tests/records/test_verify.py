@@ -12,7 +12,9 @@ import pytest
 import recpack
 from recpack.cli.app import main
 from recpack.problems import Problem
+from recpack.records.reader_rules import RULES
 from tests.conftest import Store
+from tests.support.devkits import jpeg
 
 
 @pytest.fixture
@@ -45,8 +47,53 @@ def test_a_sound_file(
 ) -> None:
     told = json.loads(every_way(rec, monkeypatch))
     assert (told["records"], told["proof"]) == (120, "read")
+    assert (told.pop("rules"), told.pop("reader")) == (["manifest", "recordio", "index"], None)
     rows = (tmp_path / "a.lst", devkit)
-    assert json.loads(every_way(rec, monkeypatch, reader="sagemaker", against=rows)) == told
+    more = json.loads(every_way(rec, monkeypatch, reader="sagemaker", against=rows))
+    rules = ["manifest", "recordio", *RULES["sagemaker"], "list"]
+    assert (more.pop("rules"), more.pop("reader")) == (rules, "sagemaker")
+    assert more == told
+
+
+def test_lines_of_the_index_in_any_order(rec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = rec.with_suffix(".idx")
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(f"{7 + 3 * number}\t{line.split()[1]}\n" for number, line in
+                             reversed(list(enumerate(lines)))))  # fmt: skip
+    assert json.loads(every_way(rec, monkeypatch))["records"] == 120
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param(["1.0", "1.0", "2.0", "0.0"], id="classification"),
+        pytest.param(["1\t0\t1\t0", "0\t0\t1\t1", "0\t1\t0\t0", "1\t1\t1\t1"], id="multi-label"),
+        pytest.param([f"2\t5\t{n}\t0.1\t0.2\t0.5\t0.6" for n in range(4)], id="detection"),
+    ],
+)
+def test_what_pack_wrote_is_sound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: list[str]
+) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(seed=number))
+    rows = zip((2849, 3, 3525, 0), labels, range(4), strict=True)
+    text = "".join(f"{index}\t{label}\t{number}.jpg\n" for index, label, number in rows)
+    (tmp_path / "a.lst").write_text(text)
+    rec = tmp_path / "out" / "a.rec"
+    assert main(["pack", str(tmp_path / "a.lst"), str(tmp_path), str(rec)]) == 0
+    detection = labels[0].startswith("2")
+    assert ("no boxes" in capsys.readouterr().out) is not detection
+    for options in ({}, {"reader": "dali"}, {"against": (tmp_path / "a.lst", tmp_path)}):
+        assert recpack.verify(rec, **options).records == 4
+    assert main(["verify", str(rec)]) == 0
+    assert "rules     manifest, recordio, index\n" in capsys.readouterr().out
+    assert main(["verify", str(rec), "--reader", "sagemaker"]) == (0 if detection else 1)
+    told = capsys.readouterr()
+    if detection:
+        assert "reader    sagemaker\n" in told.out
+    else:
+        assert "4 problems (rules: manifest, recordio, detection labels" in told.err
+        assert "no boxes" in told.err
 
 
 @pytest.mark.parametrize("where", [0, 100, "middle", "last"])

@@ -65,6 +65,20 @@ def serve() -> None:
         )
         return [batch.label[0].asnumpy()[0].tolist() for batch in batches]
 
+    def data_set(rec: str) -> list[Any]:
+        """gluon's ImageRecordDataset, which GluonCV's RecordFileDetection extends: labels."""
+        found = mx.gluon.data.vision.ImageRecordDataset(rec)
+        labels = [found[position][1] for position in range(len(found))]
+        return [numpy.ravel(label).tolist() for label in labels]
+
+    def class_iter(rec: str, idx: str, label_width: int) -> list[Any]:
+        """The C++ ImageRecordIter, for classification: labels."""
+        batches = mx.io.ImageRecordIter(
+            path_imgrec=rec, path_imgidx=idx, data_shape=(3, 32, 32), batch_size=1,
+            label_width=label_width, preprocess_threads=1,
+        )  # fmt: skip
+        return [batch.label[0].asnumpy().ravel().tolist() for batch in batches]
+
     def record_iter(rec: str, label_pad_width: int) -> list[Any]:
         """The C++ ImageDetRecordIter (what SageMaker is taken to use): padded labels."""
         batches = mx.io.ImageDetRecordIter(
@@ -84,7 +98,8 @@ def serve() -> None:
         gc.collect()  # the tool leaves closing its files to the collector
 
     calls: dict[str, Callable[..., Any]] = {
-        f.__name__: f for f in (write, read, pixels, det_iter, record_iter, im2rec)
+        f.__name__: f
+        for f in (write, read, pixels, det_iter, data_set, class_iter, record_iter, im2rec)
     }
     print("{}", file=replies, flush=True)
     for line in sys.stdin:
