@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
 Action = Literal[
-    "error", "kept", "clipped", "swapped", "rescaled", "dropped box", "dropped image", "re-encoded"
-]
+    "error", "kept", "clipped", "swapped", "rescaled", "dropped box", "dropped image",
+    "left out", "re-encoded",
+]  # fmt: skip
 
 
 class Code(NamedTuple):
@@ -28,7 +29,12 @@ class Code(NamedTuple):
 CATALOGUE: dict[str, Code] = {
     "annotation-missing": Code(
         "the annotation file is missing",
-        "add it, or remove its id from the list",
+        "add it, remove its id from the list, or use --negatives keep (the image is background)",
+    ),
+    "annotation-unused": Code(
+        "the annotation file has no image",
+        "add the image, or remove the file",
+        "warning",
     ),
     "annotation-unreadable": Code("the annotation can't be read", "fix the cause (see the value)"),
     "annotation-too-large": Code(
@@ -45,7 +51,8 @@ CATALOGUE: dict[str, Code] = {
     ),
     "row-malformed": Code(
         "the row is not class, centre x, centre y, width, height",
-        "write five numbers, or a class and the points of a polygon",
+        "write five numbers, or a class and the points of a polygon; rows with keypoints need "
+        "kpt_shape in data.yaml",
     ),
     "image-unlisted": Code(
         "the file does not list the object's image",
@@ -54,6 +61,18 @@ CATALOGUE: dict[str, Code] = {
     "number-bad": Code("the value is not a finite number", "write pixels as plain decimals"),
     "box-missing": Code("the object has no <bndbox>", "draw its box or remove the object"),
     "name-missing": Code("the object has no <name>", "name its class or remove the object"),
+    "labels-missing": Code(
+        "the image has no label file, so it is background", "nothing to do, or add the file", "note"
+    ),
+    "object-nested": Code(
+        "there are objects elsewhere than in an <object> directly below <annotation>",
+        "write each one as <object> directly below <annotation>",
+    ),
+    "object-repeated": Code(
+        "the image has an object with the same class and box",
+        "remove one of the two objects",
+        "warning",
+    ),
     "flag-text": Code("the flag is text and counts as 0", "write 0 or 1", "warning"),
     "size-missing": Code(
         "no usable <size>, so the image's own size is used",
@@ -87,8 +106,8 @@ CATALOGUE: dict[str, Code] = {
         "note",
     ),
     "box-pixels": Code(
-        "the box edges are not ratios of the image's width and height",
-        "divide them by width and height, as recpack convert does",
+        "the box edges look like pixels, not like ratios of the image's width and height",
+        "divide them by the image's width and height, as recpack convert does for Pascal VOC",
     ),
     "label-scalar": Code(
         "the row has no boxes, but other rows have some",
@@ -99,11 +118,33 @@ CATALOGUE: dict[str, Code] = {
         "the class is not one of the chosen classes",
         "name it with --classes (auto takes all), or use --unknown-class skip",
     ),
+    "class-undefined": Code(
+        "the data set has no class with this id",
+        "correct the id, or add the class where the data set lists its classes",
+    ),
+    "class-count": Code(
+        "nc is not the number of names",
+        "correct nc or names, or name all classes in the order of their ids with --classes",
+    ),
+    "class-similar": Code(
+        "several classes have the same name, but for case and white space",
+        "if they are one class, name all classes with --classes; a=A makes A an alias of a",
+        "warning",
+    ),
     "difficult-dropped": Code(
         "the object is difficult", "nothing to do, or use --difficult keep", "note"
     ),
     "no-objects": Code("no object is left", "nothing to do, or use --negatives keep", "note"),
     "image-missing": Code("the image is missing", "add it, or remove its id from the list"),
+    "image-repeated": Code(
+        "the image is listed more than once",
+        "keep one entry with all its objects, or leave the image out with --on-error skip",
+    ),
+    "image-unannotated": Code(
+        "the image has no annotation file",
+        "annotate it; for background, list all images in an image set and use --negatives keep",
+        "warning",
+    ),
     "image-ambiguous": Code("several images differ only in their extension", "keep one of them"),
     "image-unreadable": Code("the image can't be read", "fix the cause (see the value)"),
     "image-unsupported": Code(
