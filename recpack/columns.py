@@ -93,6 +93,17 @@ class StringColumn(Sequence[str]):
         blob, bounds = gather(np.frombuffer(self._blob, np.uint8), self._bounds, order)
         return StringColumn()._set(blob.tobytes(), bounds)
 
+    def repeated(self) -> Iterator[str]:
+        """Each string that stands earlier in the column too, in order."""
+        hashes = np.fromiter(map(hash, self), np.int64, len(self))
+        hashes.sort()
+        if (hashes[1:] == hashes[:-1]).any():  # rare, so this can take more memory
+            seen: set[str] = set()
+            for string in self:
+                if string in seen:
+                    yield string
+                seen.add(string)
+
     def __len__(self) -> int:
         return len(self._bounds) - 1
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 Severity = Literal["error", "warning", "note"]
 Action = Literal[
     "error", "kept", "clipped", "swapped", "rescaled", "dropped box", "dropped image",
-    "dropped class", "re-encoded",
+    "dropped class", "left out", "re-encoded",
 ]  # fmt: skip
 
 
@@ -29,7 +29,12 @@ class Code(NamedTuple):
 CATALOGUE: dict[str, Code] = {
     "annotation-missing": Code(
         "the annotation file is missing",
-        "add it, or remove its id from the list",
+        "add it, remove its id from the list, or use --negatives keep (the image is background)",
+    ),
+    "annotation-unused": Code(
+        "the annotation file has no image",
+        "add the image, or remove the file",
+        "warning",
     ),
     "annotation-unreadable": Code("the annotation can't be read", "fix the cause (see the value)"),
     "annotation-too-large": Code(
@@ -46,7 +51,8 @@ CATALOGUE: dict[str, Code] = {
     ),
     "row-malformed": Code(
         "the row is not class, centre x, centre y, width, height",
-        "write five numbers, or a class and the points of a polygon",
+        "write five numbers, or a class and the points of a polygon; rows with keypoints need "
+        "kpt_shape in data.yaml",
     ),
     "image-unlisted": Code(
         "the file does not list the object's image",
@@ -69,6 +75,18 @@ CATALOGUE: dict[str, Code] = {
         "multiply them by the image's width and height",
     ),
     "name-missing": Code("the object has no <name>", "name its class or remove the object"),
+    "labels-missing": Code(
+        "the image has no label file, so it is background", "nothing to do, or add the file", "note"
+    ),
+    "object-nested": Code(
+        "there are objects elsewhere than in an <object> directly below <annotation>",
+        "write each one as <object> directly below <annotation>",
+    ),
+    "object-repeated": Code(
+        "the image has an object with the same class and box",
+        "remove one of the two objects",
+        "warning",
+    ),
     "flag-text": Code("the flag is text and counts as 0", "write 0 or 1", "warning"),
     "size-missing": Code(
         "no usable <size>, so the image's own size is used",
@@ -102,8 +120,8 @@ CATALOGUE: dict[str, Code] = {
         "note",
     ),
     "box-pixels": Code(
-        "the box edges are not ratios of the image's width and height",
-        "divide them by width and height, as recpack convert does",
+        "the box edges look like pixels, not like ratios of the image's width and height",
+        "divide them by the image's width and height, as recpack convert does for Pascal VOC",
     ),
     "label-scalar": Code(
         "the row has no boxes, but other rows have some",
@@ -128,11 +146,25 @@ CATALOGUE: dict[str, Code] = {
         "Ground Truth failed to label the image",
         "label it again, or leave it out with --on-error skip",
     ),
+    "class-count": Code(
+        "nc is not the number of names",
+        "correct nc or names, or name all classes in the order of their ids with --classes",
+    ),
+    "class-similar": Code(
+        "several classes have the same name, but for case and white space",
+        "if they are one class, name all classes with --classes; a=A makes A an alias of a",
+        "warning",
+    ),
     "difficult-dropped": Code(
         "the object is difficult", "nothing to do, or use --difficult keep", "note"
     ),
     "no-objects": Code("no object is left", "nothing to do, or use --negatives keep", "note"),
     "image-missing": Code("the image is missing", "add it, or remove its id from the list"),
+    "image-unannotated": Code(
+        "the image has no annotation file",
+        "annotate it; for background, list all images in an image set and use --negatives keep",
+        "warning",
+    ),
     "image-ambiguous": Code("several images differ only in their extension", "keep one of them"),
     "image-unreadable": Code("the image can't be read", "fix the cause (see the value)"),
     "image-unsupported": Code(

@@ -75,6 +75,14 @@ class ClassMap:
         return ids
 
 
+def similar_names(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that differ only in case or white space."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.split()).casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def class_map(spec: str | Sequence[str] | Mapping[str, int]) -> ClassMap | None:
     """``voc`` · ``auto`` (returns None: the data's names, sorted) · a file · ``a,b,c`` or a list of
     names · a mapping of names to ids 0..N-1."""

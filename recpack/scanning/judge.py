@@ -26,6 +26,11 @@ MANY_PIXELS = 16
 """Width and height from which a box in the first pixel is no pixel box: its edges are ratios."""
 
 _ROUNDING = 0.01  # ratios of tools that round can leave the image by this much
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+_MIXERS = np.array(
+    [0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64
+)
+"""Odd numbers that mix an object's image, class and box into one hash."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,7 @@ class Judge:
                 self._note_defect(item.defect)
             return
         for defect in annotation.defects:
-            self._note_defect(defect)
+            self._note_defect(defect, has_image=True)
         if header.kind == "gif" and not can_decode_gif():
             self._note("image-unsupported", field="image", value=header.kind)
         self._judge_path(item.image, header)
@@ -108,8 +113,20 @@ class Judge:
         self._objects += annotation.objects
         self._owners += [owner] * len(annotation.names)
 
-    def _note_defect(self, defect: Defect) -> None:
-        self._note(defect.code, object=defect.object, field=defect.field, value=defect.value)
+    def _note_defect(self, defect: Defect, *, has_image: bool = False) -> None:
+        severity: Severity | None = None
+        background = has_image and self._settings.negatives == "keep"
+        if defect.code == "annotation-missing" and background:
+            severity = "warning"
+        if defect.code == "labels-missing" and not background:
+            return  # the image has no objects, and that is told
+        self._note(
+            defect.code,
+            severity=severity,
+            object=defect.object,
+            field=defect.field,
+            value=defect.value,
+        )
 
     def _note(
         self,
@@ -234,6 +251,7 @@ class Judge:
             boxes, inside = crop_square(boxes, sizes[owners], settings.precision)
             self._note_boxes(keep & ~inside, "box-cropped-away")
             keep &= inside
+        self._note_repeated(keep, owners, classes, pixels)
         stay = self._judge_samples(np.bincount(owners[keep], minlength=len(sizes)))
         keep &= stay[owners]
         parts = [classes[keep, None], boxes[keep]]
@@ -283,6 +301,32 @@ class Judge:
                 code, "dropped box",
                 object=self._objects[row], file=self._files[self._owners[row]],
             )  # fmt: skip
+
+    def _note_repeated(
+        self, rows: npt.NDArray[np.bool_], owners: Int64, classes: Int64, pixels: Float64
+    ) -> None:
+        """Objects with the same owner, class and box as one before. Equal ones have equal hashes:
+        almost never are there any, and then the sorted hashes show it."""
+        bits = (pixels + 0.0).view(np.uint64)  # + 0.0 turns -0.0 into 0.0
+        mixed = (bits ^ (bits >> np.uint64(32))) * _MIXERS
+        hashes = (owners << 16 | classes).view(np.uint64) * _MIXER
+        hashes += mixed[:, 0] + mixed[:, 1] + mixed[:, 2] + mixed[:, 3]
+        hashes = np.sort(hashes[rows])
+        if not (hashes[1:] == hashes[:-1]).any():
+            return
+        first: dict[tuple[float, ...], int] = {}
+        for row in np.flatnonzero(rows).tolist():
+            box = pixels[row].tolist()
+            other = first.setdefault((self._owners[row], self._classes[row], *box), row)
+            if other != row:
+                value = " ".join(f"{edge:g}" for edge in box)
+                self._note(
+                    "object-repeated",
+                    object=self._objects[row],
+                    field="bndbox",
+                    value=f"{value}, as object {self._objects[other]}",
+                    file=self._files[self._owners[row]],
+                )
 
     def _judge_samples(self, counts: Int64) -> npt.NDArray[np.bool_]:
         """Which samples stay, bool (n,): those with objects (or as ``negatives`` says) and without

@@ -3,7 +3,8 @@ box, in parallel; write nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -12,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.columns import Float32, StringColumn
-from recpack.data.classes import ClassMap
+from recpack.data.classes import ClassMap, similar_names
 from recpack.data.labels import class_positions
 from recpack.data.samples import Samples
-from recpack.problems import Problem
+from recpack.problems import Problem, count_text
 from recpack.progress import Progress, Watch
 from recpack.scanning.judge import Judge, ScanChunk
 from recpack.scanning.settings import JudgeSettings, ScanSettings
@@ -108,9 +109,23 @@ def _collect(
         columns.array("image_bytes", np.int64),
         columns.array("treatments", np.uint8),
     )
+    problems += _similar_classes(classes, samples)
     sizes = columns.array("sizes", np.float32).reshape(-1, 2)
     image_sets = columns.array("image_sets", np.int16)
     return ScanResult(samples, classes, sizes, image_sets, problems, total)
+
+
+def _similar_classes(classes: ClassMap, samples: Samples) -> Iterator[Problem]:
+    groups = similar_names(classes.names)
+    if groups:
+        ids = classes.ids()
+        of_objects = samples.labels[class_positions(samples.labels, samples.bounds)]
+        counts = Counter(of_objects.tolist())
+        for group in groups:
+            value = ", ".join(
+                f"{name!r} ({count_text(counts[ids[name]], 'object')})" for name in group
+            )
+            yield Problem("class-similar", "warning", ".", "kept", value=value)
 
 
 class _Columns:

@@ -126,6 +126,26 @@ TWO = [
 
 
 @pytest.mark.parametrize("source", sorted(WRITERS))
+def test_an_object_twice_in_one_image_is_told(source: str, tmp_path: Path) -> None:
+    box = (1, 2.0, 0.0, 30.0, 40.0)
+    images = [
+        Picture(64, 40, [box, (0, *box[1:]), box, (1, 2.0, 0.0, 30.0, 39.0)]),
+        Picture(64, 41, [box]),
+    ]
+    place = WRITERS[source](tmp_path / "in", images)
+    options = {"classes": CLASSES, "jobs": 1}
+    check = recpack.check(place, **options)
+    (problem,) = check.problems
+    assert (problem.code, problem.severity, problem.action) == (
+        "object-repeated", "warning", "kept"
+    )  # fmt: skip
+    assert (problem.object, problem.value) == (3, "2 0 30 40, as object 1")
+    assert (check.objects, check.refused) == (5, False)
+    with pytest.raises(recpack.DataError, match="1 object-repeated"):
+        recpack.convert(place, tmp_path / "a.rec", **options, strict=True)
+
+
+@pytest.mark.parametrize("source", sorted(WRITERS))
 def test_the_command_line_tells_them_apart(source: str, tmp_path: Path) -> None:
     place = WRITERS[source](tmp_path / "in", TWO)
     classes = ["--classes", ",".join(CLASSES)] if source == "voc" else []

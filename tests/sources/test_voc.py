@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import recpack
 from recpack.errors import AnnotationError, ConfigError, DataError
 from recpack.sources.selection import Selection
 from recpack.sources.voc.layout import Devkit, read_image_set
@@ -14,6 +17,7 @@ from recpack.sources.voc.parse import parse_annotation
 from recpack.storage.files import text_lines
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.open import open_tree
+from tests.support.datasets import CLASSES, Picture, write_voc
 from tests.support.devkits import box_xml, xml
 
 
@@ -236,3 +240,119 @@ def test_image_sets(tmp_path: Path, text: str, ids: list[str]) -> None:
     (tmp_path / "holiday 1.xml").touch()
     found = read_image_set(text_lines(file), lambda name: (tmp_path / name).exists())
     assert list(found) == ids
+
+
+def told(problems: Sequence[recpack.Problem]) -> list[tuple[str, str, str]]:
+    return [(one.code, one.severity, one.file) for one in problems]
+
+
+OPTIONS: dict[str, Any] = {"shuffle": None, "jobs": 1, "classes": "auto", "overwrite": True}
+PICTURES = [Picture(60 + number, 40, [(number, 1, 2, 30, 20)]) for number in range(3)]
+
+
+def test_images_without_annotation(tmp_path: Path) -> None:
+    root, rec = write_voc(tmp_path / "in", PICTURES), tmp_path / "a.rec"
+    for name in ("001", "002"):
+        (root / f"Annotations/{name}.xml").unlink()
+    expected = [
+        ("image-unannotated", "warning", f"JPEGImages/{name}.jpg") for name in ("001", "002")
+    ]
+    for options in ({}, {"negatives": "keep"}):
+        found = recpack.convert(root, rec, **OPTIONS, **options)
+        assert (told(found.problems), found.manifest.num_samples) == (expected, 1)
+        assert found.manifest.problems == {"left out": {"image-unannotated": 2}}
+    # the remedy: list them
+    sets = root / "ImageSets/Main/trainval.txt"
+    sets.parent.mkdir(parents=True)
+    sets.write_text("000\n001\n002\n")
+    found = recpack.convert(root, rec, **OPTIONS, negatives="keep")
+    assert found.manifest.num_samples == 3
+    # a list chooses images: the others may belong to other lists
+    sets.write_text("000\n")
+    assert recpack.convert(root, rec, **OPTIONS).problems == []
+
+
+def test_images_that_their_annotations_name(tmp_path: Path) -> None:
+    root, rec = write_voc(tmp_path / "in", PICTURES), tmp_path / "a.rec"
+    for name in ("000", "001", "002"):
+        path = root / f"Annotations/{name}.xml"
+        (root / f"Annotations/x{name}.xml").write_text(
+            path.read_text().replace("x.jpg", f"{name}.jpg")
+        )
+        path.unlink()
+    assert recpack.convert(root, rec, **OPTIONS).problems == []
+    (root / "Annotations/x001.xml").unlink()
+    (problem,) = recpack.convert(root, rec, **OPTIONS).problems
+    assert (problem.code, problem.file) == ("image-unannotated", "JPEGImages")
+    assert problem.value == "1 image"
+
+
+def test_listed_images_without_annotation_are_background_where_asked_for(tmp_path: Path) -> None:
+    root, rec = write_voc(tmp_path / "in", PICTURES), tmp_path / "a.rec"
+    sets = root / "ImageSets/Main/trainval.txt"
+    sets.parent.mkdir(parents=True)
+    sets.write_text("000\n001\n002\n003\n")
+    (root / "Annotations/001.xml").unlink()
+    missing = [
+        ("annotation-missing", "error", f"Annotations/{name}.xml") for name in ("001", "003")
+    ]
+    with pytest.raises(recpack.DataError, match="or use --negatives keep") as caught:
+        recpack.convert(root, rec, **OPTIONS)
+    assert told(caught.value.problems) == missing
+    skipped = recpack.convert(root, rec, **OPTIONS, on_error="skip")
+    assert (told(skipped.problems), skipped.manifest.num_samples) == (missing, 2)
+    with pytest.raises(recpack.DataError) as caught:  # 003 has no image either
+        recpack.convert(root, rec, **OPTIONS, negatives="keep")
+    assert ("annotation-missing", "error", "Annotations/003.xml") in told(caught.value.problems)
+    sets.write_text("000\n001\n002\n")
+    kept = recpack.convert(root, rec, **OPTIONS, negatives="keep")
+    assert told(kept.problems) == [("annotation-missing", "warning", "Annotations/001.xml")]
+    with recpack.RecordReader(rec) as reader:
+        assert [record.label[2] for record in reader] == [1, -1, 0]
+
+
+BOX = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>"
+OBJECT = f"<object><name>a</name>{BOX}</object>"
+
+
+@pytest.mark.parametrize(
+    ("objects", "path", "count", "read"),
+    [
+        (f"<objects>{OBJECT * 2}</objects>", "annotation/objects/object[1]", 2, 0),
+        (f"<a><b><c>{OBJECT}</c></b></a>{OBJECT}", "annotation/a/b/c/object", 1, 1),
+        (f"{OBJECT}<objects>{OBJECT}</objects>", "annotation/objects/object", 1, 1),
+        (
+            f"<object><name>a</name>{BOX}<parts>{OBJECT}</parts></object>",
+            "annotation/object/parts/object", 1, 1,
+        ),
+        (
+            f"<object><name>a</name>{OBJECT}{BOX}</object>",
+            "annotation/object/object", 1, 1,
+        ),
+        (f"<item><name>a</name>{BOX}</item>", "annotation/item/bndbox", 1, 0),
+        (f"<objects>{OBJECT.replace('object>', 'Object>')}</objects>",
+         "annotation/objects/Object/bndbox", 1, 0),
+    ],
+)  # fmt: skip
+def test_objects_that_are_elsewhere(objects: str, path: str, count: int, read: int) -> None:
+    found = parse_annotation(xml(9, 9, objects).encode())
+    (defect,) = found.defects
+    assert (defect.code, defect.field) == ("object-nested", path)
+    assert defect.value.startswith(f"{count} element")
+    assert len(found.names) == read
+
+
+def test_classes_that_differ_in_case_or_white_space(tmp_path: Path) -> None:
+    root, rec = write_voc(tmp_path / "in", PICTURES), tmp_path / "a.rec"
+    for number, name in enumerate(("Traffic Light", "traffic  light", "AB")):
+        path = root / f"Annotations/{number:03}.xml"
+        text = path.read_text().replace(f"<name>{CLASSES[number]}<", f"<name> {name}\n<")
+        path.write_text(text)
+    (problem,) = recpack.convert(root, rec, **OPTIONS).problems
+    assert (problem.code, problem.severity) == ("class-similar", "warning")
+    assert problem.value == "'Traffic Light' (1 object), 'traffic  light' (1 object)"
+    assert [one.code for one in recpack.check(root, classes="auto", jobs=1).problems] == [
+        problem.code
+    ]
+    joined = recpack.convert(root, rec, **OPTIONS | {"classes": "AB,Traffic Light=traffic  light"})
+    assert (joined.manifest.objects, joined.problems) == ({"AB": 1, "Traffic Light": 2}, [])

@@ -344,7 +344,9 @@ CASES: dict[str, Case] = {
             for name in ("._odd.xml", "._odd.jpg", ".DS_Store")
         ]
     ),
-    "100 objects": Case(xml(60, 40, *[CAT] * 100), rows=[ROW] * 100),
+    "100 objects": Case(
+        xml(60, 40, *[CAT] * 100), rows=[ROW] * 100, problems=[("object-repeated", "kept")] * 99
+    ),
     "a link out of the data set": Case(
         image=None,
         more=lambda folder: (folder / "JPEGImages" / "odd.jpg").symlink_to("/etc/hostname"),

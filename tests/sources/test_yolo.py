@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import recpack
 from recpack.sources.yolo.dataset import parse_labels
-from recpack.sources.yolo.layout import label_path
+from recpack.sources.yolo.layout import YoloFolder, label_path
 from tests.support.datasets import CLASSES, Picture, write_voc, write_yolo
 
 OPTIONS = {"shuffle": None, "negatives": "keep", "jobs": 1}
@@ -16,6 +17,9 @@ TWO = [
     Picture(60, 40, [(0, 1, 2, 30, 40), (2, 0, 0, 60, 40)]),
     Picture(50, 50, [(1, 5.5, 5, 20.25, 30)]),
 ]
+
+
+NAMES = YoloFolder(("a", "b"))
 
 
 @pytest.fixture
@@ -122,7 +126,8 @@ def test_an_image_without_labels_is_background(tmp_path: Path) -> None:
         ("-1 0.5 0.5 0.2 0.2", "number-bad"),
         ("0 nan 0.5 0.2 0.2", "number-bad"),
         ("0 1_0 0.5 0.2 0.2", "number-bad"),
-        ("3 0.5 0.5 0.2 0.2", "class-unknown"),
+        ("3 0.5 0.5 0.2 0.2", "class-undefined"),
+        ("0 30 20 10 10", "box-pixels"),
         ("0 1.5 0.5 0.2 0.2", "box-off-image"),
         (b"\xff\xfe0", "annotation-unreadable"),
     ],
@@ -141,15 +146,15 @@ def test_rows_that_are_wrong(tmp_path: Path, row: str | bytes, code: str) -> Non
 
 
 def test_polygons_give_their_bounds() -> None:
-    found = parse_labels(b"0 0.1 0.2 0.5 0.1 0.3 0.6\n\n1 0.5 0.5 1 1\n", ("a", "b"), (100, 200))
+    found = parse_labels(b"0 0.1 0.2 0.5 0.1 0.3 0.6\n\n1 0.5 0.5 1 1\n", NAMES, (100, 200))
     assert found.names == ["a", "b"]
     assert found.boxes == pytest.approx([10, 20, 50, 120, 0, 0, 100, 200])
 
 
 def test_six_decimals_do_not_leave_the_image() -> None:
-    found = parse_labels(b"0 0.123456 0.876544 0.246914 0.246914\n", ("a",), (1000, 1000))
+    found = parse_labels(b"0 0.123456 0.876544 0.246914 0.246914\n", NAMES, (1000, 1000))
     assert found.boxes == [0, pytest.approx(753.087), pytest.approx(246.913), 1000]
-    assert parse_labels(b"0 0.1 0.1 0.21 0.2\n", ("a",), (100, 100)).boxes[0] < -0.4
+    assert parse_labels(b"0 0.1 0.1 0.21 0.2\n", NAMES, (100, 100)).boxes[0] < -0.4
 
 
 @pytest.mark.parametrize(
@@ -179,7 +184,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
         ("names: {a: 1}\ntrain: images/train\n", "Expected `int`, got `str`"),
         (BOMB, r"names\[0\]: Expected"),
         ("names: " + "[" * 5000 + "\n", "can't be read"),
-        ("names: [a]\ntrain: 3\n", "train: Expected"),
+        ("names: [a]\ntrain: 3\n", "3: there is no such folder"),
         ("names: [a]\ntrain: nowhere\n", "nowhere: there is no such folder"),
         ("names: [a]\ntrain: ../../..\n", "there is no such folder"),
     ],
@@ -213,3 +218,178 @@ def test_a_file_of_another_program_is_passed_over(tmp_path: Path, expected: byte
     (root / "b.yml").write_text("- a\n- b\n")
     recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
     assert (tmp_path / "a.rec").read_bytes() == expected
+
+
+def convert(root: Path, **options: object) -> recpack.Result:
+    options = OPTIONS | {"overwrite": True} | options
+    return recpack.convert(root, root.parent / "out.rec", **options)
+
+
+def told(problems: Sequence[recpack.Problem]) -> list[tuple[str, str, str]]:
+    return [(one.code, one.severity, one.file) for one in problems]
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(text)
+
+
+TIGER = "0 0.5 0.5 0.2 0.4 0.42 0.32 {0}0.58 0.32 {0}0.42 0.68 {0}0.58 0.68 {0}\n"
+
+
+@pytest.mark.parametrize(("shape", "flag"), [("[4, 2]", ""), ("[4, 3]", "2 "), ("[4, 3]", "1 ")])
+def test_keypoints_are_not_a_polygon(tmp_path: Path, shape: str, flag: str) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    write(root / "labels/train/000.txt", TIGER.format(flag))
+    write(root / "labels/train/001.txt", "1 0.5 0.5 0.25 0.5\n")
+    yaml = (root / "data.yaml").read_text()
+    write(root / "data.yaml", yaml + f"kpt_shape: {shape}\n")
+    convert(root)
+    with recpack.RecordReader(tmp_path / "out.rec") as reader:
+        labels = [record.label for record in reader]
+    assert labels[0][2:].tolist() == pytest.approx([0, 0.4, 0.3, 0.6, 0.7])
+    assert labels[1][2:].tolist() == pytest.approx([1, 0.375, 0.25, 0.625, 0.75])
+
+    write(root / "labels/train/001.txt", "0 0.1 0.1 0.2 0.2 0.3 0.1\n")
+    with pytest.raises(recpack.DataError, match=r"1 row-malformed"):
+        convert(root)
+
+    if flag:  # the flags show what the row is
+        write(root / "labels/train/001.txt", "")
+        write(root / "data.yaml", yaml)
+        with pytest.raises(recpack.DataError, match="need kpt_shape"):
+            convert(root)
+
+
+def test_a_polygon_on_the_border_is_not_keypoints() -> None:
+    row = b"0 0.1 0 0.9 0 1 0.1 1 0.9 0.9 1 0.1 1 0 0.9 0 0.1\n"
+    assert parse_labels(row, NAMES, (10, 10)).boxes == [0, 0, 10, 10]
+
+
+def test_an_id_without_a_name_is_never_a_class(tmp_path: Path) -> None:
+    for number in (0, 1):
+        TWO[0].write(tmp_path / "in" / f"{number}.jpg")
+        write(tmp_path / "in" / f"{number}.txt", f"{number} 0.5 0.5 0.25 0.5\n")
+    write(tmp_path / "in/classes.txt", "cat\n")
+    for options in ({}, {"classes": "auto"}, {"classes": ["cat"], "unknown_class": "skip"}):
+        with pytest.raises(recpack.DataError) as caught:
+            convert(tmp_path / "in", **options)
+        assert told(caught.value.problems) == [("class-undefined", "error", "1.txt")]
+        assert caught.value.problems[0].value == "1 (line 1; classes.txt: 1 name)"
+    skipped = convert(tmp_path / "in", classes="auto", on_error="skip").manifest
+    assert (skipped.num_samples, skipped.classes) == (1, ("cat",))
+    named = convert(tmp_path / "in", classes=["cat", "dog"])
+    assert (named.manifest.objects, named.problems) == ({"cat": 1, "dog": 1}, [])
+    write(tmp_path / "in/classes.txt", "cat\ndog\n")
+    assert convert(tmp_path / "in").manifest.objects == {"cat": 1, "dog": 1}
+    with pytest.raises(recpack.DataError, match="1 class-unknown"):  # other names: a choice
+        convert(tmp_path / "in", classes=["dog"])
+
+
+def test_a_flat_folder_without_names(tmp_path: Path) -> None:
+    for number in (0, 1):
+        TWO[0].write(tmp_path / "in" / f"{number}.jpg")
+        write(tmp_path / "in" / f"{number}.txt", "")
+    with pytest.raises(recpack.DataError, match="no VOC"):  # texts of any kind
+        convert(tmp_path / "in", classes=["cat", "dog"])
+    write(tmp_path / "in/1.txt", "1 0.5 0.5 0.25 0.5\n")
+    with pytest.raises(recpack.DataError, match="name them in the order of their ids"):
+        convert(tmp_path / "in")
+    for options in ({}, {"source_format": "yolo"}):
+        found = convert(tmp_path / "in", classes=["cat", "dog"], **options)
+        assert found.manifest.objects == {"cat": 0, "dog": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[yes, no, 007, ' a b ']", ["yes", "no", "007", "a b"]),
+        ("[010, 1_000, 12:30]", ["010", "1_000", "12:30"]),
+        ("{0: null, 2: ~, 1: 1.50}", ["null", "1.50", "~"]),
+        ("\n- 2024-01-01\n- 0x1F\n- .inf", ["2024-01-01", "0x1F", ".inf"]),
+    ],
+)
+def test_names_are_the_text_of_the_file(tmp_path: Path, text: str, names: list[str]) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    write(root / "data.yaml", f"train: images/train\ntest: null\nnc: {len(names)}\nnames: {text}")
+    found = convert(root)
+    assert (found.manifest.classes, found.problems) == (tuple(names), [])
+
+
+def test_an_empty_name_is_no_name(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    write(root / "data.yaml", "train: images/train\nnames: [a, '', b]\n")
+    with pytest.raises(recpack.DataError, match="names: id 1 has no name"):
+        convert(root)
+    (root / "data.yaml").unlink()
+    write(root / "classes.txt", "a\n\nb\n\n")
+    with pytest.raises(recpack.DataError, match="an empty line after 'a'"):
+        convert(root)
+
+
+def test_pixels_are_told_from_ratios_that_leave_the_image(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    write(root / "labels/train/000.txt", "0 0.9 0.5 0.4 0.2\n1 30 20 12 9\n")
+    with pytest.raises(
+        recpack.DataError, match="object 2: the box edges look like pixels"
+    ) as found:
+        convert(root)
+    codes = [one.code for one in found.value.problems]
+    assert sorted(codes) == ["box-outside", "box-pixels"]
+
+
+def test_nc_that_is_not_the_number_of_names(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    write(root / "data.yaml", "train: images/train\nnc: 3\nnames: [a, b]\n")
+    with pytest.raises(recpack.DataError) as caught:
+        convert(root)
+    assert told(caught.value.problems) == [
+        ("class-count", "error", "data.yaml"),
+        ("class-undefined", "error", "labels/train/000.txt"),
+    ]
+    assert convert(root, classes=["a", "b", "c"]).problems == []
+    write(root / "data.yaml", "train: images/train\nnc: 3\nnames: [a, b, c]\n")
+    assert convert(root).problems == []
+
+
+def test_one_name_for_two_ids(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    write(root / "data.yaml", "train: images/train\nnames: [a, b, a]\n")
+    found = convert(root)
+    assert told(found.problems) == [("class-similar", "warning", "data.yaml")]
+    assert found.problems[0].value == "'a' (2 ids)"
+
+
+def test_an_image_that_is_listed_twice_is_packed_once(tmp_path: Path, expected: bytes) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    write(root / "data.yaml", f"train: [train.txt, images/train]\nnames: {list(CLASSES)}\n")
+    write(root / "train.txt", "./images/train/000.jpg\nimages/train/000.jpg\n")
+    found = convert(root)
+    assert told(found.problems) == [("image-repeated", "warning", "images/train/000.jpg")]
+    assert (tmp_path / "out.rec").read_bytes() == expected
+
+
+def test_labels_without_image(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    write(root / "labels/train/classes.txt", "cat\ndog\n")
+    write(root / "labels/train/900.txt", "0 0.5 0.5 0.25 0.5\n")
+    write(root / "labels/train/more/901.txt", "0 0.5 0.5 0.25 0.5\n")
+    write(root / "labels/val/902.txt", "0 0.5 0.5 0.25 0.5\n")  # of another image set
+    unused = [
+        ("annotation-unused", "warning", f"labels/train/{name}.txt") for name in ("900", "more/901")
+    ]
+    assert told(convert(root).problems) == unused
+    yaml = (root / "data.yaml").read_text()
+    write(root / "data.yaml", yaml.replace("images/train", "[images/train, images/train]"))
+    repeated = [("image-repeated", "warning", f"images/train/00{n}.jpg") for n in (0, 1)]
+    assert told(convert(root).problems) == repeated + unused
+
+
+def test_background_without_label_file_is_told(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    (root / "labels/train/001.txt").unlink()
+    (root / "labels/train").rename(root / "labels/other")
+    found = convert(root, strict=True)
+    assert told(found.problems) == [
+        ("labels-missing", "note", f"images/train/{name}.jpg") for name in ("000", "001")
+    ]

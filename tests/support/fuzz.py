@@ -24,6 +24,7 @@ with atheris.instrument_imports(include=["recpack"]):
     from recpack.sources.coco_document import CocoFile
     from recpack.sources.voc.parse import parse_annotation
     from recpack.sources.yolo.dataset import parse_labels
+    from recpack.sources.yolo.layout import YoloFolder
     from recpack.storage.trees.local import LocalTree
 
 
@@ -79,7 +80,7 @@ def record(data: bytes) -> None:
 
 def labels(data: bytes) -> None:
     try:
-        found = parse_labels(data, ("a", "b"), (640, 480))
+        found = parse_labels(data, YoloFolder(("a", "b")), (640, 480))
     except AnnotationError:
         return
     assert len(found.boxes) == 4 * len(found.names) == 4 * len(found.objects)

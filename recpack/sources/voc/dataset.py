@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 
 from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError
 from recpack.formats.image_header import EXTENSIONS
-from recpack.problems import Problem
+from recpack.problems import Problem, count_text
 from recpack.sources.base import CHUNK, Dataset, Item, Task, chunks, image_bytes, read_image
 from recpack.sources.voc.layout import Devkit, ImageSet
 from recpack.sources.voc.parse import MAX_ANNOTATION, parse_annotation
@@ -42,18 +43,15 @@ class VocDataset(Dataset):
             yield from _tasks(self.root, image_set, rank)
 
     def problems(self) -> list[Problem]:
-        """Ids that appear twice in an image set."""
+        """Ids that appear twice in an image set; images without annotation where none lists the
+        ids."""
         problems = []
         for image_set in self._devkit.image_sets:
-            hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
-            hashes.sort()
-            if (hashes[1:] == hashes[:-1]).any():  # rare, so this can take more memory
-                seen: set[str] = set()
-                for id_ in image_set.ids:
-                    if id_ in seen:
-                        file = join(image_set.annotations, id_ + ".xml")
-                        problems.append(Problem("id-repeated", "warning", file, "kept"))
-                    seen.add(id_)
+            for id_ in image_set.ids.repeated():
+                file = join(image_set.annotations, id_ + ".xml")
+                problems.append(Problem("id-repeated", "warning", file, "kept"))
+            if not image_set.listed:
+                problems += _unannotated(self.root, image_set)
         return problems
 
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
@@ -89,6 +87,26 @@ def _tasks(root: Tree, image_set: ImageSet, rank: int) -> Iterator[VocTask]:
         )  # fmt: skip
 
 
+def _unannotated(root: Tree, image_set: ImageSet) -> Iterator[Problem]:
+    """The images of the folder that belong to no annotation."""
+    names = _Listing(root, image_set.images).names
+    images = _hashes(os.path.splitext(name)[0] for name in names)
+    ids = _hashes(image_set.ids)
+    extra = np.flatnonzero(~np.isin(images, ids)).tolist()
+    # annotations without an image of their id can name some of them; which is not known yet
+    named = int((~np.isin(ids, images)).sum())
+    files = [join(image_set.images, names[i]) for i in extra] if not named else [image_set.images]
+    if len(extra) > named:
+        value = count_text(len(extra) - named, "image") if named else ""
+        for file in files:
+            yield Problem("image-unannotated", "warning", file, "left out", value=value)
+
+
+def _hashes(stems: Iterable[str]) -> npt.NDArray[np.int64]:
+    """Hashes of stems without their case: a listing can be long."""
+    return np.fromiter((hash(stem.lower()) for stem in stems), np.int64)
+
+
 def _root_for(
     root: Tree, image_set: ImageSet, ids: StringColumn, candidates: list[list[str]]
 ) -> Tree:
@@ -122,9 +140,9 @@ class _Listing:
 
     def __init__(self, root: Tree, folder: str) -> None:
         try:
-            self._names = StringColumn(name for name in root.files(folder) if _is_image(name))
+            self.names = StringColumn(name for name in root.files(folder) if _is_image(name))
         except OSError:
-            self._names = StringColumn()
+            self.names = StringColumn()
         self._folded: dict[str, list[str]] | None = None
 
     def one_each(self, stems: list[str]) -> dict[str, str]:
@@ -132,27 +150,27 @@ class _Listing:
         Also nothing when the stems are far apart in the listing, which those of an image set are
         not."""
         # all names of a stem sort between "stem." and "stem/": "/" is the character after "."
-        first = bisect_left(self._names, min(stem + "." for stem in stems))
-        last = bisect_left(self._names, max(stem + "/" for stem in stems))
+        first = bisect_left(self.names, min(stem + "." for stem in stems))
+        last = bisect_left(self.names, max(stem + "/" for stem in stems))
         if last - first > _MAX_WINDOW:
             return {}
-        names = list(self._names[first:last])
+        names = list(self.names[first:last])
         found = {name.rpartition(".")[0]: name for name in names}
         return found if len(found) == len(names) else {}
 
     def find(self, stem: str) -> list[str]:
         """Names of this stem and any extension; else names whose stem differs only in case."""
         found = []
-        for at in range(bisect_left(self._names, stem + "."), len(self._names)):
-            name = self._names[at]
+        for at in range(bisect_left(self.names, stem + "."), len(self.names)):
+            name = self.names[at]
             if not name.startswith(stem + "."):
                 break
             if os.path.splitext(name)[0] == stem:
                 found.append(name)
-        if not found and len(self._names):
+        if not found and len(self.names):
             if self._folded is None:
                 self._folded = {}
-                for name in self._names:
+                for name in self.names:
                     self._folded.setdefault(os.path.splitext(name)[0].lower(), []).append(name)
             found = self._folded.get(stem.lower(), [])
         return found
@@ -188,7 +206,14 @@ class VocTask(Task):
                 path = join(self.annotations, file)
                 annotation = _read_annotation(opener, file)
                 if isinstance(annotation, Defect):
-                    yield Item(path, annotation)
+                    missing = annotation.code == "annotation-missing" and len(names) == 1
+                    found = read_image(images, names[0], image, "") if missing else annotation
+                    if isinstance(found, Defect):
+                        yield Item(path, annotation)
+                    else:  # the image can be background
+                        width, height = map(float, found[1].upright)
+                        empty = Annotation("", width, height, defects=[annotation])
+                        yield Item(path, None, empty, join(self.images, names[0]), *found)
                     continue
                 name = _image_name(annotation, names)
                 if isinstance(name, Defect):

@@ -23,13 +23,14 @@ class ImageSet:
     """A list of image ids, and the folders with their files.
 
     ``name`` is unique (``VOC2007 train``). ``annotations`` and ``images`` are relative to the data
-    set's root (``.`` is the root).
+    set's root (``.`` is the root). ``listed``: the ids are those of a list, not of all annotations.
     """
 
     name: str
     annotations: str
     images: str
     ids: StringColumn
+    listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,8 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
     if not ids:
         raise DataError(f"{folder}: the image set {name or 'all'} has no annotations")
     year_folder = annotations.rpartition("/")[0]
-    return ImageSet(f"{year_folder} {name or 'all'}".strip(), annotations, images, ids)
+    label = f"{year_folder} {name or 'all'}".strip()
+    return ImageSet(label, annotations, images, ids, lines is not None)
 
 
 def _standard_sets(root: Tree, folder: tuple[str, str, str]) -> list[str]:

@@ -30,12 +30,13 @@ def _element(tag: str, content: str) -> str:
 
 
 def _any_element(but: str, prefix: str) -> str:
-    """An element to ignore, of any name but ``but``, with up to three levels in it. Only a named
-    group can say that the closing tag has the same name; ``prefix`` makes group names unique."""
+    """An element to ignore, of any name but ``but``, with up to three levels in it and no
+    ``object`` among them. Only a named group can say that the closing tag has the same name;
+    ``prefix`` makes group names unique."""
     pattern = ""
     for level in range(4):
         name, children = f"{prefix}{level}", f"(?:{pattern}{_IGNORED})*+" if pattern else ""
-        excluded = f"(?!(?:{but})>)" if level == 3 else ""
+        excluded = f"(?!(?:{but}|object)>)" if level == 3 else "(?!object>)"
         pattern = (
             rf"(?><{excluded}(?P<{name}>[A-Za-z_][A-Za-z0-9_.-]{{0,60}}+)>"
             rf"{_IGNORED}{children}</(?P={name})>)"
@@ -53,7 +54,7 @@ def _fields_around_objects(prefix: str) -> str:
     parts = [
         _element("filename", _TEXT),
         _element("size", f"{_SPACE}(?:{'|'.join(size_fields)})*+"),
-        _any_element("filename|size|object", prefix),
+        _any_element("filename|size", prefix),
     ]
     return f"(?:{'|'.join(parts)})*+"
 
@@ -122,7 +123,7 @@ def read_plain(data: bytes) -> Annotation | None:
         at = found.end()
     tail = _TAIL.match(text, at)
     # one edge can appear twice, and another be missing
-    if tail is None or None in edges or None in names:
+    if tail is None or None in edges or None in names or (not names and "<bndbox>" in text):
         return None
     classes = [name.strip() for name in names]  # type: ignore[union-attr]
     if "" in classes:

@@ -8,6 +8,7 @@ from lxml import etree
 
 from recpack.data.annotation import Annotation, Defect, is_rotated
 from recpack.errors import AnnotationError
+from recpack.problems import count_text
 
 _PARSER = etree.XMLParser(
     resolve_entities=False,
@@ -38,6 +39,12 @@ def parse_xml(data: bytes) -> Annotation:
                     result.height = _side(side)
         elif tag == "filename":
             result.filename = (child.text or "").strip()
+    nested = [one for one in root.iter("object") if one.getparent() is not root]
+    if not result.object_count:
+        nested = nested or list(root.iter("bndbox"))
+    if nested:
+        path = root.getroottree().getpath(nested[0])[1:]
+        result.defects.append(Defect("object-nested", 0, path, count_text(len(nested), "element")))
     return result
 
 

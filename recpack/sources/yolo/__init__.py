@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from recpack.errors import ConfigError
 from recpack.sources.base import Dataset
@@ -25,15 +26,15 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets of the folder's layout."""
     from recpack.sources.yolo.dataset import YoloDataset
-    from recpack.sources.yolo.layout import yolo_layout
+    from recpack.sources.yolo.layout import YoloFolder, yolo_layout
 
     if request.selection.images is not None:
         raise ConfigError(
             "images: only for other formats; a YOLO folder's layout says where its images are"
         )
-    layout = yolo_layout(root)
-    sets = request.choose_sets(root, "yolo", layout.sets if layout else {})
-    return YoloDataset(root, sets, (layout.names if layout else ()) or request.class_names)
+    layout = yolo_layout(root) or YoloFolder()
+    sets = request.choose_sets(root, "yolo", layout.sets)
+    return YoloDataset(root, replace(layout.named(request.class_names), sets=sets))
 
 
 def open_file(path: str, request: Request) -> Dataset:

@@ -3,21 +3,36 @@ ratios.
 
 Source: Ultralytics' data set guide and loader. The labels of ``…/images/x.jpg`` are
 ``…/labels/x.txt``. An image without labels is background. A longer row is a polygon; its bounds are
-the box. Ratios are of the upright image. Darknet and LabelImg keep the labels beside the images.
+the box; with ``kpt_shape`` in ``data.yaml`` the numbers behind the box are keypoints. Ratios are of
+the upright image. Darknet and LabelImg keep the labels beside the images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
 
 from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError, DataError
+from recpack.problems import Problem, count_text
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
-from recpack.sources.yolo.layout import images_of, label_path
+from recpack.sources.yolo.layout import (
+    MAX_TRIED,
+    YoloFolder,
+    files_below,
+    has_rows,
+    images_of,
+    label_path,
+)
 from recpack.storage.explain import UNREADABLE, explain
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, Tree
@@ -25,26 +40,65 @@ from recpack.storage.trees.base import Folder, Opener, Tree
 _MAX_LABELS = 16 << 20
 _ROUNDING = 2e-6
 """Ratios: with six decimals, an edge on the image's border can lie this far outside it."""
+_PIXELS = 2.0
+"""A number from here on is no ratio with an error, but pixels or per cent."""
 
 
 class YoloDataset(Dataset):
-    """Image sets of a YOLO folder. ``sets`` maps each name to the folders or lists of its images;
-    ``names`` are the class names in the order of ids."""
+    """The image sets of a YOLO folder."""
 
-    def __init__(self, root: Tree, sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
-        if not names:
+    def __init__(self, root: Tree, layout: YoloFolder) -> None:
+        if not layout.names:
             raise DataError(
                 f"{root}: no data.yaml or classes.txt with the class names; name them in the "
                 "order of their ids with --classes a,b,c"
             )
         self.root = root
-        self.image_sets = list(sets)
-        self._images = [StringColumn(images_of(root, paths)) for paths in sets.values()]
+        self.image_sets = list(layout.sets)
+        self._layout = layout
+        self._images: list[StringColumn] = []
+        self._repeated: dict[str, None] = {}
+        for paths in layout.sets.values():
+            images = StringColumn(images_of(root, paths))
+            repeated = dict.fromkeys(images.repeated())
+            self._images.append(StringColumn(dict.fromkeys(images)) if repeated else images)
+            self._repeated |= repeated
         self.counts = [len(images) for images in self._images]
-        self.classes = list(dict.fromkeys(names))
-        self._names = tuple(names)
+        self.classes = list(dict.fromkeys(layout.names))
         if not len(self):
-            raise DataError(f"{root}: there are no images in {', '.join(sets)}")
+            raise DataError(f"{root}: there are no images in {', '.join(layout.sets)}")
+
+    def problems(self) -> list[Problem]:
+        """Images that are listed twice (they are packed once), labels without an image, one name
+        for several ids, and a wrong number of classes."""
+        layout = self._layout
+        found = [Problem("image-repeated", "warning", image, "kept") for image in self._repeated]
+        for name, count in Counter(layout.names).items():
+            if count > 1:
+                value = f"{name!r} ({count} ids)"
+                found.append(
+                    Problem("class-similar", "warning", layout.source, "kept", value=value)
+                )
+        if layout.count not in (None, len(layout.names)):
+            value = f"{layout.count}, but there are {count_text(len(layout.names), 'name')}"
+            found.append(Problem("class-count", "error", layout.source, "error", 0, "nc", value))
+        for images, paths in zip(self._images, layout.sets.values(), strict=True):
+            unused = (self._unused_labels(images, path) for path in paths)
+            found += dict.fromkeys(chain.from_iterable(unused))
+        return found
+
+    def _unused_labels(self, images: StringColumn, path: str) -> Iterator[Problem]:
+        """The label files of a folder of images that have no image."""
+        folder = posixpath.dirname(label_path(f"{path}/x")) or "."
+        if not (self.root.is_folder(path) and self.root.is_folder(folder)):
+            return
+        labels = StringColumn(files_below(self.root, folder, (".txt",)))
+        expected = _hashes(map(label_path, images))
+        extra = np.flatnonzero(~np.isin(_hashes(labels), expected)).tolist()
+        for rank, i in enumerate(extra):
+            # a few can be lists and notes
+            if rank >= MAX_TRIED or has_rows(self.root, labels[i]):
+                yield Problem("annotation-unused", "warning", labels[i], "left out")
 
     def tasks(self) -> Iterator[Task]:
         for rank, images in enumerate(self._images):
@@ -52,14 +106,14 @@ class YoloDataset(Dataset):
                 part = images[chunk]
                 labels = [label_path(image) for image in part]
                 root = self.root.only([*part, *labels])
-                yield YoloTask(root, rank, part, labels, self._names)
+                yield YoloTask(root, rank, part, labels, self._layout)
 
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         image = self._by_file.get(file)
         if image is None or unsafe_path(image):
             return None, None
         with self.root.folder(".") as folder:
-            item = _read(folder, image, label_path(image), None, None, self._names)
+            item = _read(folder, image, label_path(image), None, None, self._layout)
         return item.annotation, image_bytes(self.root, ".", image)
 
     @cached_property
@@ -75,7 +129,7 @@ class YoloTask(Task):
 
     images: StringColumn
     labels: list[str]
-    names: tuple[str, ...]
+    layout: YoloFolder
 
     def read(self) -> Iterator[Item]:
         safe = [None if unsafe_path(image) else image for image in self.images]
@@ -90,7 +144,7 @@ class YoloTask(Task):
                 if opener is None:
                     yield Item(image, Defect("path-unsafe", 0, "image", image))
                 else:
-                    yield _read(folder, image, label, opener, labels, self.names)
+                    yield _read(folder, image, label, opener, labels, self.layout)
 
 
 def _read(
@@ -99,27 +153,33 @@ def _read(
     label: str,
     opener: Opener | None,
     labels: Opener | None,
-    names: Sequence[str],
+    layout: YoloFolder,
 ) -> Item:
     """An image with its label file. Without a label file, problems name the image."""
     file = label
+    missing = []
     try:
         with labels() if labels is not None else folder.open(label) as stream:
             data = stream.read_all(_MAX_LABELS)
         if len(data) > _MAX_LABELS:
             raise AnnotationError("annotation-too-large", "bytes", f"> {_MAX_LABELS:,}")
     except FileNotFoundError:
-        file, data = image, b""
+        file, data, missing = image, b"", [Defect("labels-missing")]
     except UNREADABLE as error:
         return Item(file, _defect(error))
     found = read_image(folder, image, opener, image)
     if isinstance(found, Defect):
         return Item(file, found)
     try:
-        annotation = parse_labels(data, names, found[1].upright)
+        annotation = parse_labels(data, layout, found[1].upright)
     except AnnotationError as error:
         return Item(file, _defect(error))
+    annotation.defects += missing
     return Item(file, None, annotation, image, *found)
+
+
+def _hashes(names: Iterable[str]) -> npt.NDArray[np.int64]:
+    return np.fromiter(map(hash, names), np.int64)
 
 
 def _defect(error: Exception) -> Defect:
@@ -127,35 +187,64 @@ def _defect(error: Exception) -> Defect:
     return Defect(code, 0, getattr(error, "field", ""), value)
 
 
-def parse_labels(data: bytes, names: Sequence[str], size: tuple[int, int]) -> Annotation:
-    """The rows of a label file → boxes in pixels of an image of ``size`` (width, height). Raises
-    AnnotationError (``annotation-unreadable``) for bytes that are not text."""
+def parse_labels(data: bytes, layout: YoloFolder, size: tuple[int, int]) -> Annotation:
+    """The rows of a label file → boxes in pixels of an image of ``size`` (width, height). Of the
+    ``layout``, ``names``, ``source`` and ``keypoints`` count. Raises AnnotationError
+    (``annotation-unreadable``) for bytes that are not text."""
     width, height = size
     annotation = Annotation("", float(width), float(height))
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise AnnotationError("annotation-unreadable", "", str(error)) from None
-    for line in lines:
+    names = layout.names
+    for at, line in enumerate(lines, 1):
         columns = line.split()
         if not columns:
             continue
         annotation.object_count += 1
         number = annotation.object_count
         values = [_number(column) for column in columns]
-        if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
-            annotation.defects.append(Defect("row-malformed", number, "row", line[:80]))
+        if layout.keypoints and len(values) == 5 + layout.keypoints:
+            del values[5:]
+        code, field, value = "", "row", line[:80]
+        if not _is_row(len(values), layout.keypoints):
+            code = "row-malformed"
         elif not all(map(math.isfinite, values)) or values[0] % 1 or values[0] < 0:
-            annotation.defects.append(Defect("number-bad", number, "row", line[:80]))
+            code = "number-bad"
+        elif values[0] >= len(names):
+            code, field = "class-undefined", "class id"
+            value = f"{columns[0]} (line {at}; {layout.source}: {count_text(len(names), 'name')})"
+        elif _has_keypoints(values):
+            code = "row-malformed"
+        elif max(values[1:]) >= _PIXELS:
+            code = "box-pixels"
+        if code:
+            annotation.defects.append(Defect(code, number, field, value))
         else:
-            class_id = int(values[0])
-            known = class_id < len(names)
-            annotation.names.append(names[class_id] if known else f"class {class_id}")
+            annotation.names.append(names[int(values[0])])
             left, top, right, bottom = _bounds(values[1:])
             annotation.boxes += (left * width, top * height, right * width, bottom * height)
             annotation.difficult.append(0)
             annotation.objects.append(number)
     return annotation
+
+
+def _is_row(length: int, keypoints: int) -> bool:
+    """Whether a row can have so many numbers: a box, or a polygon where no keypoints are."""
+    return length == 5 or (not keypoints and length >= 7 and length % 2 == 1)
+
+
+def _has_keypoints(values: Sequence[float]) -> bool:
+    """Whether a row of a polygon's length looks like a box and keypoints x, y, visibility."""
+    flags = values[7::3]
+    return (
+        len(values) % 3 == 2
+        and len(flags) > 1
+        and set(flags) <= {0.0, 1.0, 2.0}
+        and (2.0 in flags or len(flags) > 3)
+        and max(*values[1:5], *values[5::3], *values[6::3]) <= 1
+    )
 
 
 def _number(text: str) -> float:
