@@ -14,6 +14,7 @@ from typing import cast, get_args
 
 from recpack.errors import ConfigError, DataError
 from recpack.sources.base import Dataset
+from recpack.sources.recognise import refuse_ending, refuse_folder
 from recpack.sources.request import Format, Request
 from recpack.sources.selection import Selection, SourceFormat
 from recpack.storage.s3.client import S3Client
@@ -77,10 +78,17 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
     found = next((name for name in names if ending in _module(name).ENDINGS), None)
     if found is not None and not is_s3(path) and not os.path.isfile(path):
         raise DataError(f"{path}: no such file")
+    if found is None:
+        refuse_ending(path)
     return found
 
 
 def _format_of_folder(root: Tree, selection: Selection) -> SourceFormat:
-    """The first format that matches, else Pascal VOC, whose errors say best what is missing."""
+    """The first format that matches, else Pascal VOC, whose errors say best what is missing.
+    Raises DataError for a format that is known and not read."""
     names: tuple[SourceFormat, ...] = get_args(SourceFormat)
-    return next((name for name in names if _module(name).is_here(root, selection)), "voc")
+    for name in names:
+        if _module(name).is_here(root, selection):
+            return name
+    refuse_folder(root)
+    return "voc"

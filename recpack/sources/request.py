@@ -44,7 +44,7 @@ class Request:
                 f"{root}: no image set {missing[0]}; choose with --set from: {available}"
             )
         if not names:
-            training = [name for name in sets if name.startswith("train")]
+            training = [name for name in sets if name.lower().startswith("train")]
             names = list(sets) if self.every_set or len(sets) == 1 else training
             if len(names) != 1 and not self.every_set:
                 raise ConfigError(f"set: {root} has the image sets {available}; choose with --set")

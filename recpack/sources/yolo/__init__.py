@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from recpack.errors import ConfigError
+from recpack.errors import ConfigError, DataError
+from recpack.problems import Problem
 from recpack.sources.base import Dataset
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
@@ -25,15 +26,25 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets of the folder's layout."""
     from recpack.sources.yolo.dataset import YoloDataset
-    from recpack.sources.yolo.layout import yolo_layout
+    from recpack.sources.yolo.layout import YoloFolder, yolo_layout
 
     if request.selection.images is not None:
         raise ConfigError(
             "images: only for other formats; a YOLO folder's layout says where its images are"
         )
     layout = yolo_layout(root)
-    sets = request.choose_sets(root, "yolo", layout.sets if layout else {})
-    return YoloDataset(root, sets, (layout.names if layout else ()) or request.class_names)
+    layout = layout or YoloFolder((), {})
+    default = () if request.every_set else ("train",)
+    for name in request.selection.sets or default:
+        if name in layout.missing:
+            raise DataError(layout.missing[name])
+    sets = request.choose_sets(root, "yolo", layout.sets)
+    problems = [
+        Problem("set-missing", "warning", str(root), "kept", field=name, value=what)
+        for name, what in layout.missing.items()
+        if request.every_set and not request.selection.sets
+    ]
+    return YoloDataset(root, sets, layout.names or request.class_names, problems)
 
 
 def open_file(path: str, request: Request) -> Dataset:

@@ -16,6 +16,7 @@ from functools import cached_property
 from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError, DataError
+from recpack.problems import Problem
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
 from recpack.sources.yolo.layout import images_of, label_path
 from recpack.storage.explain import UNREADABLE, explain
@@ -31,7 +32,13 @@ class YoloDataset(Dataset):
     """Image sets of a YOLO folder. ``sets`` maps each name to the folders or lists of its images;
     ``names`` are the class names in the order of ids."""
 
-    def __init__(self, root: Tree, sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        root: Tree,
+        sets: Mapping[str, Sequence[str]],
+        names: Sequence[str],
+        problems: Sequence[Problem] = (),
+    ) -> None:
         if not names:
             raise DataError(
                 f"{root}: no data.yaml or classes.txt with the class names; name them in the "
@@ -43,6 +50,7 @@ class YoloDataset(Dataset):
         self.counts = [len(images) for images in self._images]
         self.classes = list(dict.fromkeys(names))
         self._names = tuple(names)
+        self._problems = problems
         if not len(self):
             raise DataError(f"{root}: there are no images in {', '.join(sets)}")
 
@@ -53,6 +61,9 @@ class YoloDataset(Dataset):
                 labels = [label_path(image) for image in part]
                 root = self.root.only([*part, *labels])
                 yield YoloTask(root, rank, part, labels, self._names)
+
+    def problems(self) -> Sequence[Problem]:
+        return self._problems
 
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         image = self._by_file.get(file)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from recpack.errors import DataError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.sources.document import below, reason
+from recpack.sources.recognise import holds
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
 
 _SUFFIXES = tuple(EXTENSIONS)
 _NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names")
+_LISTS = ("train.txt", "valid.txt", "val.txt", "test.txt", "images.txt")
 _MAX_TEXT = 4 << 20
+_MAX_MISSING = 4
+"""Images of one folder that are looked for before its other images are taken as they are."""
 _MAX_DEPTH = 12
 """Most bytes of a text file, and most levels of folders: links can lead in a circle."""
 
@@ -24,19 +29,26 @@ _MAX_DEPTH = 12
 @dataclass(frozen=True)
 class YoloFolder:
     """A data set's layout: class names (empty when no file has them), and by image set the folders
-    or lists of its images, relative to the root."""
+    or lists of its images, relative to the root. ``missing``: the sets whose folders or lists are
+    not there, each with what is wrong."""
 
     names: tuple[str, ...]
     sets: Mapping[str, Sequence[str]]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def yolo_layout(root: Tree) -> YoloFolder | None:
-    """The layout that ``data.yaml`` says, else the one that the folders show; None when this is not
-    a YOLO data set. Raises DataError for a file that can't be read."""
+    """The layout that ``data.yaml`` or ``obj.data`` says, else the one that the folders show; None
+    when this is not a YOLO data set. Raises DataError for a file that can't be read."""
     files = root.files(".")
     for name in sorted(files, key=lambda name: (name != "data.yaml", name)):
         if name.endswith((".yaml", ".yml")):
             found = _from_yaml(root, name)
+            if found is not None:
+                return found
+    for name in files:
+        if name.endswith(".data"):
+            found = _from_darknet(root, name)
             if found is not None:
                 return found
     names = _names(root)
@@ -47,7 +59,11 @@ def yolo_layout(root: Tree) -> YoloFolder | None:
     sets = [name for name in folders if root.is_folder(f"{name}/labels")]
     if sets:
         return YoloFolder(names, {name: [f"{name}/images"] for name in sets})
-    if names and any(name.lower().endswith(_SUFFIXES) for name in files):
+    lists = [name for name in _LISTS if name in files]
+    if names and lists:
+        return YoloFolder(names, {name.removesuffix(".txt"): [name] for name in lists})
+    stems = {posixpath.splitext(name)[0] for name in files if name.lower().endswith(_SUFFIXES)}
+    if stems and (names or any(f"{stem}.txt" in files for stem in stems)):
         return YoloFolder(names, {"all": ["."]})
     return None
 
@@ -80,12 +96,38 @@ def _from_yaml(root: Tree, name: str) -> YoloFolder | None:
         if sorted(names) != list(range(len(names))):
             raise DataError(f"{file}: names: the ids must be 0 to {len(names) - 1}, each once")
         names = [names[id_] for id_ in range(len(names))]
-    sets = {}
-    for key, paths in (("train", found.train), ("val", found.val), ("test", found.test)):
-        if paths:
-            paths = [paths] if isinstance(paths, str) else paths
-            sets[key] = [_resolve(root, found.path, path, file) for path in paths]
-    return YoloFolder(tuple(str(name).strip() for name in names), sets) if sets else None
+    sets = {
+        key: [paths] if isinstance(paths, str) else paths
+        for key, paths in (("train", found.train), ("val", found.val), ("test", found.test))
+        if paths
+    }
+    return _layout(root, [str(name).strip() for name in names], sets, found.path, file)
+
+
+def _from_darknet(root: Tree, name: str) -> YoloFolder | None:
+    """Darknet's ``obj.data``, which CVAT writes too: lines like ``train = data/train.txt``."""
+    lines = (line.partition("=") for line in _read_text(root, name).splitlines())
+    values = {key.strip(): value.strip() for key, _, value in lines}
+    sets = {key: [values[key]] for key in ("train", "valid", "val", "test") if values.get(key)}
+    file = posixpath.join(str(root), name)
+    names = _lines(root, _resolve(root, None, values["names"], file)) if "names" in values else ()
+    return _layout(root, names or _names(root), sets, None, file)
+
+
+def _layout(
+    root: Tree, names: Sequence[str], sets: Mapping[str, list[str]], base: str | None, file: str
+) -> YoloFolder | None:
+    """The layout of a ``file`` that names the folders and lists of its sets. One set may be missing
+    (exports name a test set that was not downloaded); DataError when all are."""
+    found, missing = {}, {}
+    for key, paths in sets.items():
+        try:
+            found[key] = [_resolve(root, base, path, file) for path in paths]
+        except DataError as error:
+            missing[key] = str(error)
+    if missing and not found:
+        raise DataError(next(iter(missing.values())))
+    return YoloFolder(tuple(names), found, missing) if found else None
 
 
 def _read_text(root: Tree, name: str) -> str:
@@ -104,23 +146,24 @@ def _read_text(root: Tree, name: str) -> str:
 def _resolve(root: Tree, base: str | None, path: str, file: str) -> str:
     """The path below the root of a folder or list that a ``data.yaml`` names. Its ``path`` is often
     that of another machine, and exports write ``../train/images`` for a folder beside the file."""
-    inner = path
-    while inner.startswith("../"):
-        inner = inner[3:]
-    choices = [below(base, path)] if base else []
-    for choice in (*choices, below(".", path), below(".", inner)):
+    for choice in ([below(base, path)] if base else []) + _tails(path):
         if not unsafe_path(choice) and (root.is_folder(choice) or root.is_file(choice)):
             return choice
     raise DataError(f"{file}: {path}: there is no such folder or list below {root}")
 
 
+def _tails(path: str) -> list[str]:
+    """A path, and what is left without its first folder, its first two, and so on."""
+    parts = below(".", path).split("/")
+    return ["/".join(parts[first:]) for first in range(len(parts))]
+
+
 def _names(root: Tree) -> tuple[str, ...]:
-    for file in _NAME_FILES:
-        if root.is_file(file):
-            return tuple(
-                line.strip() for line in _read_text(root, file).splitlines() if line.strip()
-            )
-    return ()
+    return next((_lines(root, file) for file in _NAME_FILES if root.is_file(file)), ())
+
+
+def _lines(root: Tree, file: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in _read_text(root, file).splitlines() if line.strip())
 
 
 def label_path(image: str) -> str:
@@ -134,12 +177,29 @@ def images_of(root: Tree, paths: Sequence[str]) -> Iterator[str]:
     for path in paths:
         if root.is_folder(path):
             yield from _images_below(root, path)
-            continue
-        folder = posixpath.dirname(path) or "."
-        for line in root.lines(path):
-            image = line.strip()
-            if image:  # ./images/… is relative to the list's folder, all else to the root
-                yield below(folder, image) if image.startswith("./") else below(".", image)
+        else:
+            yield from _listed_images(root, path)
+
+
+def _listed_images(root: Tree, file: str) -> Iterator[str]:
+    """The images of a list. Darknet and CVAT write paths from another folder
+    (``data/obj_train_data/1.jpg``): the longest tail that is there counts. It is looked for once
+    for each folder that the list names."""
+    beside = posixpath.dirname(file) or "."
+    known: dict[str, str] = {}
+    missing: Counter[str] = Counter()
+    for line in root.lines(file):
+        image = line.strip()
+        if image:  # ./images/… is relative to the list's folder, all else to the root
+            image = below(beside, image) if image.startswith("./") else below(".", image)
+            folder, name = posixpath.split(image)
+            if folder not in known and missing[folder] < _MAX_MISSING:
+                tails = (tail for tail in _tails(image) if not unsafe_path(tail))
+                found = next((tail for tail in tails if holds(root, tail)), None)
+                if found is not None:
+                    known[folder] = posixpath.dirname(found)
+                missing[folder] += 1
+            yield posixpath.join(known.get(folder, folder), name)
 
 
 def _images_below(root: Tree, folder: str, depth: int = 0) -> Iterator[str]:

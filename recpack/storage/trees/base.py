@@ -74,6 +74,10 @@ class Tree(ABC):
     def files(self, path: str) -> list[str]:
         """The names of the files in a folder, sorted; OSError when there is no such folder."""
 
+    def some_files(self, path: str) -> list[str]:
+        """Up to 1000 names of ``files``, enough to see what a folder holds; one request on S3."""
+        return self.files(path)[:1000]
+
     @abstractmethod
     def lines(self, path: str) -> Iterator[str]:
         """See ``files.text_lines``."""
