@@ -14,7 +14,7 @@ from typing import cast, get_args
 
 from recpack.errors import ConfigError, DataError
 from recpack.sources.base import Dataset
-from recpack.sources.recognise import refuse_ending, refuse_folder
+from recpack.sources.recognise import ENDINGS_OF_OTHERS, refuse, refuse_folder
 from recpack.sources.request import Format, Request
 from recpack.sources.selection import Selection, SourceFormat
 from recpack.storage.s3.client import S3Client
@@ -45,6 +45,9 @@ def open_dataset(
     try:
         if isinstance(path, (str, os.PathLike)):
             name = _format_of_file(os.fspath(path), selection)
+            folder, file = posixpath.split(os.fspath(path))
+            if name is None and file.lower().endswith(ENDINGS_OF_OTHERS):
+                refuse(open_tree(folder or ".", s3), file)
             if name is not None:
                 _reject_devkit_options(name, selection)
                 return _module(name).open_file(os.fspath(path), request)
@@ -78,8 +81,6 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
     found = next((name for name in names if ending in _module(name).ENDINGS), None)
     if found is not None and not is_s3(path) and not os.path.isfile(path):
         raise DataError(f"{path}: no such file")
-    if found is None:
-        refuse_ending(path)
     return found
 
 

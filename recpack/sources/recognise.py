@@ -35,7 +35,6 @@ _REMEDIES = {
     "CVAT's XML": "in CVAT, choose Export task dataset > COCO 1.0, YOLO 1.1 or PASCAL VOC 1.1",
     "COCO's panoptic JSON": "it has no boxes of objects: use instances_*.json",
     "COCO's captions": "they are texts without boxes: use instances_*.json",
-    "COCO's labels of whole images": "they have no boxes: use instances_*.json",
     "COCO's list of images": "it has no annotations: use instances_*.json",
     "COCO's results": "they are detections, without the images: use the file of the annotations",
     "a table (CSV)": _AGAIN,
@@ -44,9 +43,9 @@ _REMEDIES = {
 _COCO_PREFIXES = {
     "panoptic_": "COCO's panoptic JSON",
     "captions_": "COCO's captions",
-    "labels_": "COCO's labels of whole images",
     "image_info_": "COCO's list of images",
 }
+ENDINGS_OF_OTHERS = (".csv", ".tfrecord", ".tfrecords", ".xml")
 _ENDINGS = {".csv": "a table (CSV)", ".tfrecord": "TFRecord", ".tfrecords": "TFRecord"}
 
 
@@ -81,10 +80,15 @@ def kind_of(name: str, head: bytes) -> str:
     ending = posixpath.splitext(name)[1]
     if ending == ".xml":
         return "CVAT's XML" if _CVAT.match(head) else ""
+    if ending == ".csv" and b"region_count" in head:
+        return "a project of VIA"
     if ending != ".json":
-        return _ENDINGS.get(ending, "")
+        return _ENDINGS.get(ending, "") if head else ""
+    keys = _keys(head)
+    if {"annotations.bbox", "annotations.image_id"} <= keys:
+        return "coco"
     found = next((kind for prefix, kind in _COCO_PREFIXES.items() if name.startswith(prefix)), "")
-    return found or _kind_of_json(_keys(head))
+    return found or _kind_of_json(keys)
 
 
 def _kind_of_json(keys: set[str]) -> str:
@@ -127,8 +131,11 @@ def _keys(head: bytes) -> set[str]:
 
 
 def holds_xml(root: Tree, folder: str) -> bool:
-    """Whether a folder has XML files of Pascal VOC."""
-    names = root.some_files(folder)
+    """Whether a folder is there and has XML files of Pascal VOC."""
+    try:
+        names = root.some_files(folder)
+    except FileNotFoundError:
+        return False
     first = next((name for name in names if name.endswith(".xml") and name[0] != "."), None)
     return first is not None and not kind_of(first, read_head(root, join(folder, first)))
 
@@ -149,18 +156,11 @@ def refuse(root: Tree, path: str) -> None:
         raise DataError(f"{file} is {kind}, which recpack does not read; {_REMEDIES[kind]}")
 
 
-def refuse_ending(path: str) -> None:
-    """Raise DataError for the path of a file whose extension tells that recpack can't read it."""
-    kind = kind_of(path, b"") if not path.lower().endswith((".json", ".xml")) else ""
-    if kind:
-        raise DataError(f"{path} is {kind}, which recpack does not read; {_REMEDIES[kind]}")
-
-
 def refuse_folder(root: Tree) -> None:
     """Raise DataError for a folder in a format that recpack does not read, if it is known."""
     folders = root.folders(".")
     names = {place: root.some_files(place) for place in (".", *folders[:MOST_DOCUMENTS])}
-    for ending in (".json", ".xml", *_ENDINGS):
+    for ending in (".json", *ENDINGS_OF_OTHERS):
         for place, inside in names.items():
             first = next((name for name in inside if name.lower().endswith(ending)), None)
             if first is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from recpack.errors import ConfigError, DataError
 from recpack.sources.base import Dataset
+from recpack.sources.recognise import refuse_folder
 from recpack.sources.selection import Selection
 from recpack.storage.paths import unsafe_path
 from recpack.storage.s3.client import S3Client
@@ -33,10 +34,11 @@ class Request:
     every_set: bool = False
 
     def choose_sets(self, root: Tree, format: str, sets: Mapping[str, Value]) -> dict[str, Value]:
-        """The image sets of ``selection``, or the default."""
+        """The image sets of ``selection``, or the default. Raises DataError for no such set."""
         names = list(self.selection.sets)
         available = ", ".join(sets)
         if not sets:
+            refuse_folder(root)
             raise DataError(f"{root}: there are no {format} annotations; check the path and --from")
         missing = [name for name in names if name not in sets]
         if missing:

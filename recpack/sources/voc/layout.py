@@ -140,13 +140,13 @@ def _inner_sets(root: Tree) -> dict[str, Folders]:
 
 def _sets_beside(root: Tree) -> dict[str, Folders]:
     found = {}
-    for name in root.folders("."):
-        if not SET_FOLDER.match(name):
-            continue
-        if holds_xml(root, name):
-            found[name] = name, name, ""
-        elif (folder := _annotation_folder(root, name)) and holds_xml(root, folder):
-            found[name] = folder, _image_folder(root, name), ""
+    for name in filter(SET_FOLDER.match, root.folders(".")):
+        # not by a listing: on S3, that of another format's images takes many requests
+        inner = [join(name, inside) for inside in ("Annotations", "annotations")]
+        folder = next((folder for folder in [name, *inner] if holds_xml(root, folder)), None)
+        if folder is not None:
+            images = name if folder == name else _image_folder(root, name)
+            found[name] = folder, images, ""
     return found
 
 
@@ -159,11 +159,18 @@ def _annotation_folder(root: Tree, folder: str) -> str | None:
 
 def _image_folder(root: Tree, folder: str) -> str:
     """The images that belong to ``Annotations``: in a folder beside it, or beside it."""
-    name = named(root.folders(folder), *_IMAGES)
+    folders = root.folders(folder)
+    name = named(folders, *_IMAGES)
     if name is not None:
         return join(folder, name)
-    beside = any(name.lower().endswith(tuple(EXTENSIONS)) for name in root.some_files(folder))
-    return folder if beside else join(folder, "JPEGImages")
+    holding = [inner for inner in folders if _holds_image(root, join(folder, inner))]
+    if len(holding) == 1:
+        return join(folder, holding[0])
+    return folder if _holds_image(root, folder) else join(folder, "JPEGImages")
+
+
+def _holds_image(root: Tree, folder: str) -> bool:
+    return any(name.lower().endswith(tuple(EXTENSIONS)) for name in root.some_files(folder))
 
 
 def _sets_folder(root: Tree) -> str:
@@ -194,8 +201,9 @@ def _find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
         return [_standard_folders(f"VOC{year}/") for year in years or found]
     if any(name.endswith(".xml") for name in root.files(".")):
         return [(".", ".", "")]
-    if "VOCdevkit" in folders:
-        raise DataError(f"{root}: give the folder in it, {join(str(root), 'VOCdevkit')}")
+    inner = "VOCdevkit" if "VOCdevkit" in folders else folders[0] if len(folders) == 1 else None
+    if inner is not None:
+        raise DataError(f"{root}: give the folder in it, {join(str(root), inner)}")
     raise DataError(
         f"{root}: no VOC<year> folder, no Annotations folder and no *.xml; name the folders "
         "with --images and --annotations, or name another format with --from (it does not look "

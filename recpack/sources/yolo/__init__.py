@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from recpack.errors import ConfigError, DataError
+from recpack.errors import ConfigError
 from recpack.problems import Problem
 from recpack.sources.base import Dataset
 from recpack.sources.request import Request
@@ -26,7 +26,7 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets of the folder's layout."""
     from recpack.sources.yolo.dataset import YoloDataset
-    from recpack.sources.yolo.layout import YoloFolder, yolo_layout
+    from recpack.sources.yolo.layout import YoloFolder, no_such_set, yolo_layout
 
     if request.selection.images is not None:
         raise ConfigError(
@@ -34,14 +34,13 @@ def open_folder(root: Tree, request: Request) -> Dataset:
         )
     layout = yolo_layout(root)
     layout = layout or YoloFolder((), {})
-    default = () if request.every_set else ("train",)
-    for name in request.selection.sets or default:
+    for name in request.selection.sets or ("train",) * (not request.every_set):
         if name in layout.missing:
-            raise DataError(layout.missing[name])
+            raise no_such_set(root, layout, name)
     sets = request.choose_sets(root, "yolo", layout.sets)
     problems = [
-        Problem("set-missing", "warning", str(root), "kept", field=name, value=what)
-        for name, what in layout.missing.items()
+        Problem("set-missing", "warning", layout.file, "kept", field=name, value=path)
+        for name, path in layout.missing.items()
         if request.every_set and not request.selection.sets
     ]
     return YoloDataset(root, sets, layout.names or request.class_names, problems)

@@ -12,12 +12,13 @@ import msgspec
 from recpack.errors import DataError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.sources.document import below, reason
-from recpack.sources.recognise import holds
+from recpack.sources.recognise import SET_FOLDER, holds
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
 
 _SUFFIXES = tuple(EXTENSIONS)
-_NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names")
+_ROBOFLOW = "_darknet.labels"
+_NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names", _ROBOFLOW)
 _LISTS = ("train.txt", "valid.txt", "val.txt", "test.txt", "images.txt")
 _MAX_TEXT = 4 << 20
 _MAX_MISSING = 4
@@ -29,11 +30,12 @@ _MAX_DEPTH = 12
 @dataclass(frozen=True)
 class YoloFolder:
     """A data set's layout: class names (empty when no file has them), and by image set the folders
-    or lists of its images, relative to the root. ``missing``: the sets whose folders or lists are
-    not there, each with what is wrong."""
+    or lists of its images, relative to the root. ``missing``: what ``file`` names and is not there,
+    by image set."""
 
     names: tuple[str, ...]
     sets: Mapping[str, Sequence[str]]
+    file: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +61,9 @@ def yolo_layout(root: Tree) -> YoloFolder | None:
     sets = [name for name in folders if root.is_folder(f"{name}/labels")]
     if sets:
         return YoloFolder(names, {name: [f"{name}/images"] for name in sets})
+    sets = [n for n in filter(SET_FOLDER.match, folders) if holds(root, f"{n}/{_ROBOFLOW}")]
+    if sets:
+        return YoloFolder(_lines(root, f"{sets[0]}/{_ROBOFLOW}"), {name: [name] for name in sets})
     lists = [name for name in _LISTS if name in files]
     if names and lists:
         return YoloFolder(names, {name.removesuffix(".txt"): [name] for name in lists})
@@ -101,7 +106,7 @@ def _from_yaml(root: Tree, name: str) -> YoloFolder | None:
         for key, paths in (("train", found.train), ("val", found.val), ("test", found.test))
         if paths
     }
-    return _layout(root, [str(name).strip() for name in names], sets, found.path, file)
+    return _layout(root, [str(one).strip() for one in names], sets, found.path, name)
 
 
 def _from_darknet(root: Tree, name: str) -> YoloFolder | None:
@@ -109,9 +114,9 @@ def _from_darknet(root: Tree, name: str) -> YoloFolder | None:
     lines = (line.partition("=") for line in _read_text(root, name).splitlines())
     values = {key.strip(): value.strip() for key, _, value in lines}
     sets = {key: [values[key]] for key in ("train", "valid", "val", "test") if values.get(key)}
-    file = posixpath.join(str(root), name)
-    names = _lines(root, _resolve(root, None, values["names"], file)) if "names" in values else ()
-    return _layout(root, names or _names(root), sets, None, file)
+    names_file = _resolve(root, None, values["names"]) if values.get("names") else None
+    names = _lines(root, names_file) if names_file else ()
+    return _layout(root, names or _names(root), sets, None, name)
 
 
 def _layout(
@@ -121,13 +126,23 @@ def _layout(
     (exports name a test set that was not downloaded); DataError when all are."""
     found, missing = {}, {}
     for key, paths in sets.items():
-        try:
-            found[key] = [_resolve(root, base, path, file) for path in paths]
-        except DataError as error:
-            missing[key] = str(error)
+        places = [_resolve(root, base, path) for path in paths]
+        if None in places:
+            missing[key] = paths[places.index(None)]
+        else:
+            found[key] = [place for place in places if place is not None]
+    layout = YoloFolder(tuple(names), found, file, missing)
     if missing and not found:
-        raise DataError(next(iter(missing.values())))
-    return YoloFolder(tuple(names), found, missing) if found else None
+        raise no_such_set(root, layout, next(iter(missing)))
+    return layout if found else None
+
+
+def no_such_set(root: Tree, layout: YoloFolder, name: str) -> DataError:
+    """The error for a set of ``layout.missing``."""
+    file = posixpath.join(str(root), layout.file)
+    return DataError(
+        f"{file}: {layout.missing[name]}: there is no such folder or list below {root}"
+    )
 
 
 def _read_text(root: Tree, name: str) -> str:
@@ -143,13 +158,14 @@ def _read_text(root: Tree, name: str) -> str:
         raise DataError(f"{path}: can't be read: {error}") from error
 
 
-def _resolve(root: Tree, base: str | None, path: str, file: str) -> str:
-    """The path below the root of a folder or list that a ``data.yaml`` names. Its ``path`` is often
-    that of another machine, and exports write ``../train/images`` for a folder beside the file."""
+def _resolve(root: Tree, base: str | None, path: str) -> str | None:
+    """The path below the root of a folder or list that a ``data.yaml`` names; None when it is not
+    there. Its ``path`` is often that of another machine, and exports write ``../train/images`` for
+    a folder beside the file."""
     for choice in ([below(base, path)] if base else []) + _tails(path):
         if not unsafe_path(choice) and (root.is_folder(choice) or root.is_file(choice)):
             return choice
-    raise DataError(f"{file}: {path}: there is no such folder or list below {root}")
+    return None
 
 
 def _tails(path: str) -> list[str]:

@@ -75,8 +75,8 @@ class Tree(ABC):
         """The names of the files in a folder, sorted; OSError when there is no such folder."""
 
     def some_files(self, path: str) -> list[str]:
-        """Up to 1000 names of ``files``, enough to see what a folder holds; one request on S3."""
-        return self.files(path)[:1000]
+        """The names of ``files``; on S3 at least the first 1000, which are one request."""
+        return self.files(path)
 
     @abstractmethod
     def lines(self, path: str) -> Iterator[str]:
