@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from recpack.errors import DataError
 from recpack.formats.image_header import EXTENSIONS
@@ -171,13 +171,27 @@ def refuse_folder(root: Tree) -> None:
             f"{root}: {rows} holds *.txt, which are probably rows of YOLO; rename {rows} to labels "
             "and the folder of the images to images"
         )
-    classes = [name for name, inside in names.items() if name != "." and _only_images(inside)]
-    if len(classes) > 1 and len(classes) == len(names) - 1:
+    classes = _class_folders(root, names)
+    if classes:
         raise DataError(
             f"{root}: a folder for each class ({', '.join(classes[:3])}{', …' * (len(classes) > 3)}"
             "): classes of whole images, without boxes, which convert does not read; write a list "
             "(number, class id, path, with tabs between them) and give it to recpack pack"
         )
+
+
+def _class_folders(root: Tree, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """The folders of a tree for image classification, also below those of its sets, where there is
+    nothing else. ``names`` holds the files of the root and of its folders."""
+    folders = [name for name in names if name != "."]
+    sets = [name for name in folders if SET_FOLDER.match(name)]
+    if sets and sets == folders:
+        inner = root.folders(sets[0])[:MOST_DOCUMENTS]
+        names = {name: root.some_files(join(sets[0], name)) for name in inner}
+        folders = list(names)
+    images = [name for name in folders if _only_images(names[name])]
+    usual = {"images", "jpegimages", "data", "masks", *sets}
+    return images if images == folders and len(images) > 1 and not usual & set(images) else []
 
 
 def _only_images(names: Sequence[str]) -> bool:

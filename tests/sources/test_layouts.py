@@ -271,7 +271,17 @@ def test_formats_that_are_not_read(
             recpack.convert(root / file, tmp_path / "a.rec", **OPTIONS)
 
 
+@pytest.mark.parametrize("file", ["x/a.jpg", "train/a.jpg", "images/a.jpg"])
+def test_images_alone_are_no_classes(tmp_path: Path, file: str) -> None:
+    root = lay(tmp_path / "in", images(file, "val/b.jpg", "masks/c.jpg"))
+    with pytest.raises(recpack.DataError, match="no Annotations folder"):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+
+
 def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    sets = lay(tmp_path / "sets", images("train/cat/a.jpg", "train/dog/b.jpg", "val/cat/c.jpg"))
+    with pytest.raises(recpack.DataError, match=r"a folder for each class \(cat, dog\)"):
+        recpack.check(sets, jobs=1)
     root = lay(tmp_path / "in", images("cat/a.jpg", "dog/b.jpg"))
     with pytest.raises(recpack.DataError, match=r"a folder for each class \(cat, dog\)"):
         recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
