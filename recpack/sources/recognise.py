@@ -25,7 +25,8 @@ _TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"\s*(:?)|[{}\[\]]', re.DOTALL)
 
 _AGAIN = "export it again as COCO, YOLO or Pascal VOC"
 _REMEDIES = {
-    "LabelMe's JSON": "convert the folder to COCO, with labelme2coco or another converter",
+    "LabelMe's JSON": "pip install labelme2coco, run labelme2coco FOLDER, and give "
+    "runs/labelme2coco/dataset.json to recpack with --images .",
     "a project of VIA": "in VIA, choose Annotation > Export Annotations (COCO format)",
     "VoTT's JSON": "in VoTT, choose Pascal VOC in the export settings and export it again",
     "CreateML's JSON": _AGAIN,
@@ -165,11 +166,12 @@ def refuse_folder(root: Tree) -> None:
             first = next((name for name in inside if name.lower().endswith(ending)), None)
             if first is not None:
                 refuse(root, join(place, first))
-    rows = named(folders, ANNOTATIONS)
+    rows = named(folders, ANNOTATIONS, "labels")
     if rows is not None and any(name.endswith(".txt") for name in names.get(rows, ())):
         raise DataError(
-            f"{root}: {rows} holds *.txt, which are probably rows of YOLO; rename {rows} to labels "
-            "and the folder of the images to images"
+            f"{root}: {rows} holds *.txt, which are probably rows of YOLO; rename "
+            + (f"{rows} to labels and " if rows != "labels" else "")
+            + "the folder of the images to images"
         )
     classes = _class_folders(root, names)
     if classes:

@@ -96,6 +96,16 @@ FOUND: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
     ),
     "images beside the folder": (images("a.jpg") | {"Annotations/a.xml": XML}, {}, ["a.jpg"]),
     "voc of fiftyone": (images("data/a.jpg") | {"labels/a.xml": XML}, {}, ["data/a.jpg"]),
+    "xml files in labels": (
+        images("images/a.jpg") | {"labels/a.xml": XML},
+        {},
+        ["images/a.jpg"],
+    ),
+    "another case in a year": (
+        images("VOC2007/images/a.jpg") | {"VOC2007/annotations/a.xml": XML},
+        {},
+        ["VOC2007/images/a.jpg"],
+    ),
     "voc of cvat": (
         images("JPEGImages/a.jpg")
         | {"Annotations/a.xml": XML, "ImageSets/Main/default.txt": "a\n", "labelmap.txt": "# cat"},
@@ -257,6 +267,7 @@ CVAT = '<?xml version="1.0"?>\n<!-- x -->\n<annotations><version>1.1</version></
         ("annotations.xml", CVAT, "annotations.xml is CVAT's XML.*PASCAL VOC 1.1"),
         ("train/x.tfrecord", "x", "TFRecord"),
         ("Annotations/a.txt", ROW, "rows of YOLO; rename Annotations to labels"),
+        ("Labels/a.txt", ROW, "rows of YOLO; rename Labels to labels"),
     ],
 )
 def test_formats_that_are_not_read(
@@ -266,7 +277,7 @@ def test_formats_that_are_not_read(
     root = lay(tmp_path / "in", images("images/a.jpg") | {file: text})
     with pytest.raises(recpack.DataError, match=message):
         recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
-    if not file.endswith(".txt"):
+    if not file.endswith(".txt"):  # a file of rows is no data set
         with pytest.raises(recpack.DataError, match=message):
             recpack.convert(root / file, tmp_path / "a.rec", **OPTIONS)
 

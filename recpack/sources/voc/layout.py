@@ -151,10 +151,14 @@ def _sets_beside(root: Tree) -> dict[str, Folders]:
 
 
 def _annotation_folder(root: Tree, folder: str) -> str | None:
-    """``Annotations`` in any case, or ``labels`` beside ``data``, as FiftyOne exports it."""
+    """``Annotations`` in any case, or ``labels`` (FiftyOne) or ``xmls`` that have XML files."""
     folders = root.folders(folder)
-    name = named(folders, ANNOTATIONS) or ("data" in folders and named(folders, "labels"))
-    return join(folder, name) if name else None
+    name = named(folders, ANNOTATIONS)
+    if name is None:
+        name = named(folders, "labels", "xmls", "xml")
+        if name is None or not holds_xml(root, join(folder, name)):
+            return None
+    return join(folder, name)
 
 
 def _image_folder(root: Tree, folder: str) -> str:
@@ -173,13 +177,19 @@ def _holds_image(root: Tree, folder: str) -> bool:
     return any(name.lower().endswith(tuple(EXTENSIONS)) for name in root.some_files(folder))
 
 
-def _sets_folder(root: Tree) -> str:
+def _folders_in(root: Tree, folder: str) -> Folders:
+    """The folders of one year, or of a root without years."""
+    annotations = _annotation_folder(root, folder) or join(folder, "Annotations")
+    return annotations, _image_folder(root, folder), _sets_folder(root, folder)
+
+
+def _sets_folder(root: Tree, folder: str) -> str:
     """``ImageSets/Main``; or ``ImageSets``, where the lists are in it."""
-    main = "ImageSets/Main"
-    if "ImageSets" not in root.folders(".") or root.is_folder(main):
+    above = join(folder, "ImageSets")
+    main = join(above, "Main")
+    if "ImageSets" not in root.folders(folder) or root.is_folder(main):
         return main
-    lists = any(name.endswith(".txt") for name in root.files("ImageSets"))
-    return "ImageSets" if lists else main
+    return above if any(name.endswith(".txt") for name in root.files(above)) else main
 
 
 def _find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
@@ -188,7 +198,7 @@ def _find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
     if annotations is not None and (annotations == "Annotations" or holds_xml(root, annotations)):
         if years:
             raise ConfigError(f"year: {root} is one VOC folder without years; leave year out")
-        return [(annotations, _image_folder(root, "."), _sets_folder(root))]
+        return [_folders_in(root, ".")]
     folders = root.folders(".")
     found = [name[3:] for name in folders if re.match(r"VOC[0-9]", name)]
     missing = [year for year in years if year not in found]
@@ -198,7 +208,7 @@ def _find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
             + (f"the years are {', '.join(found)}" if found else "there is no VOC<year> folder")
         )
     if found:
-        return [_standard_folders(f"VOC{year}/") for year in years or found]
+        return [_folders_in(root, f"VOC{year}") for year in years or found]
     if any(name.endswith(".xml") for name in root.files(".")):
         return [(".", ".", "")]
     inner = "VOCdevkit" if "VOCdevkit" in folders else folders[0] if len(folders) == 1 else None
@@ -209,10 +219,6 @@ def _find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
         "with --images and --annotations, or name another format with --from (it does not look "
         "like COCO, YOLO or image JSON)"
     )
-
-
-def _standard_folders(prefix: str) -> Folders:
-    return prefix + "Annotations", prefix + "JPEGImages", prefix + "ImageSets/Main"
 
 
 def _resolve_folders(root: Tree, images: str, annotations: str) -> tuple[Tree, list[Folders]]:
