@@ -203,6 +203,11 @@ CATALOGUE: dict[str, Code] = {
         "remove it from one list: validation images must not be training images",
         "warning",
     ),
+    "set-missing": Code(
+        "the data set names an image set that is not there",
+        "nothing to do, or download the set, or remove its line",
+        "warning",
+    ),
     "extension-wrong": Code("the extension does not match the content", "rename the file", "note"),
     "path-unsafe": Code(
         "the path is outside the data set's root",

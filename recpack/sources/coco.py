@@ -17,15 +17,23 @@ from recpack.errors import DataError
 from recpack.problems import Problem
 from recpack.sources.coco_document import CocoFile
 from recpack.sources.document import DocumentDataset, Entry, Images
+from recpack.sources.recognise import (
+    ANNOTATIONS,
+    MOST_DOCUMENTS,
+    SET_FOLDER,
+    coco_documents,
+    holds,
+    named,
+    refuse,
+)
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
 from recpack.storage.paths import base_name
 from recpack.storage.s3.location import is_s3
-from recpack.storage.trees.base import Tree
+from recpack.storage.trees.base import Tree, join
 from recpack.storage.trees.open import open_tree
 
-_FOLDER = "annotations"
-_PREFIX = "instances_"
+_PREFIXES = ("instances_", "person_keypoints_", "stuff_")
 _ROBOFLOW = "_annotations.coco.json"
 
 ENDINGS = (".json",)
@@ -47,28 +55,46 @@ def open_file(path: str, request: Request) -> DocumentDataset:
     """Open one image set by its file."""
     folder, name = posixpath.split(path)
     root = open_tree(folder or ".", request.s3)
-    if base_name(folder if is_s3(path) else os.path.abspath(folder)) == _FOLDER:
+    inner = base_name(folder if is_s3(path) else os.path.abspath(folder))
+    if inner.lower() == ANNOTATIONS:
         above = posixpath.dirname(folder) if is_s3(path) else os.path.join(folder or ".", "..")
         root = open_tree(above, request.s3)
-        name = f"{_FOLDER}/{name}"
-    label = base_name(name).removesuffix(".json").removeprefix(_PREFIX)
-    return open_coco(root, {label: name}, request.images(root), request.class_names)
+        name = f"{inner}/{name}"
+    refuse(root, name)
+    files = {_label(base_name(name)): name}
+    return open_coco(root, files, request.images(root), request.class_names)
 
 
 def coco_files(root: Tree) -> dict[str, str]:
-    """The image sets of a folder: name → file. The files are ``annotations/instances_<set>.json``,
-    else any ``annotations/*.json``, else one ``_annotations.coco.json`` in each set's folder."""
+    """The image sets of a folder: name → file. The files are those of ``annotations`` (in any
+    case): ``instances_<set>.json``, else other names of COCO's, else any file that is COCO. Else
+    they are in a folder for each set, ``train`` or ``valid``, else in the root."""
     folders = root.folders(".")
-    if _FOLDER in folders:
-        names = [name for name in root.files(_FOLDER) if name.endswith(".json")]
-        names = [name for name in names if name.startswith(_PREFIX)] or names
-        return {name[:-5].removeprefix(_PREFIX): f"{_FOLDER}/{name}" for name in names}
-    found = {
-        folder: f"{folder}/{_ROBOFLOW}"
-        for folder in folders
-        if root.is_file(f"{folder}/{_ROBOFLOW}")
-    }
-    return found or ({"all": _ROBOFLOW} if root.is_file(_ROBOFLOW) else {})
+    folder = named(folders, ANNOTATIONS)
+    found = _files(root, folder) if folder is not None else {}
+    if not found:
+        for name in folders:
+            if SET_FOLDER.match(name):
+                roboflow = holds(root, f"{name}/{_ROBOFLOW}")
+                inside = [_ROBOFLOW] if roboflow else coco_documents(root, name)
+                found |= {name: f"{name}/{inside[0]}"} if len(inside) == 1 else {}
+    if not found and root.is_file(_ROBOFLOW):
+        return {"all": _ROBOFLOW}
+    return found or _files(root, ".")
+
+
+def _files(root: Tree, folder: str) -> dict[str, str]:
+    names = [name for name in root.files(folder) if name.endswith(".json")]
+    standard = ([name for name in names if name.startswith(prefix)] for prefix in _PREFIXES)
+    chosen = next(filter(None, standard), None) or coco_documents(root, folder)
+    return {_label(name): join(folder, name) for name in chosen}
+
+
+def _label(file: str) -> str:
+    """The name of the image set: the file's, without what COCO and the format write around it."""
+    name = file.removesuffix(".json")
+    prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
+    return name.removeprefix(prefix)
 
 
 def open_coco(
@@ -78,7 +104,8 @@ def open_coco(
     ``chosen`` are classes that the user names.
 
     Where ``images`` has no chosen folder, the images are in the folder named like the set, in
-    ``images``, or beside the file: the first of these that holds one of the first images. Raises
+    ``images``, beside the file, or in any other folder of the root: the first of these that holds
+    one of the first images. Raises
     DataError for a file that is not COCO, or whose images are not found.
     """
     found: dict[str, list[Entry]] = {}
@@ -96,13 +123,21 @@ def open_coco(
             groups.append(
                 Problem("class-placeholder", "note", file, "dropped class", 0, "name", group)
             )
-        choices = [name, f"images/{name}", "images", posixpath.dirname(file) or ".", "."]
+        choices = _image_folders(root, name, posixpath.dirname(file) or ".")
         first = [image.file_name for image in one.document.images[:3]]
         found[name] = one.entries(images.find_folder(choices, first, path))
         faults += one.faults(file)
     # what only groups in one file can be a class in another
     faults += [problem for problem in groups if problem.value not in classes]
     return DocumentDataset(images.root, found, [name for name in names if name in classes], faults)
+
+
+def _image_folders(root: Tree, name: str, beside: str) -> list[str]:
+    """The folders that can hold the images of a set, the likely ones first."""
+    inner = [join(beside, folder) for folder in ("images", "data")] if beside != "." else []
+    likely = [name, f"images/{name}", "images", beside, ".", *inner]
+    others = [folder for folder in root.folders(".") if folder not in likely]
+    return likely + others[:MOST_DOCUMENTS]
 
 
 def _read(root: Tree, file: str, path: str) -> bytes:

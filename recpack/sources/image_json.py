@@ -13,6 +13,7 @@ import msgspec
 from recpack.data.annotation import Defect
 from recpack.formats.sagemaker_json import JSON_FOLDER, ImageFile
 from recpack.sources.document import NOT_JSON, DocumentDataset, Entry, Images, below, reason
+from recpack.sources.recognise import kind_of, read_head
 from recpack.sources.request import Request
 from recpack.sources.sagemaker import ClassNames, annotation_of
 from recpack.sources.selection import Selection
@@ -61,14 +62,15 @@ def open_image_json(root: Tree, folders: dict[str, str], images: Images) -> Docu
 
 def image_json_folders(root: Tree) -> dict[str, str]:
     """The JSON folders of a data set, by image set: ``train_annotation`` beside ``train``, else the
-    root itself when it holds JSON files."""
+    root itself when it holds JSON files that are of no other format."""
     folders = root.folders(".")
     found = {
         name.removesuffix(JSON_FOLDER): name
         for name in folders
         if name.endswith(JSON_FOLDER) and name.removesuffix(JSON_FOLDER) in folders
     }
-    if found or not any(name.endswith(".json") for name in root.files(".")):
+    first = next((name for name in root.files(".") if name.endswith(".json")), None)
+    if found or first is None or kind_of(first, read_head(root, first)):
         return found
     return {"all": "."}
 

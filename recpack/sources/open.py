@@ -14,6 +14,7 @@ from typing import cast, get_args
 
 from recpack.errors import ConfigError, DataError
 from recpack.sources.base import Dataset
+from recpack.sources.recognise import ENDINGS_OF_OTHERS, refuse, refuse_folder
 from recpack.sources.request import Format, Request
 from recpack.sources.selection import Selection, SourceFormat
 from recpack.storage.s3.client import S3Client
@@ -44,6 +45,9 @@ def open_dataset(
     try:
         if isinstance(path, (str, os.PathLike)):
             name = _format_of_file(os.fspath(path), selection)
+            folder, file = posixpath.split(os.fspath(path))
+            if name is None and file.lower().endswith(ENDINGS_OF_OTHERS):
+                refuse(open_tree(folder or ".", s3), file)
             if name is not None:
                 _reject_devkit_options(name, selection)
                 return _module(name).open_file(os.fspath(path), request)
@@ -81,6 +85,11 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
 
 
 def _format_of_folder(root: Tree, selection: Selection) -> SourceFormat:
-    """The first format that matches, else Pascal VOC, whose errors say best what is missing."""
+    """The first format that matches, else Pascal VOC, whose errors say best what is missing.
+    Raises DataError for a format that is known and not read."""
     names: tuple[SourceFormat, ...] = get_args(SourceFormat)
-    return next((name for name in names if _module(name).is_here(root, selection)), "voc")
+    for name in names:
+        if _module(name).is_here(root, selection):
+            return name
+    refuse_folder(root)
+    return "voc"

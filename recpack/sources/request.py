@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from recpack.errors import ConfigError, DataError
 from recpack.sources.base import Dataset
+from recpack.sources.recognise import refuse_folder
 from recpack.sources.selection import Selection
 from recpack.storage.paths import unsafe_path
 from recpack.storage.s3.client import S3Client
@@ -33,10 +34,11 @@ class Request:
     every_set: bool = False
 
     def choose_sets(self, root: Tree, format: str, sets: Mapping[str, Value]) -> dict[str, Value]:
-        """The image sets of ``selection``, or the default."""
+        """The image sets of ``selection``, or the default. Raises DataError for no such set."""
         names = list(self.selection.sets)
         available = ", ".join(sets)
         if not sets:
+            refuse_folder(root)
             raise DataError(f"{root}: there are no {format} annotations; check the path and --from")
         missing = [name for name in names if name not in sets]
         if missing:
@@ -44,7 +46,7 @@ class Request:
                 f"{root}: no image set {missing[0]}; choose with --set from: {available}"
             )
         if not names:
-            training = [name for name in sets if name.startswith("train")]
+            training = [name for name in sets if name.lower().startswith("train")]
             names = list(sets) if self.every_set or len(sets) == 1 else training
             if len(names) != 1 and not self.every_set:
                 raise ConfigError(f"set: {root} has the image sets {available}; choose with --set")

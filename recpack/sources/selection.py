@@ -32,7 +32,7 @@ class Selection(Settings):
     )
     set: str | Sequence[str] | None = option(
         default=None,
-        help="image sets: one for all years, or one for each (default: trainval)",
+        help="image sets: one for all years, or one for each (default: for training)",
         metavar="S,…",
         read=split_names,
     )

@@ -126,11 +126,12 @@ def test_where_images_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         recpack.convert(root / "annotations/instances_train2017.json", root / "b.rec", **OPTIONS)
         assert (root / "a.rec").read_bytes() == (root / "b.rec").read_bytes()
     root = write_coco(tmp_path / "x", TWO)
-    (root / "train2017").rename(root / "elsewhere")
+    (root / "deep").mkdir()
+    (root / "train2017").rename(root / "deep/elsewhere")
     with pytest.raises(recpack.DataError, match="name its folder with --images"):
         recpack.convert(root, root / "a.rec", **OPTIONS)
-    recpack.convert(root, root / "a.rec", images="elsewhere", **OPTIONS)
-    (root / "elsewhere").rename(tmp_path / "beside")
+    recpack.convert(root, root / "a.rec", images="deep/elsewhere", **OPTIONS)
+    (root / "deep/elsewhere").rename(tmp_path / "beside")
     monkeypatch.chdir(tmp_path)
     document = root / "annotations" / "instances_train2017.json"
     for place in (tmp_path / "beside", "beside", "../" + tmp_path.name + "/beside/"):

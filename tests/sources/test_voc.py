@@ -231,13 +231,17 @@ def test_a_folder_that_is_none_is_explained(
         ("holiday 1\n", ["holiday 1"]),  # names an annotation, so the 1 is no flag
         ("a\t1\n", ["a"]),
         ("a 2\n", ["a 2"]),
+        ("# a comment\n#b 1\na\n", ["a"]),
+        ("a.jpg 1\nb.JPG -1\nc.xml\nv1.2\n", ["a", "c", "v1.2"]),
+        ("shot.jpg\n#7\n", ["shot.jpg", "#7"]),  # names annotations
         ("1\n0\n-1\n", ["1", "0", "-1"]),
     ],
 )
 def test_image_sets(tmp_path: Path, text: str, ids: list[str]) -> None:
     file = tmp_path / "trainval.txt"
     file.write_bytes(text.encode())
-    (tmp_path / "holiday 1.xml").touch()
+    for name in ("holiday 1.xml", "shot.jpg.xml", "#7.xml"):
+        (tmp_path / name).touch()
     found = read_image_set(text_lines(file), lambda name: (tmp_path / name).exists())
     assert list(found) == ids
 

@@ -13,20 +13,28 @@ ENDINGS = ()
 
 
 def is_here(root: Tree, selection: Selection) -> bool:
-    """Whether there are folders of years, ``Annotations`` or XML files."""
+    """Whether there are folders of years, XML files in one of the known places, or the folder of
+    the image sets."""
+    from recpack.sources.voc.layout import has_annotations
+
     return (
         selection.annotations is not None
         or any(
-            name in ("Annotations", "VOCdevkit") or re.match("VOC[0-9]", name)
+            name in ("ImageSets", "VOCdevkit") or re.match("VOC[0-9]", name)
             for name in root.folders(".")
         )
-        or any(name.endswith(".xml") for name in root.files("."))
+        or has_annotations(root, selection)
     )
 
 
 def open_folder(root: Tree, request: Request) -> Dataset:
-    """See ``layout.open_devkit``."""
+    """Open the chosen image sets; see ``layout.open_devkit``."""
     from recpack.sources.voc.dataset import VocDataset
-    from recpack.sources.voc.layout import open_devkit
+    from recpack.sources.voc.layout import open_devkit, open_set_folders, set_folders
 
-    return VocDataset(open_devkit(root, request.selection, every_set=request.every_set))
+    sets = set_folders(root, request.selection)
+    if sets:
+        devkit = open_set_folders(root, request.choose_sets(root, "voc", sets))
+    else:
+        devkit = open_devkit(root, request.selection, every_set=request.every_set)
+    return VocDataset(devkit)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from recpack.columns import StringColumn
 from recpack.errors import ConfigError, DataError
+from recpack.formats.image_header import EXTENSIONS
+from recpack.sources.recognise import ANNOTATIONS, SET_FOLDER, holds_xml, named
 from recpack.sources.selection import Selection
 from recpack.storage.files import text_lines
 from recpack.storage.trees.base import Tree, join
 from recpack.storage.trees.local import LocalTree
 
 _PRESENCE = ("-1", "0", "1")
+_SUFFIXES = (*EXTENSIONS, ".xml")
+_IMAGES = ("jpegimages", "images", "imgs", "img", "data")
+_DEVKIT = re.compile("ImageSets$|VOC[0-9]")
+
+Folders = tuple[str, str, str]
+"""Annotations, images and image sets, relative to the root; ``""`` for no image sets."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,13 @@ def open_devkit(root: Tree, selection: Selection, *, every_set: bool = False) ->
     """Find a devkit's folders and read its image sets.
 
     ``root`` is a folder or archives: a devkit (with ``VOC2007``, ``VOC2012``, …), one VOC folder
-    (with ``Annotations`` and ``JPEGImages``), a folder with images beside their annotations, or
-    anything else with ``selection.images`` and ``selection.annotations``. ``year`` and ``set`` pair
-    as in the AWS tool: they have equal lengths, or one of them is single. The default is every year
-    and ``trainval`` (every annotation when there is no ``ImageSets``). With ``every_set`` the
-    default is each of ``train``, ``val`` and ``test`` that exists. Raises DataError for what does
-    not exist.
+    (with ``Annotations`` and ``JPEGImages`` or ``images``, in any case), a folder with images
+    beside their annotations, or anything else with ``selection.images`` and
+    ``selection.annotations``. ``year`` and ``set`` pair as in the AWS tool: they have equal
+    lengths, or one of them is single. The default is every year and ``trainval``, else the only
+    image set, else ``train`` (every annotation when there is no ``ImageSets``). With ``every_set``
+    the default is each of ``train``, ``val`` and ``test`` that exists. Raises DataError for what
+    does not exist.
     """
     try:
         return _open(root, selection, every_set)
@@ -86,12 +95,111 @@ def _open(root: Tree, selection: Selection, every_set: bool) -> Devkit:
     )
 
 
-def _find_folders(root: Tree, years: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(annotations, images, image sets) of each year, relative to the root."""
-    if root.is_folder("Annotations"):
+def has_annotations(root: Tree, selection: Selection) -> bool:
+    """Whether there are XML files of Pascal VOC in one of the known places."""
+    folder = _annotation_folder(root, ".")
+    if holds_xml(root, ".") or (folder is not None and holds_xml(root, folder)):
+        return True
+    return bool(set_folders(root, selection))
+
+
+def set_folders(root: Tree, selection: Selection) -> dict[str, Folders]:
+    """The image sets that are folders of their own, by name: ``train``, ``valid`` with annotations
+    and images in them, or ``Annotations/train`` and ``images/train``. None where the annotations
+    are together, or ``selection`` names folders."""
+    if selection.images is not None or any(map(_DEVKIT.match, root.folders("."))):
+        return {}
+    folder = _annotation_folder(root, ".")
+    if folder is not None:
+        return {} if holds_xml(root, folder) else _inner_sets(root)
+    return {} if holds_xml(root, ".") else _sets_beside(root)
+
+
+def open_set_folders(root: Tree, sets: Mapping[str, Folders]) -> Devkit:
+    """Open image sets of ``set_folders``: all annotations of each. Raises DataError."""
+    return Devkit(
+        root,
+        [
+            ImageSet(name, folder, images, StringColumn(_all_ids(root, folder)))
+            for name, (folder, images, _) in sets.items()
+        ],
+    )
+
+
+def _inner_sets(root: Tree) -> dict[str, Folders]:
+    annotations = _annotation_folder(root, ".")
+    if annotations is None:
+        return {}
+    images = _image_folder(root, ".")
+    found = {}
+    for name in root.folders(annotations):
+        folder, inside = join(annotations, name), join(images, name)
+        if SET_FOLDER.match(name) and holds_xml(root, folder) and root.is_folder(inside):
+            found[name] = folder, inside, ""
+    return found
+
+
+def _sets_beside(root: Tree) -> dict[str, Folders]:
+    found = {}
+    for name in filter(SET_FOLDER.match, root.folders(".")):
+        # not by a listing: on S3, that of another format's images takes many requests
+        inner = [join(name, inside) for inside in ("Annotations", "annotations")]
+        folder = next((folder for folder in [name, *inner] if holds_xml(root, folder)), None)
+        if folder is not None:
+            images = name if folder == name else _image_folder(root, name)
+            found[name] = folder, images, ""
+    return found
+
+
+def _annotation_folder(root: Tree, folder: str) -> str | None:
+    """``Annotations`` in any case, or ``labels`` (FiftyOne) or ``xmls`` that have XML files."""
+    folders = root.folders(folder)
+    name = named(folders, ANNOTATIONS)
+    if name is None:
+        name = named(folders, "labels", "xmls", "xml")
+        if name is None or not holds_xml(root, join(folder, name)):
+            return None
+    return join(folder, name)
+
+
+def _image_folder(root: Tree, folder: str) -> str:
+    """The images that belong to ``Annotations``: in a folder beside it, or beside it."""
+    folders = root.folders(folder)
+    name = named(folders, *_IMAGES)
+    if name is not None:
+        return join(folder, name)
+    holding = [inner for inner in folders if _holds_image(root, join(folder, inner))]
+    if len(holding) == 1:
+        return join(folder, holding[0])
+    return folder if _holds_image(root, folder) else join(folder, "JPEGImages")
+
+
+def _holds_image(root: Tree, folder: str) -> bool:
+    return any(name.lower().endswith(tuple(EXTENSIONS)) for name in root.some_files(folder))
+
+
+def _folders_in(root: Tree, folder: str) -> Folders:
+    """The folders of one year, or of a root without years."""
+    annotations = _annotation_folder(root, folder) or join(folder, "Annotations")
+    return annotations, _image_folder(root, folder), _sets_folder(root, folder)
+
+
+def _sets_folder(root: Tree, folder: str) -> str:
+    """``ImageSets/Main``; or ``ImageSets``, where the lists are in it."""
+    above = join(folder, "ImageSets")
+    main = join(above, "Main")
+    if "ImageSets" not in root.folders(folder) or root.is_folder(main):
+        return main
+    return above if any(name.endswith(".txt") for name in root.files(above)) else main
+
+
+def _find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
+    """The folders of each year."""
+    annotations = _annotation_folder(root, ".")
+    if annotations is not None and (annotations == "Annotations" or holds_xml(root, annotations)):
         if years:
             raise ConfigError(f"year: {root} is one VOC folder without years; leave year out")
-        return [_standard_folders("")]
+        return [_folders_in(root, ".")]
     folders = root.folders(".")
     found = [name[3:] for name in folders if re.match(r"VOC[0-9]", name)]
     missing = [year for year in years if year not in found]
@@ -101,11 +209,12 @@ def _find_folders(root: Tree, years: Sequence[str]) -> list[tuple[str, str, str]
             + (f"the years are {', '.join(found)}" if found else "there is no VOC<year> folder")
         )
     if found:
-        return [_standard_folders(f"VOC{year}/") for year in years or found]
+        return [_folders_in(root, f"VOC{year}") for year in years or found]
     if any(name.endswith(".xml") for name in root.files(".")):
         return [(".", ".", "")]
-    if "VOCdevkit" in folders:
-        raise DataError(f"{root}: give the folder in it, {join(str(root), 'VOCdevkit')}")
+    inner = "VOCdevkit" if "VOCdevkit" in folders else folders[0] if len(folders) == 1 else None
+    if inner is not None:
+        raise DataError(f"{root}: give the folder in it, {join(str(root), inner)}")
     raise DataError(
         f"{root}: no VOC<year> folder, no Annotations folder and no *.xml; name the folders "
         "with --images and --annotations, or name another format with --from (it does not look "
@@ -113,13 +222,7 @@ def _find_folders(root: Tree, years: Sequence[str]) -> list[tuple[str, str, str]
     )
 
 
-def _standard_folders(prefix: str) -> tuple[str, str, str]:
-    return prefix + "Annotations", prefix + "JPEGImages", prefix + "ImageSets/Main"
-
-
-def _resolve_folders(
-    root: Tree, images: str, annotations: str
-) -> tuple[Tree, list[tuple[str, str, str]]]:
+def _resolve_folders(root: Tree, images: str, annotations: str) -> tuple[Tree, list[Folders]]:
     """Find each folder below the root, else below the working directory. The new root is the
     images' folder when that is outside ``root``; paths in the list are relative to the new root."""
     if not isinstance(root, LocalTree):
@@ -158,10 +261,10 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
             )
         lines = text_lines(Path(name)) if name else None
     else:
-        name = name or "trainval"
+        found = [name[:-4] for name in root.files(sets) if name.endswith(".txt")]
+        name = name or _default_set(found)
         file = join(sets, f"{name}.txt")
         if not root.is_file(file):
-            found = [name[:-4] for name in root.files(sets) if name.endswith(".txt")]
             raise DataError(
                 f"{join(str(root), file)}: no such image set; choose with --set from: "
                 f"{', '.join(found) or 'none'}"
@@ -184,7 +287,16 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
     return ImageSet(label, annotations, images, ids, lines is not None)
 
 
-def _standard_sets(root: Tree, folder: tuple[str, str, str]) -> list[str]:
+def _default_set(sets: Sequence[str]) -> str:
+    """``trainval``, else the only one, else ``train``."""
+    if "trainval" in sets:
+        return "trainval"
+    if len(sets) == 1:
+        return sets[0]
+    return "train" if "train" in sets else "trainval"
+
+
+def _standard_sets(root: Tree, folder: Folders) -> list[str]:
     """Those of train, val and test that exist; else the default image set."""
     names = ("train", "val", "test")
     sets = folder[2]
@@ -203,12 +315,17 @@ def read_image_set(lines: Iterable[str], is_annotation: Callable[[str], bool]) -
     """The ids of an ``ImageSets/Main`` file: one ``id`` or ``id flag`` per line.
 
     A last column of exactly -1, 0 or 1 is a flag, unless the whole line is the id of an annotation
-    file. Ids with flag -1 (the class is absent) are left out. Ids can hold spaces.
+    file. Ids with flag -1 (the class is absent) are left out. Ids can hold spaces. An id that is
+    the name of no annotation file may have the extension of its image (VoTT writes it), and a line
+    that begins with ``#`` is a comment.
     """
     for line in map(str.strip, lines):
         id_, _, flag = line.replace("\t", " ").rpartition(" ")
         if not (id_ and flag in _PRESENCE) or is_annotation(f"{line}.xml"):
-            if line:
-                yield line
-        elif flag != "-1":
-            yield id_.rstrip()
+            id_, flag = line, ""
+        id_ = id_.rstrip()
+        if not id_ or flag == "-1" or (id_[0] == "#" and not is_annotation(f"{id_}.xml")):
+            continue
+        if id_.lower().endswith(_SUFFIXES) and not is_annotation(f"{id_}.xml"):
+            id_ = os.path.splitext(id_)[0]
+        yield id_

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 from recpack.errors import ConfigError
+from recpack.problems import Problem
 from recpack.sources.base import Dataset
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
@@ -26,15 +27,23 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets of the folder's layout."""
     from recpack.sources.yolo.dataset import YoloDataset
-    from recpack.sources.yolo.layout import YoloFolder, yolo_layout
+    from recpack.sources.yolo.layout import YoloFolder, no_such_set, yolo_layout
 
     if request.selection.images is not None:
         raise ConfigError(
             "images: only for other formats; a YOLO folder's layout says where its images are"
         )
     layout = yolo_layout(root) or YoloFolder()
+    for name in request.selection.sets or ("train",) * (not request.every_set):
+        if name in layout.missing:
+            raise no_such_set(root, layout, name)
     sets = request.choose_sets(root, "yolo", layout.sets)
-    return YoloDataset(root, replace(layout.named(request.class_names), sets=sets))
+    problems = [
+        Problem("set-missing", "warning", layout.file, "kept", field=name, value=path)
+        for name, path in layout.missing.items()
+        if request.every_set and not request.selection.sets
+    ]
+    return YoloDataset(root, replace(layout.named(request.class_names), sets=sets), problems)
 
 
 def open_file(path: str, request: Request) -> Dataset:

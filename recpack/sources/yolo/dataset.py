@@ -47,7 +47,7 @@ _PIXELS = 2.0
 class YoloDataset(Dataset):
     """The image sets of a YOLO folder."""
 
-    def __init__(self, root: Tree, layout: YoloFolder) -> None:
+    def __init__(self, root: Tree, layout: YoloFolder, problems: Sequence[Problem] = ()) -> None:
         if not layout.names:
             raise DataError(
                 f"{root}: no data.yaml or classes.txt with the class names; name them in the "
@@ -65,14 +65,16 @@ class YoloDataset(Dataset):
             self._repeated |= repeated
         self.counts = [len(images) for images in self._images]
         self.classes = list(dict.fromkeys(layout.names))
+        self._problems = problems
         if not len(self):
             raise DataError(f"{root}: there are no images in {', '.join(layout.sets)}")
 
     def problems(self) -> list[Problem]:
-        """Images that are listed twice (they are packed once), labels without an image, one name
-        for several ids, and a wrong number of classes."""
+        """Those of the layout; images that are listed twice (they are packed once), labels without
+        an image, one name for several ids, and a wrong number of classes."""
         layout = self._layout
-        found = [Problem("image-repeated", "warning", image, "kept") for image in self._repeated]
+        found = list(self._problems)
+        found += [Problem("image-repeated", "warning", image, "kept") for image in self._repeated]
         for name, count in Counter(layout.names).items():
             if count > 1:
                 value = f"{name!r} ({count} ids)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,15 +13,20 @@ import msgspec
 from recpack.errors import DataError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.sources.document import below, reason
+from recpack.sources.recognise import SET_FOLDER, holds
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
 
 _SUFFIXES = tuple(EXTENSIONS)
-_NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names")
+_ROBOFLOW = "_darknet.labels"
+_NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names", _ROBOFLOW)
+_LISTS = ("train.txt", "valid.txt", "val.txt", "test.txt", "images.txt")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOX_ROW = 5
 """Numbers in a row without keypoints."""
 _MAX_TEXT = 4 << 20
+_MAX_MISSING = 4
+"""Images of one folder that are looked for before its other images are taken as they are."""
 _MAX_DEPTH = 12
 """Most bytes of a text file, and most levels of folders: links can lead in a circle."""
 MAX_TRIED = 100
@@ -33,7 +39,8 @@ class YoloFolder:
     folders or lists of its images, relative to the root.
 
     ``source``: where the names are · ``count``: ``nc`` of a ``data.yaml`` · ``keypoints``: the
-    numbers behind the box in a row.
+    numbers behind the box in a row · ``missing``: what ``file`` names and is not there, by image
+    set.
     """
 
     names: tuple[str, ...] = ()
@@ -41,6 +48,8 @@ class YoloFolder:
     source: str = ""
     count: int | None = None
     keypoints: int = 0
+    file: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def named(self, names: tuple[str, ...]) -> YoloFolder:
         """With the ``names`` of the user, if the files have the same ones or only the first."""
@@ -51,12 +60,17 @@ class YoloFolder:
 
 
 def yolo_layout(root: Tree) -> YoloFolder | None:
-    """The layout that ``data.yaml`` says, else the one that the folders show; None when this is not
-    a YOLO data set. Raises DataError for a file that can't be read."""
+    """The layout that ``data.yaml`` or ``obj.data`` says, else the one that the folders show; None
+    when this is not a YOLO data set. Raises DataError for a file that can't be read."""
     files = root.files(".")
     for name in sorted(files, key=lambda name: (name != "data.yaml", name)):
         if name.endswith((".yaml", ".yml")):
             found = _from_yaml(root, name)
+            if found is not None:
+                return found
+    for name in files:
+        if name.endswith(".data"):
+            found = _from_darknet(root, name)
             if found is not None:
                 return found
     source, names = _names(root)
@@ -68,6 +82,16 @@ def yolo_layout(root: Tree) -> YoloFolder | None:
     sets = {name: [f"{name}/images"] for name in folders if root.is_folder(f"{name}/labels")}
     if sets:
         return YoloFolder(names, sets, source)
+    sets = {
+        name: [name] for name in filter(SET_FOLDER.match, folders)
+        if holds(root, f"{name}/{_ROBOFLOW}")
+    }  # fmt: skip
+    if sets:
+        source = f"{next(iter(sets))}/{_ROBOFLOW}"
+        return YoloFolder(_lines(root, source), sets, source)
+    lists = [name for name in _LISTS if name in files]
+    if names and lists:
+        return YoloFolder(names, {name.removesuffix(".txt"): [name] for name in lists}, source)
     images = [name for name in files if name.lower().endswith(_SUFFIXES)]
     if images and (names or _labels_beside(root, images, files)):
         return YoloFolder(names, {"all": ["."]}, source)
@@ -128,12 +152,47 @@ def _from_yaml(root: Tree, name: str) -> YoloFolder | None:
         chosen = [paths] if isinstance(paths, str) else paths or []
         chosen = [path for path in chosen if path not in _NULLS]
         if chosen:
-            sets[key] = [_resolve(root, found.path, path, file) for path in chosen]
-    if not sets:
-        return None
+            sets[key] = chosen
     count = int(found.nc) if found.nc and found.nc.isdecimal() else None
     keypoints = math.prod(found.kpt_shape) if found.kpt_shape else 0
-    return YoloFolder(tuple(names), sets, name, count, keypoints)
+    layout = YoloFolder(tuple(names), {}, name, count, keypoints, name)
+    return _with_sets(root, layout, sets, found.path)
+
+
+def _from_darknet(root: Tree, name: str) -> YoloFolder | None:
+    """Darknet's ``obj.data``, which CVAT writes too: lines like ``train = data/train.txt``."""
+    lines = (line.partition("=") for line in _read_text(root, name).splitlines())
+    values = {key.strip(): value.strip() for key, _, value in lines}
+    sets = {key: [values[key]] for key in ("train", "valid", "val", "test") if values.get(key)}
+    file = _resolve(root, None, values["names"]) if values.get("names") else None
+    source, names = (file, _lines(root, file)) if file else _names(root)
+    return _with_sets(root, YoloFolder(names, {}, source, file=name), sets, None)
+
+
+def _with_sets(
+    root: Tree, layout: YoloFolder, sets: Mapping[str, list[str]], base: str | None
+) -> YoloFolder | None:
+    """The layout with the folders and lists that its file names. One set may be missing (exports
+    name a test set that was not downloaded); DataError when all are."""
+    found, missing = {}, {}
+    for key, paths in sets.items():
+        places = [_resolve(root, base, path) for path in paths]
+        if None in places:
+            missing[key] = paths[places.index(None)]
+        else:
+            found[key] = [place for place in places if place is not None]
+    layout = replace(layout, sets=found, missing=missing)
+    if missing and not found:
+        raise no_such_set(root, layout, next(iter(missing)))
+    return layout if found else None
+
+
+def no_such_set(root: Tree, layout: YoloFolder, name: str) -> DataError:
+    """The error for a set of ``layout.missing``."""
+    file = posixpath.join(str(root), layout.file)
+    return DataError(
+        f"{file}: {layout.missing[name]}: there is no such folder or list below {root}"
+    )
 
 
 def _read_text(root: Tree, name: str) -> str:
@@ -149,31 +208,39 @@ def _read_text(root: Tree, name: str) -> str:
         raise DataError(f"{path}: can't be read: {error}") from error
 
 
-def _resolve(root: Tree, base: str | None, path: str, file: str) -> str:
-    """The path below the root of a folder or list that a ``data.yaml`` names. Its ``path`` is often
-    that of another machine, and exports write ``../train/images`` for a folder beside the file."""
-    inner = path
-    while inner.startswith("../"):
-        inner = inner[3:]
-    choices = [below(base, path)] if base else []
-    for choice in (*choices, below(".", path), below(".", inner)):
+def _resolve(root: Tree, base: str | None, path: str) -> str | None:
+    """The path below the root of a folder or list that a ``data.yaml`` names; None when it is not
+    there. Its ``path`` is often that of another machine, and exports write ``../train/images`` for
+    a folder beside the file."""
+    for choice in ([below(base, path)] if base else []) + _tails(path):
         if not unsafe_path(choice) and (root.is_folder(choice) or root.is_file(choice)):
             return choice
-    raise DataError(f"{file}: {path}: there is no such folder or list below {root}")
+    return None
+
+
+def _tails(path: str) -> list[str]:
+    """A path, and what is left without its first folder, its first two, and so on."""
+    parts = below(".", path).split("/")
+    return ["/".join(parts[first:]) for first in range(len(parts))]
 
 
 def _names(root: Tree) -> tuple[str, tuple[str, ...]]:
     """The file that has the class names, and the names."""
     for file in _NAME_FILES:
         if root.is_file(file):
-            names = [line.strip() for line in _read_text(root, file).strip().splitlines()]
-            if "" in names:
-                raise DataError(
-                    f"{posixpath.join(str(root), file)}: there is an empty line after "
-                    f"{names[names.index('') - 1]!r}; name the class of that id, or remove the line"
-                )
-            return file, tuple(names)
+            return file, _lines(root, file)
     return "", ()
+
+
+def _lines(root: Tree, file: str) -> tuple[str, ...]:
+    """Class names, one in a line. Raises DataError for an empty line between them: it has an id."""
+    names = [line.strip() for line in _read_text(root, file).strip().splitlines()]
+    if "" in names:
+        raise DataError(
+            f"{posixpath.join(str(root), file)}: there is an empty line after "
+            f"{names[names.index('') - 1]!r}; name the class of that id, or remove the line"
+        )
+    return tuple(names)
 
 
 def label_path(image: str) -> str:
@@ -187,12 +254,29 @@ def images_of(root: Tree, paths: Sequence[str]) -> Iterator[str]:
     for path in paths:
         if root.is_folder(path):
             yield from files_below(root, path, _SUFFIXES)
-            continue
-        folder = posixpath.dirname(path) or "."
-        for line in root.lines(path):
-            image = line.strip()
-            if image:  # ./images/… is relative to the list's folder, all else to the root
-                yield below(folder, image) if image.startswith("./") else below(".", image)
+        else:
+            yield from _listed_images(root, path)
+
+
+def _listed_images(root: Tree, file: str) -> Iterator[str]:
+    """The images of a list. Darknet and CVAT write paths from another folder
+    (``data/obj_train_data/1.jpg``): the longest tail that is there counts. It is looked for once
+    for each folder that the list names."""
+    beside = posixpath.dirname(file) or "."
+    known: dict[str, str] = {}
+    missing: Counter[str] = Counter()
+    for line in root.lines(file):
+        image = line.strip()
+        if image:  # ./images/… is relative to the list's folder, all else to the root
+            image = below(beside, image) if image.startswith("./") else below(".", image)
+            folder, name = posixpath.split(image)
+            if folder not in known and missing[folder] < _MAX_MISSING:
+                tails = (tail for tail in _tails(image) if not unsafe_path(tail))
+                found = next((tail for tail in tails if holds(root, tail)), None)
+                if found is not None:
+                    known[folder] = posixpath.dirname(found)
+                missing[folder] += 1
+            yield posixpath.join(known.get(folder, folder), name)
 
 
 def files_below(

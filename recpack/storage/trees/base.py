@@ -74,6 +74,10 @@ class Tree(ABC):
     def files(self, path: str) -> list[str]:
         """The names of the files in a folder, sorted; OSError when there is no such folder."""
 
+    def some_files(self, path: str) -> list[str]:
+        """The names of ``files``; on S3 at least the first 1000, which are one request."""
+        return self.files(path)
+
     @abstractmethod
     def lines(self, path: str) -> Iterator[str]:
         """See ``files.text_lines``."""

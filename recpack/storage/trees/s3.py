@@ -7,6 +7,7 @@ import posixpath
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from recpack.columns import StringColumn
@@ -51,6 +52,12 @@ class S3Tree(Tree):
 
     def files(self, path: str) -> list[str]:
         return list(self._listing(path)[1])
+
+    def some_files(self, path: str) -> list[str]:
+        if path in self._listings:
+            return super().some_files(path)
+        page = islice(list_objects(self._s3, self._prefix(path)), 1000)
+        return sorted(name for name, size in page if name and size >= 0)
 
     def lines(self, path: str) -> Iterator[str]:
         data = read(self._s3, self._object(path))

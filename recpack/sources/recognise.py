@@ -1,0 +1,200 @@
+"""Recognises formats by the head of a file, and names those that recpack does not read.
+
+Only the first bytes of a few files are read: a JSON of COCO can have gigabytes.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+
+from recpack.errors import DataError
+from recpack.formats.image_header import EXTENSIONS
+from recpack.storage.trees.base import Tree, join
+
+ANNOTATIONS = "annotations"
+MOST_DOCUMENTS = 16
+"""More JSON files in one folder are one for each image."""
+SET_FOLDER = re.compile("train|val|test", re.IGNORECASE)
+"""How the name of a folder that is an image set begins."""
+_HEAD = 64 << 10
+_SUFFIXES = tuple(EXTENSIONS)
+_CVAT = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|<[?!].*?>)*<annotations\b", re.DOTALL)
+_TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"\s*(:?)|[{}\[\]]', re.DOTALL)
+
+_AGAIN = "export it again as COCO, YOLO or Pascal VOC"
+_REMEDIES = {
+    "LabelMe's JSON": "pip install labelme2coco, run labelme2coco FOLDER, and give "
+    "runs/labelme2coco/dataset.json to recpack with --images .",
+    "a project of VIA": "in VIA, choose Annotation > Export Annotations (COCO format)",
+    "VoTT's JSON": "in VoTT, choose Pascal VOC in the export settings and export it again",
+    "CreateML's JSON": _AGAIN,
+    "Supervisely's JSON": _AGAIN,
+    "Datumaro's JSON": _AGAIN,
+    "Label Studio's JSON": "in Label Studio, choose Export > COCO, YOLO or Pascal VOC XML",
+    "CVAT's XML": "in CVAT, choose Export task dataset > COCO 1.0, YOLO 1.1 or PASCAL VOC 1.1",
+    "COCO's panoptic JSON": "it has no boxes of objects: use instances_*.json",
+    "COCO's captions": "they are texts without boxes: use instances_*.json",
+    "COCO's list of images": "it has no annotations: use instances_*.json",
+    "COCO's results": "they are detections, without the images: use the file of the annotations",
+    "a table (CSV)": _AGAIN,
+    "TFRecord": _AGAIN,
+}
+_COCO_PREFIXES = {
+    "panoptic_": "COCO's panoptic JSON",
+    "captions_": "COCO's captions",
+    "image_info_": "COCO's list of images",
+}
+ENDINGS_OF_OTHERS = (".csv", ".tfrecord", ".tfrecords", ".xml")
+_ENDINGS = {".csv": "a table (CSV)", ".tfrecord": "TFRecord", ".tfrecords": "TFRecord"}
+
+
+def named(names: Sequence[str], *wanted: str) -> str | None:
+    """The first of the lower-case names ``wanted`` that is there in any case, as it is written."""
+    folded = {name.lower(): name for name in reversed(names)}
+    return next((folded[name] for name in wanted if name in folded), None)
+
+
+def read_head(root: Tree, path: str) -> bytes:
+    """The first bytes of a file; none when it can't be read."""
+    try:
+        with root.folder(".") as folder, folder.open(path) as file:
+            return file.read(0, min(file.size, _HEAD))
+    except OSError:
+        return b""
+
+
+def holds(root: Tree, path: str) -> bool:
+    """Whether a file is there. It is opened: on S3, ``is_file`` lists its whole folder."""
+    try:
+        with root.folder(".") as folder:
+            folder.open(path).close()
+    except OSError:
+        return False
+    return True
+
+
+def kind_of(name: str, head: bytes) -> str:
+    """What a file is by its name and its head: ``coco``, a key of the remedies, else empty."""
+    name = posixpath.basename(name).lower()
+    ending = posixpath.splitext(name)[1]
+    if ending == ".xml":
+        return "CVAT's XML" if _CVAT.match(head) else ""
+    if ending == ".csv" and b"region_count" in head:
+        return "a project of VIA"
+    if ending != ".json":
+        return _ENDINGS.get(ending, "") if head else ""
+    keys = _keys(head)
+    if {"annotations.bbox", "annotations.image_id"} <= keys:
+        return "coco"
+    found = next((kind for prefix, kind in _COCO_PREFIXES.items() if name.startswith(prefix)), "")
+    return found or _kind_of_json(keys)
+
+
+def _kind_of_json(keys: set[str]) -> str:
+    last = {key.rpartition(".")[2] for key in keys}
+    signs = {
+        "LabelMe's JSON": "shapes.points" in keys or {"shapes", "imagePath"} <= keys,
+        "a project of VIA": bool(last & {"shape_attributes", "file_attributes"})
+        or any(key.startswith("_via_") for key in keys),
+        "VoTT's JSON": {"asset", "regions"} <= keys or {"tags", "assets"} <= keys,
+        "CreateML's JSON": "annotations.coordinates" in keys,
+        "Supervisely's JSON": "classTitle" in last,
+        "Datumaro's JSON": "categories.label" in keys,
+        "Label Studio's JSON": bool(last & {"rectanglelabels", "polygonlabels", "completed_by"}),
+        "COCO's panoptic JSON": "annotations.segments_info" in keys,
+        "COCO's captions": "annotations.caption" in keys,
+        "COCO's results": {"image_id", "category_id", "score"} <= keys,
+        "coco": bool(keys & {"images.file_name", "annotations.image_id"})
+        or {"images", "annotations", "categories"} <= keys,
+    }
+    return next((kind for kind, sign in signs.items() if sign), "")
+
+
+def _keys(head: bytes) -> set[str]:
+    """The keys of a JSON document's head with those around them: ``images``,
+    ``images.file_name``. Lists add nothing."""
+    found = set()
+    around: list[str] = []
+    key = ""
+    for token in _TOKEN.finditer(head):
+        mark = token[0][:1]
+        if mark in b"{[":
+            around.append(key)
+        elif mark in b"}]":
+            key = around.pop() if around else ""
+        elif token[2]:
+            name = token[1].decode("utf-8", "replace")
+            key = f"{around[-1]}.{name}" if around and around[-1] else name
+            found.add(key)
+    return found
+
+
+def holds_xml(root: Tree, folder: str) -> bool:
+    """Whether a folder is there and has XML files of Pascal VOC."""
+    try:
+        names = root.some_files(folder)
+    except FileNotFoundError:
+        return False
+    first = next((name for name in names if name.endswith(".xml") and name[0] != "."), None)
+    return first is not None and not kind_of(first, read_head(root, join(folder, first)))
+
+
+def coco_documents(root: Tree, folder: str) -> list[str]:
+    """The names of a folder's COCO files, where it has only a few JSON files."""
+    names = [name for name in root.some_files(folder) if name.endswith(".json")]
+    if len(names) > MOST_DOCUMENTS:
+        return []
+    return [name for name in names if kind_of(name, read_head(root, join(folder, name))) == "coco"]
+
+
+def refuse(root: Tree, path: str) -> None:
+    """Raise DataError for a file of a format that recpack does not read."""
+    kind = kind_of(path, read_head(root, path))
+    if kind in _REMEDIES:
+        file = join(str(root), path)
+        raise DataError(f"{file} is {kind}, which recpack does not read; {_REMEDIES[kind]}")
+
+
+def refuse_folder(root: Tree) -> None:
+    """Raise DataError for a folder in a format that recpack does not read, if it is known."""
+    folders = root.folders(".")
+    names = {place: root.some_files(place) for place in (".", *folders[:MOST_DOCUMENTS])}
+    for ending in (".json", *ENDINGS_OF_OTHERS):
+        for place, inside in names.items():
+            first = next((name for name in inside if name.lower().endswith(ending)), None)
+            if first is not None:
+                refuse(root, join(place, first))
+    rows = named(folders, ANNOTATIONS, "labels")
+    if rows is not None and any(name.endswith(".txt") for name in names.get(rows, ())):
+        raise DataError(
+            f"{root}: {rows} holds *.txt, which are probably rows of YOLO; rename "
+            + (f"{rows} to labels and " if rows != "labels" else "")
+            + "the folder of the images to images"
+        )
+    classes = _class_folders(root, names)
+    if classes:
+        raise DataError(
+            f"{root}: a folder for each class ({', '.join(classes[:3])}{', …' * (len(classes) > 3)}"
+            "): classes of whole images, without boxes, which convert does not read; write a list "
+            "(number, class id, path, with tabs between them) and give it to recpack pack"
+        )
+
+
+def _class_folders(root: Tree, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """The folders of a tree for image classification, also below those of its sets, where there is
+    nothing else. ``names`` holds the files of the root and of its folders."""
+    folders = [name for name in names if name != "."]
+    sets = [name for name in folders if SET_FOLDER.match(name)]
+    if sets and sets == folders:
+        inner = root.folders(sets[0])[:MOST_DOCUMENTS]
+        names = {name: root.some_files(join(sets[0], name)) for name in inner}
+        folders = list(names)
+    images = [name for name in folders if _only_images(names[name])]
+    usual = {"images", "jpegimages", "data", "masks", *sets}
+    return images if images == folders and len(images) > 1 and not usual & set(images) else []
+
+
+def _only_images(names: Sequence[str]) -> bool:
+    return bool(names) and all(name.lower().endswith(_SUFFIXES) for name in names)

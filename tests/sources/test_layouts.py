@@ -1,0 +1,365 @@
+"""Layouts as exporters write them are found without options; formats that recpack does not read
+are recognised by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recpack
+from recpack.sources.coco import coco_files
+from recpack.sources.recognise import kind_of
+from recpack.sources.selection import Selection
+from recpack.sources.voc import is_here
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import Location
+from recpack.storage.s3.objects import put
+from recpack.storage.trees.open import open_tree
+from tests.support.devkits import box_xml, jpeg, xml
+from tests.support.s3server import S3Server
+
+JPEG = jpeg(60, 40)
+XML = xml(60, 40, box_xml("cat", (6, 4, 30, 20)))
+ROW = "0 0.3 0.3 0.4 0.4\n"
+LABEL = "2\t5\t0.0\t0.1\t0.1\t0.5\t0.5"
+OPTIONS: dict[str, Any] = {"shuffle": None, "jobs": 1, "classes": "auto"}
+
+
+def coco(*names: str) -> str:
+    """A COCO file of images with one cat each; keys in the order of the real ones."""
+    return json.dumps({
+        "info": {},
+        "images": [
+            {"id": number, "file_name": name, "width": 60, "height": 40}
+            for number, name in enumerate(names)
+        ],
+        "annotations": [
+            {"id": 1 + number, "image_id": number, "category_id": 3, "bbox": [6, 4, 24, 16]}
+            for number in range(len(names))
+        ],
+        "categories": [{"id": 3, "name": "cat"}],
+    })  # fmt: skip
+
+
+def lay(root: Path, files: Mapping[str, str]) -> Path:
+    """Write files; those that end in .jpg are images."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(JPEG if name.endswith(".jpg") else text.encode())
+    return root
+
+
+def images(*names: str) -> dict[str, str]:
+    return dict.fromkeys(names, "")
+
+
+THREE = ("train", "valid", "test")
+FOUND: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
+    "voc of roboflow": (
+        images(*(f"{name}/a.jpg" for name in THREE)) | {f"{name}/a.xml": XML for name in THREE},
+        {},
+        ["train/a.jpg"],
+    ),
+    "a set of it": (images("a.jpg") | {"a.xml": XML}, {}, ["a.jpg"]),
+    "another set of it": (
+        images(*(f"{name}/a.jpg" for name in THREE)) | {f"{name}/a.xml": XML for name in THREE},
+        {"set": "test,valid"},
+        ["test/a.jpg", "valid/a.jpg"],
+    ),
+    "a voc folder for each set": (
+        images("train/images/a.jpg", "val/images/b.jpg")
+        | {"train/annotations/a.xml": XML, "val/annotations/b.xml": XML},
+        {},
+        ["train/images/a.jpg"],
+    ),
+    "sets in both folders": (
+        images("images/train/a.jpg", "images/test/b.jpg")
+        | {"annotations/train/a.xml": XML, "annotations/test/b.xml": XML},
+        {},
+        ["images/train/a.jpg"],
+    ),
+    "voc of label studio": (
+        images("images/a.jpg") | {"Annotations/a.xml": XML},
+        {},
+        ["images/a.jpg"],
+    ),
+    "voc of kaggle": (images("Images/a.jpg") | {"annotations/a.xml": XML}, {}, ["Images/a.jpg"]),
+    "one folder has the images": (
+        images("photos/a.jpg") | {"annotations/a.xml": XML, "docs/README": ""},
+        {},
+        ["photos/a.jpg"],
+    ),
+    "images beside the folder": (images("a.jpg") | {"Annotations/a.xml": XML}, {}, ["a.jpg"]),
+    "voc of fiftyone": (images("data/a.jpg") | {"labels/a.xml": XML}, {}, ["data/a.jpg"]),
+    "xml files in labels": (
+        images("images/a.jpg") | {"labels/a.xml": XML},
+        {},
+        ["images/a.jpg"],
+    ),
+    "another case in a year": (
+        images("VOC2007/images/a.jpg") | {"VOC2007/annotations/a.xml": XML},
+        {},
+        ["VOC2007/images/a.jpg"],
+    ),
+    "voc of cvat": (
+        images("JPEGImages/a.jpg")
+        | {"Annotations/a.xml": XML, "ImageSets/Main/default.txt": "a\n", "labelmap.txt": "# cat"},
+        {},
+        ["JPEGImages/a.jpg"],
+    ),
+    "no trainval": (
+        images("JPEGImages/a.jpg")
+        | {"Annotations/a.xml": XML}
+        | {f"ImageSets/Main/{name}.txt": "a\n" for name in ("train", "val")},
+        {},
+        ["JPEGImages/a.jpg"],
+    ),
+    "lists in ImageSets itself": (
+        images("JPEGImages/a.jpg", "JPEGImages/b.jpg")
+        | {"Annotations/a.xml": XML, "Annotations/b.xml": XML, "ImageSets/trainval.txt": "b\n"},
+        {},
+        ["JPEGImages/b.jpg"],
+    ),
+    "lists of vott": (
+        images("JPEGImages/a.jpg", "JPEGImages/b.jpg")
+        | {"Annotations/a.xml": XML, "Annotations/b.xml": XML}
+        | {"ImageSets/Main/cat_train.txt": "a.jpg 1\nb.jpg -1\n"}
+        | {"ImageSets/Main/cat_val.txt": "b.jpg 1\na.jpg -1\n"},
+        {"set": "cat_train"},
+        ["JPEGImages/a.jpg"],
+    ),
+    "coco of roboflow": (
+        images(*(f"{name}/a.jpg" for name in THREE))
+        | {f"{name}/_annotations.coco.json": coco("a.jpg") for name in THREE},
+        {},
+        ["train/a.jpg"],
+    ),
+    "coco of label studio": (
+        images("images/a.jpg") | {"result.json": coco("images/a.jpg")},
+        {},
+        ["images/a.jpg"],
+    ),
+    "coco of fiftyone": (images("data/a.jpg") | {"labels.json": coco("a.jpg")}, {}, ["data/a.jpg"]),
+    "a set of it in a folder": (
+        images("train/data/a.jpg") | {"train/labels.json": coco("a.jpg")},
+        {},
+        ["train/data/a.jpg"],
+    ),
+    "coco beside its images": (
+        images("a.jpg", "b.jpg") | {"x.json": coco("a.jpg", "b.jpg"), "package.json": "{}"},
+        {},
+        ["a.jpg", "b.jpg"],
+    ),
+    "images anywhere": (
+        images("pictures of cats/a.jpg") | {"Annotations/cats.json": coco("a.jpg")},
+        {},
+        ["pictures of cats/a.jpg"],
+    ),
+    "two coco files": (
+        images("images/a.jpg", "images/b.jpg")
+        | {"train.json": coco("a.jpg"), "test.json": coco("b.jpg")},
+        {},
+        ["images/a.jpg"],
+    ),
+    "coco's keypoints": (
+        images("images/train/a.jpg", "images/val/b.jpg")
+        | {"annotations/person_keypoints_train.json": coco("a.jpg")}
+        | {"annotations/person_keypoints_val.json": coco("b.jpg")}
+        | {"annotations/captions_train.json": "{}"},
+        {},
+        ["images/train/a.jpg"],
+    ),
+    "coco's stuff": (
+        images("val2017/a.jpg") | {"annotations/stuff_val2017.json": coco("a.jpg")},
+        {},
+        ["val2017/a.jpg"],
+    ),
+    "darknet, yolo of cvat": (
+        images("obj_train_data/a.jpg", "obj_train_data/in/b.jpg")
+        | {"obj_train_data/a.txt": ROW, "obj_train_data/in/b.txt": ROW, "obj.names": "cat\n"}
+        | {"obj.data": "classes = 1\ntrain = data/train.txt\nvalid=data/valid.txt\n"
+            "names = data/obj.names\nbackup = backup/\n"}
+        | {"train.txt": "data/obj_train_data/a.jpg\ndata/obj_train_data/in/b.jpg\n"},
+        {},
+        ["obj_train_data/a.jpg", "obj_train_data/in/b.jpg"],
+    ),
+    "yolo of cvat": (
+        images("images/train/a.jpg")
+        | {"labels/train/a.txt": ROW, "train.txt": "data/images/train/a.jpg\n"}
+        | {"data.yaml": "path: .\ntrain: train.txt\nnames:\n  0: cat\n"},
+        {},
+        ["images/train/a.jpg"],
+    ),
+    "darknet of roboflow": (
+        images("train/a.jpg", "valid/b.jpg")
+        | {"train/a.txt": ROW, "valid/b.txt": ROW}
+        | {"train/_darknet.labels": "cat\n", "valid/_darknet.labels": "cat\n"},
+        {},
+        ["train/a.jpg"],
+    ),
+    "yolo of fiftyone": (
+        images("data/a.jpg")
+        | {"data/a.txt": ROW, "obj.names": "cat\n", "images.txt": "data/a.jpg\n"},
+        {},
+        ["data/a.jpg"],
+    ),
+    "yolo of label studio": (
+        images("images/a.jpg")
+        | {"labels/a.txt": ROW, "classes.txt": "cat\n"}
+        | {"notes.json": '{"categories": [{"id": 0, "name": "cat"}], "info": {"year": 2026}}'},
+        {},
+        ["images/a.jpg"],
+    ),
+    "yolo without names": (
+        images("a.jpg") | {"a.txt": ROW, "README.dataset.txt": "text"},
+        {"classes": "cat"},
+        ["a.jpg"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_layouts_that_are_found(name: str, tmp_path: Path) -> None:
+    files, options, expected = FOUND[name]
+    root = lay(tmp_path / "in", files)
+    result = recpack.convert(root, tmp_path / "a.rec", **OPTIONS | options)
+    assert list(result.manifest.classes) == ["cat"]
+    rows = (tmp_path / "a.lst").read_text().splitlines()
+    assert [row.partition("\t")[2] for row in rows] == [f"{LABEL}\t{name}" for name in expected]
+
+
+LABELME = {"version": "5", "shapes": [{"label": "cat", "points": [[6, 4]]}], "imagePath": "a.jpg"}
+VIA = {"a.jpg42": {"filename": "a.jpg", "regions": [{"shape_attributes": {"name": "rect"}}]}}
+CREATEML = [{"image": "a.jpg", "annotations": [{"label": "cat", "coordinates": {"x": 18}}]}]
+PANOPTIC = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"segments_info": []}]}
+CAPTIONS = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"caption": "A cat"}]}
+STUDIO = [{"id": 1, "annotations": [{"id": 1, "completed_by": 1, "result": []}]}]
+SUPERVISELY = {"size": {"width": 60}, "objects": [{"id": 1, "classTitle": "cat"}]}
+DATUMARO = {"info": {}, "categories": {"label": {"labels": [{"name": "cat"}]}}, "items": []}
+VOTT = {"asset": {"name": "a.jpg"}, "regions": [{"type": "RECTANGLE", "tags": ["cat"]}]}
+CVAT = '<?xml version="1.0"?>\n<!-- x -->\n<annotations><version>1.1</version></annotations>'
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("a.json", LABELME, "a.json is LabelMe's JSON"),
+        ("images/a.json", LABELME, "a.json is LabelMe's JSON"),
+        ("via.json", VIA, "via.json is a project of VIA.*Export Annotations"),
+        ("x.json", {"_via_settings": {}, "_via_img_metadata": VIA}, "a project of VIA"),
+        ("via.csv", "filename,file_size,region_count\n", "via.csv is a project of VIA"),
+        ("train/_annotations.csv", "filename,width\n", r"_annotations.csv is a table"),
+        ("train/_annotations.createml.json", CREATEML, "CreateML's JSON"),
+        ("annotations/panoptic_train.json", PANOPTIC, "panoptic JSON.*use instances_"),
+        ("annotations/x.json", PANOPTIC, "panoptic JSON"),
+        ("annotations/captions_train.json", CAPTIONS, "captions.*use instances_"),
+        ("annotations/image_info_test.json", {"images": []}, "list of images"),
+        ("project-1.json", STUDIO, "Label Studio's JSON.*Export"),
+        ("ann/a.jpg.json", SUPERVISELY, "Supervisely's JSON"),
+        ("annotations/default.json", DATUMARO, "Datumaro's JSON"),
+        ("a-asset.json", VOTT, "VoTT's JSON"),
+        ("detections.json", [{"image_id": 1, "category_id": 3, "score": 0.5}], "COCO's results"),
+        ("annotations.xml", CVAT, "annotations.xml is CVAT's XML.*PASCAL VOC 1.1"),
+        ("train/x.tfrecord", "x", "TFRecord"),
+        ("Annotations/a.txt", ROW, "rows of YOLO; rename Annotations to labels"),
+        ("Labels/a.txt", ROW, "rows of YOLO; rename Labels to labels"),
+    ],
+)
+def test_formats_that_are_not_read(
+    tmp_path: Path, file: str, content: object, message: str
+) -> None:
+    text = content if isinstance(content, str) else json.dumps(content)
+    root = lay(tmp_path / "in", images("images/a.jpg") | {file: text})
+    with pytest.raises(recpack.DataError, match=message):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    if not file.endswith(".txt"):  # a file of rows is no data set
+        with pytest.raises(recpack.DataError, match=message):
+            recpack.convert(root / file, tmp_path / "a.rec", **OPTIONS)
+
+
+@pytest.mark.parametrize("file", ["x/a.jpg", "train/a.jpg", "images/a.jpg"])
+def test_images_alone_are_no_classes(tmp_path: Path, file: str) -> None:
+    root = lay(tmp_path / "in", images(file, "val/b.jpg", "masks/c.jpg"))
+    with pytest.raises(recpack.DataError, match="no Annotations folder"):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    sets = lay(tmp_path / "sets", images("train/cat/a.jpg", "train/dog/b.jpg", "val/cat/c.jpg"))
+    with pytest.raises(recpack.DataError, match=r"a folder for each class \(cat, dog\)"):
+        recpack.check(sets, jobs=1)
+    root = lay(tmp_path / "in", images("cat/a.jpg", "dog/b.jpg"))
+    with pytest.raises(recpack.DataError, match=r"a folder for each class \(cat, dog\)"):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    # the way out that the message names
+    (tmp_path / "a.lst").write_text("0\t0\tcat/a.jpg\n1\t1\tdog/b.jpg\n")
+    assert recpack.pack(tmp_path / "a.lst", root, tmp_path / "a.rec").manifest.num_samples == 2
+
+
+def test_the_folder_in_it(tmp_path: Path) -> None:
+    lay(tmp_path / "in", images("dataset/images/a.jpg") | {"dataset/annotations/a.xml": XML})
+    with pytest.raises(recpack.DataError, match=r"give the folder in it, .*in/dataset"):
+        recpack.convert(tmp_path / "in", tmp_path / "a.rec", **OPTIONS)
+
+
+def test_a_head_is_enough() -> None:
+    """Real files are larger than what is read of them, and cut anywhere."""
+    text = coco(*(f"images/{number}.jpg" for number in range(100))).encode()
+    cuts = range(60, len(text), 97)
+    assert {kind_of("x.json", text[:cut]) for cut in cuts} == {"coco"}
+    labels = json.dumps(LABELME | {"imageData": "x" * 9000}).encode()
+    assert kind_of("x.json", labels[:5000]) == "LabelMe's JSON"
+    assert kind_of("captions_x.json", text) == "coco"  # its boxes are seen
+    for head in (b"", b"{", b"}]}", b'"', b"\xff\xfe{", b'{"a": "\\', b"[" * 70_000):
+        assert kind_of("x.json", head) == ""
+
+
+def test_a_set_that_is_missing(tmp_path: Path) -> None:
+    """Roboflow's yaml names a test set that was not downloaded; the others are read."""
+    sets = "".join(f"{name}: ../{folder}/images\n" for name, folder in zip(
+        ("train", "val", "test"), THREE, strict=True))  # fmt: skip
+    files = images("train/images/a.jpg") | {"train/labels/a.txt": ROW}
+    root = lay(tmp_path / "in", files | {"data.yaml": f"{sets}names: [cat]\n"})
+    for options in ({}, {"set": "train"}):
+        result = recpack.convert(root, tmp_path / "a.rec", overwrite=True, jobs=1, **options)
+        assert (result.manifest.num_samples, result.problems) == (1, [])
+    found = recpack.check(root, jobs=1)
+    assert (found.image_sets, found.refused) == ({"train": 1}, False)
+    assert [(one.code, one.field, one.value) for one in found.problems] == [
+        ("set-missing", "val", "../valid/images"), ("set-missing", "test", "../test/images"),
+    ]  # fmt: skip
+    with pytest.raises(recpack.DataError, match=r"data.yaml: ../valid/images: there is no such"):
+        recpack.convert(root, tmp_path / "b.rec", set="val")
+    (root / "train").rename(root / "valid")
+    with pytest.raises(recpack.DataError, match=r"data.yaml: ../train/images: there is no such"):
+        recpack.convert(root, tmp_path / "b.rec", jobs=1)
+
+
+def test_a_list_with_images_that_are_missing(tmp_path: Path) -> None:
+    """The first image of a list is missing, the others are found all the same."""
+    files = images("obj_train_data/b.jpg") | {"obj_train_data/b.txt": ROW, "obj.names": "cat"}
+    lists = {"obj.data": "train = x/train.txt", "train.txt": "x/obj_train_data/a.jpg\n"
+             "x/obj_train_data/b.jpg\n"}  # fmt: skip
+    root = lay(tmp_path / "in", files | lists)
+    result = recpack.convert(root, tmp_path / "a.rec", on_error="skip", jobs=1)
+    assert result.manifest.num_samples == 1
+    assert [one.code for one in result.problems if one.severity == "error"] == ["image-missing"]
+
+
+def test_on_s3_folders_of_images_are_not_listed(hostile: S3Server) -> None:
+    """A look at a folder takes 1000 of its names, whatever it holds."""
+    s3 = S3Client(hostile.url, patience=5)
+    put(s3, Location("bucket", "in/train2017/_annotations.coco.json"), coco("a").encode())
+    (document,) = hostile.objects.values()
+    for number in range(3000):
+        hostile.objects[f"in/train2017/{number:06}.jpg"] = document
+    root = open_tree("s3://bucket/in", s3)
+    assert not is_here(root, Selection())
+    assert coco_files(root) == {"train2017": "train2017/_annotations.coco.json"}
+    assert hostile.calls["list_objects_v2"] < 3000 / 50  # names in an answer of this server
+    assert hostile.calls["get_object"] == 1
