@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from recpack.columns import Int64
+from recpack.data.samples import Samples
 from recpack.errors import ConfigError
 from recpack.formats.lst import CheckedLines, format_rows
 from recpack.formats.manifest import RecFile, describe
@@ -18,6 +18,7 @@ from recpack.packing.plan import expected_lengths
 from recpack.packing.publish import Result, publish
 from recpack.packing.run import pack_samples
 from recpack.pipeline.prepare import demand_samples
+from recpack.problems import Problem
 from recpack.scanning.order import orders
 from recpack.scanning.run import Scanning, ScanResult
 from recpack.scanning.settings import PARTS, parse_fractions
@@ -57,19 +58,40 @@ def part_path(output: str | os.PathLike[str], name: str) -> str:
 def pack_parts(scanning: Scanning, sinks: list[Sink], options: ConvertOptions) -> Result:
     """Pack the samples of the scan into the sinks, and publish all together."""
     scan = demand_samples(scanning.finish(options.progress), options)
+    samples = [scan.samples.reorder(order) for order in orders(scan.samples, options)]
     parts = [
-        pack_samples(_pack_input(scan, order, options), options, sink, options.progress)
-        for order, sink in zip(orders(scan.samples, options), sinks, strict=True)
+        pack_samples(_pack_input(scan, *one, options), options, sink, options.progress)
+        for one, sink in zip(_with_problems(samples, scan), sinks, strict=True)
     ]
     results = [publish(part) for part in parts]
-    return results[0] if len(results) == 1 else replace(results[0], parts=results)
+    if len(results) == 1:
+        return results[0]
+    problems = [problem for result in results for problem in result.problems]
+    return replace(results[0], problems=problems, parts=results)
 
 
-def _pack_input(scan: ScanResult, order: Int64, options: Options) -> PackInput:
-    samples = scan.samples.reorder(order)
+def _with_problems(
+    parts: list[Samples], scan: ScanResult
+) -> Iterator[tuple[Samples, list[Problem]]]:
+    """Each part with the problems of its images. Those of images in no part (they were left out)
+    are with the first, so that each counts once."""
+    if len(parts) == 1 or not scan.problems:
+        yield from ((part, scan.problems) for part in parts)
+        return
+    part_of = {path: number for number, part in enumerate(parts) for path in part.paths}
+    split: list[list[Problem]] = [[] for _ in parts]
+    for problem in scan.problems:
+        image = scan.images.get(problem.file, problem.file)
+        split[part_of.get(image, 0)].append(problem)
+    yield from zip(parts, split, strict=True)
+
+
+def _pack_input(
+    scan: ScanResult, samples: Samples, problems: list[Problem], options: Options
+) -> PackInput:
     rows = CheckedLines(format_rows(samples, options.precision))
     names, shaping = scan.classes.names, options.shaping()
-    return PackInput(samples, names, scan.problems, rows, shaping, options.precision)
+    return PackInput(samples, names, problems, rows, shaping, options.precision, scan.scope)
 
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:
@@ -85,5 +107,6 @@ def result_of(
     scan: ScanResult, shaping: Mapping[str, object], rec: RecFile, list_crc32: int | None = None
 ) -> Result:
     """The result of a scan without packing."""
-    names, problems = scan.classes.names, scan.problems
-    return Result(describe(scan.samples, names, problems, shaping, rec, list_crc32), problems)
+    names, problems, source = scan.classes.names, scan.problems, scan.scope.for_manifest()
+    manifest = describe(scan.samples, names, problems, shaping, rec, list_crc32, source)
+    return Result(manifest, problems, scope=scan.scope)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from functools import partial
 
 import msgspec
 
@@ -54,7 +55,14 @@ class _Document(msgspec.Struct):
     annotations: list[_Object]
 
 
+class _ImagesOnly(msgspec.Struct):
+    images: list[msgspec.Raw]
+
+
 _DECODER = msgspec.json.Decoder(_Document)
+_COUNTER = msgspec.json.Decoder(_ImagesOnly)
+_WORTH_COUNTING = 64 << 20
+"""Bytes of a file that is not chosen, at most, to count its images."""
 
 
 ENDINGS = (".json",)
@@ -68,7 +76,7 @@ def is_here(root: Tree, selection: Selection) -> bool:
 
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
     """Open the chosen image sets."""
-    files = request.choose_sets(root, "coco", coco_files(root))
+    files = request.choose_sets(root, "coco", coco_files(root), partial(_count_images, root))
     return open_coco(root, files, request.images(root))
 
 
@@ -129,6 +137,13 @@ def _read(root: Tree, file: str, path: str) -> _Document:
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     return decode_document(_DECODER, data, path)
+
+
+def _count_images(root: Tree, file: str) -> int | None:
+    with root.folder(".") as folder, folder.open(file) as stream:
+        if stream.size > _WORTH_COUNTING:
+            return None
+        return len(_COUNTER.decode(stream.read(0, stream.size)).images)
 
 
 def _categories(document: _Document, file: str) -> dict[int | str, str]:

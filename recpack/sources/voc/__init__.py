@@ -29,4 +29,4 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     from recpack.sources.voc.dataset import VocDataset
     from recpack.sources.voc.layout import open_devkit
 
-    return VocDataset(open_devkit(root, request.selection, every_set=request.every_set))
+    return VocDataset(open_devkit(root, request.selection))

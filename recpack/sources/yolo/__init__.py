@@ -25,14 +25,19 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets of the folder's layout."""
     from recpack.sources.yolo.dataset import YoloDataset
-    from recpack.sources.yolo.layout import yolo_layout
+    from recpack.sources.yolo.layout import images_of, yolo_layout
 
     if request.selection.images is not None:
         raise ConfigError(
             "images: only for other formats; a YOLO folder's layout says where its images are"
         )
     layout = yolo_layout(root)
-    sets = request.choose_sets(root, "yolo", layout.sets if layout else {})
+    sets = request.choose_sets(
+        root,
+        "yolo",
+        layout.sets if layout else {},
+        lambda paths: sum(1 for _ in images_of(root, paths)),
+    )
     return YoloDataset(root, sets, (layout.names if layout else ()) or request.class_names)
 
 
