@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from recpack.data.samples import Samples
+from recpack.columns import Int64
 from recpack.errors import ConfigError
 from recpack.formats.lst import CheckedLines, format_rows
 from recpack.formats.manifest import RecFile, describe
@@ -58,37 +58,42 @@ def part_path(output: str | os.PathLike[str], name: str) -> str:
 def pack_parts(scanning: Scanning, sinks: list[Sink], options: ConvertOptions) -> Result:
     """Pack the samples of the scan into the sinks, and publish all together."""
     scan = demand_samples(scanning.finish(options.progress), options)
-    samples = [scan.samples.reorder(order) for order in orders(scan.samples, options)]
+    chosen = orders(scan.samples, options)
+    problems = _split_problems(scan, chosen)
     parts = [
-        pack_samples(_pack_input(scan, *one, options), options, sink, options.progress)
-        for one, sink in zip(_with_problems(samples, scan), sinks, strict=True)
+        pack_samples(_pack_input(scan, order, found, options), options, sink, options.progress)
+        for order, found, sink in zip(chosen, problems, sinks, strict=True)
     ]
     results = [publish(part) for part in parts]
     if len(results) == 1:
         return results[0]
-    problems = [problem for result in results for problem in result.problems]
-    return replace(results[0], problems=problems, parts=results)
+    every = [problem for result in results for problem in result.problems]
+    return replace(results[0], problems=every, parts=results)
 
 
-def _with_problems(
-    parts: list[Samples], scan: ScanResult
-) -> Iterator[tuple[Samples, list[Problem]]]:
-    """Each part with the problems of its images. Those of images in no part (they were left out)
-    are with the first, so that each counts once."""
-    if len(parts) == 1 or not scan.problems:
-        yield from ((part, scan.problems) for part in parts)
-        return
-    part_of = {path: number for number, part in enumerate(parts) for path in part.paths}
+def _split_problems(scan: ScanResult, parts: Sequence[Int64]) -> list[list[Problem]]:
+    """The problems of each part's images. Those of images in no part (they were left out) are with
+    the first, so that each counts once."""
+    if len(parts) == 1:
+        return [scan.problems]
+    images = set(scan.images.values())
+    paths = scan.samples.paths
+    part_of = {
+        path: number
+        for number, rows in enumerate(parts)
+        for row in rows.tolist()
+        if (path := paths[row]) in images
+    }
     split: list[list[Problem]] = [[] for _ in parts]
     for problem in scan.problems:
-        image = scan.images.get(problem.file, problem.file)
-        split[part_of.get(image, 0)].append(problem)
-    yield from zip(parts, split, strict=True)
+        split[part_of.get(scan.images.get(problem.file, ""), 0)].append(problem)
+    return split
 
 
 def _pack_input(
-    scan: ScanResult, samples: Samples, problems: list[Problem], options: Options
+    scan: ScanResult, order: Int64, problems: list[Problem], options: Options
 ) -> PackInput:
+    samples = scan.samples.reorder(order)
     rows = CheckedLines(format_rows(samples, options.precision))
     names, shaping = scan.classes.names, options.shaping()
     return PackInput(samples, names, problems, rows, shaping, options.precision, scan.scope)
