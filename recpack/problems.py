@@ -308,11 +308,17 @@ def unknown_class_lines(
     count = "1 class is" if len(rows) == 1 else f"{len(rows):,} classes are"
     lines = [f"{count} not in {chosen}: {names}. Run again with {option}"]
     for name, objects, near in rows[:_MAX_SHOWN]:
-        hint = f"; did you mean {near!r}?" if near else ""
-        if near in meant:
-            hint = f"; --classes has {near!r}, which no object uses; did you mean {name!r}?"
+        hint = f"; {near_hint(name, near, used=near in used)}" if near else ""
         lines.append(f"unknown class {name!r}: {count_text(objects, 'object')}{hint}")
     return lines
+
+
+def near_hint(name: str, near: str, *, used: bool) -> str:
+    """What to ask about an unknown class: is it ``near``, or is ``near`` a typing error for it? The
+    latter where no object has ``near``."""
+    if used:
+        return f"did you mean {near!r}?"
+    return f"--classes has {near!r}, which no object uses; did you mean {name!r}?"
 
 
 def unknown_classes(

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from recpack.cli.terminal import is_page, scope_text, verdict
+from recpack.data.classes import VOC_CLASSES
 from recpack.formats.manifest import Manifest
 from recpack.pipeline.check import Check
-from recpack.problems import Problem, action_text, count_text, group_lines
+from recpack.problems import Problem, action_text, count_text, group_lines, near_hint
 from recpack.sources.base import Dataset
 from recpack.storage.files import write_lines
 
@@ -69,7 +70,9 @@ def text_report(check: Check, block: str = "█") -> Iterator[str]:
         yield f"  no object of: {', '.join(absent)}"
     yield from chart("unknown classes", check.unknown_classes)
     for name, near in check.nearest_classes.items():
-        yield f"  {name}: did you mean {near}?"
+        # without --classes the names are Pascal VOC's, which nobody typed
+        used = check.classes[near] > 0 or tuple(check.classes) == VOC_CLASSES
+        yield f"  {name}: {near_hint(name, near, used=used)}"
     yield from chart("objects per image", check.objects_per_image)
     yield from chart("box side (square root of the area, pixels)", check.box_sides)
     yield from chart("box aspect (width / height)", check.aspects)

@@ -88,7 +88,7 @@ def scan_task(task: Task, *, settings: JudgeSettings) -> ScanChunk:
 def _collect(
     chunks: Iterable[ScanChunk], dataset: Dataset, settings: ScanSettings, progress: Watch
 ) -> ScanResult:
-    total = len(dataset)
+    total, scope = len(dataset), dataset.scope()  # meanwhile the workers read
     columns = _Columns()
     problems = [
         replace(problem, action=settings.error_action) if problem.severity == "error" else problem
@@ -116,7 +116,7 @@ def _collect(
     )
     sizes = columns.array("sizes", np.float32).reshape(-1, 2)
     image_sets = columns.array("image_sets", np.int16)
-    return ScanResult(samples, classes, sizes, image_sets, problems, total, dataset.scope(), images)
+    return ScanResult(samples, classes, sizes, image_sets, problems, total, scope, images)
 
 
 class _Columns:

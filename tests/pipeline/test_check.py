@@ -104,7 +104,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     out, err = capsys.readouterr()
     assert err == ""
     assert re.search(r"^convert would fail: \d+ errors$", out, re.MULTILINE)
-    assert "Cat: did you mean cat?" in out
+    assert "Cat: did you mean 'cat'?" in out
     assert re.search(r"^  cat +█+ +\d+ in \d+ images$", out, re.MULTILINE)
     assert "error  box-empty" not in out
     assert "warning  box-empty: the box has no area" in out
@@ -300,6 +300,10 @@ def test_a_failure_begins_with_what_is_wrong(
     assert run("convert", devkit, tmp_path / "a.rec", *words) == 1
     err = capsys.readouterr().err.removeprefix("recpack convert: ").splitlines()
     assert err[: len(lines)] == lines
+    run("check", devkit, *words)
+    assert [line for line in capsys.readouterr().out.splitlines() if "did you mean" in line] == [
+        f"  Platelets: {line.partition('; ')[2]}" for line in lines if "did you mean" in line
+    ]
     remedy = lines[0].rpartition(" ")[2]
     assert run("convert", devkit, tmp_path / "a.rec", "--classes", remedy) == 0
 
