@@ -242,13 +242,19 @@ _MAX_SHOWN = 20
 SKIP = "--on-error skip"
 
 
-def summary(problems: Sequence[Problem], *, all_by: str = "--report FILE", skip: str = "") -> str:
-    """Problems for a terminal. The first line says what is wrong with how many files, and names
-    ``skip``, the option that leaves them out; then each code has its problems and a remedy.
-    ``all_by`` is the option that lists all."""
+def summary(
+    problems: Sequence[Problem],
+    *,
+    all_by: str = "--report FILE",
+    skip: str = "",
+    noun: str = "file",
+) -> str:
+    """Problems for a terminal. The first line says what is wrong with how many files (``noun``),
+    and names ``skip``, the option that leaves them out; then each code has its problems and a
+    remedy. ``all_by`` is the option that lists all."""
     counts = Counter(problem.code for problem in problems)
     codes = ", ".join(f"{count:,} {code}" for code, count in counts.most_common())
-    files = count_text(len({problem.file for problem in problems}), "file")
+    files = count_text(len({problem.file for problem in problems}), noun)
     if len(counts) == 1:
         codes = CATALOGUE[problems[0].code].what
     lines = [f"{files}: {codes}" + (f". To leave out such files: {skip}" if skip else "")]

@@ -14,7 +14,7 @@ from recpack.data.samples import Samples
 from recpack.errors import DataError, RecordError
 from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.formats.recordio import decode_payload, join_parts, locate_record
-from recpack.problems import Problem, count_text, summary
+from recpack.problems import Problem, summary
 from recpack.progress import Progress, Watch
 from recpack.records.reader import RecordFile, RecordReader, open_file
 from recpack.records.reader_rules import Rule, SourceComparison, rule_of
@@ -185,9 +185,8 @@ class _Verifier:
         if not np.array_equal(indexed, offsets) or not np.array_equal(keys, np.arange(len(keys))):
             raise DataError(f"{path}: its index does not match its records; rebuild it", problems)
         if problems:
-            text = summary(problems, all_by="--json")
-            count = count_text(len(problems), "problem")
-            raise DataError(f"{path}: {count}\n{text}", problems)
+            text = summary(problems, all_by="--json", noun="record")
+            raise DataError(f"{path}: {text}", problems)
         return Verification(base_name(path), size, checksum.text(value), "read", len(offsets))
 
     def _expected(self) -> tuple[Checksum, int | None]:
