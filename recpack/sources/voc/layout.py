@@ -49,8 +49,13 @@ class Devkit:
         return list(dict.fromkeys(year[1] for year in found if year))
 
     def every_set(self) -> list[ImageSet]:
-        """All images by their image sets, as ``--set all`` reads them."""
-        return [one for folder in self.folders for one in _every_set(self.root, folder)]
+        """All images of the years with image sets, as ``--set all`` reads them."""
+        return [
+            one
+            for folder in self.folders
+            if _has_sets(self.root, folder)  # else one set has all annotations
+            for one in _every_set(self.root, folder)
+        ]
 
 
 def open_devkit(root: Tree, selection: Selection) -> Devkit:
@@ -215,7 +220,11 @@ def _every_set(root: Tree, folder: tuple[str, str, str]) -> list[ImageSet]:
 
 
 def _has_set(root: Tree, folder: tuple[str, str, str], name: str) -> bool:
-    return bool(folder[2]) and root.is_file(join(folder[2], f"{name}.txt"))
+    return _has_sets(root, folder) and root.is_file(join(folder[2], f"{name}.txt"))
+
+
+def _has_sets(root: Tree, folder: tuple[str, str, str]) -> bool:
+    return bool(folder[2]) and root.is_folder(folder[2])
 
 
 def _all_ids(root: Tree, annotations: str) -> list[str]:
