@@ -330,6 +330,13 @@ def test_problems_are_grouped_with_one_remedy_each(
     assert run("convert", devkit, tmp_path / "a.rec", "--on-error", "skip") == 0
 
 
+def test_a_wrong_extension_is_told_in_words(tmp_path: Path) -> None:
+    devkit = small(tmp_path / "d", PLAIN_BOX, count=1)
+    (devkit / "JPEGImages" / "0.jpg").write_bytes(encoded(".png", pixels()))
+    (problem,) = check(devkit, jobs=1).problems
+    assert "(JPEGImages/0.jpg is png)" in str(problem)
+
+
 @pytest.fixture
 def chromium() -> Callable[..., subprocess.CompletedProcess[bytes]]:
     browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
