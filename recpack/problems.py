@@ -5,8 +5,9 @@ Codes never change their meaning; tools may match on them.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -90,7 +91,7 @@ CATALOGUE: dict[str, Code] = {
     "flag-text": Code("the flag is text and counts as 0", "write 0 or 1", "warning"),
     "size-missing": Code(
         "no usable <size>, so the image's own size is used",
-        "nothing to do, or add <size>",
+        "no action needed, or add <size>",
         "warning",
     ),
     "size-mismatch": Code(
@@ -116,7 +117,7 @@ CATALOGUE: dict[str, Code] = {
     "box-empty": Code("the box has no area", "correct or remove it", "warning"),
     "box-cropped-away": Code(
         "the box is outside the centre crop",
-        "nothing to do, or do not crop",
+        "no action needed, or do not crop",
         "note",
     ),
     "box-pixels": Code(
@@ -156,9 +157,9 @@ CATALOGUE: dict[str, Code] = {
         "warning",
     ),
     "difficult-dropped": Code(
-        "the object is difficult", "nothing to do, or use --difficult keep", "note"
+        "the object is difficult", "no action needed, or use --difficult keep", "note"
     ),
-    "no-objects": Code("no object is left", "nothing to do, or use --negatives keep", "note"),
+    "no-objects": Code("no object is left", "no action needed, or use --negatives keep", "note"),
     "image-missing": Code("the image is missing", "add it, or remove its id from the list"),
     "image-unannotated": Code(
         "the image has no annotation file",
@@ -177,7 +178,7 @@ CATALOGUE: dict[str, Code] = {
     "image-too-large": Code("the image header claims too many pixels", "replace the file"),
     "image-converted": Code(
         "not every reader can read this kind of image",
-        "nothing to do, or convert it",
+        "no action needed, or convert it",
         "note",
     ),
     "image-unconverted": Code(
@@ -186,12 +187,12 @@ CATALOGUE: dict[str, Code] = {
     ),
     "image-rotated": Code(
         "the image has an EXIF orientation",
-        "nothing to do, or rotate the pixels",
+        "no action needed, or rotate the pixels",
         "warning",
     ),
     "image-duplicate": Code(
         "another image has the same bytes",
-        "nothing to do, or keep one of them",
+        "no action needed, or keep one of them",
         "note",
     ),
     "image-repeated": Code(
@@ -314,23 +315,92 @@ def count_by_action(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
 
 
 _MAX_SHOWN = 20
+SKIP = "--on-error skip"
 
 
 def summary(
-    problems: Sequence[Problem], classes: Sequence[str] = (), *, all_by: str = "--report FILE"
+    problems: Sequence[Problem],
+    *,
+    all_by: str = "--report FILE",
+    skip: str = "",
+    noun: str = "file",
 ) -> str:
-    """A few lines for a terminal: the first problems, the count of each code, and each unknown
-    class with its count and the most similar of the known ``classes``. ``all_by`` is the option
-    that lists all."""
-    lines = [str(problem) for problem in problems[:_MAX_SHOWN]]
-    if len(problems) > _MAX_SHOWN:
-        lines.append(f"… and {len(problems) - _MAX_SHOWN:,} more; {all_by} lists all")
+    """Problems for a terminal. The first line says what is wrong with how many files (``noun``),
+    and names ``skip``, the option that leaves them out; then each code has its problems and a
+    remedy. ``all_by`` is the option that lists all."""
     counts = Counter(problem.code for problem in problems)
-    lines.append(", ".join(f"{count:,} {code}" for code, count in counts.most_common()))
-    for name, count, near in unknown_classes(problems, classes):
-        hint = f"; did you mean {near!r}?" if near else ""
-        lines.append(f"unknown class {name!r}: {count_text(count, 'object')}{hint}")
+    codes = ", ".join(f"{count:,} {code}" for code, count in counts.most_common())
+    files = count_text(len({problem.file for problem in problems}), noun)
+    if len(counts) == 1:
+        codes = CATALOGUE[problems[0].code].what
+    lines = [f"{files}: {codes}" + (f". To leave out such files: {skip}" if skip else "")]
+    shown = max(_MAX_SHOWN // max(len(counts), 1), 1)
+    lines += group_lines(problems, shown)
+    if any(count > shown for count in counts.values()):
+        lines.append(f"{all_by} lists all")
     return "\n".join(lines)
+
+
+def remedy(severity: Severity, code: str) -> str:
+    """What to do about a problem; an error needs an action, whatever the code's own severity."""
+    text = CATALOGUE[code].remedy
+    if severity == "error":
+        text = text.removeprefix("no action needed, or ")
+    return text if text.startswith("no action needed") else f"remedy: {text}"
+
+
+def group_lines(problems: Iterable[Problem], shown: int) -> Iterator[str]:
+    """Problems by code: what each code means, how often, a remedy, and the first ``shown``."""
+    groups: dict[tuple[Severity, str], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault((problem.severity, problem.code), []).append(problem)
+    rank = ("error", "warning", "note")
+    for (severity, code), members in sorted(
+        groups.items(), key=lambda item: (rank.index(item[0][0]), -len(item[1]), item[0][1])
+    ):
+        actions = ", ".join(
+            f"{count:,} {action_text(action, count)}"
+            for action, count in Counter(problem.action for problem in members).most_common()
+        )
+        yield f"{severity}  {code}: {CATALOGUE[code].what}; {actions}"
+        yield f"    {remedy(severity, code)}"
+        for problem in members[:shown]:
+            where = problem.file + (f", object {problem.object}" if problem.object else "")
+            value = f"{problem.field} {problem.value}".strip() if problem.value else ""
+            yield f"    {where}" + (f": {value}" if value else "")
+        if len(members) > shown:
+            yield f"    … and {len(members) - shown:,} more"
+
+
+def unknown_class_lines(
+    problems: Iterable[Problem], classes: Sequence[str], used: Collection[str], chosen: str
+) -> list[str]:
+    """What to say of unknown classes: first how many there are and an option that takes them, then
+    each one. ``used`` are the ``classes`` that objects have: an unknown class that is similar to
+    one that is not used shows a typing error in ``classes``. ``chosen`` is a name for them."""
+    rows = unknown_classes(problems, classes)
+    if not rows:
+        return []
+    meant = {near: name for name, _, near in rows if near and near not in used}
+    option = "--classes auto"
+    if len(meant) == len(rows) and len(classes) <= _MAX_SHOWN:
+        option = "--classes " + shlex.quote(",".join(meant.get(name, name) for name in classes))
+    names = ", ".join(name for name, _, _ in rows[:_MAX_SHOWN])
+    names += ", …" if len(rows) > _MAX_SHOWN else ""
+    count = "1 class is" if len(rows) == 1 else f"{len(rows):,} classes are"
+    lines = [f"{count} not in {chosen}: {names}. Run again with {option}"]
+    for name, objects, near in rows[:_MAX_SHOWN]:
+        hint = f"; {near_hint(name, near, used=near in used)}" if near else ""
+        lines.append(f"unknown class {name!r}: {count_text(objects, 'object')}{hint}")
+    return lines
+
+
+def near_hint(name: str, near: str, *, used: bool) -> str:
+    """What to ask about an unknown class: is it ``near``, or is ``near`` a typing error for it? The
+    latter where no object has ``near``."""
+    if used:
+        return f"did you mean {near!r}?"
+    return f"--classes has {near!r}, which no object uses; did you mean {name!r}?"
 
 
 def unknown_classes(

@@ -12,10 +12,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from recpack.cli.parser import parser_of
 from recpack.errors import ConfigError, DataError, RecpackError
+
+if TYPE_CHECKING:
+    from recpack.settings import Settings
 
 
 def console() -> NoReturn:
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
     except KeyboardInterrupt as error:
         return _report_failure(args, error, "interrupted; nothing is left that looks finished", 130)
     except ConfigError as error:
-        return _report_failure(args, error, str(error), 2)
+        return _report_failure(args, error, _with_flags(str(error), args.settings), 2)
     except DataError as error:
         problems = [problem.as_dict() for problem in error.problems]
         return _report_failure(args, error, str(error), 1, problems)
@@ -78,6 +81,20 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     del signum, frame
     raise KeyboardInterrupt
+
+
+def _with_flags(message: str, settings: type[Settings]) -> str:
+    """The message with options as they are typed: ``--jobs must be …`` for ``jobs: must be …``."""
+    from recpack.settings import options_of
+
+    flags = {one.name: one.flag for one in options_of(settings)}
+    lines = []
+    for line in message.split("\n"):
+        name, colon, rest = line.partition(": ")
+        if name in flags:
+            name, colon = flags[name], " " if rest.startswith("must be") else colon
+        lines.append(name + colon + rest)
+    return "\n".join(lines)
 
 
 def _report_failure(

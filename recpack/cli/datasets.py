@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recpack.cli.terminal import block, is_page, print_table, progress_bar
-from recpack.errors import ConfigError, DataError
+from recpack.cli.terminal import block, is_page, print_table, progress_bar, scope_text
+from recpack.errors import ConfigError, DataError, RecpackError
 from recpack.settings import options_of
 
 if TYPE_CHECKING:
@@ -65,16 +65,18 @@ def _report_problems(args: argparse.Namespace) -> Iterator[list[Problem]]:
             f"report: {path}: this report is JSON, name it .json; recpack check writes pages"
         )
     problems: list[Problem] = []
+    failure = None
     try:
         yield problems
-    except DataError as error:
-        problems += error.problems
+    except RecpackError as error:
+        failure = str(error)
+        problems += getattr(error, "problems", ())
         raise
     finally:
-        if path is not None:
+        if path is not None and (failure is not None or sys.exc_info()[0] is None):
             from recpack.cli.report import problem_report, write_text
 
-            write_text(path, problem_report(problems))
+            write_text(path, problem_report(problems, failure))
 
 
 def _report_path(args: argparse.Namespace) -> Path | None:
@@ -94,7 +96,7 @@ def run_check(args: argparse.Namespace) -> object:
     report = _report_path(args)
     with progress_bar(args.quiet) as progress:
         options = CheckOptions(**keywords(args), progress=progress)
-        dataset = open_source(args.devkit, options, every_set=True)
+        dataset = open_source(args.devkit, options)
         check = check_dataset(dataset, options)
     if report is not None:
         write_report(report, check, dataset)
@@ -120,6 +122,8 @@ def _print_result(args: argparse.Namespace, result: Result) -> object:
         if result.problems:
             for line in problem_lines(result.problems):
                 print(line, file=sys.stderr)
+        if result.scope is not None:
+            print(scope_text(sum(part.manifest.num_samples for part in parts), result.scope))
     outcome = {
         "output": args.output,
         "manifest": result.manifest.as_dict(),

@@ -6,13 +6,13 @@ import base64
 from collections.abc import Iterator, Mapping
 from html import escape
 
-from recpack.cli.terminal import verdict
+from recpack.cli.terminal import scope_text, verdict
 from recpack.data.annotation import Annotation
 from recpack.errors import DataError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import decode, encode, shrink
 from recpack.pipeline.check import Check
-from recpack.problems import CATALOGUE, Problem, action_text
+from recpack.problems import CATALOGUE, Problem, Severity, action_text, remedy
 from recpack.sources.base import Dataset
 
 PICTURES = 60
@@ -53,7 +53,8 @@ def _lines(check: Check, dataset: Dataset) -> Iterator[str]:
     yield '<html lang="en"><head><meta charset="utf-8"><title>recpack check</title>'
     yield f"<style>{_STYLE}</style></head><body><h1>recpack check</h1>"
     style = "verdict bad" if check.refused else "verdict"
-    yield f'<p class="{style}">{verdict(check)}.</p>'
+    yield f'<p class="{style}">{verdict(check)}. '
+    yield f"{escape(scope_text(check.samples, check.scope))}.</p>"
     yield '<div class="facts">'
     facts = {
         "annotations": f"{check.annotations:,}",
@@ -113,15 +114,15 @@ def _problem_table(problems: list[Problem]) -> Iterator[str]:
     if not problems:
         yield "<p>None.</p>"
         return
-    groups: dict[tuple[str, str], list[Problem]] = {}
+    groups: dict[tuple[Severity, str], list[Problem]] = {}
     rank = ("error", "warning", "note")
     for problem in sorted(problems, key=lambda p: (rank.index(p.severity), p.code)):
         groups.setdefault((problem.severity, problem.code), []).append(problem)
     for (severity, code), members in groups.items():
-        what, remedy, _ = CATALOGUE[code]
         yield (
             f'<details><summary><span class="{severity}">{severity}</span> <b>{code}</b> '
-            f"× {len(members):,}: {escape(what)}. <i>{escape(remedy)}</i></summary>"
+            f"× {len(members):,}: {escape(CATALOGUE[code].what)}. "
+            f"<i>{escape(remedy(severity, code))}</i></summary>"
             "<table><tr><th>file</th><th>object</th><th>field</th><th>value</th><th>action</th></tr>"
         )
         for problem in members[:_MAX_ROWS]:

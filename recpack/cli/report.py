@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from recpack.cli.terminal import is_page, verdict
+from recpack.cli.terminal import is_page, scope_text, verdict
+from recpack.data.classes import VOC_CLASSES
 from recpack.formats.manifest import Manifest
 from recpack.pipeline.check import Check
-from recpack.problems import CATALOGUE, Problem, action_text, count_text
+from recpack.problems import Problem, action_text, count_text, group_lines, near_hint
 from recpack.sources.base import Dataset
 from recpack.storage.files import write_lines
 
@@ -38,11 +39,13 @@ def write_text(path: Path, text: str) -> None:
     write_lines(path, [text.encode("utf-8", "backslashreplace").decode()])
 
 
-def problem_report(problems: Iterable[Problem]) -> str:
-    """The problems of a conversion as JSON."""
+def problem_report(problems: Iterable[Problem], error: str | None = None) -> str:
+    """The problems of a conversion as JSON, with the ``error`` that ended it."""
     rows = [problem.as_dict() for problem in problems]
     counts = Counter(problem["code"] for problem in rows)
-    report = {"problem_counts": dict(counts.most_common()), "problems": rows}
+    report: dict[str, object] = {"problem_counts": dict(counts.most_common()), "problems": rows}
+    if error is not None:
+        report["error"] = error
     return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -67,7 +70,9 @@ def text_report(check: Check, block: str = "█") -> Iterator[str]:
         yield f"  no object of: {', '.join(absent)}"
     yield from chart("unknown classes", check.unknown_classes)
     for name, near in check.nearest_classes.items():
-        yield f"  {name}: did you mean {near}?"
+        # without --classes the names are Pascal VOC's, which nobody typed
+        used = check.classes[near] > 0 or tuple(check.classes) == VOC_CLASSES
+        yield f"  {name}: {near_hint(name, near, used=used)}"
     yield from chart("objects per image", check.objects_per_image)
     yield from chart("box side (square root of the area, pixels)", check.box_sides)
     yield from chart("box aspect (width / height)", check.aspects)
@@ -81,6 +86,7 @@ def text_report(check: Check, block: str = "█") -> Iterator[str]:
     yield from problem_lines(check.problems)
     yield ""
     yield verdict(check)
+    yield scope_text(check.samples, check.scope)
 
 
 def problem_lines(problems: list[Problem]) -> Iterator[str]:
@@ -88,26 +94,7 @@ def problem_lines(problems: list[Problem]) -> Iterator[str]:
     if not problems:
         yield "no problems"
         return
-    for severity in ("error", "warning", "note"):
-        groups: dict[str, list[Problem]] = {}
-        for problem in problems:
-            if problem.severity == severity:
-                groups.setdefault(problem.code, []).append(problem)
-        for code, members in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-            what, remedy, _ = CATALOGUE[code]
-            by_action = Counter(problem.action for problem in members)
-            actions = ", ".join(
-                f"{count:,} {action_text(action, count)}"
-                for action, count in by_action.most_common()
-            )
-            yield f"{severity}  {code}: {what}; {actions}"
-            yield f"    remedy: {remedy}"
-            for problem in members[:_EXAMPLES]:
-                where = problem.file + (f", object {problem.object}" if problem.object else "")
-                value = f": {problem.field} {problem.value}".rstrip() if problem.value else ""
-                yield f"    {where}{value}"
-            if len(members) > _EXAMPLES:
-                yield f"    … and {len(members) - _EXAMPLES:,} more"
+    yield from group_lines(problems, _EXAMPLES)
 
 
 def bars(

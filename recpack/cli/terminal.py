@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from recpack.pipeline.check import Check
     from recpack.progress import Progress
+    from recpack.sources.base import Scope
 
 
 @contextmanager
@@ -75,9 +76,27 @@ def verdict(check: Check) -> str:
 
     if not check.refused:
         return "Ready to convert"
-    errors = sum(problem.severity == "error" for problem in check.problems)
-    if errors:
-        return f"convert would fail: {count_text(errors, 'error')}"
-    if not check.samples:
-        return "convert would fail: no sample is left"
-    return "convert would fail: --strict makes warnings errors"
+    if check.fatal:
+        return f"convert would fail: {count_text(check.fatal, 'error')}"
+    return "convert would fail: no sample is left"
+
+
+def scope_text(images: int, scope: Scope) -> str:
+    """How many images of a data set are converted, and what is not: ``292 of 364 images (trainval);
+    test, 72 images, not converted: --set trainval,test``."""
+    from recpack.problems import count_text
+
+    read = sum(scope.sets.values())
+    unread = [count for count in scope.others.values() if count is not None]
+    every = count_text(read + sum(unread), "image")
+    total = f"{images:,} of {every}" if len(unread) == len(scope.others) else f"{images:,} images"
+    parts = [f"{total} ({', '.join(scope.sets)})"]
+    if images < read:
+        parts.append(f"{read - images:,} left out")
+    if scope.others:
+        others = ", ".join(
+            name if count is None else f"{name}, {count_text(count, 'image')}"
+            for name, count in scope.others.items()
+        )
+        parts.append(f"{others}, not converted: --set {scope.every_set}")
+    return "; ".join(parts)

@@ -42,8 +42,9 @@ class Manifest:
 
     ``rec``: see ``RecFile`` · ``classes`` in the order of their ids · ``label_width``: floats of
     the longest label vector · ``objects``: number of objects per class · ``problems``: counts by
-    action, then by problem code · ``options``: those that shape the bytes · ``list_checksum`` of
-    the ``.lst`` text, None when there is no list.
+    action, then by problem code · ``options``: those that shape the bytes · ``source``: the data
+    set's ``format``, and the image ``sets`` and ``years`` that were read; empty for records that
+    come from no data set · ``list_checksum`` of the ``.lst`` text, None when there is no list.
     """
 
     rec: RecFile
@@ -55,6 +56,7 @@ class Manifest:
     objects: Mapping[str, int]
     problems: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
     list_checksum: str | None = None
     recpack_version: str
     format_version: int = FORMAT_VERSION
@@ -114,8 +116,10 @@ def describe(
     shaping: Mapping[str, object],
     rec: RecFile,
     list_crc32: int | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """The manifest of samples; ``shaping`` are the options that shape the bytes. When ``classes``
+    """The manifest of samples; ``shaping`` are the options that shape the bytes, ``source``
+    is the field of the manifest. When ``classes``
     is empty, the names are the ids. Raises ConfigError when a label's class id has no name."""
     shape = label_shape(samples)
     highest = len(shape.objects) - 1
@@ -136,6 +140,7 @@ def describe(
         objects=dict(zip(names, counts, strict=True)),
         problems=count_by_action(problems),
         options=shaping,
+        source=source or {},
         list_checksum=None if list_crc32 is None else Checksum.CRC32.text(list_crc32),
         recpack_version=__version__,
     )

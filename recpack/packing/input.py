@@ -15,6 +15,7 @@ from recpack.formats.lst import CheckedLines, format_rows
 from recpack.packing.segment import Failure
 from recpack.problems import Problem, summary
 from recpack.sinks.base import Sink, Written
+from recpack.sources.base import Scope
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class PackInput:
     """The samples to pack, the lines of their list, and what the manifest needs.
 
     ``shaping``: the options that changed the samples · ``precision``: decimals of a list that is
-    written again.
+    written again · ``scope`` of the data set, None for a list.
     """
 
     samples: Samples
@@ -31,6 +32,7 @@ class PackInput:
     rows: CheckedLines
     shaping: Mapping[str, object]
     precision: int | None = None
+    scope: Scope | None = None
 
     def without(self, failures: Sequence[Failure], policy: Policy) -> PackInput:
         """The input without the images that failed, with new numbers and a new list."""

@@ -12,16 +12,19 @@ from recpack.formats.recordio import format_index
 from recpack.packing.input import Packed
 from recpack.problems import Problem, quarantine_lines
 from recpack.sinks.base import INDEX, LIST, QUARANTINE
+from recpack.sources.base import Scope
 
 
 @dataclass(frozen=True)
 class Result:
     """The result of a conversion: its ``manifest`` and all ``problems``, in order. A split has one
-    result for each part in ``parts``, and the manifest of the first."""
+    result for each part in ``parts``, and the manifest of the first. ``scope``: which part of a
+    data set was read; None for a list."""
 
     manifest: Manifest
     problems: list[Problem]
     parts: list[Result] = field(default_factory=list)
+    scope: Scope | None = None
 
 
 def publish(packed: Packed) -> Result:
@@ -37,7 +40,13 @@ def publish(packed: Packed) -> Result:
     def manifest_text(etag: str | None) -> str:
         list_crc32 = source.rows.crc32
         manifest = describe(
-            source.samples, source.classes, source.problems, source.shaping, rec, list_crc32
+            source.samples,
+            source.classes,
+            source.problems,
+            source.shaping,
+            rec,
+            list_crc32,
+            source.scope.for_manifest() if source.scope is not None else None,
         )
         manifests.append(manifest.with_etag(etag))
         return manifests[0].to_json()
@@ -51,4 +60,4 @@ def publish(packed: Packed) -> Result:
     if quarantine:
         companions[QUARANTINE] = quarantine
     packed.sink.publish(written, companions, manifest_text)
-    return Result(manifests[0], source.problems)
+    return Result(manifests[0], source.problems, scope=source.scope)

@@ -22,7 +22,7 @@ from recpack.packing.input import Packed, PackInput, as_problems
 from recpack.packing.plan import Segment, expected_lengths, merge_small, plan_cuts, segments
 from recpack.packing.segment import PackedSegment, pack_segment
 from recpack.packing.settings import PackSettings
-from recpack.problems import count_text, summary
+from recpack.problems import SKIP, count_text, summary
 from recpack.progress import Progress, Watch
 from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written, WrittenSegment
 from recpack.workers.backends import (
@@ -59,7 +59,7 @@ def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress
             return Packed(source, sink, lengths, packing.finish(segments))
         if settings.on_error == "fail":
             problems = source.problems + as_problems(failures, settings)
-            raise DataError(summary(as_problems(failures, settings)), problems)
+            raise DataError(summary(as_problems(failures, settings), skip=SKIP), problems)
         # a bad image changes the numbers of all records after it: pack again
         source = source.without(failures, settings)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import numpy as np
 from recpack.data.labels import label_shape, object_table
 from recpack.data.statistics import ASPECTS, BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.options import CheckOptions
-from recpack.pipeline.prepare import open_source
+from recpack.pipeline.prepare import fatal_problems, open_source
 from recpack.pipeline.reach import prove_reach
 from recpack.problems import CATALOGUE, Problem, unknown_classes
 from recpack.scanning.duplicates import duplicate_groups
 from recpack.scanning.run import ScanResult, scan_dataset
 from recpack.settings import takes
-from recpack.sources.base import Dataset
+from recpack.sources.base import Dataset, Scope
 from recpack.storage.trees.open import Root
 from recpack.workers.cluster import connect
 from recpack.workers.settings import Workers
@@ -30,9 +30,11 @@ class Check:
     ``annotations`` counts those read, ``samples`` those that ``convert`` would pack. ``classes``
     counts objects and ``class_images`` images by class name, in the order of ids;
     ``unknown_classes`` counts objects by name, and ``nearest_classes`` has the most similar known
-    name; ``image_sets`` counts samples by image set. The histograms count boxes (``box_sides`` in
+    name; ``image_sets`` counts samples by image set, and ``scope`` tells the images of the data set
+    that were not read. The histograms count boxes (``box_sides`` in
     pixels, ``aspects`` width over height) and images (``objects_per_image``). ``duplicates`` are
-    groups of image paths with equal bytes. ``refused``: ``convert`` would fail.
+    groups of image paths with equal bytes. ``refused``: ``convert`` with the same options would
+    fail; ``fatal`` counts the problems for which it would.
     """
 
     annotations: int
@@ -51,7 +53,9 @@ class Check:
     aspects: dict[str, int]
     duplicates: list[list[str]]
     problems: list[Problem]
+    fatal: int
     refused: bool
+    scope: Scope
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; problems also counted by code."""
@@ -62,6 +66,7 @@ class Check:
         codes = Counter(problem.code for problem in self.problems)
         values["problem_counts"] = dict(codes.most_common())
         values["problems"] = [problem.as_dict() for problem in self.problems]
+        values["scope"] = asdict(self.scope)
         return values
 
 
@@ -70,10 +75,10 @@ def check(devkit: Root, options: CheckOptions) -> Check:
     """Scan a data set by the policies and count; bad data is in ``problems``. It writes nothing.
     The keywords are the command line's options.
 
-    Without ``set`` it reads all of ``train``, ``val`` and ``test`` that exist, to find images that
-    are in two of them.
+    It reads the image sets that ``convert`` with the same options reads; ``set="all"`` reads every
+    one, and finds images that are in two of them.
     """
-    return check_dataset(open_source(devkit, options, every_set=True), options)
+    return check_dataset(open_source(devkit, options), options)
 
 
 def check_dataset(dataset: Dataset, options: CheckOptions) -> Check:
@@ -87,6 +92,7 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
     scan = scan_dataset(dataset, options, options.progress)
     duplicates, duplicate_problems = _duplicates(scan, options)
     problems = scan.problems + duplicate_problems
+    fatal = len(fatal_problems(scan.problems, options))  # convert looks for no duplicates
     samples = scan.samples
     names = scan.classes.names
     unknown = unknown_classes(scan.problems, names)
@@ -117,7 +123,9 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
         aspects=histogram(sides[:, 0] / sides[:, 1], ASPECTS),
         duplicates=duplicates,
         problems=problems,
-        refused=any(map(options.fatal, problems)) or not len(samples),
+        fatal=fatal,
+        refused=bool(fatal) or not len(samples),
+        scope=scan.scope,
     )
 
 

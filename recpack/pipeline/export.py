@@ -28,7 +28,7 @@ from recpack.options import ConvertOptions, Options, OutputFormat
 from recpack.packing.publish import Result
 from recpack.pipeline.output import is_root
 from recpack.pipeline.prepare import refuse, scan_source
-from recpack.problems import Problem, summary
+from recpack.problems import SKIP, Problem, summary
 from recpack.progress import Progress
 from recpack.scanning.order import orders
 from recpack.scanning.run import ScanResult
@@ -113,7 +113,15 @@ def _result(
     samples: Samples, scan: ScanResult, problems: list[Problem], options: Options
 ) -> Result:
     rec: RecFile = {"name": None, "bytes": None, "checksum": None}
-    return Result(describe(samples, scan.classes.names, problems, options.shaping(), rec), problems)
+    manifest = describe(
+        samples,
+        scan.classes.names,
+        problems,
+        options.shaping(),
+        rec,
+        source=scan.scope.for_manifest(),
+    )
+    return Result(manifest, problems, scope=scan.scope)
 
 
 def _images_url(root: Tree, options: Options) -> str:
@@ -209,7 +217,7 @@ def _write_image_json(
                         options.progress(Progress("write", sum(map(len, sizes)), len(samples)))
             rows = np.flatnonzero(np.concatenate(sizes)[:, 0])
             if problems and (options.on_error == "fail" or not len(rows)):
-                raise DataError(summary(problems), problems)
+                raise DataError(summary(problems, skip=SKIP), problems)
             write_documents = partial(_write_documents, folder=annotations, classes=classes)
             tasks = ((*part, size) for part, size in zip(parts(), sizes, strict=True))
             done = run(

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from recpack.data.classes import VOC_CLASSES
+from recpack.data.labels import object_table
 from recpack.data.policy import Policy
 from recpack.errors import DataError
 from recpack.options import ReadSettings
 from recpack.pipeline.reach import prove_reach
-from recpack.problems import Problem, count_text, summary
+from recpack.problems import SKIP, Problem, count_text, summary, unknown_class_lines
 from recpack.scanning.run import Scanning, ScanResult
 from recpack.sources.base import Dataset
 from recpack.sources.open import open_dataset
@@ -22,11 +26,11 @@ if TYPE_CHECKING:
     from recpack.sinks.base import Sink
 
 
-def open_source(path: Root, settings: ReadSettings, *, every_set: bool = False) -> Dataset:
+def open_source(path: Root, settings: ReadSettings) -> Dataset:
     """Open the data set that the settings choose."""
     names = settings.class_map.names if settings.classes and settings.class_map else ()
     s3 = S3Client.of(settings)
-    return open_dataset(path, settings, s3, class_names=names, every_set=every_set)
+    return open_dataset(path, settings, s3, class_names=names)
 
 
 @contextmanager
@@ -50,16 +54,27 @@ def scan_source(path: Root, settings: ReadSettings) -> ScanResult:
 
 def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:
     """The scan, if the policy accepts it and a sample is left; else DataError."""
-    refuse(scan.problems, policy, scan.classes.names)
+    names = scan.classes.names
+    fatal = fatal_problems(scan.problems, policy)
+    if fatal:
+        voc = names == VOC_CLASSES
+        ids = np.unique(object_table(scan.samples)[0][:, 0]).astype(int).tolist()
+        used = names if voc else [names[id_] for id_ in ids]
+        chosen = "Pascal VOC's list" if voc else "the chosen classes"
+        unknown = unknown_class_lines(fatal, names, used, chosen)
+        raise DataError("\n".join([*unknown, summary(fatal, skip=SKIP)]), scan.problems)
     if not len(scan.samples):
-        reasons = summary(scan.problems, scan.classes.names)
-        message = f"no sample is left of {count_text(scan.annotations, 'annotation')}\n{reasons}"
-        raise DataError(message, scan.problems)
+        count = count_text(scan.annotations, "annotation")
+        raise DataError(f"no sample is left of {count}\n{summary(scan.problems)}", scan.problems)
     return scan
 
 
-def refuse(problems: Sequence[Problem], policy: Policy, classes: Sequence[str] = ()) -> None:
+def fatal_problems(problems: Sequence[Problem], policy: Policy) -> list[Problem]:
+    """Those for which ``convert`` fails: none where errors are skipped."""
+    return [problem for problem in problems if policy.on_error == "fail" and policy.fatal(problem)]
+
+
+def refuse(problems: Sequence[Problem], policy: Policy) -> None:
     """Raise DataError with all problems if one is fatal and errors are not skipped."""
-    errors = [problem for problem in problems if policy.fatal(problem)]
-    if errors and policy.on_error == "fail":
-        raise DataError(summary(errors, classes), problems)
+    if fatal := fatal_problems(problems, policy):
+        raise DataError(summary(fatal, skip=SKIP), problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from recpack.packing.plan import expected_lengths
 from recpack.packing.publish import Result, publish
 from recpack.packing.run import pack_samples
 from recpack.pipeline.prepare import demand_samples
+from recpack.problems import Problem
 from recpack.scanning.order import orders
 from recpack.scanning.run import Scanning, ScanResult
 from recpack.scanning.settings import PARTS, parse_fractions
@@ -57,19 +58,45 @@ def part_path(output: str | os.PathLike[str], name: str) -> str:
 def pack_parts(scanning: Scanning, sinks: list[Sink], options: ConvertOptions) -> Result:
     """Pack the samples of the scan into the sinks, and publish all together."""
     scan = demand_samples(scanning.finish(options.progress), options)
+    chosen = orders(scan.samples, options)
+    problems = _split_problems(scan, chosen)
     parts = [
-        pack_samples(_pack_input(scan, order, options), options, sink, options.progress)
-        for order, sink in zip(orders(scan.samples, options), sinks, strict=True)
+        pack_samples(_pack_input(scan, order, found, options), options, sink, options.progress)
+        for order, found, sink in zip(chosen, problems, sinks, strict=True)
     ]
     results = [publish(part) for part in parts]
-    return results[0] if len(results) == 1 else replace(results[0], parts=results)
+    if len(results) == 1:
+        return results[0]
+    every = [problem for result in results for problem in result.problems]
+    return replace(results[0], problems=every, parts=results)
 
 
-def _pack_input(scan: ScanResult, order: Int64, options: Options) -> PackInput:
+def _split_problems(scan: ScanResult, parts: Sequence[Int64]) -> list[list[Problem]]:
+    """The problems of each part's images. Those of images in no part (they were left out) are with
+    the first, so that each counts once."""
+    if len(parts) == 1:
+        return [scan.problems]
+    images = set(scan.images.values())
+    paths = scan.samples.paths
+    part_of = {
+        path: number
+        for number, rows in enumerate(parts)
+        for row in rows.tolist()
+        if (path := paths[row]) in images
+    }
+    split: list[list[Problem]] = [[] for _ in parts]
+    for problem in scan.problems:
+        split[part_of.get(scan.images.get(problem.file, ""), 0)].append(problem)
+    return split
+
+
+def _pack_input(
+    scan: ScanResult, order: Int64, problems: list[Problem], options: Options
+) -> PackInput:
     samples = scan.samples.reorder(order)
     rows = CheckedLines(format_rows(samples, options.precision))
     names, shaping = scan.classes.names, options.shaping()
-    return PackInput(samples, names, scan.problems, rows, shaping, options.precision)
+    return PackInput(samples, names, problems, rows, shaping, options.precision, scan.scope)
 
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:
@@ -85,5 +112,6 @@ def result_of(
     scan: ScanResult, shaping: Mapping[str, object], rec: RecFile, list_crc32: int | None = None
 ) -> Result:
     """The result of a scan without packing."""
-    names, problems = scan.classes.names, scan.problems
-    return Result(describe(scan.samples, names, problems, shaping, rec, list_crc32), problems)
+    names, problems, source = scan.classes.names, scan.problems, scan.scope.for_manifest()
+    manifest = describe(scan.samples, names, problems, shaping, rec, list_crc32, source)
+    return Result(manifest, problems, scope=scan.scope)

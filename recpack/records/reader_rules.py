@@ -81,8 +81,9 @@ def rule_of(reader: Reader, manifest: Manifest | None) -> Rule:
         if "classes" in rules:
             ids = boxes[:, 0]
             known = len(manifest.classes) if manifest is not None else np.inf
-            if (ids != np.floor(ids)).any() or (ids >= known).any():
-                yield problem("record-class", f"{ids.max():g}", "class id")
+            wrong = ids[(ids != np.floor(ids)) | (ids >= known)]
+            if len(wrong):
+                yield problem("record-class", f"{wrong[0]:g}", "class id")
         if "images" in rules:
             image = image_header(record)
             if image is None or not image.passes:

@@ -15,7 +15,7 @@ from recpack.data.samples import Samples
 from recpack.errors import DataError, RecordError
 from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.formats.recordio import decode_payload, join_parts, locate_record
-from recpack.problems import Problem, count_text, summary
+from recpack.problems import Problem, summary
 from recpack.progress import Progress, Watch
 from recpack.records.checksum_reader import ChecksumReader
 from recpack.records.reader import RecordReader, open_file
@@ -192,10 +192,9 @@ class _Verifier:
                 text = f"its index does not match its records; rebuild it: {command} --overwrite"
             raise DataError(f"{path}: {text}", problems)
         if problems:
-            text = summary(problems, all_by="--json")
-            count = count_text(len(problems), "problem")
             told = f"rules: {', '.join(rules)}" + f"; reader: {self.reader}" * bool(self.reader)
-            raise DataError(f"{path}: {count} ({told})\n{text}", problems)
+            text = summary(problems, all_by="--json", noun="record")
+            raise DataError(f"{path}: {text}\n{told}", problems)
         name = base_name(path)
         text = checksum.text(value)
         return Verification(name, size, text, "read", len(offsets), rules, self.reader)

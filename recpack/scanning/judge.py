@@ -40,7 +40,7 @@ class ScanChunk:
     ``labels`` float32, all label vectors end to end, with class ids (ranks in ``names`` when
     the classes come from the data) · ``widths`` int64 (n,), floats per label · ``sizes`` float32
     (n, 2), width and height in pixels · ``image_sets`` int16 (n,), ranks · ``annotations``: the
-    number read.
+    number read · ``images``: the image's path for each file with problems that has a sample.
     """
 
     paths: StringColumn
@@ -53,6 +53,7 @@ class ScanChunk:
     names: list[str]
     problems: list[Problem]
     annotations: int
+    images: dict[str, str]
 
 
 class Judge:
@@ -150,7 +151,7 @@ class Judge:
         if (
             not path.endswith(".jpg") or header.kind != "jpeg"  # the common case, checked first
         ) and EXTENSIONS.get(os.path.splitext(path)[1].lower()) != header.kind:
-            self._note("extension-wrong", field=header.kind, value=path)
+            self._note("extension-wrong", value=f"{path} is {header.kind}")
         if path.isprintable() and " " not in path:
             return
         if " " in path:
@@ -273,6 +274,7 @@ class Judge:
             list(self._ids) if self._learn else [],
             self.problems,
             self._annotations,
+            self._images(chosen),
         )
 
     def _judge_ratios(self, pixels: Float64, owners: Int64, sizes: Float64) -> None:
@@ -294,6 +296,12 @@ class Judge:
                 value=_box_text(pixels[row]),
                 file=self._files[image],
             )
+
+    def _images(self, chosen: list[int]) -> dict[str, str]:
+        files = {problem.file for problem in self.problems}
+        if not files:
+            return {}
+        return {self._files[i]: self._paths[i] for i in chosen if self._files[i] in files}
 
     def _note_boxes(self, rows: npt.NDArray[np.bool_], code: str) -> None:
         for row in np.flatnonzero(rows).tolist():

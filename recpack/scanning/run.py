@@ -20,7 +20,7 @@ from recpack.problems import Problem, count_text
 from recpack.progress import Progress, Watch
 from recpack.scanning.judge import Judge, ScanChunk
 from recpack.scanning.settings import JudgeSettings, ScanSettings
-from recpack.sources.base import Dataset, Task
+from recpack.sources.base import Dataset, Scope, Task
 from recpack.storage.files import Closing
 from recpack.workers.run import run
 
@@ -32,7 +32,9 @@ class ScanResult:
     """A whole data set: its samples in the order of the image sets, and all problems.
 
     ``sizes`` float32 (n, 2) are the images' width and height in pixels, ``image_sets`` int16 (n,)
-    the rank of each image's set. ``annotations`` is the number of annotations read.
+    the rank of each image's set. ``annotations`` is the number of annotations read, ``scope`` what
+    they are of the data set. ``images`` has the image's path for each file with problems that is
+    packed.
     """
 
     samples: Samples
@@ -41,6 +43,8 @@ class ScanResult:
     image_sets: npt.NDArray[np.int16]
     problems: list[Problem]
     annotations: int
+    scope: Scope
+    images: dict[str, str]
 
 
 class Scanning(Closing):
@@ -85,16 +89,18 @@ def scan_task(task: Task, *, settings: JudgeSettings) -> ScanChunk:
 def _collect(
     chunks: Iterable[ScanChunk], dataset: Dataset, settings: ScanSettings, progress: Watch
 ) -> ScanResult:
-    total = len(dataset)
+    total, scope = len(dataset), dataset.scope()  # meanwhile the workers read
     columns = _Columns()
     problems = [
         replace(problem, action=settings.error_action) if problem.severity == "error" else problem
         for problem in dataset.problems()
     ]
+    images: dict[str, str] = {}
     done = 0
     for chunk in chunks:
         columns.append(chunk)
         problems += chunk.problems
+        images |= chunk.images
         done += chunk.annotations
         if progress is not None:
             progress(Progress("scan", done, total))
@@ -112,7 +118,7 @@ def _collect(
     problems += _similar_classes(classes, samples)
     sizes = columns.array("sizes", np.float32).reshape(-1, 2)
     image_sets = columns.array("image_sets", np.int16)
-    return ScanResult(samples, classes, sizes, image_sets, problems, total)
+    return ScanResult(samples, classes, sizes, image_sets, problems, total, scope, images)
 
 
 def _similar_classes(classes: ClassMap, samples: Samples) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from recpack.formats.sagemaker_json import Boxes
 from recpack.sources.document import NOT_JSON, DocumentDataset, Entry, reason
 from recpack.sources.request import Request
 from recpack.sources.sagemaker import ClassNames, annotation_of
-from recpack.sources.selection import Selection
+from recpack.sources.selection import EVERY, Selection
 from recpack.storage.paths import read_bytes
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
@@ -55,7 +55,8 @@ def open_file(path: str, request: Request) -> DocumentDataset:
         data = read_bytes(path, request.s3)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
-    manifest = AugmentedManifest(path, data, next(iter(sets), None))
+    label = None if sets == (EVERY,) else next(iter(sets), None)
+    manifest = AugmentedManifest(path, data, label)
     on_s3 = [reference for reference in manifest.references if is_s3(reference)]
     if on_s3 and len(on_s3) < len(manifest.references):
         raise DataError(

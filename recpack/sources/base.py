@@ -6,14 +6,16 @@ A source yields what the files say. The judge (``scanning.judge``) decides what 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from recpack.data.annotation import Annotation, Defect
-from recpack.errors import ImageError
+from recpack.errors import DataError, ImageError
 from recpack.formats.image_header import ImageHeader, check_whole, read_header
 from recpack.problems import Problem
 from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.paths import base_name
 from recpack.storage.trees.base import Folder, Opener, Tree
 
 CHUNK = 512
@@ -50,18 +52,46 @@ class Task(ABC):
         """Read each annotation, in order; runs in a worker."""
 
 
+@dataclass(frozen=True)
+class Scope:
+    """Which part of a data set is read: its ``format``, the ``years`` of a devkit, and the number
+    of images in each image set that is read (``sets``) and not read (``others``; None where
+    counting would take long)."""
+
+    format: str
+    years: Sequence[str]
+    sets: Mapping[str, int]
+    others: Mapping[str, int | None]
+
+    def for_manifest(self) -> dict[str, Any]:
+        """What the manifest keeps: no counts, and no folders of this machine."""
+        sets = [base_name(name) for name in self.sets]
+        return {"format": self.format, "sets": sets, "years": list(self.years)}
+
+    @property
+    def every_set(self) -> str:
+        """The value of ``--set`` that reads all image sets."""
+        year = f"VOC{self.years[0]} " if len(self.years) == 1 else ""
+        names = [name.removeprefix(year) for name in (*self.sets, *self.others)]
+        return "all" if any(set(" ,/") & set(name) for name in names) else ",".join(names)
+
+
 class Dataset(ABC):
     """An open data set of any format.
 
     ``root``: image paths are relative to it · ``image_sets``: their names · ``counts``: annotations
     in each image set · ``classes``: the data set's own class names in the order of ids, None when
-    it has none.
+    it has none · ``format``: its name · ``years`` of a devkit · ``unread``: a function for each
+    image set that is not read, which counts its images (None: counting would take long).
     """
 
     root: Tree
     image_sets: Sequence[str]
     counts: Sequence[int]
     classes: Sequence[str] | None = None
+    format: str = ""
+    years: Sequence[str] = ()
+    unread: Mapping[str, Callable[[], int | None]] = {}
 
     def __len__(self) -> int:
         return sum(self.counts)
@@ -70,6 +100,14 @@ class Dataset(ABC):
     def task_count(self) -> int:
         """Number of tasks."""
         return sum(-(-count // CHUNK) for count in self.counts)
+
+    def scope(self) -> Scope:
+        """Which part of the data set is read, and what else there is."""
+        counts = dict(zip(self.image_sets, self.counts, strict=True))
+        return Scope(self.format, self.years, counts, self._others())
+
+    def _others(self) -> dict[str, int | None]:
+        return {name: _count(count) for name, count in self.unread.items()}
 
     @abstractmethod
     def tasks(self) -> Iterator[Task]:
@@ -84,6 +122,13 @@ class Dataset(ABC):
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         """The annotation and the image bytes that belong to a problem's ``file``. Each is None when
         it can't be read, or when it is a link out of the data set."""
+
+
+def _count(count: Callable[[], int | None]) -> int | None:
+    try:
+        return count()
+    except (OSError, ValueError, DataError):  # only an error for those who read this set
+        return None
 
 
 def chunks(count: int) -> Iterator[slice]:

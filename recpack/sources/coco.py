@@ -12,6 +12,9 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Sequence
+from functools import partial
+
+import msgspec
 
 from recpack.errors import DataError
 from recpack.problems import Problem
@@ -36,6 +39,16 @@ from recpack.storage.trees.open import open_tree
 _PREFIXES = ("instances_", "person_keypoints_", "stuff_")
 _ROBOFLOW = "_annotations.coco.json"
 
+_WORTH_COUNTING = 64 << 20
+"""Bytes of a file that is not chosen, at most, to count its images."""
+
+
+class _ImagesOnly(msgspec.Struct):
+    images: list[msgspec.Raw]
+
+
+_COUNTER = msgspec.json.Decoder(_ImagesOnly)
+
 ENDINGS = (".json",)
 
 
@@ -47,7 +60,7 @@ def is_here(root: Tree, selection: Selection) -> bool:
 
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
     """Open the chosen image sets."""
-    files = request.choose_sets(root, "coco", coco_files(root))
+    files = request.choose_sets(root, "coco", coco_files(root), partial(_count_images, root))
     return open_coco(root, files, request.images(root), request.class_names)
 
 
@@ -146,3 +159,10 @@ def _read(root: Tree, file: str, path: str) -> bytes:
             return stream.read(0, stream.size)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def _count_images(root: Tree, file: str) -> int | None:
+    with root.folder(".") as folder, folder.open(file) as stream:
+        if stream.size > _WORTH_COUNTING:
+            return None
+        return len(_COUNTER.decode(stream.read(0, stream.size)).images)

@@ -33,7 +33,9 @@ def is_here(root: Tree, selection: Selection) -> bool:
 
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
     """Open the chosen image sets."""
-    folders = request.choose_sets(root, "image-json", image_json_folders(root))
+    folders = request.choose_sets(
+        root, "image-json", image_json_folders(root), lambda folder: len(_json_files(root, folder))
+    )
     return open_image_json(root, folders, request.images(root))
 
 
@@ -75,9 +77,13 @@ def image_json_folders(root: Tree) -> dict[str, str]:
     return {"all": "."}
 
 
+def _json_files(root: Tree, folder: str) -> list[str]:
+    return [name for name in root.files(folder) if name.endswith(".json")]
+
+
 def _read_files(root: Tree, folder: str) -> Iterator[tuple[str, bytes | OSError]]:
     """The path and the bytes of each JSON file of a folder."""
-    names = [name for name in root.files(folder) if name.endswith(".json")]
+    names = _json_files(root, folder)
     with root.folder(folder) as files:
         for name, opener in zip(names, files.in_order(names), strict=True):
             path = below(folder, name)

@@ -29,17 +29,16 @@ def open_dataset(
     s3: S3Client,
     *,
     class_names: Sequence[str] = (),
-    every_set: bool = False,
 ) -> Dataset:
     """Open a data set of the format ``selection.source_format``; None detects the format.
 
     ``path`` is a folder, archives, the file of a COCO data set, an augmented manifest, or the
     ``data.yaml`` of a YOLO folder. ``selection.set`` chooses image sets. The default is the only
-    image set or the training set (of a devkit: ``trainval``); with ``every_set`` it is all of them.
+    image set or the training set (of a devkit: ``trainval``); ``all`` reads every one.
     ``class_names`` are used for a YOLO folder without class names. Raises DataError for what does
     not exist or can't be read.
     """
-    request = Request(selection, s3, tuple(class_names), every_set)
+    request = Request(selection, s3, tuple(class_names))
     if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
         path = path[0]
     try:
@@ -50,14 +49,19 @@ def open_dataset(
                 refuse(open_tree(folder or ".", s3), file)
             if name is not None:
                 _reject_devkit_options(name, selection)
-                return _module(name).open_file(os.fspath(path), request)
+                return _labelled(_module(name).open_file(os.fspath(path), request), name, request)
         root = open_tree(path, s3)
         name = selection.source_format or _format_of_folder(root, selection)
         if name != "voc":
             _reject_devkit_options(name, selection)
-        return _module(name).open_folder(root, request)
+        return _labelled(_module(name).open_folder(root, request), name, request)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error}") from error
+
+
+def _labelled(dataset: Dataset, name: SourceFormat, request: Request) -> Dataset:
+    dataset.format, dataset.unread = name, request.unread
+    return dataset
 
 
 def _module(name: SourceFormat) -> Format:

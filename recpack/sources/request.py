@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from recpack.errors import ConfigError, DataError
 from recpack.sources.base import Dataset
 from recpack.sources.recognise import refuse_folder
-from recpack.sources.selection import Selection
+from recpack.sources.selection import EVERY, Selection
 from recpack.storage.paths import unsafe_path
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
@@ -25,17 +26,26 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Request:
-    """``selection`` of the user; ``class_names`` for a data set that has none; ``every_set``: all
-    image sets are the default, instead of the training set."""
+    """``selection`` of the user; ``class_names`` for a data set that has none. ``unread`` gets the
+    image sets that are not chosen; see ``Dataset``."""
 
     selection: Selection
     s3: S3Client
     class_names: tuple[str, ...] = ()
-    every_set: bool = False
+    unread: dict[str, Callable[[], int | None]] = field(default_factory=dict)
 
-    def choose_sets(self, root: Tree, format: str, sets: Mapping[str, Value]) -> dict[str, Value]:
-        """The image sets of ``selection``, or the default. Raises DataError for no such set."""
+    def choose_sets(
+        self,
+        root: Tree,
+        format: str,
+        sets: Mapping[str, Value],
+        count: Callable[[Value], int | None],
+    ) -> dict[str, Value]:
+        """The image sets of ``selection``, or the default. ``count`` counts the images of one.
+        Raises DataError for no such set."""
         names = list(self.selection.sets)
+        if names == [EVERY] and EVERY not in sets:
+            names = list(sets)
         available = ", ".join(sets)
         if not sets:
             refuse_folder(root)
@@ -43,13 +53,18 @@ class Request:
         missing = [name for name in names if name not in sets]
         if missing:
             raise DataError(
-                f"{root}: no image set {missing[0]}; choose with --set from: {available}"
+                f"{root}: no image set {missing[0]}; choose with --set from: "
+                f"{available} (or {EVERY})"
             )
         if not names:
             training = [name for name in sets if name.lower().startswith("train")]
-            names = list(sets) if self.every_set or len(sets) == 1 else training
-            if len(names) != 1 and not self.every_set:
-                raise ConfigError(f"set: {root} has the image sets {available}; choose with --set")
+            names = list(sets) if len(sets) == 1 else training
+            if len(names) != 1:
+                raise ConfigError(
+                    f"set: {root} has the image sets {available}; choose with --set; "
+                    f"--set {EVERY} takes each"
+                )
+        self.unread.update({name: partial(count, sets[name]) for name in sets if name not in names})
         return {name: sets[name] for name in names}
 
     def images(self, root: Tree) -> Images:

@@ -11,6 +11,10 @@ from recpack.settings import Settings, option
 SourceFormat = Literal["voc", "coco", "yolo", "augmented-manifest", "image-json"]
 
 
+EVERY = "all"
+"""``--set all`` reads every image set, unless one has this name."""
+
+
 def split_names(value: str | int | Sequence[str | int]) -> tuple[str, ...]:
     """``2007, 2012``, ``2007`` or a sequence → its names, without white space around them."""
     parts = value.split(",") if isinstance(value, str) else value
@@ -32,7 +36,7 @@ class Selection(Settings):
     )
     set: str | Sequence[str] | None = option(
         default=None,
-        help="image sets: one for all years, or one for each (default: for training)",
+        help="image sets: all, one for all years, or one for each (default: for training)",
         metavar="S,…",
         read=split_names,
     )

@@ -103,6 +103,8 @@ def test_quiet_prints_nothing(
         (["convert", "DEVKIT", "a.rec", "--classes", "dog"], 1, "unknown class 'person'"),
         (["convert", "DEVKIT", "a.rec", "--quality", "0"], 2, "jpg takes 1 to 100"),
         (["convert", "DEVKIT", "a.rec", "--jobs", "none"], 2, "invalid int value"),
+        (["convert", "DEVKIT", "a.rec", "--jobs", "0"], 2, ": --jobs must be at least 1 (got 0)"),
+        (["convert", "DEVKIT", "b/", "--split", ".5/.5"], 2, ": --split: only for a .rec"),
         (["convert", "DEVKIT", "a.rec", "--prec", "4"], 2, "unrecognized arguments: --prec"),
         (["convert", "DEVKIT"], 2, "required: OUT.rec"),
         (["frobnicate"], 2, "invalid choice"),

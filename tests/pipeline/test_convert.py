@@ -122,7 +122,7 @@ def test_images_without_objects(tmp_path: Path, policy: str) -> None:
     devkit = small(tmp_path / "d", CAT)
     (devkit / "Annotations" / "1.xml").write_text(xml(60, 40))
     if policy == "error":
-        with pytest.raises(recpack.DataError, match=r"Annotations/1.xml: no object is left"):
+        with pytest.raises(recpack.DataError, match="no object is left"):
             pack(devkit, negatives=policy)
         return
     result, records = pack(devkit, negatives=policy)
@@ -224,12 +224,12 @@ def test_a_line_without_end_does_not_fill_the_memory(
 @pytest.mark.parametrize(
     ("row", "options", "error", "message"),
     [
-        ("0\t1\tmissing.jpg", {}, recpack.DataError, "missing.jpg: the image is missing"),
+        ("0\t1\tmissing.jpg", {}, recpack.DataError, "1 file: the image is missing"),
         ("0\t1\t../0.jpg", {}, recpack.ListError, "leaves the root"),
         ("0\t2\t5\t70000\t0\t0\t1\t1\t0.jpg", {}, recpack.DataError, "class id 70000"),
         ("0\t2\t5\t3\t0\t0\t1\t1\t0.jpg", {"classes": "a"}, recpack.ConfigError, "class id 3"),
         ("0\t2\t5\t3\t0\t0\t1\t1\t0.jpg", {"center_crop": True}, recpack.ConfigError, "crop"),
-        ("0\t1\tsub", {}, recpack.DataError, "sub: the image can't be read"),
+        ("0\t1\tsub", {}, recpack.DataError, "sub: not a regular file"),
     ],
 )
 def test_what_pack_refuses(

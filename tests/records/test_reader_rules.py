@@ -51,6 +51,12 @@ def test_what_readers_demand(
         assert found == ([codes[reader]] if reader in codes else []), reader
 
 
+def test_the_class_that_is_wrong_is_named() -> None:
+    label = [2, 5, 1.5, 0.1, 0.1, 0.5, 0.5, 7, 0.1, 0.1, 0.5, 0.5]
+    (problem,) = rule_of("sagemaker", None)(record(label), 3)
+    assert (problem.code, problem.field, problem.value) == ("record-class", "class id", "1.5")
+
+
 def test_dali_breaks_on_a_magic_id() -> None:
     (problem,) = rule_of("dali", None)(record(GOOD, id_=MAGIC), 12)
     assert (problem.code, problem.file) == ("record-magic", "record 12 at byte 99")

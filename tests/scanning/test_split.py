@@ -16,7 +16,7 @@ from recpack.storage.trees.local import LocalTree
 from tests.cli.test_cli import run
 from tests.formats.test_lst import samples
 from tests.pipeline.test_convert import CAT, small
-from tests.support.devkits import jpeg, xml
+from tests.support.devkits import box_xml, jpeg, xml
 
 
 def table(classes: list[list[int]]) -> Samples:
@@ -116,3 +116,24 @@ def test_a_split_is_published_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "x_val.rec"]
     with pytest.raises(recpack.ConfigError, match="not a sink"):
         recpack.convert(devkit, recpack.MemorySink(), split="0.5/0.5")
+
+
+def test_each_part_counts_its_own_problems(tmp_path: Path) -> None:
+    devkit = small(tmp_path / "d", CAT, count=20)
+    for number in range(6):  # clipped
+        box = box_xml("cat", (-9, 4, 30, 20))
+        (devkit / "Annotations" / f"{number}.xml").write_text(xml(60, 40, box))
+    (devkit / "Annotations" / "19.xml").write_text("<")
+    result = recpack.convert(devkit, tmp_path / "x.rec", split="0.5/0.5", on_error="skip", jobs=1)
+    train, val = result.parts
+    for part, name in ((train, "train"), (val, "val")):
+        listed = (tmp_path / f"x_{name}.lst").read_text()
+        clipped = sum(f"JPEGImages/{number}.jpg" in listed for number in range(6))
+        assert 0 < part.manifest.problems["clipped"]["box-outside"] == clipped
+    # an image that is left out is in no part; it counts once, with the first
+    assert train.manifest.problems["dropped image"] == {"annotation-malformed": 1}
+    assert "dropped image" not in val.manifest.problems
+    assert len(result.problems) == 7
+    assert result.problems == train.problems + val.problems
+    assert (tmp_path / "x_train.quarantine.tsv").exists()
+    assert train.manifest.source == val.manifest.source

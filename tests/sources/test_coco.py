@@ -157,7 +157,7 @@ def test_exports_of_roboflow(tmp_path: Path) -> None:
     both = recpack.convert(tmp_path / "in", tmp_path / "b.rec", set="train,valid", **OPTIONS)
     assert both.manifest.num_samples == 4
     assert "valid/000.jpg" in (tmp_path / "b.lst").read_text()
-    found = recpack.check(tmp_path / "in", jobs=1)
+    found = recpack.check(tmp_path / "in", jobs=1, set="all")
     assert found.image_sets == {"train": 2, "valid": 2}
 
 

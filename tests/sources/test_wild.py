@@ -467,7 +467,7 @@ def test_an_image_that_decodes_no_better_than_it_looks(tmp_path: Path) -> None:
     """Only decoding shows it: found while packing, and still nothing is published."""
     broken = encoded(".bmp", pixels())[:54] + b"\0" * 10
     devkit = lay_out(tmp_path / "d", Case(image=broken, name="odd.bmp"))
-    with pytest.raises(recpack.DataError, match=r"JPEGImages/odd.bmp: the image can't be decoded"):
+    with pytest.raises(recpack.DataError, match="1 file: the image can't be decoded"):
         recpack.convert(devkit, tmp_path / "out" / "a.rec")
     assert list((tmp_path / "out").iterdir()) == []
     result = recpack.convert(devkit, tmp_path / "out" / "a.rec", on_error="skip")

@@ -30,11 +30,10 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets; see ``layout.open_devkit``."""
     from recpack.sources.voc.dataset import VocDataset
-    from recpack.sources.voc.layout import open_devkit, open_set_folders, set_folders
+    from recpack.sources.voc.layout import all_ids, open_devkit, open_set_folders, set_folders
 
     sets = set_folders(root, request.selection)
-    if sets:
-        devkit = open_set_folders(root, request.choose_sets(root, "voc", sets))
-    else:
-        devkit = open_devkit(root, request.selection, every_set=request.every_set)
-    return VocDataset(devkit)
+    if not sets:
+        return VocDataset(open_devkit(root, request.selection))
+    chosen = request.choose_sets(root, "voc", sets, lambda folders: len(all_ids(root, folders[0])))
+    return VocDataset(open_set_folders(root, chosen))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
-from recpack.errors import AnnotationError
+from recpack.errors import AnnotationError, DataError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.problems import Problem, count_text
 from recpack.sources.base import CHUNK, Dataset, Item, Task, chunks, image_bytes, read_image
@@ -37,6 +37,7 @@ class VocDataset(Dataset):
         self.root = devkit.root
         self.image_sets = [image_set.name for image_set in devkit.image_sets]
         self.counts = [len(image_set.ids) for image_set in devkit.image_sets]
+        self.years = devkit.years
 
     def tasks(self) -> Iterator[Task]:
         for rank, image_set in enumerate(self._devkit.image_sets):
@@ -53,6 +54,18 @@ class VocDataset(Dataset):
             if not image_set.listed:
                 problems += _unannotated(self.root, image_set)
         return problems
+
+    def _others(self) -> dict[str, int | None]:
+        """Image sets with ids that are in no chosen one, and how many."""
+        read: dict[str, set[str]] = {}
+        for image_set in self._devkit.image_sets:
+            read.setdefault(image_set.annotations, set()).update(image_set.ids)
+        try:
+            every = self._devkit.every_set()
+        except (OSError, DataError):  # only an error for those who read these sets
+            return {}
+        left = {one.name: len(set(one.ids) - read.get(one.annotations, set())) for one in every}
+        return super()._others() | {name: count for name, count in left.items() if count}
 
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         root = self.root

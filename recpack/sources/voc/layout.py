@@ -12,7 +12,7 @@ from recpack.columns import StringColumn
 from recpack.errors import ConfigError, DataError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.sources.recognise import ANNOTATIONS, SET_FOLDER, holds_xml, named
-from recpack.sources.selection import Selection
+from recpack.sources.selection import EVERY, Selection
 from recpack.storage.files import text_lines
 from recpack.storage.trees.base import Tree, join
 from recpack.storage.trees.local import LocalTree
@@ -21,6 +21,7 @@ _PRESENCE = ("-1", "0", "1")
 _SUFFIXES = (*EXTENSIONS, ".xml")
 _IMAGES = ("jpegimages", "images", "imgs", "img", "data")
 _DEVKIT = re.compile("ImageSets$|VOC[0-9]")
+_YEAR = re.compile(r"VOC([0-9][^/]*)/")
 
 Folders = tuple[str, str, str]
 """Annotations, images and image sets, relative to the root; ``""`` for no image sets."""
@@ -43,13 +44,30 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Devkit:
-    """A data set's root and the chosen image sets, in the order of the choice."""
+    """A data set's root, the chosen image sets, in the order of the choice, and the folders of the
+    chosen years."""
 
     root: Tree
     image_sets: list[ImageSet]
+    folders: Sequence[Folders] = ()
+
+    @property
+    def years(self) -> list[str]:
+        """The years that are read; none of a folder without years."""
+        found = (_YEAR.match(image_set.annotations) for image_set in self.image_sets)
+        return list(dict.fromkeys(year[1] for year in found if year))
+
+    def every_set(self) -> list[ImageSet]:
+        """All images of the years with image sets, as ``--set all`` reads them."""
+        return [
+            one
+            for folder in self.folders
+            if _has_sets(self.root, folder)  # else one set has all annotations
+            for one in _every_set(self.root, folder)
+        ]
 
 
-def open_devkit(root: Tree, selection: Selection, *, every_set: bool = False) -> Devkit:
+def open_devkit(root: Tree, selection: Selection) -> Devkit:
     """Find a devkit's folders and read its image sets.
 
     ``root`` is a folder or archives: a devkit (with ``VOC2007``, ``VOC2012``, …), one VOC folder
@@ -57,17 +75,17 @@ def open_devkit(root: Tree, selection: Selection, *, every_set: bool = False) ->
     beside their annotations, or anything else with ``selection.images`` and
     ``selection.annotations``. ``year`` and ``set`` pair as in the AWS tool: they have equal
     lengths, or one of them is single. The default is every year and ``trainval``, else the only
-    image set, else ``train`` (every annotation when there is no ``ImageSets``). With ``every_set``
-    the default is each of ``train``, ``val`` and ``test`` that exists. Raises DataError for what
-    does not exist.
+    image set, else ``train`` (every annotation when there is no ``ImageSets``). ``all`` is each of
+    ``train``, ``val`` and ``test`` that exists, with ``trainval`` where it has more than its parts.
+    Raises DataError for what does not exist.
     """
     try:
-        return _open(root, selection, every_set)
+        return _open(root, selection)
     except OSError as error:
         raise DataError(f"{root}: can't be read: {error}") from error
 
 
-def _open(root: Tree, selection: Selection, every_set: bool) -> Devkit:
+def _open(root: Tree, selection: Selection) -> Devkit:
     if selection.images is not None and selection.annotations is None:
         raise ConfigError("images: name the folder of the annotations too, with --annotations")
     if selection.images is not None and selection.annotations is not None:
@@ -77,9 +95,10 @@ def _open(root: Tree, selection: Selection, every_set: bool) -> Devkit:
     else:
         folders = _find_folders(root, selection.years)
     sets = list(selection.sets) or [""]
-    if every_set and sets == [""]:
-        present = [(folder, name) for folder in folders for name in _standard_sets(root, folder)]
-        return Devkit(root, [_open_image_set(root, *folder, name) for folder, name in present])
+    years = folders
+    if sets == [EVERY] and not any(_has_set(root, folder, EVERY) for folder in folders):
+        every = [one for folder in folders for one in _every_set(root, folder)]
+        return Devkit(root, every, years)
     if len(sets) > 1 and len(folders) == 1:
         folders = folders * len(sets)
     if len(sets) == 1:
@@ -92,6 +111,7 @@ def _open(root: Tree, selection: Selection, every_set: bool) -> Devkit:
     return Devkit(
         root,
         [_open_image_set(root, *folder, name) for folder, name in zip(folders, sets, strict=True)],
+        years,
     )
 
 
@@ -120,7 +140,7 @@ def open_set_folders(root: Tree, sets: Mapping[str, Folders]) -> Devkit:
     return Devkit(
         root,
         [
-            ImageSet(name, folder, images, StringColumn(_all_ids(root, folder)))
+            ImageSet(name, folder, images, StringColumn(all_ids(root, folder)))
             for name, (folder, images, _) in sets.items()
         ],
     )
@@ -267,11 +287,11 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
         if not root.is_file(file):
             raise DataError(
                 f"{join(str(root), file)}: no such image set; choose with --set from: "
-                f"{', '.join(found) or 'none'}"
+                f"{', '.join([*found, EVERY]) if found else 'none'}"
             )
         lines = root.lines(file)
     if lines is None:
-        ids = StringColumn(_all_ids(root, annotations))
+        ids = StringColumn(all_ids(root, annotations))
     else:
         try:
             ids = StringColumn(
@@ -296,16 +316,31 @@ def _default_set(sets: Sequence[str]) -> str:
     return "train" if "train" in sets else "trainval"
 
 
-def _standard_sets(root: Tree, folder: Folders) -> list[str]:
-    """Those of train, val and test that exist; else the default image set."""
-    names = ("train", "val", "test")
-    sets = folder[2]
-    if not sets or not root.is_folder(sets):
-        return [""]
-    return [name for name in names if root.is_file(join(sets, f"{name}.txt"))] or [""]
+def _every_set(root: Tree, folder: Folders) -> list[ImageSet]:
+    """Train, val and test; trainval instead of the first two where it has more; else the default
+    image set."""
+    names = ("train", "val", "trainval", "test")
+    found = {
+        name: _open_image_set(root, *folder, name) for name in names if _has_set(root, folder, name)
+    }
+    parts = sum(len(found[name].ids) for name in names[:2] if name in found)
+    if "trainval" in found and len(found["trainval"].ids) > parts:
+        found.pop("train", None)
+        found.pop("val", None)
+    elif parts:
+        found.pop("trainval", None)
+    return list(found.values()) or [_open_image_set(root, *folder, "")]
 
 
-def _all_ids(root: Tree, annotations: str) -> list[str]:
+def _has_set(root: Tree, folder: Folders, name: str) -> bool:
+    return _has_sets(root, folder) and root.is_file(join(folder[2], f"{name}.txt"))
+
+
+def _has_sets(root: Tree, folder: Folders) -> bool:
+    return bool(folder[2]) and root.is_folder(folder[2])
+
+
+def all_ids(root: Tree, annotations: str) -> list[str]:
     names = root.files(annotations)
     # sorted as ids: without ".xml" the order can differ from that of the files
     return sorted(name[:-4] for name in names if name.endswith(".xml") and not name.startswith("."))

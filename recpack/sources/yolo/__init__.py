@@ -9,7 +9,7 @@ from recpack.errors import ConfigError
 from recpack.problems import Problem
 from recpack.sources.base import Dataset
 from recpack.sources.request import Request
-from recpack.sources.selection import Selection
+from recpack.sources.selection import EVERY, Selection
 from recpack.storage.trees.base import Tree
 from recpack.storage.trees.open import open_tree
 
@@ -27,21 +27,25 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets of the folder's layout."""
     from recpack.sources.yolo.dataset import YoloDataset
-    from recpack.sources.yolo.layout import YoloFolder, no_such_set, yolo_layout
+    from recpack.sources.yolo.layout import YoloFolder, images_of, no_such_set, yolo_layout
 
     if request.selection.images is not None:
         raise ConfigError(
             "images: only for other formats; a YOLO folder's layout says where its images are"
         )
     layout = yolo_layout(root) or YoloFolder()
-    for name in request.selection.sets or ("train",) * (not request.every_set):
+    chosen = request.selection.sets
+    every = chosen == (EVERY,)
+    for name in chosen or ("train",):
         if name in layout.missing:
             raise no_such_set(root, layout, name)
-    sets = request.choose_sets(root, "yolo", layout.sets)
+    sets = request.choose_sets(
+        root, "yolo", layout.sets, lambda paths: sum(1 for _ in images_of(root, paths))
+    )
     problems = [
         Problem("set-missing", "warning", layout.file, "kept", field=name, value=path)
         for name, path in layout.missing.items()
-        if request.every_set and not request.selection.sets
+        if every
     ]
     return YoloDataset(root, replace(layout.named(request.class_names), sets=sets), problems)
 
