@@ -29,6 +29,7 @@ FLOORS = (
     ("data",),
     ("storage",),
     ("workers",),
+    ("problem_lines",),
     ("columns", "progress", "problems"),
     ("settings",),
     ("errors", "_version", "train_package"),

@@ -12,7 +12,8 @@ from recpack.errors import DataError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import decode, encode, shrink
 from recpack.pipeline.check import Check
-from recpack.problems import CATALOGUE, Problem, Severity, action_text, remedy
+from recpack.problem_lines import remedy
+from recpack.problems import CATALOGUE, Problem, Severity, action_text
 from recpack.sources.base import Dataset
 
 PICTURES = 60

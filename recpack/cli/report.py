@@ -12,7 +12,8 @@ from recpack.cli.terminal import is_page, scope_text, verdict
 from recpack.data.classes import VOC_CLASSES
 from recpack.formats.manifest import Manifest
 from recpack.pipeline.check import Check
-from recpack.problems import Problem, action_text, count_text, group_lines, near_hint
+from recpack.problem_lines import group_lines, near_hint
+from recpack.problems import Problem, action_text, count_text
 from recpack.sources.base import Dataset
 from recpack.storage.files import write_lines
 

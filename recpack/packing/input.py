@@ -13,7 +13,8 @@ from recpack.data.samples import Samples
 from recpack.errors import DataError
 from recpack.formats.lst import CheckedLines, format_rows
 from recpack.packing.segment import Failure
-from recpack.problems import Problem, summary
+from recpack.problem_lines import summary
+from recpack.problems import Problem
 from recpack.sinks.base import Sink, Written
 from recpack.sources.base import Scope
 

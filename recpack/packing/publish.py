@@ -10,7 +10,8 @@ import numpy as np
 from recpack.formats.manifest import Manifest, RecFile, describe
 from recpack.formats.recordio import format_index
 from recpack.packing.input import Packed
-from recpack.problems import Problem, quarantine_lines
+from recpack.problem_lines import quarantine_lines
+from recpack.problems import Problem
 from recpack.sinks.base import INDEX, LIST, QUARANTINE
 from recpack.sources.base import Scope
 

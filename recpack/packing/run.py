@@ -22,7 +22,8 @@ from recpack.packing.input import Packed, PackInput, as_problems
 from recpack.packing.plan import Segment, expected_lengths, merge_small, plan_cuts, segments
 from recpack.packing.segment import PackedSegment, pack_segment
 from recpack.packing.settings import PackSettings
-from recpack.problems import SKIP, count_text, summary
+from recpack.problem_lines import SKIP, summary
+from recpack.problems import count_text
 from recpack.progress import Progress, Watch
 from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written, WrittenSegment
 from recpack.workers.backends import (

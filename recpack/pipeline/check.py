@@ -13,7 +13,8 @@ from recpack.data.statistics import ASPECTS, BOX_SIDES, OBJECTS, Spread, histogr
 from recpack.options import CheckOptions
 from recpack.pipeline.prepare import fatal_problems, open_source
 from recpack.pipeline.reach import prove_reach
-from recpack.problems import CATALOGUE, Problem, unknown_classes
+from recpack.problem_lines import unknown_classes
+from recpack.problems import CATALOGUE, Problem
 from recpack.scanning.duplicates import duplicate_groups
 from recpack.scanning.run import ScanResult, scan_dataset
 from recpack.settings import takes

@@ -28,7 +28,8 @@ from recpack.options import ConvertOptions, Options, OutputFormat
 from recpack.packing.publish import Result
 from recpack.pipeline.output import is_root
 from recpack.pipeline.prepare import refuse, scan_source
-from recpack.problems import SKIP, Problem, summary
+from recpack.problem_lines import SKIP, summary
+from recpack.problems import Problem
 from recpack.progress import Progress
 from recpack.scanning.order import orders
 from recpack.scanning.run import ScanResult

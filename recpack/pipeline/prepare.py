@@ -14,7 +14,8 @@ from recpack.data.policy import Policy
 from recpack.errors import DataError
 from recpack.options import ReadSettings
 from recpack.pipeline.reach import prove_reach
-from recpack.problems import SKIP, Problem, count_text, summary, unknown_class_lines
+from recpack.problem_lines import SKIP, summary, unknown_class_lines
+from recpack.problems import Problem, count_text
 from recpack.scanning.run import Scanning, ScanResult
 from recpack.sources.base import Dataset
 from recpack.sources.open import open_dataset

@@ -15,7 +15,8 @@ from recpack.data.samples import Samples
 from recpack.errors import DataError, RecordError
 from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.formats.recordio import decode_payload, join_parts, locate_record
-from recpack.problems import Problem, summary
+from recpack.problem_lines import summary
+from recpack.problems import Problem
 from recpack.progress import Progress, Watch
 from recpack.records.checksum_reader import ChecksumReader
 from recpack.records.reader import RecordReader, open_file

@@ -92,7 +92,8 @@ def test_what_pack_wrote_is_sound(
     if detection:
         assert "reader    sagemaker\n" in told.out
     else:
-        assert "4 problems (rules: manifest, recordio, detection labels" in told.err
+        assert "4 records: " in told.err
+        assert "rules: manifest, recordio, detection labels" in told.err
         assert "no boxes" in told.err
 
 

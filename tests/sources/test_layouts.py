@@ -328,7 +328,7 @@ def test_a_set_that_is_missing(tmp_path: Path) -> None:
     for options in ({}, {"set": "train"}):
         result = recpack.convert(root, tmp_path / "a.rec", overwrite=True, jobs=1, **options)
         assert (result.manifest.num_samples, result.problems) == (1, [])
-    found = recpack.check(root, jobs=1)
+    found = recpack.check(root, set="all", jobs=1)
     assert (found.image_sets, found.refused) == ({"train": 1}, False)
     assert [(one.code, one.field, one.value) for one in found.problems] == [
         ("set-missing", "val", "../valid/images"), ("set-missing", "test", "../test/images"),

@@ -251,7 +251,7 @@ def test_keypoints_are_not_a_polygon(tmp_path: Path, shape: str, flag: str) -> N
     assert labels[1][2:].tolist() == pytest.approx([1, 0.375, 0.25, 0.625, 0.75])
 
     write(root / "labels/train/001.txt", "0 0.1 0.1 0.2 0.2 0.3 0.1\n")
-    with pytest.raises(recpack.DataError, match=r"1 row-malformed"):
+    with pytest.raises(recpack.DataError, match=r"row-malformed: .*; 1 error"):
         convert(root)
 
     if flag:  # the flags show what the row is
@@ -282,7 +282,7 @@ def test_an_id_without_a_name_is_never_a_class(tmp_path: Path) -> None:
     assert (named.manifest.objects, named.problems) == ({"cat": 1, "dog": 1}, [])
     write(tmp_path / "in/classes.txt", "cat\ndog\n")
     assert convert(tmp_path / "in").manifest.objects == {"cat": 1, "dog": 1}
-    with pytest.raises(recpack.DataError, match="1 class-unknown"):  # other names: a choice
+    with pytest.raises(recpack.DataError, match="class-unknown: .*; 1 error"):  # other names: a choice
         convert(tmp_path / "in", classes=["dog"])
 
 
@@ -331,7 +331,7 @@ def test_pixels_are_told_from_ratios_that_leave_the_image(tmp_path: Path) -> Non
     root = write_yolo(tmp_path / "in", TWO)
     write(root / "labels/train/000.txt", "0 0.9 0.5 0.4 0.2\n1 30 20 12 9\n")
     with pytest.raises(
-        recpack.DataError, match="object 2: the box edges look like pixels"
+        recpack.DataError, match="the box edges look like pixels.*(?s:.)*object 2"
     ) as found:
         convert(root)
     codes = [one.code for one in found.value.problems]

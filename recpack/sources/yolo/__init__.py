@@ -44,8 +44,7 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     )
     problems = [
         Problem("set-missing", "warning", layout.file, "kept", field=name, value=path)
-        for name, path in layout.missing.items()
-        if every
+        for name, path in (layout.missing.items() if every else ())
     ]
     return YoloDataset(root, replace(layout.named(request.class_names), sets=sets), problems)
 
