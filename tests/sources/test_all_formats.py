@@ -141,7 +141,7 @@ def test_an_object_twice_in_one_image_is_told(source: str, tmp_path: Path) -> No
     )  # fmt: skip
     assert (problem.object, problem.value) == (3, "2 0 30 40, as object 1")
     assert (check.objects, check.refused) == (5, False)
-    with pytest.raises(recpack.DataError, match="object-repeated: .*; 1 error"):
+    with pytest.raises(recpack.DataError, match=r"object-repeated: .*; 1 error"):
         recpack.convert(place, tmp_path / "a.rec", **options, strict=True)
 
 

@@ -395,7 +395,7 @@ def test_an_object_without_box_and_polygon(tmp_path: Path, outline: object) -> N
         del document["annotations"][0]["bbox"]
         document["annotations"][0]["segmentation"] = outline
 
-    message = r"object 1: the object has no bounding box \(bbox is 'missing'\)"
+    message = r"object has no bounding box; 1 error\n.*\n.*, object 1: bbox missing"
     with pytest.raises(recpack.DataError, match=message):
         recpack.convert(changed(tmp_path / "in", change), tmp_path / "a.rec", **OPTIONS)
 

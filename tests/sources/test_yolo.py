@@ -282,7 +282,9 @@ def test_an_id_without_a_name_is_never_a_class(tmp_path: Path) -> None:
     assert (named.manifest.objects, named.problems) == ({"cat": 1, "dog": 1}, [])
     write(tmp_path / "in/classes.txt", "cat\ndog\n")
     assert convert(tmp_path / "in").manifest.objects == {"cat": 1, "dog": 1}
-    with pytest.raises(recpack.DataError, match="class-unknown: .*; 1 error"):  # other names: a choice
+    with pytest.raises(
+        recpack.DataError, match=r"class-unknown: .*; 1 error"
+    ):  # other names: a choice
         convert(tmp_path / "in", classes=["dog"])
 
 
@@ -331,7 +333,7 @@ def test_pixels_are_told_from_ratios_that_leave_the_image(tmp_path: Path) -> Non
     root = write_yolo(tmp_path / "in", TWO)
     write(root / "labels/train/000.txt", "0 0.9 0.5 0.4 0.2\n1 30 20 12 9\n")
     with pytest.raises(
-        recpack.DataError, match="the box edges look like pixels.*(?s:.)*object 2"
+        recpack.DataError, match=r"the box edges look like pixels.*(?s:.)*object 2"
     ) as found:
         convert(root)
     codes = [one.code for one in found.value.problems]
