@@ -108,8 +108,12 @@ def read_members(read: Read, size: int) -> Members:
 def _find_directory(read: Read, size: int) -> _Directory:
     first = max(size - _END.size - 0xFFFF, 0)
     tail = read(first, size - first)
-    at = tail.rfind(b"PK\5\6")
-    if at < 0 or len(tail) - at < _END.size:
+    at = len(tail)
+    while (at := tail.rfind(b"PK\5\6", 0, at)) >= 0:
+        left = len(tail) - at - _END.size
+        if left >= 0 and _END.unpack_from(tail, at)[-1] <= left:
+            break  # elsewhere the signature is text of the comment
+    else:
         raise DataError("not a zip archive, or the end of one is missing; copy it again")
     _, disk, _, _, files, length, start, _ = _END.unpack_from(tail, at)
     stop = first + at
