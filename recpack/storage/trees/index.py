@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from typing import NamedTuple
 
 from recpack.columns import Int64, StringColumn
 from recpack.errors import DataError
+
+Read = Callable[[int, int], bytes]
+"""``read(offset, length)``: ``length`` bytes, fewer only at the end of the archive."""
 
 PLAIN = -1
 """Stands for the CRC-32 of a file without one: its bytes lie in the archive as they are."""

@@ -12,13 +12,12 @@ import posixpath
 import re
 import tarfile
 from array import array
-from collections.abc import Callable
 
 import numpy as np
 
 from recpack.columns import StringColumn
 from recpack.errors import DataError
-from recpack.storage.trees.index import PLAIN, SPARSE, Members, safe_path
+from recpack.storage.trees.index import PLAIN, SPARSE, Members, Read, safe_path
 
 _BLOCK = 512
 _BATCH = 4096
@@ -32,9 +31,6 @@ _FOLDER, _EXTENDED = ord("5"), ord("x")
 _RELEVANT = (b"path=", b"size=", b"GNU.sparse")
 """Fields of an extended header that change a file's name or bytes; times and owners do not."""
 _ZERO = bytes(_BLOCK)
-
-Read = Callable[[int, int], bytes]
-"""``read(offset, length)``: ``length`` bytes, fewer only at the end of the archive."""
 
 
 def read_members(read: Read, size: int) -> Members:

@@ -19,14 +19,14 @@ from __future__ import annotations
 import stat
 import struct
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from recpack.columns import Int64, StringColumn
 from recpack.errors import DataError
-from recpack.storage.trees.index import BOMB, ENCRYPTED, LINK, METHOD, Members, safe_path
+from recpack.storage.trees.index import BOMB, ENCRYPTED, LINK, METHOD, Members, Read, safe_path
 
 STORED, DEFLATED = 0, 8
 LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")
@@ -48,8 +48,6 @@ _MS_DOS, _UNIX = 0, 3
 _LARGE, _RATIO = 512 << 20, 32
 """No record holds an image of more bytes. Larger files must not be more than 32 times their packed
 size: documents of text are 3 to 20 times."""
-
-Read = Callable[[int, int], bytes]
 
 
 class _Directory(NamedTuple):
@@ -75,7 +73,7 @@ class _Header(NamedTuple):
 
 
 def read_members(read: Read, size: int) -> Members:
-    """Find all files of an archive of ``size`` bytes; ``read`` is that of ``tar_index``.
+    """Find all files of an archive of ``size`` bytes.
 
     Of several files with one name the last counts. Files that can't be read (encrypted, links, …)
     have a code of ``REFUSED`` instead of a size. Raises DataError for a damaged or truncated
@@ -99,7 +97,7 @@ def read_members(read: Read, size: int) -> Members:
         columns.extend((start, _size(header), header.packed, header.crc))
     if count & 0xFFFF != directory.files & 0xFFFF:
         raise DataError(f"it lists {count:,} of {directory.files:,} files; copy it again")
-    table = np.frombuffer(columns, np.int64).reshape(-1, 4)
+    table = np.array(columns, np.int64).reshape(-1, 4)
     _demand_apart(table)
     names = sorted(rows)
     return Members(StringColumn(names), table[[rows[name] for name in names]])
