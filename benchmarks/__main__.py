@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cluster, encoding, formats, growth, packing, s3, scan, tar
+from benchmarks import archives, cluster, encoding, formats, growth, packing, s3, scan
 from benchmarks.environments import PEERS
 from benchmarks.measure import measure
 from benchmarks.report import Section, compare, markdown, plot, to_json
@@ -28,7 +28,8 @@ from benchmarks.setting import HERE, Setting
 SUITES = {
     "scan": scan.tables,
     "packing": packing.tables,
-    "tar": tar.tables,
+    "tar": archives.tar_tables,
+    "zip": archives.zip_tables,
     "formats": formats.tables,
     "encoding": encoding.tables,
     "growth": growth.tables,

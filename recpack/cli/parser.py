@@ -12,7 +12,7 @@ from recpack._version import __version__
 if TYPE_CHECKING:
     from recpack.settings import Field, Settings
 
-_DEVKIT = "devkit folder or its tar archives, also on s3://bucket/…; other formats: see --from"
+_DEVKIT = "devkit folder or its archives (tar, zip), also on s3://…; other formats: see --from"
 _REC = ".rec file: path or s3://…"
 
 
@@ -60,7 +60,7 @@ def _list(parser: argparse.ArgumentParser) -> None:
 def _pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("list", metavar="LIST", help=".lst file")
     parser.add_argument(
-        "root", metavar="ROOT", help="folder (or tar) that the list's paths are relative to"
+        "root", metavar="ROOT", help="folder (or archive) that the list's paths are relative to"
     )
     parser.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
     _report(parser)

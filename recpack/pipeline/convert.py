@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def convert(devkit: Root, output: str | os.PathLike[str] | Sink, options: ConvertOptions) -> Result:
     """Convert a data set into a ``.rec`` with its ``.idx``, ``.lst`` and manifest.
 
-    ``devkit`` is a Pascal VOC devkit: a folder, or one or several tar archives (recpack reads them
-    without unpacking), on a disk or on S3. It also reads COCO, YOLO and SageMaker's formats; see
-    ``recpack.sources.open``.
+    ``devkit`` is a Pascal VOC devkit: a folder, or one or several tar or zip archives (recpack
+    reads them without unpacking), on a disk or on S3. It also reads COCO, YOLO and SageMaker's
+    formats; see ``recpack.sources.open``.
 
     ``output`` is a path that ends in ``.rec`` (the other files go beside it) or a sink; a name that
     ends in ``.manifest``, ``.jsonl`` or ``/`` selects SageMaker's other formats. The keywords are

@@ -37,7 +37,7 @@ def pack(
 ) -> Result:
     """An existing ``.lst`` and its image root → ``.rec``: byte for byte what im2rec does.
 
-    ``root`` can be ``s3://…``, and a tar archive. Rows keep their order, indices and labels, and
+    ``root`` can be ``s3://…``, and a tar or a zip. Rows keep their order, indices and labels, and
     images pass through unless the options change all of them. ``classes`` names the classes in
     the manifest; without it their names are their ids. Where ``on_error`` skips images, the
     remaining rows get new numbers. Raises as ``convert`` does, and ListError for a broken list.

@@ -21,37 +21,17 @@ from recpack.cli.app import main
 from recpack.errors import DataError
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees import archive as archives
+from recpack.storage.trees import tar_index
 from recpack.storage.trees.archive import find_archive
+from recpack.storage.trees.archive_tree import ArchiveTree
+from recpack.storage.trees.index import SPARSE
 from recpack.storage.trees.open import open_tree
-from recpack.storage.trees.tar import TarTree
-from recpack.storage.trees.tar_index import SPARSE, read_members
+from recpack.storage.trees.tar_index import read_members
 from tests.conftest import Store
+from tests.support.archives import made, make_tar
 from tests.support.devkits import box_xml, jpeg, make_voc, xml
 
-FILES = (".rec", ".idx", ".lst")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "recpack"
-
-
-def packed(folder: Path, archive: Path, format: int = tarfile.GNU_FORMAT, **extra: Any) -> Path:
-    with tarfile.open(archive, "w", format=format, **extra) as file:
-        file.add(folder, folder.name)
-    return archive
-
-
-@pytest.fixture(scope="session")
-def expected(devkit: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("expected")
-    recpack.convert(devkit, folder / "x.rec")
-    return {suffix: (folder / f"x{suffix}").read_bytes() for suffix in FILES}
-
-
-def made(folder: Path) -> dict[str, bytes]:
-    return {suffix: (folder / f"x{suffix}").read_bytes() for suffix in FILES}
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def in_archive(data: dict[str, bytes], **kinds: Any) -> bytes:
@@ -76,7 +56,7 @@ def in_archive(data: dict[str, bytes], **kinds: Any) -> bytes:
 def test_the_bytes_are_the_folders(
     devkit: Path, expected: dict[str, bytes], tmp_path: Path, format: int, options: dict[str, Any]
 ) -> None:
-    archive = packed(devkit, tmp_path / "d.tar", format)
+    archive = make_tar(devkit, tmp_path / "d.tar", format)
     recpack.convert(archive, tmp_path / "x.rec", **options)
     assert made(tmp_path) == expected
 
@@ -100,7 +80,7 @@ def test_archives_of_other_programs(
 def test_any_workers(
     devkit: Path, expected: dict[str, bytes], tmp_path: Path, backend: str
 ) -> None:
-    archive = packed(devkit, tmp_path / "d.tar")
+    archive = make_tar(devkit, tmp_path / "d.tar")
     recpack.convert(archive, tmp_path / "x.rec", jobs=3, segment_size="1MiB", backend=backend)
     assert made(tmp_path) == expected
 
@@ -135,7 +115,7 @@ def test_later_archives_overlay_earlier_ones(tmp_path: Path) -> None:
 
 def test_pack_from_an_archive(devkit: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "rows.lst").write_bytes(expected[".lst"])
-    archive = packed(devkit, tmp_path / "d.tar")
+    archive = make_tar(devkit, tmp_path / "d.tar")
     recpack.pack(tmp_path / "rows.lst", archive, tmp_path / "x.rec", jobs=2)
     assert made(tmp_path) == expected
 
@@ -155,7 +135,7 @@ def test_images_named_by_their_annotations_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_on_s3(devkit: Path, expected: dict[str, bytes], tmp_path: Path, store: Store) -> None:
-    archive = packed(devkit, tmp_path / "d.tar")
+    archive = make_tar(devkit, tmp_path / "d.tar")
     store.access.call("put_object", Bucket=store.bucket, Key="in/d.tar", Body=archive.read_bytes())
     url = f"s3://{store.bucket}/in/d.tar"
     for options in ({"jobs": 1}, {"jobs": 2, "segment_size": "1MiB"}):
@@ -195,7 +175,7 @@ def test_the_index_is_tarfiles(files: dict[str, bytes], format: int, times: bool
     found = read_members(lambda offset, length: raw[offset : offset + length], len(raw))
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         wanted = {os.path.normpath(one.name): (one.offset_data, one.size) for one in archive}
-    table = zip(found.starts.tolist(), found.sizes.tolist(), strict=True)
+    table = map(tuple, found.extents[:, :2].tolist())
     assert dict(zip(found.names, table, strict=True)) == wanted
     assert list(found.names) == sorted(found.names)
 
@@ -204,9 +184,7 @@ def members(raw: bytes) -> dict[str, bytes]:
     found = read_members(lambda offset, length: raw[offset : offset + length], len(raw))
     return {
         name: raw[start : start + size]
-        for name, start, size in zip(
-            found.names, found.starts.tolist(), found.sizes.tolist(), strict=True
-        )
+        for name, (start, size, _, _) in zip(found.names, found.extents.tolist(), strict=True)
     }
 
 
@@ -252,8 +230,8 @@ def test_a_sparse_file_is_refused_when_it_is_read(tmp_path: Path) -> None:
     command = ["tar", "-c", "--sparse", "--format=gnu", "-f", "d.tar", "holes.jpg"]
     subprocess.run(command, cwd=tmp_path, check=True)
     tree = open_tree(tmp_path / "d.tar", S3Client())
-    assert isinstance(tree, TarTree)
-    assert tree.sizes.tolist() == [SPARSE]
+    assert isinstance(tree, ArchiveTree)
+    assert tree.extents[:, 1].tolist() == [SPARSE]
     with tree.folder(".") as folder, pytest.raises(OSError, match="sparse"):
         folder.open("holes.jpg")
 
@@ -346,7 +324,7 @@ def test_what_is_refused(tmp_path: Path, devkit: Path) -> None:
     photo.write_bytes(jpeg())
     for root, error, message in (
         (photo, DataError, r"photo\.jpg: .*not a tar archive"),
-        ([devkit, tmp_path], recpack.ConfigError, "one or several tar archives"),
+        ([devkit, tmp_path], recpack.ConfigError, "one or several archives"),
         ([], recpack.ConfigError, "give one folder"),
         (tmp_path / "none.tar", DataError, r"none\.tar: no such folder"),
     ):
@@ -361,9 +339,9 @@ def test_what_is_refused(tmp_path: Path, devkit: Path) -> None:
 
 
 def test_an_archive_that_changes_while_it_is_read(devkit: Path, tmp_path: Path) -> None:
-    archive = packed(devkit, tmp_path / "d.tar")
+    archive = make_tar(devkit, tmp_path / "d.tar")
     found = find_archive(archive, S3Client())
-    tree = TarTree.of([found])
+    tree = ArchiveTree.of([found])
     os.utime(archive, ns=(1, 1))
     archives._source.cache_clear()
     with tree.folder(".") as folder, pytest.raises(OSError, match="has changed"):
@@ -383,19 +361,19 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(size)
         return read_members(read, size)
 
-    monkeypatch.setattr(archives, "read_members", counted)
+    monkeypatch.setattr(tar_index, "read_members", counted)
     return made
 
 
 def test_an_index_is_kept(tmp_path: Path, cache: Path, passes: list[int]) -> None:
     make_voc(tmp_path / "VOCdevkit", {"2007": 5})
-    archive = packed(tmp_path / "VOCdevkit", tmp_path / "d.tar")
+    archive = make_tar(tmp_path / "VOCdevkit", tmp_path / "d.tar")
     first = find_archive(archive, S3Client()).members()
     again = find_archive(archive, S3Client()).members()
     assert len(passes) == 1
     assert list(again.names) == list(first.names)
-    assert np.array_equal(again.starts, first.starts)
-    packed(tmp_path / "VOCdevkit", tmp_path / "d.tar", tarfile.PAX_FORMAT)
+    assert np.array_equal(again.extents, first.extents)
+    make_tar(tmp_path / "VOCdevkit", tmp_path / "d.tar", tarfile.PAX_FORMAT)
     os.utime(archive, ns=(5, 5))
     find_archive(archive, S3Client()).members()
     assert len(passes) == 2
@@ -405,8 +383,8 @@ def test_an_index_is_kept(tmp_path: Path, cache: Path, passes: list[int]) -> Non
     find_archive(archive, S3Client()).members()
     assert len(passes) == 3
     (kept,) = (path for path in cache.iterdir() if path.stat().st_size > 200)
-    np.savez(kept, blob=np.zeros(3, np.uint8), bounds=np.array([0, 3]), starts=np.array([1 << 40]),
-             sizes=np.array([5]))  # fmt: skip
+    np.savez(kept, blob=np.zeros(3, np.uint8), bounds=np.array([0, 3]),
+             extents=np.array([[1 << 40, 5, 5, -1]]))  # fmt: skip
     find_archive(archive, S3Client()).members()
     assert len(passes) == 4
 
@@ -423,8 +401,8 @@ def test_no_room_for_an_index_is_no_error(
 
 
 def test_a_task_takes_its_part_of_the_index(devkit: Path, tmp_path: Path) -> None:
-    tree = open_tree(packed(devkit, tmp_path / "d.tar"), S3Client())
-    assert isinstance(tree, TarTree)
+    tree = open_tree(make_tar(devkit, tmp_path / "d.tar"), S3Client())
+    assert isinstance(tree, ArchiveTree)
     names = list(tree.names)
     part = pickle.loads(pickle.dumps(tree.only([names[3], "nowhere", names[50], names[3]])))
     assert list(part.names) == [names[3], names[50]]

@@ -1,4 +1,4 @@
-"""Tar archives: positioned reads, and an index of the files in them."""
+"""Tar and zip archives: positioned reads, and an index of the files in them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ import numpy as np
 from recpack.columns import StringColumn
 from recpack.errors import DataError
 from recpack.storage.files import pread
+from recpack.storage.paths import base_name
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
-from recpack.storage.trees.tar_index import Members, read_members
+from recpack.storage.trees import tar_index, zip_index
+from recpack.storage.trees.index import BOMB, PLAIN, Members
 
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),
     b"BZh": ("bzip2", "bunzip2 -k"),
     b"\xfd7zXZ\0": ("xz", "unxz -k"),
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
-    b"PK\x03\x04": ("zip", "unzip"),
 }
-_INDEX_VERSION = 1
+_INDEX_VERSION = 2
 _WORTH_KEEPING = 2000
 """Files; making the index of a smaller local archive again takes almost no time."""
 _NEAR = 4 << 20
@@ -41,7 +42,11 @@ _STEP = 1 << 20
 
 
 class Source(ABC):
-    """An archive open for positioned reads, for all threads of a process."""
+    """An archive open for positioned reads, for all threads of a process. ``name`` and
+    ``size`` are the archive's."""
+
+    name: str
+    size: int
 
     @abstractmethod
     def read(self, offset: int, length: int) -> bytes:
@@ -91,12 +96,14 @@ class Archive:
                     f"it is compressed ({kind}), so its files can't be read separately; run "
                     f"{remedy} first and give the result"
                 )
+        is_zip = first.startswith(zip_index.SIGNATURES) or self.path.lower().endswith(".zip")
+        read_members = zip_index.read_members if is_zip else tar_index.read_members
         if not is_s3(self.path):
             return read_members(source.read, self.size)
         from recpack.storage.s3.file import RemoteFile
 
         with closing(RemoteFile(self.s3, parse_location(self.path))) as file:
-            return read_members(_forward(file.read), self.size)
+            return read_members(file.read if is_zip else _forward(file.read), self.size)
 
 
 def find_archive(path: str | os.PathLike[str], s3: S3Client) -> Archive:
@@ -118,6 +125,7 @@ def _state(status: os.stat_result) -> tuple[int, str]:
 
 class _LocalSource(Source):
     def __init__(self, archive: Archive) -> None:
+        self.name, self.size = base_name(archive.path), archive.size
         self._descriptor = os.open(archive.path, os.O_RDONLY | os.O_NONBLOCK)
         weakref.finalize(self, os.close, self._descriptor)
         if _state(os.fstat(self._descriptor)) != (archive.size, archive.version):
@@ -137,6 +145,7 @@ class _LocalSource(Source):
 
 class _S3Source(Source):
     def __init__(self, archive: Archive) -> None:
+        self.name, self.size = base_name(archive.path), archive.size
         self._archive = archive
 
     def read(self, offset: int, length: int) -> bytes:
@@ -193,8 +202,7 @@ def _save(path: Path, members: Members) -> None:
                     file,
                     blob=np.frombuffer(members.names.blob, np.uint8),
                     bounds=members.names.bounds,
-                    starts=members.starts,
-                    sizes=members.sizes,
+                    extents=members.extents,
                 )
                 file.flush()
                 os.replace(file.name, path)
@@ -206,17 +214,19 @@ def _save(path: Path, members: Members) -> None:
 def _load(path: Path, size: int) -> Members | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            blob, bounds, starts, sizes = (
-                arrays[name] for name in ("blob", "bounds", "starts", "sizes")
-            )
+            blob, bounds, extents = (arrays[name] for name in ("blob", "bounds", "extents"))
+        starts, sizes, packed, crcs = extents.T
         valid = (
-            len(bounds) == len(starts) + 1 == len(sizes) + 1
+            len(bounds) == len(extents) + 1
             and bounds[0] == 0
             and bounds[-1] == len(blob)
             and (np.diff(bounds) > 0).all()
             and (starts >= 0).all()
-            and (starts + sizes <= size).all()
+            and (sizes >= BOMB).all()
+            and (packed >= 0).all()
+            and (starts + packed <= size).all()
+            and (crcs >= PLAIN).all()
         )
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
         return None
-    return Members(StringColumn.of(blob.tobytes(), bounds), starts, sizes) if valid else None
+    return Members(StringColumn.of(blob.tobytes(), bounds), extents) if valid else None

@@ -14,7 +14,7 @@ from recpack.storage.trees.local import LocalTree
 _SUFFIXES = (".tar", ".tgz", ".tbz", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip")
 
 Root = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-"""A data set's root: a folder, or one or several tar archives, by path or ``s3://…``."""
+"""A data set's root: a folder, or one or several tar or zip archives, by path or ``s3://…``."""
 
 
 def open_tree(root: Root, s3: S3Client) -> Tree:
@@ -26,7 +26,7 @@ def open_tree(root: Root, s3: S3Client) -> Tree:
         return _open_archives(paths, s3)
     if len(paths) != 1:
         raise ConfigError(
-            f"{', '.join(folders) or 'no path'}: give one folder, or one or several tar archives"
+            f"{', '.join(folders) or 'no path'}: give one folder, or one or several archives"
         )
     return _open_folder(folders[0], s3)
 
@@ -38,12 +38,12 @@ def _is_archive(path: str | os.PathLike[str]) -> bool:
 
 def is_archive_name(path: str | os.PathLike[str]) -> bool:
     """Whether a path ends like an archive."""
-    return os.fspath(path).endswith(_SUFFIXES)
+    return os.fspath(path).lower().endswith(_SUFFIXES)
 
 
 def _open_archives(paths: Sequence[str | os.PathLike[str]], s3: S3Client) -> Tree:
     from recpack.storage.trees.archive import find_archive
-    from recpack.storage.trees.tar import TarTree
+    from recpack.storage.trees.archive_tree import ArchiveTree
 
     found = []
     for path in paths:
@@ -51,7 +51,7 @@ def _open_archives(paths: Sequence[str | os.PathLike[str]], s3: S3Client) -> Tre
             found.append(find_archive(path, s3))
         except OSError as error:
             raise DataError(f"{os.fspath(path)}: {error.strerror or error}") from error
-    return TarTree.of(found)
+    return ArchiveTree.of(found)
 
 
 def _open_folder(root: str, s3: S3Client) -> Tree:

@@ -12,13 +12,12 @@ import posixpath
 import re
 import tarfile
 from array import array
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-from recpack.columns import Int64, StringColumn
+from recpack.columns import StringColumn
 from recpack.errors import DataError
+from recpack.storage.trees.index import PLAIN, SPARSE, Members, Read, safe_path
 
 _BLOCK = 512
 _BATCH = 4096
@@ -32,21 +31,6 @@ _FOLDER, _EXTENDED = ord("5"), ord("x")
 _RELEVANT = (b"path=", b"size=", b"GNU.sparse")
 """Fields of an extended header that change a file's name or bytes; times and owners do not."""
 _ZERO = bytes(_BLOCK)
-
-SPARSE = -1
-"""Stands for the size of a sparse file, whose holes are not stored."""
-
-Read = Callable[[int, int], bytes]
-"""``read(offset, length)``: ``length`` bytes, fewer only at the end of the archive."""
-
-
-class Members(NamedTuple):
-    """The files of an archive, sorted by name: ``names`` · ``starts`` and ``sizes`` of their bytes,
-    int64 (n,)."""
-
-    names: StringColumn
-    starts: Int64
-    sizes: Int64
 
 
 def read_members(read: Read, size: int) -> Members:
@@ -137,9 +121,9 @@ class _Collector:
         if member is None:
             raise DataError(f"the header at byte {offset:,} belongs to no file")
         if member.islnk():
-            self._links[_safe_path(member.name)] = posixpath.normpath(member.linkname)
+            self._links[safe_path(member.name)] = posixpath.normpath(member.linkname)
         elif member.issym():
-            name = _safe_path(member.name)
+            name = safe_path(member.name)
             target = posixpath.join(posixpath.dirname(name), member.linkname)
             self._links[name] = posixpath.normpath(target)
         elif member.issparse():
@@ -164,7 +148,8 @@ class _Collector:
         starts, sizes = (
             np.array(column, np.int64)[order] for column in (self._starts, self._sizes)
         )
-        return Members(StringColumn(names), starts, sizes)
+        extents = np.column_stack((starts, sizes, sizes.clip(0), np.full_like(starts, PLAIN)))
+        return Members(StringColumn(names), extents)
 
     def _add(self, name: str, start: int, size: int) -> None:
         if size != SPARSE and not 0 <= size <= self._size - start:
@@ -172,7 +157,7 @@ class _Collector:
                 f"{name!r} would have {size:,} bytes from byte {start:,}, but the archive ends at "
                 f"{self._size:,}: it is truncated or damaged; copy it again"
             )
-        name = _safe_path(name)
+        name = safe_path(name)
         self._links.pop(name, None)
         self._names.append(name)
         self._starts.append(start)
@@ -189,11 +174,3 @@ class _Collector:
                 raise DataError(f"the header at byte {offset:,} is damaged")
         self._headers.clear()
         self._offsets.clear()
-
-
-def _safe_path(name: str) -> str:
-    """A name as a path of the tree. Raises DataError when it leaves the archive."""
-    path = posixpath.normpath(name)
-    if posixpath.isabs(path) or path == ".." or path.startswith("../") or "\0" in path:
-        raise DataError(f"{name!r} leaves the archive; make the archive again without that file")
-    return path

@@ -1,4 +1,4 @@
-"""Trees in tar archives. Nothing is unpacked: files are read inside the archives."""
+"""Trees in tar and zip archives. Nothing is unpacked: files are read inside the archives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import compress, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.ahead import Prefetcher, Request
 from recpack.storage.trees.archive import Archive, Source
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, join
-from recpack.storage.trees.tar_index import SPARSE
+from recpack.storage.trees.index import PLAIN, Extent
+from recpack.storage.trees.member import HEADER, Piece, open_member
 
 _AFTER_SLASH = chr(ord("/") + 1)
 _SMALL = 1 << 16
@@ -32,30 +33,20 @@ _REQUEST, _GAP = 4 << 20, 64 << 10
 _HEAD = 128 << 10
 
 
-class Extent(NamedTuple):
-    """Where a file's bytes are: its archive's number, the first byte, the size."""
-
-    archive: int
-    start: int
-    size: int
-
-
 @dataclass(frozen=True, eq=False)
-class TarTree(Tree):
+class ArchiveTree(Tree):
     """The files of one or several archives, as if unpacked in this order.
 
-    ``names``, sorted, are relative to the data set's root; ``owners`` int64 (n,) the number of
-    each one's archive; ``starts`` and ``sizes`` int64 (n,) its bytes in it.
+    ``names``, sorted, are relative to the data set's root; ``extents`` int64 (n, 5): the fields of
+    each one's ``Extent``.
     """
 
     archives: tuple[Archive, ...]
     names: StringColumn
-    owners: Int64
-    starts: Int64
-    sizes: Int64
+    extents: Int64
 
     @classmethod
-    def of(cls, archives: Sequence[Archive]) -> TarTree:
+    def of(cls, archives: Sequence[Archive]) -> ArchiveTree:
         """The tree of all files. Its root is the folder with the years, or with the annotations.
         Raises DataError; see ``Archive.members``."""
         found = [archive.members() for archive in archives]
@@ -66,13 +57,12 @@ class TarTree(Tree):
         rows = list(compress(order, is_last))
         skipped = len(_root([names[row] for row in rows]))
         chosen = np.array(rows, np.int64)
-        owners = np.repeat(np.arange(len(found)), [len(members.starts) for members in found])
+        owners = np.repeat(np.arange(len(found)), [len(members.names) for members in found])
+        extents = np.concatenate([members.extents for members in found])
         return cls(
             tuple(archives),
             StringColumn(names[row][skipped:] for row in rows),
-            owners[chosen],
-            np.concatenate([members.starts for members in found])[chosen],
-            np.concatenate([members.sizes for members in found])[chosen],
+            np.column_stack((extents, owners))[chosen],
         )
 
     def __str__(self) -> str:
@@ -110,21 +100,18 @@ class TarTree(Tree):
             data = file.read(0, file.size)
         return lines_of(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
 
-    def folder(self, path: str, *, proven: bool = False) -> TarFolder:
+    def folder(self, path: str, *, proven: bool = False) -> ArchiveFolder:
         del proven  # a name can't be a link
-        return TarFolder(self, path)
+        return ArchiveFolder(self, path)
 
-    def only(self, paths: Iterable[str]) -> TarTree:
+    def only(self, paths: Iterable[str]) -> ArchiveTree:
         if not len(self.names):
             return self
         hashes, order = self._by_hash
         wanted = np.fromiter(map(hash, paths), np.int64)
         at = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
         rows = np.unique(order[at[hashes[at] == wanted]])
-        return replace(
-            self, names=self.names.take(rows), owners=self.owners[rows],
-            starts=self.starts[rows], sizes=self.sizes[rows],
-        )  # fmt: skip
+        return replace(self, names=self.names.take(rows), extents=self.extents[rows])
 
     def extent(self, path: str) -> Extent | None:
         """Where a file's bytes are; None when there is no such file."""
@@ -137,7 +124,7 @@ class TarTree(Tree):
                 row = -1
         if row < 0:
             return None
-        return Extent(int(self.owners[row]), int(self.starts[row]), int(self.sizes[row]))
+        return Extent(*self.extents[row].tolist())
 
     @cached_property
     def _by_name(self) -> dict[str, int]:
@@ -174,50 +161,6 @@ def _root(names: Sequence[str]) -> str:
     return top if shared and any(map(inside.match, names)) else ""
 
 
-class Member(OpenFile):
-    """A file in an archive."""
-
-    def __init__(self, source: Source, start: int, size: int) -> None:
-        self._source, self._start, self._size = source, start, size
-        if size == SPARSE:
-            raise OSError(errno.EINVAL, "a sparse file; make the archive again without --sparse")
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def read(self, offset: int, length: int) -> bytes:
-        length = max(min(length, self._size - offset), 0)
-        return self._source.read(self._start + offset, length)
-
-    def read_into(self, room: memoryview) -> int:
-        count = min(len(room), self._size)
-        found = self._source.read_into(self._start, room[:count])
-        return found + (self._size > len(room))
-
-    def close(self) -> None:
-        pass
-
-
-class _Piece(Source):
-    """A piece of an archive in memory; other reads go to the archive."""
-
-    def __init__(self, source: Source, start: int, length: int) -> None:
-        self._source, self._start = source, start
-        self._data = source.read(start, length)
-
-    def read(self, offset: int, length: int) -> bytes:
-        first = offset - self._start
-        if first >= 0 and first + length <= len(self._data):
-            return self._data[first : first + length]
-        return self._source.read(offset, length)
-
-    def read_into(self, offset: int, room: memoryview) -> int:
-        data = self.read(offset, len(room))
-        room[: len(data)] = data
-        return len(data)
-
-
 @dataclass
 class _Run:
     """Files that one request fetches, in the order of their use: each with its name (None for
@@ -232,25 +175,27 @@ class _Run:
         """Whether a file is close enough behind the others."""
         return (
             extent.archive == self.archive
-            and 0 <= extent.start - self.stop <= _GAP
+            and self.start <= extent.start <= self.stop + _GAP
             and stop - self.start <= _REQUEST
         )
 
 
-class TarFolder(Folder):
+class ArchiveFolder(Folder):
     """A folder in archives. In remote archives, one request fetches neighbouring files, and some
     are fetched in advance."""
 
-    def __init__(self, tree: TarTree, path: str) -> None:
+    def __init__(self, tree: ArchiveTree, path: str) -> None:
         self._tree, self._path = tree, path
         self._prefetcher = Prefetcher()
 
     def close(self) -> None:
         self._prefetcher.close()
 
-    def open(self, name: str) -> Member:
-        extent = self._extent(name)
-        return Member(self._tree.archives[extent.archive].source(), extent.start, extent.size)
+    def open(self, name: str) -> OpenFile:
+        extent = self._tree.extent(join(self._path, name))
+        if extent is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file in the archive", name)
+        return open_member(self._tree.archives[extent.archive].source(), extent)
 
     def in_order(
         self,
@@ -261,39 +206,38 @@ class TarFolder(Folder):
     ) -> Iterator[Opener | None]:
         if not any(is_s3(archive.path) for archive in self._tree.archives):
             return (None if name is None else partial(self.open, name) for name in names)
-        return self._prefetch(names, _HEAD if sizes is None and head is None else head)
+        return self._prefetch(names, head, whole=sizes is not None)
 
-    def _extent(self, name: str) -> Extent:
-        extent = self._tree.extent(join(self._path, name))
-        if extent is None:
-            raise FileNotFoundError(errno.ENOENT, "no such file in the archive", name)
-        return extent
-
-    def _prefetch(self, names: Sequence[str | None], head: int | None) -> Iterator[Opener | None]:
+    def _prefetch(
+        self, names: Sequence[str | None], head: int | None, *, whole: bool
+    ) -> Iterator[Opener | None]:
         def requests() -> Iterator[Request[Source, _Run]]:
-            for run in self._runs(names, head):
+            for run in self._runs(names, head, whole):
                 length = run.stop - run.start
                 source = self._tree.archives[run.archive].source()
-                yield Request(partial(_Piece, source, run.start, length), length, run)
+                yield Request(partial(Piece, source, run.start, length), length, run)
 
         for future, run in self._prefetcher.in_order(requests()):
             assert future is not None
             yield from self._openers(future, run)
 
-    def _runs(self, names: Sequence[str | None], head: int | None) -> Iterator[_Run]:
+    def _runs(self, names: Sequence[str | None], head: int | None, whole: bool) -> Iterator[_Run]:
         run = _Run(0, 0, 0, [])
         for name in names:
             extent = None if name is None else self._tree.extent(join(self._path, name))
             if extent is None or extent.size <= 0:
                 run.files.append((name, None))
                 continue
-            stop = extent.start + min(extent.size, head or extent.size)
+            # the end of a deflated image, which shows whether it is complete, needs all before it
+            most = head or (_HEAD if extent.packed == extent.size else _REQUEST)
+            stop = extent.start + (extent.packed if whole else min(extent.packed, most))
+            stop += HEADER * (extent.crc != PLAIN)
             if run.stop and not run.takes(extent, stop):
                 yield run
                 run = _Run(0, 0, 0, [])
             if not run.stop:
                 run.archive, run.start = extent.archive, extent.start
-            run.stop = stop
+            run.stop = max(run.stop, stop)
             run.files.append((name, extent))
         yield run
 
@@ -307,5 +251,5 @@ class TarFolder(Folder):
                 yield partial(_open_member, future, extent)
 
 
-def _open_member(future: Future[Source], extent: Extent) -> Member:
-    return Member(future.result(), extent.start, extent.size)
+def _open_member(future: Future[Source], extent: Extent) -> OpenFile:
+    return open_member(future.result(), extent)
