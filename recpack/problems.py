@@ -141,7 +141,26 @@ CATALOGUE: dict[str, Code] = {
     "extension-wrong": Code("the extension does not match the content", "rename the file", "note"),
     "path-unsafe": Code(
         "the path is outside the data set's root",
-        "remove it from the list, or use the folder that it leads to as the root",
+        "remove it from the list; if it is a link, --follow-links reads it",
+    ),
+    "path-ambiguous": Code(
+        "several images of the data set end like this path",
+        "write its whole path below the data set",
+    ),
+    "path-resolved": Code(
+        "the path is not there as written; the only image that ends like it is used",
+        "nothing to do, or write paths below the data set",
+        "note",
+    ),
+    "filename-differs": Code(
+        "<filename> is another name than the annotation's own, whose image is used",
+        "check that the annotation belongs to this image, then correct <filename>",
+        "warning",
+    ),
+    "set-missing": Code(
+        "the folder or list of this image set is missing",
+        "add it, or correct its path in data.yaml",
+        "warning",
     ),
     "path-unlistable": Code(
         "a .lst line can't hold this path", "remove tabs and line breaks from the name"

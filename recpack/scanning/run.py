@@ -3,7 +3,8 @@ box, in parallel; write nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -14,12 +15,14 @@ import numpy.typing as npt
 from recpack.columns import Float32, StringColumn
 from recpack.data.classes import ClassMap
 from recpack.data.labels import class_positions
+from recpack.data.policy import Policy
 from recpack.data.samples import Samples
 from recpack.problems import Problem
 from recpack.progress import Progress, Watch
 from recpack.scanning.judge import Judge, ScanChunk
 from recpack.scanning.settings import JudgeSettings, ScanSettings
 from recpack.sources.base import Dataset, Task
+from recpack.sources.tails import MENDABLE
 from recpack.storage.files import Closing
 from recpack.workers.run import run
 
@@ -54,13 +57,37 @@ class Scanning(Closing):
             classes = {name: i for i, name in enumerate(dataset.classes)}
             self._settings = replace(self._settings, classes=classes)
         self._dataset = dataset
-        scan = partial(scan_task, settings=self._settings.part(JudgeSettings))
-        self._chunks = run(
-            scan, dataset.tasks(), dataset.task_count, jobs=settings.jobs, backend=settings.backend
+        self._scan = partial(scan_task, settings=self._settings.part(JudgeSettings))
+        chunks = run(
+            self._scan,
+            dataset.tasks(),
+            dataset.task_count,
+            jobs=settings.jobs,
+            backend=settings.backend,
         )
+        self._chunks = self._mended(chunks)
 
     def close(self) -> None:
         self._chunks.close()
+
+    def _mended(self, chunks: Generator[ScanChunk, None, None]) -> Generator[ScanChunk, None, None]:
+        """The chunks. One whose files were found elsewhere is read again, in this process."""
+        with closing(chunks):
+            for number, chunk in enumerate(chunks):
+                missing = [problem for problem in chunk.problems if problem.code in MENDABLE]
+                if not missing:
+                    yield chunk
+                    continue
+                task, found = self._dataset.mend(number, missing)
+                if task is not None:
+                    chunk = self._scan(task)
+                errors = {problem.file for problem in found if problem.severity == "error"}
+                kept = [
+                    problem
+                    for problem in chunk.problems
+                    if not (problem.file in errors and problem.code in MENDABLE)
+                ]
+                yield replace(chunk, problems=kept + acted(found, self._settings))
 
     def finish(self, progress: Watch = None) -> ScanResult:
         """The whole data set, judged by the policies."""
@@ -86,10 +113,7 @@ def _collect(
 ) -> ScanResult:
     total = len(dataset)
     columns = _Columns()
-    problems = [
-        replace(problem, action=settings.error_action) if problem.severity == "error" else problem
-        for problem in dataset.problems()
-    ]
+    problems = acted(dataset.problems(), settings)
     done = 0
     for chunk in chunks:
         columns.append(chunk)
@@ -111,6 +135,14 @@ def _collect(
     sizes = columns.array("sizes", np.float32).reshape(-1, 2)
     image_sets = columns.array("image_sets", np.int16)
     return ScanResult(samples, classes, sizes, image_sets, problems, total)
+
+
+def acted(problems: Iterable[Problem], policy: Policy) -> list[Problem]:
+    """Problems of a data set, the errors with the policy's action."""
+    return [
+        replace(problem, action=policy.error_action) if problem.severity == "error" else problem
+        for problem in problems
+    ]
 
 
 class _Columns:

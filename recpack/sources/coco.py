@@ -21,7 +21,6 @@ from recpack.sources.selection import Selection
 from recpack.storage.paths import base_name
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
-from recpack.storage.trees.open import open_tree
 
 _FOLDER = "annotations"
 _PREFIX = "instances_"
@@ -75,10 +74,10 @@ def open_folder(root: Tree, request: Request) -> DocumentDataset:
 def open_file(path: str, request: Request) -> DocumentDataset:
     """Open one image set by its file."""
     folder, name = posixpath.split(path)
-    root = open_tree(folder or ".", request.s3)
+    root = request.open_tree(folder or ".")
     if base_name(folder if is_s3(path) else os.path.abspath(folder)) == _FOLDER:
         above = posixpath.dirname(folder) if is_s3(path) else os.path.join(folder or ".", "..")
-        root = open_tree(above, request.s3)
+        root = request.open_tree(above)
         name = f"{_FOLDER}/{name}"
     label = base_name(name).removesuffix(".json").removeprefix(_PREFIX)
     return open_coco(root, {label: name}, request.images(root))
@@ -108,6 +107,7 @@ def open_coco(root: Tree, files: dict[str, str], images: Images) -> DocumentData
     DataError for a file that is not COCO, or whose images are not found.
     """
     found: dict[str, list[Entry]] = {}
+    folders: dict[str, str] = {}
     names: dict[str, None] = {}
     faults: list[Problem] = []
     for name, file in files.items():
@@ -117,9 +117,10 @@ def open_coco(root: Tree, files: dict[str, str], images: Images) -> DocumentData
         names.update(dict.fromkeys(categories.values()))
         choices = [name, f"images/{name}", "images", posixpath.dirname(file) or ".", "."]
         first = [image.file_name for image in document.images[:3]]
-        found[name] = _entries(document, images.find_folder(choices, first, path), categories)
+        folders[name] = images.find_folder(choices, first, path)
+        found[name] = _entries(document, folders[name], categories)
         faults += _faults(document, file)
-    return DocumentDataset(images.root, found, list(names), faults)
+    return DocumentDataset(images.root, found, list(names), faults, folders)
 
 
 def _read(root: Tree, file: str, path: str) -> _Document:

@@ -19,7 +19,7 @@ from recpack.sources.selection import Selection, SourceFormat
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
-from recpack.storage.trees.open import Root, is_archive_name, open_tree
+from recpack.storage.trees.open import Root, is_archive_name
 
 
 def open_dataset(
@@ -47,7 +47,7 @@ def open_dataset(
             if name is not None:
                 _reject_devkit_options(name, selection)
                 return _module(name).open_file(os.fspath(path), request)
-        root = open_tree(path, s3)
+        root = request.open_tree(path)
         name = selection.source_format or _format_of_folder(root, selection)
         if name != "voc":
             _reject_devkit_options(name, selection)

@@ -194,7 +194,7 @@ def test_files_that_are_wrong(tmp_path: Path, yaml: str, message: str) -> None:
 def test_a_list_that_leads_out(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "in", TWO)
     (root / "data.yaml").write_text(f"train: train.txt\nnames: {list(CLASSES)}\n")
-    (root / "train.txt").write_text("../voc/JPEGImages/000.jpg\n/etc/passwd.jpg\n")
+    (root / "train.txt").write_text("../voc/JPEGImages/900.jpg\n/etc/passwd.jpg\n")
     with pytest.raises(recpack.DataError) as caught:
         recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
     assert [one.code for one in caught.value.problems] == ["path-unsafe"] * 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recpack.columns import StringColumn
@@ -139,7 +139,7 @@ def _resolve_folders(
             resolved.append(Path(os.path.abspath(choices[0])))
         if not resolved[0].is_relative_to(base):
             base = resolved[0]
-        root = LocalTree(os.fspath(base))
+        root = replace(root, root=os.fspath(base))
         relative = [os.path.relpath(folder, base) for folder in resolved]
     sets = os.path.join(os.path.dirname(relative[1]), "ImageSets", "Main")
     return root, [(relative[1], relative[0], sets)]

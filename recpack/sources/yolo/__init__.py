@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from recpack.errors import ConfigError
+from recpack.problems import Problem
 from recpack.sources.base import Dataset
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
 from recpack.storage.trees.base import Tree
-from recpack.storage.trees.open import open_tree
 
 ENDINGS = (".yaml", ".yml")
 
@@ -32,10 +32,18 @@ def open_folder(root: Tree, request: Request) -> Dataset:
             "images: only for other formats; a YOLO folder's layout says where its images are"
         )
     layout = yolo_layout(root)
-    sets = request.choose_sets(root, "yolo", layout.sets if layout else {})
-    return YoloDataset(root, sets, (layout.names if layout else ()) or request.class_names)
+    missing = layout.missing if layout else {}
+    chosen = request.choose_sets(root, "yolo", {**layout.sets, **missing} if layout else {})
+    problems = []
+    for name in filter(missing.__contains__, chosen):
+        if request.selection.sets or not request.every_set:
+            raise missing[name]
+        problems.append(Problem("set-missing", "warning", name, "kept", value=str(missing[name])))
+    sets = {name: paths for name, paths in layout.sets.items() if name in chosen} if layout else {}
+    names = (layout.names if layout else ()) or request.class_names
+    return YoloDataset(root, sets, names, problems)
 
 
 def open_file(path: str, request: Request) -> Dataset:
     """Open the folder of a ``data.yaml``."""
-    return open_folder(open_tree(os.path.dirname(path) or ".", request.s3), request)
+    return open_folder(request.open_tree(os.path.dirname(path) or "."), request)

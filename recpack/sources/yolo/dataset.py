@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from unicodedata import normalize
 
 from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError, DataError
+from recpack.problems import Problem
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.tails import Tails, foreign
 from recpack.sources.yolo.layout import images_of, label_path
 from recpack.storage.explain import UNREADABLE, explain
 from recpack.storage.paths import unsafe_path
-from recpack.storage.trees.base import Folder, Opener, Tree
+from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
 
 _MAX_LABELS = 16 << 20
 _ROUNDING = 2e-6
@@ -31,7 +36,13 @@ class YoloDataset(Dataset):
     """Image sets of a YOLO folder. ``sets`` maps each name to the folders or lists of its images;
     ``names`` are the class names in the order of ids."""
 
-    def __init__(self, root: Tree, sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        root: Tree,
+        sets: Mapping[str, Sequence[str]],
+        names: Sequence[str],
+        problems: Sequence[Problem] = (),
+    ) -> None:
         if not names:
             raise DataError(
                 f"{root}: no data.yaml or classes.txt with the class names; name them in the "
@@ -43,16 +54,56 @@ class YoloDataset(Dataset):
         self.counts = [len(images) for images in self._images]
         self.classes = list(dict.fromkeys(names))
         self._names = tuple(names)
+        self._tails = Tails(root, ".", lambda: chain.from_iterable(self._images))
+        self._problems = list(problems)
+        for rank, images in enumerate(self._images):
+            if foreign(images):  # in one step, not task by task
+                wanted = {image: image for image in images if foreign([image])}
+                _, found = self._settle(rank, slice(len(images)), wanted)
+                self._problems += [one for one in found if one.severity != "error"]
         if not len(self):
             raise DataError(f"{root}: there are no images in {', '.join(sets)}")
 
     def tasks(self) -> Iterator[Task]:
         for rank, images in enumerate(self._images):
             for chunk in chunks(len(images)):
-                part = images[chunk]
-                labels = [label_path(image) for image in part]
-                root = self.root.only([*part, *labels])
-                yield YoloTask(root, rank, part, labels, self._names)
+                yield self._task(rank, images[chunk])
+
+    def _task(self, rank: int, images: StringColumn) -> YoloTask:
+        labels = [label_path(image) for image in images]
+        spellings = chain.from_iterable(map(_spellings, labels))
+        root = self.root.only(chain(images, labels, spellings))
+        return YoloTask(root, rank, images, labels, self._names)
+
+    def problems(self) -> Sequence[Problem]:
+        return self._problems
+
+    def mend(
+        self, number: int, missing: Sequence[Problem]
+    ) -> tuple[Task | None, Sequence[Problem]]:
+        rank, rows = self.rows_of(number)
+        files = {problem.file for problem in missing}
+        wanted = {
+            file: image
+            for image in self._images[rank][rows]
+            for file in (image, label_path(image))
+            if file in files
+        }
+        count, problems = self._settle(rank, rows, wanted)
+        return self._task(rank, self._images[rank][rows]) if count else None, problems
+
+    def _settle(
+        self, rank: int, rows: slice, wanted: Mapping[str, str]
+    ) -> tuple[int, list[Problem]]:
+        """Find images by the ends of their paths. Returns how many were found."""
+        settled, problems = self._tails.settle(wanted)
+        found = {wanted[file]: path for file, path in settled.items()}
+        if found:
+            images = list(self._images[rank])
+            images[rows] = [found.get(image, image) for image in images[rows]]
+            self._images[rank] = StringColumn(images)
+            vars(self).pop("_by_file", None)
+        return len(found), problems
 
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         image = self._by_file.get(file)
@@ -104,7 +155,7 @@ def _read(
     """An image with its label file. Without a label file, problems name the image."""
     file = label
     try:
-        with labels() if labels is not None else folder.open(label) as stream:
+        with _open_labels(folder, label, labels) as stream:
             data = stream.read_all(_MAX_LABELS)
         if len(data) > _MAX_LABELS:
             raise AnnotationError("annotation-too-large", "bytes", f"> {_MAX_LABELS:,}")
@@ -120,6 +171,21 @@ def _read(
     except AnnotationError as error:
         return Item(file, _defect(error))
     return Item(file, None, annotation, image, *found)
+
+
+def _open_labels(folder: Folder, label: str, opener: Opener | None) -> OpenFile:
+    try:
+        return opener() if opener is not None else folder.open(label)
+    except FileNotFoundError:
+        for other in _spellings(label):
+            with suppress(FileNotFoundError):
+                return folder.open(other)
+        raise
+
+
+def _spellings(path: str) -> set[str]:
+    """A path's other Unicode normalisations: images and labels can come from two systems."""
+    return {normalize("NFC", path), normalize("NFD", path)} - {path}
 
 
 def _defect(error: Exception) -> Defect:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from recpack.errors import DataError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.sources.document import below, reason
+from recpack.sources.tails import parts_of
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
 
@@ -24,10 +25,12 @@ _MAX_DEPTH = 12
 @dataclass(frozen=True)
 class YoloFolder:
     """A data set's layout: class names (empty when no file has them), and by image set the folders
-    or lists of its images, relative to the root."""
+    or lists of its images, relative to the root. ``missing`` has the sets whose folder or list does
+    not exist, with the reason."""
 
     names: tuple[str, ...]
     sets: Mapping[str, Sequence[str]]
+    missing: Mapping[str, DataError] = field(default_factory=dict)
 
 
 def yolo_layout(root: Tree) -> YoloFolder | None:
@@ -80,12 +83,17 @@ def _from_yaml(root: Tree, name: str) -> YoloFolder | None:
         if sorted(names) != list(range(len(names))):
             raise DataError(f"{file}: names: the ids must be 0 to {len(names) - 1}, each once")
         names = [names[id_] for id_ in range(len(names))]
-    sets = {}
+    sets, missing = {}, {}
     for key, paths in (("train", found.train), ("val", found.val), ("test", found.test)):
         if paths:
             paths = [paths] if isinstance(paths, str) else paths
-            sets[key] = [_resolve(root, found.path, path, file) for path in paths]
-    return YoloFolder(tuple(str(name).strip() for name in names), sets) if sets else None
+            try:
+                sets[key] = [_resolve(root, found.path, path, file) for path in paths]
+            except DataError as error:
+                missing[key] = error
+    if missing and not sets:
+        raise next(iter(missing.values()))
+    return YoloFolder(tuple(str(name).strip() for name in names), sets, missing) if sets else None
 
 
 def _read_text(root: Tree, name: str) -> str:
@@ -103,12 +111,15 @@ def _read_text(root: Tree, name: str) -> str:
 
 def _resolve(root: Tree, base: str | None, path: str, file: str) -> str:
     """The path below the root of a folder or list that a ``data.yaml`` names. Its ``path`` is often
-    that of another machine, and exports write ``../train/images`` for a folder beside the file."""
-    inner = path
-    while inner.startswith("../"):
-        inner = inner[3:]
+    that of another machine, and exports write ``../train/images`` for a folder beside the file. Of
+    an absolute path, the longest end counts that is there."""
+    parts = parts_of(path)
+    ends = ["/".join(parts)]
+    if path.startswith(("/", "\\")) or path[1:2] == ":":
+        # several sets could mean the one folder that is called images
+        ends += ["/".join(parts[at:]) for at in range(1, len(parts)) if parts[at:] != ["images"]]
     choices = [below(base, path)] if base else []
-    for choice in (*choices, below(".", path), below(".", inner)):
+    for choice in (*choices, below(".", path), *ends):
         if not unsafe_path(choice) and (root.is_folder(choice) or root.is_file(choice)):
             return choice
     raise DataError(f"{file}: {path}: there is no such folder or list below {root}")
