@@ -153,9 +153,9 @@ CATALOGUE: dict[str, Code] = {
         "note",
     ),
     "filename-differs": Code(
-        "<filename> is another name than the annotation's own, whose image is used",
-        "check that the annotation belongs to this image, then correct <filename>",
-        "warning",
+        "<filename> is not the annotation's own name, whose image is used",
+        "nothing to do if the image was renamed, else correct <filename> or the file's name",
+        "note",
     ),
     "set-missing": Code(
         "the folder or list of this image set is missing",

@@ -22,7 +22,7 @@ from recpack.progress import Progress, Watch
 from recpack.scanning.judge import Judge, ScanChunk
 from recpack.scanning.settings import JudgeSettings, ScanSettings
 from recpack.sources.base import Dataset, Task
-from recpack.sources.tails import MENDABLE
+from recpack.sources.tails import mendable
 from recpack.storage.files import Closing
 from recpack.workers.run import run
 
@@ -74,7 +74,7 @@ class Scanning(Closing):
         """The chunks. One whose files were found elsewhere is read again, in this process."""
         with closing(chunks):
             for number, chunk in enumerate(chunks):
-                missing = [problem for problem in chunk.problems if problem.code in MENDABLE]
+                missing = list(filter(mendable, chunk.problems))
                 if not missing:
                     yield chunk
                     continue
@@ -85,7 +85,7 @@ class Scanning(Closing):
                 kept = [
                     problem
                     for problem in chunk.problems
-                    if not (problem.file in errors and problem.code in MENDABLE)
+                    if not (problem.file in errors and mendable(problem))
                 ]
                 yield replace(chunk, problems=kept + acted(found, self._settings))
 

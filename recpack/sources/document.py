@@ -15,6 +15,7 @@ from recpack.errors import DataError
 from recpack.problems import Problem
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
 from recpack.sources.tails import Tails, foreign, is_link
+from recpack.storage.files import UnsafePathError
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, Tree
 
@@ -190,6 +191,8 @@ def _holds(folder: Folder, path: str) -> bool:
         if not unsafe_path(path):
             folder.open(path).close()
             return True
+    except UnsafePathError:
+        return True  # each image will say that this is a link out of the data set
     except OSError:
         pass
     return False

@@ -14,10 +14,8 @@ from urllib.parse import unquote
 
 from recpack.columns import StringColumn
 from recpack.problems import CATALOGUE, Problem
+from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
-
-MENDABLE = ("image-missing", "path-unsafe", "annotation-missing")
-"""Problems that another spelling of a path can solve."""
 
 _MARKS = ("\\", ":/", "?", "\n/", "../")
 _LOCAL_FILES = re.compile(r".*[?&]d=")
@@ -26,6 +24,13 @@ _SCHEME = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")
 """``https://…``, also below a folder and with one slash, as ``posixpath.normpath`` leaves it."""
 _AFTER_SLASH = chr(ord("/") + 1)
 _SHOWN = 3
+
+
+def mendable(problem: Problem) -> bool:
+    """Whether another spelling of a path can solve it. (A link out of the data set is there.)"""
+    if problem.code == "path-unsafe":
+        return unsafe_path(problem.value)
+    return problem.code in ("image-missing", "annotation-missing")
 
 
 def foreign(paths: Iterable[str]) -> bool:
@@ -82,7 +87,7 @@ class Tails:
         return settled, problems
 
     def _just_missing(self, path: str, found: list[str]) -> bool:
-        """Whether a path's folder is there, and has no such file: one elsewhere is another image."""
+        """Whether a path's folder is there without such a file: one elsewhere is another image."""
         parts = parts_of(path)
         return "/".join(parts[:-1]) in self._folders and parts_of(found[0]) != parts
 

@@ -127,10 +127,12 @@ def test_where_images_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert (root / "a.rec").read_bytes() == (root / "b.rec").read_bytes()
     root = write_coco(tmp_path / "x", TWO)
     (root / "train2017").rename(root / "elsewhere")
-    with pytest.raises(recpack.DataError, match="name its folder with --images"):
-        recpack.convert(root, root / "a.rec", **OPTIONS)
+    recpack.convert(root, root / "b.rec", **OPTIONS)
     recpack.convert(root, root / "a.rec", images="elsewhere", **OPTIONS)
+    assert (root / "b.rec").read_bytes() == (root / "a.rec").read_bytes()
     (root / "elsewhere").rename(tmp_path / "beside")
+    with pytest.raises(recpack.DataError, match="name its folder with --images"):
+        recpack.convert(root, root / "d.rec", **OPTIONS)
     monkeypatch.chdir(tmp_path)
     document = root / "annotations" / "instances_train2017.json"
     for place in (tmp_path / "beside", "beside", "../" + tmp_path.name + "/beside/"):
