@@ -3,8 +3,7 @@ box, in parallel; write nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -17,6 +16,7 @@ from recpack.data.classes import ClassMap
 from recpack.data.labels import class_positions
 from recpack.data.policy import Policy
 from recpack.data.samples import Samples
+from recpack.errors import DataError
 from recpack.problems import Problem
 from recpack.progress import Progress, Watch
 from recpack.scanning.judge import Judge, ScanChunk
@@ -58,40 +58,41 @@ class Scanning(Closing):
             self._settings = replace(self._settings, classes=classes)
         self._dataset = dataset
         self._scan = partial(scan_task, settings=self._settings.part(JudgeSettings))
-        chunks = run(
+        self._results = run(
             self._scan,
             dataset.tasks(),
             dataset.task_count,
             jobs=settings.jobs,
             backend=settings.backend,
         )
-        self._chunks = self._mended(chunks)
 
     def close(self) -> None:
-        self._chunks.close()
-
-    def _mended(self, chunks: Generator[ScanChunk, None, None]) -> Generator[ScanChunk, None, None]:
-        """The chunks. One whose files were found elsewhere is read again, in this process."""
-        with closing(chunks):
-            for number, chunk in enumerate(chunks):
-                missing = list(filter(mendable, chunk.problems))
-                if not missing:
-                    yield chunk
-                    continue
-                task, found = self._dataset.mend(number, missing)
-                if task is not None:
-                    chunk = self._scan(task)
-                errors = {problem.file for problem in found if problem.severity == "error"}
-                kept = [
-                    problem
-                    for problem in chunk.problems
-                    if not (problem.file in errors and mendable(problem))
-                ]
-                yield replace(chunk, problems=kept + acted(found, self._settings))
+        self._results.close()
 
     def finish(self, progress: Watch = None) -> ScanResult:
-        """The whole data set, judged by the policies."""
-        return _collect(self._chunks, self._dataset, self._settings, progress)
+        """The whole data set, judged by the policies. Raises DataError when the data set can't be
+        listed to find what is missing."""
+        chunks = (self._mend(number, chunk) for number, chunk in enumerate(self._results))
+        return _collect(chunks, self._dataset, self._settings, progress)
+
+    def _mend(self, number: int, chunk: ScanChunk) -> ScanChunk:
+        """The chunk; where missing files are found elsewhere, it is read again, in this process."""
+        missing = list(filter(mendable, chunk.problems))
+        if not missing:
+            return chunk
+        try:
+            task, found = self._dataset.mend(number, missing)
+        except OSError as error:
+            raise DataError(f"{self._dataset.root}: can't be read: {error}") from error
+        if task is not None:
+            chunk = self._scan(task)
+        errors = {problem.file for problem in found if problem.severity == "error"}
+        kept = [
+            problem
+            for problem in chunk.problems
+            if not (problem.file in errors and mendable(problem))
+        ]
+        return replace(chunk, problems=kept + acted(found, self._settings))
 
 
 def scan_dataset(dataset: Dataset, settings: ScanSettings, progress: Watch = None) -> ScanResult:
