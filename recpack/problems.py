@@ -159,7 +159,7 @@ CATALOGUE: dict[str, Code] = {
     ),
     "set-missing": Code(
         "the folder or list of this image set is missing",
-        "add it, or correct its path in data.yaml",
+        "add it or correct its path, or read only the other sets with --set",
         "warning",
     ),
     "path-unlistable": Code(

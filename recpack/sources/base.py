@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recpack.data.annotation import Annotation, Defect
-from recpack.errors import ImageError
+from recpack.errors import DataError, ImageError
 from recpack.formats.image_header import ImageHeader, check_whole, read_header
 from recpack.problems import Problem
 from recpack.storage.explain import UNREADABLE, explain
@@ -102,6 +102,11 @@ class Dataset(ABC):
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         """The annotation and the image bytes that belong to a problem's ``file``. Each is None when
         it can't be read, or when it is a link out of the data set."""
+
+
+def set_missing(name: str, error: DataError) -> Problem:
+    """The problem of an image set that is left out, because its folder or list is missing."""
+    return Problem("set-missing", "warning", name, "kept", value=str(error))
 
 
 def chunks(count: int) -> Iterator[slice]:

@@ -15,6 +15,7 @@ import msgspec
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import DataError
 from recpack.problems import Problem
+from recpack.sources.base import set_missing
 from recpack.sources.document import DocumentDataset, Entry, Images, below, decode_document
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
@@ -68,7 +69,7 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
     """Open the chosen image sets."""
     files = request.choose_sets(root, "coco", coco_files(root))
-    return open_coco(root, files, request.images(root))
+    return open_coco(root, files, request.images(root), lenient=request.lenient)
 
 
 def open_file(path: str, request: Request) -> DocumentDataset:
@@ -99,12 +100,15 @@ def coco_files(root: Tree) -> dict[str, str]:
     return found or ({"all": _ROBOFLOW} if root.is_file(_ROBOFLOW) else {})
 
 
-def open_coco(root: Tree, files: dict[str, str], images: Images) -> DocumentDataset:
+def open_coco(
+    root: Tree, files: dict[str, str], images: Images, *, lenient: bool = False
+) -> DocumentDataset:
     """Open image sets of a COCO data set; ``files`` maps their names to paths below ``root``.
 
     Where ``images`` has no chosen folder, the images are in the folder named like the set, in
     ``images``, or beside the file: the first of these that holds one of the first images. Raises
-    DataError for a file that is not COCO, or whose images are not found.
+    DataError for a file that is not COCO, or whose images are not found; ``lenient``
+    leaves out such a set where there is another.
     """
     found: dict[str, list[Entry]] = {}
     folders: dict[str, str] = {}
@@ -117,7 +121,13 @@ def open_coco(root: Tree, files: dict[str, str], images: Images) -> DocumentData
         names.update(dict.fromkeys(categories.values()))
         choices = [name, f"images/{name}", "images", posixpath.dirname(file) or ".", "."]
         first = [image.file_name for image in document.images[:3]]
-        folders[name] = images.find_folder(choices, first, path)
+        try:
+            folders[name] = images.find_folder(choices, first, path)
+        except DataError as error:
+            if not lenient or (name == list(files)[-1] and not found):
+                raise
+            faults.append(set_missing(name, error))
+            continue
         found[name] = _entries(document, folders[name], categories)
         faults += _faults(document, file)
     return DocumentDataset(images.root, found, list(names), faults, folders)

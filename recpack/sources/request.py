@@ -50,6 +50,11 @@ class Request:
                 raise ConfigError(f"set: {root} has the image sets {available}; choose with --set")
         return {name: sets[name] for name in names}
 
+    @property
+    def lenient(self) -> bool:
+        """Whether a set whose folder is missing is left out, with a problem: nobody named it."""
+        return self.every_set and not self.selection.sets
+
     def open_tree(self, path: Root) -> Tree:
         """Open a folder or archives; see ``trees.open.open_tree``."""
         return open_tree(path, self.s3, follow_links=self.selection.follow_links)

@@ -27,6 +27,7 @@ from tests.support.datasets import (
     write_voc,
     write_yolo,
 )  # fmt: skip
+from tests.support.devkits import make_voc
 from tests.support.s3server import S3Server
 
 OPTIONS = {"shuffle": None, "negatives": "keep", "jobs": 1}
@@ -304,6 +305,27 @@ def test_a_missing_folder_blocks_only_its_set(tmp_path: Path, expected: bytes) -
     (root / "data.yaml").write_text(text.replace("train: images/train", "train: images/tra"))
     with pytest.raises(recpack.DataError, match="images/tra: there is no such folder"):
         recpack.convert(root, tmp_path / "b.rec", **OPTIONS)
+
+
+def test_check_reads_the_sets_that_are_there(tmp_path: Path) -> None:
+    root = write_coco(tmp_path / "coco", TWO)
+    document = json.loads((root / "annotations/instances_train2017.json").read_text())
+    for image in document["images"]:
+        image["file_name"] = f"9{image['file_name']}"
+    (root / "annotations/instances_val2017.json").write_text(json.dumps(document))
+    check = recpack.check(root, jobs=1)
+    assert list(check.image_sets) == ["train2017"]
+    assert [(p.code, p.file) for p in check.problems] == [("set-missing", "val2017")]
+    recpack.convert(root, tmp_path / "a.rec", set="train2017", **OPTIONS)
+    with pytest.raises(recpack.DataError, match="--images"):
+        recpack.check(root, jobs=1, set="val2017")
+    root = make_voc(tmp_path / "voc", {"2007": 2, "2012": 2})
+    (root / "VOC2012/JPEGImages").rename(tmp_path / "gone")
+    check = recpack.check(root, jobs=1)
+    assert [(p.code, p.file) for p in check.problems] == [("set-missing", "VOC2012 all")]
+    (root / "VOC2007/JPEGImages").rename(tmp_path / "gone too")
+    with pytest.raises(recpack.DataError, match="VOC2007/JPEGImages: no such folder"):
+        recpack.check(root, jobs=1)
 
 
 @pytest.mark.parametrize("write", [write_coco, write_yolo])

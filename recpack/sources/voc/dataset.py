@@ -17,7 +17,16 @@ from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.problems import Problem
-from recpack.sources.base import CHUNK, Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.base import (
+    CHUNK,
+    Dataset,
+    Item,
+    Task,
+    chunks,
+    image_bytes,
+    read_image,
+    set_missing,
+)
 from recpack.sources.tails import Tails, parts_of
 from recpack.sources.voc.layout import Devkit, ImageSet
 from recpack.sources.voc.parse import MAX_ANNOTATION, parse_annotation
@@ -65,8 +74,8 @@ class VocDataset(Dataset):
         return replace(task, root=self.root, candidates=candidates), problems
 
     def problems(self) -> list[Problem]:
-        """Ids that appear twice in an image set."""
-        problems = []
+        """Image sets that were left out, and ids that appear twice in an image set."""
+        problems = [set_missing(name, error) for name, error in self._devkit.missing.items()]
         for image_set in self._devkit.image_sets:
             hashes = np.fromiter(map(hash, image_set.ids), np.int64, len(image_set.ids))
             hashes.sort()

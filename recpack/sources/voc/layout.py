@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from recpack.columns import StringColumn
@@ -34,10 +34,12 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Devkit:
-    """A data set's root and the chosen image sets, in the order of the choice."""
+    """A data set's root and the chosen image sets, in the order of the choice. ``missing`` are sets
+    that were left out, with the reason."""
 
     root: Tree
     image_sets: list[ImageSet]
+    missing: Mapping[str, DataError] = field(default_factory=dict)
 
 
 def open_devkit(root: Tree, selection: Selection, *, every_set: bool = False) -> Devkit:
@@ -69,7 +71,7 @@ def _open(root: Tree, selection: Selection, every_set: bool) -> Devkit:
     sets = list(selection.sets) or [""]
     if every_set and sets == [""]:
         present = [(folder, name) for folder in folders for name in _standard_sets(root, folder)]
-        return Devkit(root, [_open_image_set(root, *folder, name) for folder, name in present])
+        return _open_present(root, present)
     if len(sets) > 1 and len(folders) == 1:
         folders = folders * len(sets)
     if len(sets) == 1:
@@ -83,6 +85,20 @@ def _open(root: Tree, selection: Selection, every_set: bool) -> Devkit:
         root,
         [_open_image_set(root, *folder, name) for folder, name in zip(folders, sets, strict=True)],
     )
+
+
+def _open_present(root: Tree, present: Sequence[tuple[tuple[str, str, str], str]]) -> Devkit:
+    """The image sets whose folders are there. Raises DataError when none is."""
+    image_sets: list[ImageSet] = []
+    missing: dict[str, DataError] = {}
+    for folder, name in present:
+        try:
+            image_sets.append(_open_image_set(root, *folder, name))
+        except DataError as error:
+            missing[f"{folder[0].rpartition('/')[0]} {name or 'all'}".strip()] = error
+    if not image_sets:
+        raise next(iter(missing.values()))
+    return Devkit(root, image_sets, missing)
 
 
 def _find_folders(root: Tree, years: Sequence[str]) -> list[tuple[str, str, str]]:

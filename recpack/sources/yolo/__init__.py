@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from recpack.errors import ConfigError
-from recpack.problems import Problem
-from recpack.sources.base import Dataset
+from recpack.sources.base import Dataset, set_missing
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
 from recpack.storage.trees.base import Tree
@@ -36,9 +35,9 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     chosen = request.choose_sets(root, "yolo", {**layout.sets, **missing} if layout else {})
     problems = []
     for name in filter(missing.__contains__, chosen):
-        if request.selection.sets or not request.every_set:
+        if not request.lenient:
             raise missing[name]
-        problems.append(Problem("set-missing", "warning", name, "kept", value=str(missing[name])))
+        problems.append(set_missing(name, missing[name]))
     sets = {name: paths for name, paths in layout.sets.items() if name in chosen} if layout else {}
     names = (layout.names if layout else ()) or request.class_names
     return YoloDataset(root, sets, names, problems)
