@@ -145,7 +145,7 @@ CATALOGUE: dict[str, Code] = {
     ),
     "path-ambiguous": Code(
         "several images of the data set end like this path",
-        "write its whole path below the data set",
+        "write its whole path below the data set, or name its folder with --images (not YOLO)",
     ),
     "path-resolved": Code(
         "the path is not there as written; the only image that ends like it is used",

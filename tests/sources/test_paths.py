@@ -119,6 +119,14 @@ def test_two_candidates_are_an_error_that_names_both(tmp_path: Path) -> None:
     assert codes(recpack.convert(path, tmp_path / "b.rec", **OPTIONS)) == []
 
 
+def test_a_named_folder_decides(tmp_path: Path, expected: bytes) -> None:
+    path = coco(tmp_path / "in", ["E:\\r\\000.jpg", "E:\\r\\001.jpg"])
+    TWO[0].write(tmp_path / "in/other/000.jpg")
+    assert failure(path, tmp_path)[-1][0] == "path-ambiguous"
+    recpack.convert(path, tmp_path / "a.rec", images="train2017", **OPTIONS)
+    assert (tmp_path / "a.rec").read_bytes() == expected
+
+
 def test_one_file_is_not_given_to_two_paths(tmp_path: Path) -> None:
     path = coco(tmp_path / "in", ["C:\\p\\000.jpg", "C:\\q\\000.jpg"])
     found = failure(path, tmp_path)
