@@ -35,7 +35,7 @@ def make_annotations(
             _object(random, width, height) for _ in range(min(int(random.geometric(0.35)), 42))
         )
         text = (
-            f"<annotation>\n\t<folder>VOC2012</folder>\n\t<filename>2012_{number:06d}.jpg"
+            f"<annotation>\n\t<folder>VOC2012</folder>\n\t<filename>{number:06d}.jpg"
             "</filename>\n\t<source>\n\t\t<database>The VOC2007 Database</database>\n"
             "\t\t<annotation>PASCAL VOC2007</annotation>\n\t\t<image>flickr</image>\n"
             f"\t</source>\n\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n"

@@ -15,6 +15,7 @@ from recpack.settings import Settings, option
 from recpack.sinks.settings import Output, SinkSettings
 from recpack.sources.selection import Selection
 from recpack.storage.s3.access import Access
+from recpack.storage.trees.links import Links
 
 OutputFormat = Literal["rec", "augmented-manifest", "image-json"]
 
@@ -58,7 +59,7 @@ class CheckOptions(ReadSettings):
     """What ``recpack.check`` takes."""
 
 
-class PackOptions(MeasureSettings, PackSettings, SinkSettings, Monitor):
+class PackOptions(Links, MeasureSettings, PackSettings, SinkSettings, Monitor):
     """What ``recpack.pack`` takes. A list has its own order and class ids."""
 
     title = "labels"

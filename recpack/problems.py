@@ -205,15 +205,29 @@ CATALOGUE: dict[str, Code] = {
         "remove it from one list: validation images must not be training images",
         "warning",
     ),
-    "set-missing": Code(
-        "the data set names an image set that is not there",
-        "no action needed, or download the set, or remove its line",
-        "warning",
-    ),
     "extension-wrong": Code("the extension does not match the content", "rename the file", "note"),
     "path-unsafe": Code(
         "the path is outside the data set's root",
-        "remove it from the list, or use the folder that it leads to as the root",
+        "remove it from the list; if it is a link, --follow-links reads it",
+    ),
+    "path-ambiguous": Code(
+        "several images of the data set end like this path",
+        "write its whole path below the data set, or name its folder with --images (not YOLO)",
+    ),
+    "path-resolved": Code(
+        "the path is not there as written; the only image that ends like it is used",
+        "no action needed, or write paths below the data set",
+        "note",
+    ),
+    "filename-differs": Code(
+        "<filename> is not the annotation's own name, whose image is used",
+        "no action needed if the image was renamed, else correct <filename> or the file's name",
+        "note",
+    ),
+    "set-missing": Code(
+        "the folder or list of this image set is missing",
+        "no action needed, or add it, or correct its path",
+        "warning",
     ),
     "path-unlistable": Code(
         "a .lst line can't hold this path", "remove tabs and line breaks from the name"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recpack.data.labels import detection_widths, doubtful_rows
 from recpack.errors import ConfigError
-from recpack.formats.lst import CheckedLines
+from recpack.formats.lst import CheckedLines, format_rows
 from recpack.formats.manifest import describe
 from recpack.options import PackOptions
 from recpack.packing.input import PackInput
@@ -18,10 +18,11 @@ from recpack.pipeline.prepare import refuse
 from recpack.pipeline.reach import prove_reach
 from recpack.problems import Problem
 from recpack.scanning.measure import measure
+from recpack.scanning.run import acted
 from recpack.settings import takes
 from recpack.sinks.base import LIST, Sink
 from recpack.sinks.open import open_sink
-from recpack.sources.lst import read_list
+from recpack.sources.lst import find_images, read_list
 from recpack.storage.files import text_lines
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.open import Root
@@ -43,7 +44,9 @@ def pack(
     remaining rows get new numbers. Raises as ``convert`` does, and ListError for a broken list.
     """
     path = Path(rows)
-    samples = read_list(path, root, S3Client.of(options))
+    samples, found = find_images(
+        read_list(path, root, S3Client.of(options), follow_links=options.follow_links)
+    )
     if options.center_crop and any(detection_widths(sample.label) for sample in samples):
         raise ConfigError("center_crop: recpack pack can't crop boxes; use recpack convert")
     names = options.class_names()
@@ -51,6 +54,7 @@ def pack(
     with connect(options), open_sink(output, options, spare=(LIST,) if own else ()) as sink:
         prove_reach(samples.root, [sink], options)
         kept, problems = measure(samples, options)
+        problems += acted(found, options)
         problems += [
             Problem(code, "warning", samples.paths[row], "kept", value=value)
             for row, code, value in doubtful_rows(samples)
@@ -58,7 +62,8 @@ def pack(
         refuse(problems, options)
         # a list has its own class ids: refuse those without a name before any work
         describe(kept, names, [], {}, {"name": None, "bytes": None, "checksum": None})
-        lines = CheckedLines(text_lines(path, "utf-8"))
+        moved = found and not own
+        lines = CheckedLines(format_rows(kept) if moved else text_lines(path, "utf-8"))
         if own:  # the sink does not write the list, but the manifest needs its checksum
             deque(lines, maxlen=0)
         source = PackInput(kept, names, problems, lines, options.shaping())

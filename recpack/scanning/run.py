@@ -15,12 +15,15 @@ import numpy.typing as npt
 from recpack.columns import Float32, StringColumn
 from recpack.data.classes import ClassMap, similar_names
 from recpack.data.labels import class_positions
+from recpack.data.policy import Policy
 from recpack.data.samples import Samples
+from recpack.errors import DataError
 from recpack.problems import Problem, count_text
 from recpack.progress import Progress, Watch
 from recpack.scanning.judge import Judge, ScanChunk
 from recpack.scanning.settings import JudgeSettings, ScanSettings
 from recpack.sources.base import Dataset, Scope, Task
+from recpack.sources.tails import mendable
 from recpack.storage.files import Closing
 from recpack.workers.run import run
 
@@ -59,17 +62,42 @@ class Scanning(Closing):
             classes = {name: i for i, name in enumerate(dataset.classes)}
             self._settings = replace(self._settings, classes=classes)
         self._dataset = dataset
-        scan = partial(scan_task, settings=self._settings.part(JudgeSettings))
-        self._chunks = run(
-            scan, dataset.tasks(), dataset.task_count, jobs=settings.jobs, backend=settings.backend
+        self._scan = partial(scan_task, settings=self._settings.part(JudgeSettings))
+        self._results = run(
+            self._scan,
+            dataset.tasks(),
+            dataset.task_count,
+            jobs=settings.jobs,
+            backend=settings.backend,
         )
 
     def close(self) -> None:
-        self._chunks.close()
+        self._results.close()
 
     def finish(self, progress: Watch = None) -> ScanResult:
-        """The whole data set, judged by the policies."""
-        return _collect(self._chunks, self._dataset, self._settings, progress)
+        """The whole data set, judged by the policies. Raises DataError when the data set can't be
+        listed to find what is missing."""
+        chunks = (self._mend(number, chunk) for number, chunk in enumerate(self._results))
+        return _collect(chunks, self._dataset, self._settings, progress)
+
+    def _mend(self, number: int, chunk: ScanChunk) -> ScanChunk:
+        """The chunk; where missing files are found elsewhere, it is read again, in this process."""
+        missing = list(filter(mendable, chunk.problems))
+        if not missing:
+            return chunk
+        try:
+            task, found = self._dataset.mend(number, missing)
+        except OSError as error:
+            raise DataError(f"{self._dataset.root}: can't be read: {error}") from error
+        if task is not None:
+            chunk = self._scan(task)
+        errors = {problem.file for problem in found if problem.severity == "error"}
+        kept = [
+            problem
+            for problem in chunk.problems
+            if not (problem.file in errors and mendable(problem))
+        ]
+        return replace(chunk, problems=kept + acted(found, self._settings))
 
 
 def scan_dataset(dataset: Dataset, settings: ScanSettings, progress: Watch = None) -> ScanResult:
@@ -91,10 +119,7 @@ def _collect(
 ) -> ScanResult:
     total, scope = len(dataset), dataset.scope()  # meanwhile the workers read
     columns = _Columns()
-    problems = [
-        replace(problem, action=settings.error_action) if problem.severity == "error" else problem
-        for problem in dataset.problems()
-    ]
+    problems = acted(dataset.problems(), settings)
     images: dict[str, str] = {}
     done = 0
     for chunk in chunks:
@@ -132,6 +157,14 @@ def _similar_classes(classes: ClassMap, samples: Samples) -> Iterator[Problem]:
                 f"{name!r} ({count_text(counts[ids[name]], 'object')})" for name in group
             )
             yield Problem("class-similar", "warning", ".", "kept", value=value)
+
+
+def acted(problems: Iterable[Problem], policy: Policy) -> list[Problem]:
+    """Problems of a data set, the errors with the policy's action."""
+    return [
+        replace(problem, action=policy.error_action) if problem.severity == "error" else problem
+        for problem in problems
+    ]
 
 
 class _Columns:

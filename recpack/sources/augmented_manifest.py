@@ -22,7 +22,6 @@ from recpack.sources.selection import EVERY, Selection
 from recpack.storage.paths import read_bytes
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
-from recpack.storage.trees.open import open_tree
 
 ENDINGS = (".manifest", ".jsonl")
 
@@ -71,7 +70,7 @@ def open_file(path: str, request: Request) -> DocumentDataset:
     else:
         # paths in a manifest come from strangers: they must stay below the manifest's folder
         folder, prefix = posixpath.dirname(path) or ".", ""
-    return manifest.dataset(open_tree(folder, request.s3), prefix)
+    return manifest.dataset(request.open_tree(folder), prefix)
 
 
 def _common_folder(references: Sequence[str]) -> str:

@@ -118,10 +118,34 @@ class Dataset(ABC):
         """Problems that are known before the scan."""
         return ()
 
+    def mend(
+        self, number: int, missing: Sequence[Problem]
+    ) -> tuple[Task | None, Sequence[Problem]]:
+        """Look for what the task of this number (from 0) did not find, by other spellings of the
+        paths. Returns the task with the right paths (None when nothing was found), and problems:
+        notes, or an error that is said instead of the one in ``missing`` of the same file."""
+        del number, missing
+        return None, ()
+
+    def rows_of(self, number: int) -> tuple[int, slice]:
+        """The image set of a task, and its annotations in it."""
+        for rank, count in enumerate(self.counts):
+            tasks = -(-count // CHUNK)
+            if number < tasks:
+                return rank, slice(number * CHUNK, min(number * CHUNK + CHUNK, count))
+            number -= tasks
+        raise IndexError(number)
+
     @abstractmethod
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         """The annotation and the image bytes that belong to a problem's ``file``. Each is None when
         it can't be read, or when it is a link out of the data set."""
+
+
+def set_missing(file: str, name: str, value: str) -> Problem:
+    """The problem of the image set ``name`` that ``file`` names and that is left out; ``value`` is
+    what is missing."""
+    return Problem("set-missing", "warning", file, "kept", field=name, value=value)
 
 
 def _count(count: Callable[[], int | None]) -> int | None:

@@ -18,6 +18,7 @@ import msgspec
 
 from recpack.errors import DataError
 from recpack.problems import Problem
+from recpack.sources.base import set_missing
 from recpack.sources.coco_document import CocoFile
 from recpack.sources.document import DocumentDataset, Entry, Images
 from recpack.sources.recognise import (
@@ -34,7 +35,6 @@ from recpack.sources.selection import Selection
 from recpack.storage.paths import base_name
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree, join
-from recpack.storage.trees.open import open_tree
 
 _PREFIXES = ("instances_", "person_keypoints_", "stuff_")
 _ROBOFLOW = "_annotations.coco.json"
@@ -61,17 +61,19 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
     """Open the chosen image sets."""
     files = request.choose_sets(root, "coco", coco_files(root), partial(_count_images, root))
-    return open_coco(root, files, request.images(root), request.class_names)
+    return open_coco(
+        root, files, request.images(root), request.class_names, lenient=request.lenient
+    )
 
 
 def open_file(path: str, request: Request) -> DocumentDataset:
     """Open one image set by its file."""
     folder, name = posixpath.split(path)
-    root = open_tree(folder or ".", request.s3)
+    root = request.open_tree(folder or ".")
     inner = base_name(folder if is_s3(path) else os.path.abspath(folder))
     if inner.lower() == ANNOTATIONS:
         above = posixpath.dirname(folder) if is_s3(path) else os.path.join(folder or ".", "..")
-        root = open_tree(above, request.s3)
+        root = request.open_tree(above)
         name = f"{inner}/{name}"
     refuse(root, name)
     files = {_label(base_name(name)): name}
@@ -111,17 +113,23 @@ def _label(file: str) -> str:
 
 
 def open_coco(
-    root: Tree, files: dict[str, str], images: Images, chosen: Sequence[str] = ()
+    root: Tree,
+    files: dict[str, str],
+    images: Images,
+    chosen: Sequence[str] = (),
+    *,
+    lenient: bool = False,
 ) -> DocumentDataset:
     """Open image sets of a COCO data set; ``files`` maps their names to paths below ``root``;
     ``chosen`` are classes that the user names.
 
     Where ``images`` has no chosen folder, the images are in the folder named like the set, in
     ``images``, beside the file, or in any other folder of the root: the first of these that holds
-    one of the first images. Raises
-    DataError for a file that is not COCO, or whose images are not found.
+    one of the first images. Raises DataError for a file that is not COCO, or whose images are not
+    found; ``lenient`` leaves out such a set where there is another.
     """
     found: dict[str, list[Entry]] = {}
+    folders: dict[str, str] = {}
     names: dict[str, None] = {}
     classes = set(chosen)
     faults: list[Problem] = []
@@ -129,6 +137,15 @@ def open_coco(
     for name, file in files.items():
         path = posixpath.join(str(root), file)
         one = CocoFile(_read(root, file, path), path)
+        choices = _image_folders(root, name, posixpath.dirname(file) or ".")
+        first = [image.file_name for image in one.document.images[:3]]
+        try:
+            folders[name] = images.find_folder(choices, first, path)
+        except DataError as error:
+            if not lenient or (name == list(files)[-1] and not found):
+                raise
+            faults.append(set_missing(file, name, str(error)))
+            continue
         names.update(dict.fromkeys(one.categories.values()))
         classes |= {name for id_, name in one.categories.items() if id_ != one.placeholder}
         if one.placeholder is not None:
@@ -136,13 +153,12 @@ def open_coco(
             groups.append(
                 Problem("class-placeholder", "note", file, "dropped class", 0, "name", group)
             )
-        choices = _image_folders(root, name, posixpath.dirname(file) or ".")
-        first = [image.file_name for image in one.document.images[:3]]
-        found[name] = one.entries(images.find_folder(choices, first, path))
+        found[name] = one.entries(folders[name])
         faults += one.faults(file)
     # what only groups in one file can be a class in another
     faults += [problem for problem in groups if problem.value not in classes]
-    return DocumentDataset(images.root, found, [name for name in names if name in classes], faults)
+    known = [name for name in names if name in classes]
+    return DocumentDataset(images.root, found, known, faults, folders)
 
 
 def _image_folders(root: Tree, name: str, beside: str) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -13,6 +14,8 @@ from recpack.data.annotation import Annotation, Defect
 from recpack.errors import DataError
 from recpack.problems import Problem
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.tails import Tails, foreign, is_link
+from recpack.storage.files import UnsafePathError
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, Tree
 
@@ -57,7 +60,9 @@ class DocumentTask(Task):
 
 
 class DocumentDataset(Dataset):
-    """All annotations, by image set. ``problems`` are those that belong to no single annotation."""
+    """All annotations, by image set. ``problems`` are those that belong to no single annotation.
+    ``folders`` are the image sets' image folders: below them images are looked for that are not
+    where their path says (default: the root)."""
 
     def __init__(
         self,
@@ -65,22 +70,63 @@ class DocumentDataset(Dataset):
         sets: Mapping[str, Sequence[Entry]],
         classes: Sequence[str] | None,
         problems: Sequence[Problem] = (),
+        folders: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
         self.image_sets = list(sets)
         self.counts = [len(entries) for entries in sets.values()]
         self.classes = classes or None
-        self._problems = problems
-        self._sets = list(sets.values())
+        self._sets = [list(entries) for entries in sets.values()]
         if not len(self):
             raise DataError(f"{root}: there are no annotations in {', '.join(sets)}")
+        self._places = [(folders or {}).get(name, ".") for name in sets]
+        tails = {place: Tails(root, place, partial(self._listed, place)) for place in self._places}
+        self._tails = [tails[place] for place in self._places]
+        self._problems = list(problems)
+        for rank, entries in enumerate(self._sets):
+            images = [entry.image for entry in entries]
+            if foreign(images):  # in one step, not task by task
+                files = {entry.file for entry in entries if foreign([entry.image])}
+                _, found = self._settle(rank, slice(len(entries)), files)
+                self._problems += [one for one in found if one.severity != "error"]
 
     def tasks(self) -> Iterator[Task]:
         for rank, entries in enumerate(self._sets):
             for chunk in chunks(len(entries)):
-                part = entries[chunk]
-                root = self.root.only(entry.image for entry in part)
-                yield DocumentTask(root, rank, part)
+                yield self._task(rank, entries[chunk])
+
+    def _task(self, rank: int, entries: Sequence[Entry]) -> DocumentTask:
+        return DocumentTask(self.root.only(entry.image for entry in entries), rank, entries)
+
+    def mend(
+        self, number: int, missing: Sequence[Problem]
+    ) -> tuple[Task | None, Sequence[Problem]]:
+        rank, rows = self.rows_of(number)
+        count, problems = self._settle(rank, rows, {problem.file for problem in missing})
+        return self._task(rank, self._sets[rank][rows]) if count else None, problems
+
+    def _settle(self, rank: int, rows: slice, files: set[str]) -> tuple[int, list[Problem]]:
+        """Find the images of these annotations by the ends of their paths. Returns how many were
+        found."""
+        entries = self._sets[rank][rows]
+        wanted = {
+            entry.file: entry.image
+            for entry in entries
+            if entry.file in files and entry.defect is None
+        }
+        settled, problems = self._tails[rank].settle(wanted)
+        if settled:
+            self._sets[rank][rows] = [
+                replace(entry, image=settled[entry.file]) if entry.file in settled else entry
+                for entry in entries
+            ]
+        return len(settled), problems
+
+    def _listed(self, place: str) -> Iterator[str]:
+        """The images of the image sets whose images are below this folder, as written."""
+        for own, entries in zip(self._places, self._sets, strict=True):
+            if own == place:
+                yield from (entry.image for entry in entries)
 
     def problems(self) -> Sequence[Problem]:
         return self._problems
@@ -118,17 +164,23 @@ class Images:
     chosen: str | None = None
 
     def find_folder(self, choices: Sequence[str], names: Sequence[str], file: str) -> str:
-        """The chosen folder, else the first of ``choices`` that holds one of the images ``names``.
-        Raises DataError when none does; its message begins with ``file``."""
+        """The chosen folder, else the first of ``choices`` that holds one of the images ``names``,
+        else the root when it has a file of such a name anywhere. Raises DataError when it has none;
+        its message begins with ``file``."""
         if self.chosen is not None or not names:
             return self.chosen or choices[0]
         with self.root.folder(".") as root:
             for folder in choices:
                 if any(_holds(root, below(folder, name)) for name in names):
                     return folder
+        if any(map(Tails(self.root).find, names)):
+            return "."
+        advice = "name its folder with --images"
+        if is_link(names[0]):
+            advice = f"it is a link to a server: download the images, then {advice}"
         raise DataError(
             f"{file}: {names[0]} is in none of the folders {', '.join(dict.fromkeys(choices))}; "
-            "name its folder with --images"
+            + advice
         )
 
 
@@ -139,6 +191,8 @@ def _holds(folder: Folder, path: str) -> bool:
         if not unsafe_path(path):
             folder.open(path).close()
             return True
+    except UnsafePathError:
+        return True  # each image will say that this is a link out of the data set
     except OSError:
         pass
     return False

@@ -20,7 +20,7 @@ from recpack.sources.selection import Selection, SourceFormat
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
-from recpack.storage.trees.open import Root, is_archive_name, open_tree
+from recpack.storage.trees.open import Root, is_archive_name
 
 
 def open_dataset(
@@ -46,11 +46,11 @@ def open_dataset(
             name = _format_of_file(os.fspath(path), selection)
             folder, file = posixpath.split(os.fspath(path))
             if name is None and file.lower().endswith(ENDINGS_OF_OTHERS):
-                refuse(open_tree(folder or ".", s3), file)
+                refuse(request.open_tree(folder or "."), file)
             if name is not None:
                 _reject_devkit_options(name, selection)
                 return _labelled(_module(name).open_file(os.fspath(path), request), name, request)
-        root = open_tree(path, s3)
+        root = request.open_tree(path)
         name = selection.source_format or _format_of_folder(root, selection)
         if name != "voc":
             _reject_devkit_options(name, selection)

@@ -16,7 +16,7 @@ from recpack.storage.paths import unsafe_path
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
-from recpack.storage.trees.open import open_tree
+from recpack.storage.trees.open import Root, open_tree
 
 if TYPE_CHECKING:
     from recpack.sources.document import Images
@@ -67,6 +67,15 @@ class Request:
         self.unread.update({name: partial(count, sets[name]) for name in sets if name not in names})
         return {name: sets[name] for name in names}
 
+    @property
+    def lenient(self) -> bool:
+        """Whether a set whose folder is missing is left out, with a problem: nobody named it."""
+        return self.selection.sets == (EVERY,)
+
+    def open_tree(self, path: Root) -> Tree:
+        """Open a folder or archives; see ``trees.open.open_tree``."""
+        return open_tree(path, self.s3, follow_links=self.selection.follow_links)
+
     def images(self, root: Tree) -> Images:
         """Where the images are. The path of ``--images`` is below the root, else below the working
         directory."""
@@ -77,7 +86,7 @@ class Request:
         images = os.fspath(self.selection.images).rstrip("/")
         if not (unsafe_path(images) or is_s3(images)) and root.is_folder(images):
             return Images(root, images)
-        return Images(open_tree(images, self.s3), ".")
+        return Images(self.open_tree(images), ".")
 
 
 class Format(Protocol):

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from recpack.settings import Settings, option
+from recpack.settings import option
+from recpack.storage.trees.links import Links
 
 SourceFormat = Literal["voc", "coco", "yolo", "augmented-manifest", "image-json"]
 
@@ -23,7 +24,7 @@ def split_names(value: str | int | Sequence[str | int]) -> tuple[str, ...]:
     return tuple(name for name in (str(part).strip() for part in parts) if name)
 
 
-class Selection(Settings):
+class Selection(Links):
     """Which data set, and which part of it. ``year`` and ``set`` become tuples of names."""
 
     title = "what to read"

@@ -281,7 +281,7 @@ def test_images_that_their_annotations_name(tmp_path: Path) -> None:
     for name in ("000", "001", "002"):
         path = root / f"Annotations/{name}.xml"
         (root / f"Annotations/x{name}.xml").write_text(
-            path.read_text().replace("x.jpg", f"{name}.jpg")
+            path.read_text().replace("<filename>", f"<filename>{name}.jpg")
         )
         path.unlink()
     assert recpack.convert(root, rec, **OPTIONS).problems == []

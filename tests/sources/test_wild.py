@@ -194,7 +194,9 @@ CASES: dict[str, Case] = {
         xml(60, 40, box_xml("cat", (30, 20, 6, 4))), options={"box_policy": "drop"},
         problems=[("box-inverted", "dropped box"), ("no-objects", "dropped image")], rows=None,
     ),
-    "a wrong filename": Case(xml(60, 40, CAT, filename="/home/me/photo.png")),
+    "a wrong filename": Case(
+        xml(60, 40, CAT, filename="/home/me/photo.png"), problems=[("filename-differs", "kept")]
+    ),
     "only the filename finds it": Case(xml(60, 40, CAT, filename="other.jpg"), name="other.jpg"),
     "an extension in capitals": Case(name="odd.JPG"),
     "a stem in another case": Case(name="Odd.jpeg"),

@@ -36,7 +36,7 @@ def box_xml(name: str, box: tuple[object, ...], difficult: str | None = "0") -> 
     return f"<object><name>{name}</name>{flag}<bndbox>{edges}</bndbox></object>"
 
 
-def xml(width: object, height: object, *objects: str, filename: str = "x.jpg") -> str:
+def xml(width: object, height: object, *objects: str, filename: str = "") -> str:
     return (
         f"<annotation><folder>VOC</folder><filename>{filename}</filename><size>"
         f"<width>{width}</width><height>{height}</height><depth>3</depth></size>"

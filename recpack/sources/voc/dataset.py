@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import chain
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from recpack.errors import AnnotationError, DataError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.problems import Problem, count_text
 from recpack.sources.base import CHUNK, Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.tails import Tails, parts_of
 from recpack.sources.voc.layout import Devkit, ImageSet
 from recpack.sources.voc.parse import MAX_ANNOTATION, parse_annotation
 from recpack.storage.explain import UNREADABLE, explain
@@ -38,15 +40,36 @@ class VocDataset(Dataset):
         self.image_sets = [image_set.name for image_set in devkit.image_sets]
         self.counts = [len(image_set.ids) for image_set in devkit.image_sets]
         self.years = devkit.years
+        self._finders: dict[int, _Finder] = {}
 
     def tasks(self) -> Iterator[Task]:
         for rank, image_set in enumerate(self._devkit.image_sets):
             yield from _tasks(self.root, image_set, rank)
 
+    def mend(
+        self, number: int, missing: Sequence[Problem]
+    ) -> tuple[Task | None, Sequence[Problem]]:
+        rank, rows = self.rows_of(number)
+        image_set = self._devkit.image_sets[rank]
+        if rank not in self._finders:
+            self._finders[rank] = _Finder(self.root, image_set)
+        finder = self._finders[rank]
+        ids = finder.other_ids(image_set.ids[rows], {problem.file for problem in missing})
+        images, problems = finder.images(missing)
+        if ids is None and not images:
+            return None, problems
+        ids = ids or image_set.ids[rows]
+        task = _task(self.root, image_set, rank, ids, finder.listings)
+        candidates = [
+            names or images.get(join(image_set.annotations, id_ + ".xml"), [])
+            for id_, names in zip(ids, task.candidates, strict=True)
+        ]
+        return replace(task, root=self.root, candidates=candidates), problems
+
     def problems(self) -> list[Problem]:
-        """Ids that appear twice in an image set; images without annotation where none lists the
-        ids."""
-        problems = []
+        """Image sets that were left out; ids that appear twice in an image set; images without
+        annotation where none lists the ids."""
+        problems = list(self._devkit.missing)
         for image_set in self._devkit.image_sets:
             for id_ in image_set.ids.repeated():
                 file = join(image_set.annotations, id_ + ".xml")
@@ -85,19 +108,61 @@ class VocDataset(Dataset):
 
 
 def _tasks(root: Tree, image_set: ImageSet, rank: int) -> Iterator[VocTask]:
-    listing = _Listing(root, image_set.images)
-    listings = {"": listing}
+    listings = {"": _Listing(root, image_set.images)}
     for chunk in chunks(len(image_set.ids)):
-        ids = image_set.ids[chunk]
-        known = {} if b"/" in ids.blob else listing.one_each(list(ids))
-        candidates = [
-            [known[id_]] if id_ in known else _candidates(root, image_set, id_, listings)
+        yield _task(root, image_set, rank, image_set.ids[chunk], listings)
+
+
+def _task(
+    root: Tree, image_set: ImageSet, rank: int, ids: StringColumn, listings: dict[str, _Listing]
+) -> VocTask:
+    known = {} if b"/" in ids.blob else listings[""].one_each(list(ids))
+    candidates = [
+        [known[id_]] if id_ in known else _candidates(root, image_set, id_, listings) for id_ in ids
+    ]
+    return VocTask(
+        _root_for(root, image_set, ids, candidates),
+        rank, image_set.annotations, image_set.images, ids, candidates,
+    )  # fmt: skip
+
+
+class _Finder:
+    """Finds files of an image set that have other names than those in its list."""
+
+    def __init__(self, root: Tree, image_set: ImageSet) -> None:
+        self._root, self._image_set = root, image_set
+        self.listings = {"": _Listing(root, image_set.images)}
+        self._tails = Tails(root, image_set.images, self._images_of_ids)
+
+    def other_ids(self, ids: StringColumn, missing: set[str]) -> StringColumn | None:
+        """The ids, those of ``missing`` annotation files as the files spell them: macOS and others
+        write letters with accents differently. None when nothing changes."""
+        folder = self._image_set.annotations
+        other = {
+            id_: self._spellings[normalize("NFC", id_)]
             for id_ in ids
-        ]
-        yield VocTask(
-            _root_for(root, image_set, ids, candidates),
-            rank, image_set.annotations, image_set.images, ids, candidates,
-        )  # fmt: skip
+            if join(folder, id_ + ".xml") in missing
+            and not id_.isascii()
+            and normalize("NFC", id_) in self._spellings
+        }
+        return StringColumn(other.get(id_, id_) for id_ in ids) if other else None
+
+    def images(self, missing: Sequence[Problem]) -> tuple[dict[str, list[str]], list[Problem]]:
+        """The images of annotations, by their files, that name one by a path of another machine."""
+        wanted = {one.file: one.value for one in missing if one.field == "filename" and one.value}
+        settled, problems = self._tails.settle(wanted) if wanted else ({}, [])
+        prefix = "" if self._image_set.images == "." else self._image_set.images + "/"
+        return {file: [path.removeprefix(prefix)] for file, path in settled.items()}, problems
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        names = (name[:-4] for name in self._root.files(self._image_set.annotations))
+        return {normalize("NFC", name): name for name in names if not name.isascii()}
+
+    def _images_of_ids(self) -> Iterator[str]:
+        for id_ in self._image_set.ids:
+            for name in _candidates(self._root, self._image_set, id_, self.listings):
+                yield join(self._image_set.images, name)
 
 
 def _unannotated(root: Tree, image_set: ImageSet) -> Iterator[Problem]:
@@ -116,8 +181,8 @@ def _unannotated(root: Tree, image_set: ImageSet) -> Iterator[Problem]:
 
 
 def _hashes(stems: Iterable[str]) -> npt.NDArray[np.int64]:
-    """Hashes of stems without their case: a listing can be long."""
-    return np.fromiter((hash(stem.lower()) for stem in stems), np.int64)
+    """Hashes of folded stems: a listing can be long."""
+    return np.fromiter((hash(_fold(stem)) for stem in stems), np.int64)
 
 
 def _root_for(
@@ -172,7 +237,8 @@ class _Listing:
         return found if len(found) == len(names) else {}
 
     def find(self, stem: str) -> list[str]:
-        """Names of this stem and any extension; else names whose stem differs only in case."""
+        """Names of this stem and any extension; else names whose stem differs only in case or
+        Unicode normalisation."""
         found = []
         for at in range(bisect_left(self.names, stem + "."), len(self.names)):
             name = self.names[at]
@@ -184,9 +250,14 @@ class _Listing:
             if self._folded is None:
                 self._folded = {}
                 for name in self.names:
-                    self._folded.setdefault(os.path.splitext(name)[0].lower(), []).append(name)
-            found = self._folded.get(stem.lower(), [])
+                    self._folded.setdefault(_fold(os.path.splitext(name)[0]), []).append(name)
+            found = self._folded.get(_fold(stem), [])
         return found
+
+
+def _fold(stem: str) -> str:
+    """A name without case, in one Unicode normalisation."""
+    return normalize("NFC", stem.lower())
 
 
 def _is_image(name: str) -> bool:
@@ -236,7 +307,19 @@ class VocTask(Task):
                 if isinstance(found, Defect):
                     yield Item(path, found)
                 else:
+                    if annotation.filename != name:
+                        _compare_names(annotation, name)
                     yield Item(path, None, annotation, join(self.images, name), *found)
+
+
+def _compare_names(annotation: Annotation, name: str) -> None:
+    """Note a ``<filename>`` that is not the image of this name. Its folder and its extension can
+    differ, and an annotation without one names nothing."""
+    parts = parts_of(annotation.filename)
+    stems = {_fold(os.path.splitext(one)[0]) for one in (*parts[-1:], os.path.basename(name))}
+    if len(stems) > 1 and _fold(parts[-1]) not in stems:
+        defect = Defect("filename-differs", 0, "filename", f"{annotation.filename} ({name})")
+        annotation.defects.append(defect)
 
 
 def _read_annotation(opener: Opener | None, name: str) -> Annotation | Defect:

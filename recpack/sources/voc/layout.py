@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recpack.columns import StringColumn
 from recpack.errors import ConfigError, DataError
 from recpack.formats.image_header import EXTENSIONS
+from recpack.problems import Problem
+from recpack.sources.base import set_missing
 from recpack.sources.recognise import ANNOTATIONS, SET_FOLDER, holds_xml, named
 from recpack.sources.selection import EVERY, Selection
 from recpack.storage.files import text_lines
@@ -44,12 +47,13 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Devkit:
-    """A data set's root, the chosen image sets, in the order of the choice, and the folders of the
-    chosen years."""
+    """A data set's root, the chosen image sets, in the order of the choice, the folders of the
+    chosen years, and the problems of sets that were left out."""
 
     root: Tree
     image_sets: list[ImageSet]
     folders: Sequence[Folders] = ()
+    missing: Sequence[Problem] = ()
 
     @property
     def years(self) -> list[str]:
@@ -97,8 +101,7 @@ def _open(root: Tree, selection: Selection) -> Devkit:
     sets = list(selection.sets) or [""]
     years = folders
     if sets == [EVERY] and not any(_has_set(root, folder, EVERY) for folder in folders):
-        every = [one for folder in folders for one in _every_set(root, folder)]
-        return Devkit(root, every, years)
+        return _open_every(root, folders)
     if len(sets) > 1 and len(folders) == 1:
         folders = folders * len(sets)
     if len(sets) == 1:
@@ -263,7 +266,7 @@ def _resolve_folders(root: Tree, images: str, annotations: str) -> tuple[Tree, l
             resolved.append(Path(os.path.abspath(choices[0])))
         if not resolved[0].is_relative_to(base):
             base = resolved[0]
-        root = LocalTree(os.fspath(base))
+        root = replace(root, root=os.fspath(base))
         relative = [os.path.relpath(folder, base) for folder in resolved]
     sets = os.path.join(os.path.dirname(relative[1]), "ImageSets", "Main")
     return root, [(relative[1], relative[0], sets)]
@@ -314,6 +317,18 @@ def _default_set(sets: Sequence[str]) -> str:
     if len(sets) == 1:
         return sets[0]
     return "train" if "train" in sets else "trainval"
+
+
+def _open_every(root: Tree, folders: Sequence[Folders]) -> Devkit:
+    """Each image set of the years whose folders are there. Raises DataError when none is."""
+    found = [folder for folder in folders if all(map(root.is_folder, folder[:2]))]
+    every = [one for folder in found or folders for one in _every_set(root, folder)]
+    problems = []
+    for folder in folders:
+        for path in folder[:2]:
+            if not root.is_folder(path):
+                problems.append(set_missing(path, posixpath.dirname(path) or EVERY, path))
+    return Devkit(root, every, found, problems)
 
 
 def _every_set(root: Tree, folder: Folders) -> list[ImageSet]:

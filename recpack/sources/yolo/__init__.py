@@ -6,12 +6,10 @@ import os
 from dataclasses import replace
 
 from recpack.errors import ConfigError
-from recpack.problems import Problem
-from recpack.sources.base import Dataset
+from recpack.sources.base import Dataset, set_missing
 from recpack.sources.request import Request
-from recpack.sources.selection import EVERY, Selection
+from recpack.sources.selection import Selection
 from recpack.storage.trees.base import Tree
-from recpack.storage.trees.open import open_tree
 
 ENDINGS = (".yaml", ".yml")
 
@@ -34,21 +32,17 @@ def open_folder(root: Tree, request: Request) -> Dataset:
             "images: only for other formats; a YOLO folder's layout says where its images are"
         )
     layout = yolo_layout(root) or YoloFolder()
-    chosen = request.selection.sets
-    every = chosen == (EVERY,)
-    for name in chosen or ("train",):
+    for name in request.selection.sets or ("train",):
         if name in layout.missing:
             raise no_such_set(root, layout, name)
     sets = request.choose_sets(
         root, "yolo", layout.sets, lambda paths: sum(1 for _ in images_of(root, paths))
     )
-    problems = [
-        Problem("set-missing", "warning", layout.file, "kept", field=name, value=path)
-        for name, path in (layout.missing.items() if every else ())
-    ]
+    missing = layout.missing.items() if request.lenient else ()
+    problems = [set_missing(layout.file, name, path) for name, path in missing]
     return YoloDataset(root, replace(layout.named(request.class_names), sets=sets), problems)
 
 
 def open_file(path: str, request: Request) -> Dataset:
     """Open the folder of a ``data.yaml``."""
-    return open_folder(open_tree(os.path.dirname(path) or ".", request.s3), request)
+    return open_folder(request.open_tree(os.path.dirname(path) or "."), request)

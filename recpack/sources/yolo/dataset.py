@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,8 @@ from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError, DataError
 from recpack.problems import Problem, count_text
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.recognise import holds
+from recpack.sources.tails import Tails, foreign
 from recpack.sources.yolo.layout import (
     MAX_TRIED,
     YoloFolder,
@@ -35,7 +39,7 @@ from recpack.sources.yolo.layout import (
 )
 from recpack.storage.explain import UNREADABLE, explain
 from recpack.storage.paths import unsafe_path
-from recpack.storage.trees.base import Folder, Opener, Tree
+from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
 
 _MAX_LABELS = 16 << 20
 _ROUNDING = 2e-6
@@ -65,7 +69,9 @@ class YoloDataset(Dataset):
             self._repeated |= repeated
         self.counts = [len(images) for images in self._images]
         self.classes = list(dict.fromkeys(layout.names))
-        self._problems = problems
+        self._problems = list(problems)
+        self._tails = Tails(root, ".", lambda: chain.from_iterable(self._images))
+        self._settle_first(layout)
         if not len(self):
             raise DataError(f"{root}: there are no images in {', '.join(layout.sets)}")
 
@@ -105,10 +111,54 @@ class YoloDataset(Dataset):
     def tasks(self) -> Iterator[Task]:
         for rank, images in enumerate(self._images):
             for chunk in chunks(len(images)):
-                part = images[chunk]
-                labels = [label_path(image) for image in part]
-                root = self.root.only([*part, *labels])
-                yield YoloTask(root, rank, part, labels, self._layout)
+                yield self._task(rank, images[chunk])
+
+    def _task(self, rank: int, images: StringColumn) -> YoloTask:
+        labels = [label_path(image) for image in images]
+        spellings = chain.from_iterable(map(_spellings, labels))
+        root = self.root.only(chain(images, labels, spellings))
+        return YoloTask(root, rank, images, labels, self._layout)
+
+    def mend(
+        self, number: int, missing: Sequence[Problem]
+    ) -> tuple[Task | None, Sequence[Problem]]:
+        rank, rows = self.rows_of(number)
+        files = {problem.file for problem in missing}
+        wanted = {
+            file: image
+            for image in self._images[rank][rows]
+            for file in (image, label_path(image))
+            if file in files
+        }
+        count, problems = self._settle(rank, rows, wanted)
+        return self._task(rank, self._images[rank][rows]) if count else None, problems
+
+    def _settle_first(self, layout: YoloFolder) -> None:
+        """Find the images of lists that were written elsewhere in one step, not task by task.
+        Darknet and CVAT write paths from another folder (``data/obj_train_data/1.jpg``)."""
+        for rank, (images, paths) in enumerate(
+            zip(self._images, layout.sets.values(), strict=True)
+        ):
+            if not len(images) or all(map(self.root.is_folder, paths)):
+                continue
+            moved = unsafe_path(images[0]) or not holds(self.root, images[0])
+            if moved or foreign(images):
+                wanted = {image: image for image in images if moved or foreign([image])}
+                _, found = self._settle(rank, slice(len(images)), wanted)
+                self._problems += [one for one in found if one.severity != "error"]
+
+    def _settle(
+        self, rank: int, rows: slice, wanted: Mapping[str, str]
+    ) -> tuple[int, list[Problem]]:
+        """Find images by the ends of their paths. Returns how many were found."""
+        settled, problems = self._tails.settle(wanted)
+        found = {wanted[file]: path for file, path in settled.items()}
+        if found:
+            images = list(self._images[rank])
+            images[rows] = [found.get(image, image) for image in images[rows]]
+            self._images[rank] = StringColumn(images)
+            vars(self).pop("_by_file", None)
+        return len(found), problems
 
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:
         image = self._by_file.get(file)
@@ -161,7 +211,7 @@ def _read(
     file = label
     missing = []
     try:
-        with labels() if labels is not None else folder.open(label) as stream:
+        with _open_labels(folder, label, labels) as stream:
             data = stream.read_all(_MAX_LABELS)
         if len(data) > _MAX_LABELS:
             raise AnnotationError("annotation-too-large", "bytes", f"> {_MAX_LABELS:,}")
@@ -181,7 +231,22 @@ def _read(
 
 
 def _hashes(names: Iterable[str]) -> npt.NDArray[np.int64]:
-    return np.fromiter(map(hash, names), np.int64)
+    return np.fromiter((hash(normalize("NFC", name)) for name in names), np.int64)
+
+
+def _open_labels(folder: Folder, label: str, opener: Opener | None) -> OpenFile:
+    try:
+        return opener() if opener is not None else folder.open(label)
+    except FileNotFoundError:
+        for other in _spellings(label):
+            with suppress(FileNotFoundError):
+                return folder.open(other)
+        raise
+
+
+def _spellings(path: str) -> set[str]:
+    """A path's other Unicode normalisations: images and labels can come from two systems."""
+    return {normalize("NFC", path), normalize("NFD", path)} - {path}
 
 
 def _defect(error: Exception) -> Defect:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +13,7 @@ from recpack.errors import DataError
 from recpack.formats.image_header import EXTENSIONS
 from recpack.sources.document import below, reason
 from recpack.sources.recognise import SET_FOLDER, holds
+from recpack.sources.tails import parts_of
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
 
@@ -25,8 +25,6 @@ _NULLS = ("", "~", "null", "Null", "NULL")
 _BOX_ROW = 5
 """Numbers in a row without keypoints."""
 _MAX_TEXT = 4 << 20
-_MAX_MISSING = 4
-"""Images of one folder that are looked for before its other images are taken as they are."""
 _MAX_DEPTH = 12
 """Most bytes of a text file, and most levels of folders: links can lead in a circle."""
 MAX_TRIED = 100
@@ -211,17 +209,14 @@ def _read_text(root: Tree, name: str) -> str:
 def _resolve(root: Tree, base: str | None, path: str) -> str | None:
     """The path below the root of a folder or list that a ``data.yaml`` names; None when it is not
     there. Its ``path`` is often that of another machine, and exports write ``../train/images`` for
-    a folder beside the file."""
-    for choice in ([below(base, path)] if base else []) + _tails(path):
+    a folder beside the file: the longest end counts that is there."""
+    parts = parts_of(path)
+    # several sets could mean the one folder that is called images
+    ends = ["/".join(parts[at:]) for at in range(len(parts)) if not at or parts[at:] != ["images"]]
+    for choice in ([below(base, path)] if base else []) + [below(".", path), *ends]:
         if not unsafe_path(choice) and (root.is_folder(choice) or root.is_file(choice)):
             return choice
     return None
-
-
-def _tails(path: str) -> list[str]:
-    """A path, and what is left without its first folder, its first two, and so on."""
-    parts = below(".", path).split("/")
-    return ["/".join(parts[first:]) for first in range(len(parts))]
 
 
 def _names(root: Tree) -> tuple[str, tuple[str, ...]]:
@@ -259,24 +254,13 @@ def images_of(root: Tree, paths: Sequence[str]) -> Iterator[str]:
 
 
 def _listed_images(root: Tree, file: str) -> Iterator[str]:
-    """The images of a list. Darknet and CVAT write paths from another folder
-    (``data/obj_train_data/1.jpg``): the longest tail that is there counts. It is looked for once
-    for each folder that the list names."""
+    """The images of a list, as written: ``./images/…`` is relative to the list's folder, all else
+    to the root."""
     beside = posixpath.dirname(file) or "."
-    known: dict[str, str] = {}
-    missing: Counter[str] = Counter()
     for line in root.lines(file):
         image = line.strip()
-        if image:  # ./images/… is relative to the list's folder, all else to the root
-            image = below(beside, image) if image.startswith("./") else below(".", image)
-            folder, name = posixpath.split(image)
-            if folder not in known and missing[folder] < _MAX_MISSING:
-                tails = (tail for tail in _tails(image) if not unsafe_path(tail))
-                found = next((tail for tail in tails if holds(root, tail)), None)
-                if found is not None:
-                    known[folder] = posixpath.dirname(found)
-                missing[folder] += 1
-            yield posixpath.join(known.get(folder, folder), name)
+        if image:
+            yield below(beside if image.startswith("./") else ".", image)
 
 
 def files_below(

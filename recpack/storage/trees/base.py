@@ -82,6 +82,14 @@ class Tree(ABC):
     def lines(self, path: str) -> Iterator[str]:
         """See ``files.text_lines``."""
 
+    def walk(self, path: str) -> Iterator[str]:
+        """The paths of all files below a folder."""
+        folders = self.folders(path)
+        inner = set(folders)
+        yield from (join(path, name) for name in self.files(path) if name not in inner)
+        for name in folders:
+            yield from self.walk(join(path, name))
+
     def is_there(self) -> bool:
         """Whether this process can reach the data set; can raise OSError with the reason."""
         return self.is_folder(".")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from recpack.storage.files import UnsafePathError, pread, text_lines
-from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
+from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, join
 
 _MAX_INSIDE = 1 << 12
 """Folders that are remembered as inside the data set."""
@@ -23,9 +23,11 @@ _BEYOND = bytearray(1)
 
 @dataclass(frozen=True)
 class LocalTree(Tree):
-    """A folder by its absolute path, because workers can have another working directory."""
+    """A folder by its absolute path, because workers can have another working directory.
+    ``follow_links``: symbolic links can lead out of it."""
 
     root: str
+    follow_links: bool = False
 
     def __str__(self) -> str:
         return self.root
@@ -44,21 +46,36 @@ class LocalTree(Tree):
         with os.scandir(os.path.join(self.root, path)) as entries:
             return sorted(entry.name for entry in entries)
 
+    def walk(self, path: str) -> Iterator[str]:
+        seen = set()
+        top = os.path.join(self.root, path)
+        for folder, folders, files in os.walk(top, followlinks=self.follow_links):
+            if (real := os.path.realpath(folder)) in seen:  # links can lead in a circle
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            below = os.path.relpath(folder, self.root)
+            yield from (join(below, name) for name in files)
+
     def lines(self, path: str) -> Iterator[str]:
         return text_lines(Path(self.root, path))
 
     def folder(self, path: str, *, proven: bool = False) -> LocalFolder:
-        return LocalFolder(self.root, path, proven=proven)
+        return LocalFolder(self.root, path, proven=proven, follow_links=self.follow_links)
 
 
 class LocalFolder(Folder):
     """A folder below ``root`` whose files are opened relative to it.
 
     A symbolic link can lead to files below ``root`` or below the folder itself (which the data
-    set's owner can have linked to another disk), and to nothing else.
+    set's owner can have linked to another disk), and to nothing else without ``follow_links``.
     """
 
-    def __init__(self, root: str, path: str, *, proven: bool = False) -> None:
+    def __init__(
+        self, root: str, path: str, *, proven: bool = False, follow_links: bool = False
+    ) -> None:
+        self._follow_links = follow_links
         self._path = os.path.join(root, path)
         self._proven = proven
         self._roots = tuple(
@@ -101,9 +118,19 @@ class LocalFolder(Folder):
         return (None if name is None else partial(self.open, name) for name in names)
 
     def _demand_inside(self, name: str) -> None:
+        if self._leads_out(name) and not (self._follow_links and ".." not in name.split("/")):
+            parts = name.split("/")
+            steps = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+            link = next(filter(self._leads_out, steps))
+            target = os.path.realpath(os.path.join(self._path, link))
+            raise UnsafePathError(
+                errno.EPERM,
+                f"{link} is a symlink to {target}, outside the data set; --follow-links reads it",
+            )
+
+    def _leads_out(self, name: str) -> bool:
         target = os.path.realpath(os.path.join(self._path, name))
-        if not target.startswith(self._roots):
-            raise UnsafePathError(errno.EPERM, f"it is a link to {target}, outside the data set")
+        return not os.path.join(target, "").startswith(self._roots)
 
 
 class LocalFile(OpenFile):

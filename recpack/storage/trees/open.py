@@ -17,9 +17,9 @@ Root = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A data set's root: a folder, or one or several tar or zip archives, by path or ``s3://…``."""
 
 
-def open_tree(root: Root, s3: S3Client) -> Tree:
+def open_tree(root: Root, s3: S3Client, *, follow_links: bool = False) -> Tree:
     """Open a data set's root. Raises DataError when there is no such folder or archive, ConfigError
-    for several paths that are not archives."""
+    for several paths that are not archives. ``follow_links``: links can lead out of a folder."""
     paths = [root] if isinstance(root, (str, os.PathLike)) else list(root)
     folders = [os.fspath(path) for path in paths if not _is_archive(path)]
     if paths and not folders:
@@ -28,7 +28,7 @@ def open_tree(root: Root, s3: S3Client) -> Tree:
         raise ConfigError(
             f"{', '.join(folders) or 'no path'}: give one folder, or one or several archives"
         )
-    return _open_folder(folders[0], s3)
+    return _open_folder(folders[0], s3, follow_links)
 
 
 def _is_archive(path: str | os.PathLike[str]) -> bool:
@@ -54,14 +54,14 @@ def _open_archives(paths: Sequence[str | os.PathLike[str]], s3: S3Client) -> Tre
     return ArchiveTree.of(found)
 
 
-def _open_folder(root: str, s3: S3Client) -> Tree:
+def _open_folder(root: str, s3: S3Client, follow_links: bool) -> Tree:
     tree: Tree
     if is_s3(root):
         from recpack.storage.trees.s3 import S3Tree
 
         tree = S3Tree(parse_location(root), s3)
     else:
-        tree = LocalTree(os.path.abspath(root))
+        tree = LocalTree(os.path.abspath(root), follow_links)
     try:
         found = tree.is_folder(".")
     except OSError as error:

@@ -16,7 +16,7 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import list_objects, read, read_head
 from recpack.storage.trees.ahead import Prefetcher, Request
-from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
+from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, join
 
 _HEAD = 128 << 10
 _MIDDLE = 1 << 20
@@ -31,12 +31,13 @@ class S3Tree(Tree):
         self._location = location._replace(key=key + "/" if key else "")
         self._s3 = s3
         self._listings: dict[str, tuple[list[str], StringColumn]] = {}
+        self._walks: dict[str, StringColumn] = {}
 
     def __str__(self) -> str:
         return str(self._location)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_listings": {}}  # workers list nothing
+        return vars(self) | {"_listings": {}, "_walks": {}}  # workers list nothing
 
     def is_folder(self, path: str) -> bool:
         return next(list_objects(self._s3, self._prefix(path), most=1), None) is not None
@@ -58,6 +59,14 @@ class S3Tree(Tree):
             return super().some_files(path)
         page = islice(list_objects(self._s3, self._prefix(path)), 1000)
         return sorted(name for name, size in page if name and size >= 0)
+
+    def walk(self, path: str) -> Iterator[str]:
+        if path not in self._walks:
+            found = list_objects(self._s3, self._prefix(path), deep=True)
+            self._walks[path] = StringColumn(
+                join(path, name) for name, _ in found if name and not name.endswith("/")
+            )
+        return iter(self._walks[path])
 
     def lines(self, path: str) -> Iterator[str]:
         data = read(self._s3, self._object(path))
