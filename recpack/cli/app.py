@@ -32,6 +32,9 @@ def console() -> NoReturn:
         sys.modules["recpack.workers.fork"].kill()  # the workers are idle; a clean stop is slow
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done, Python only cleans up
     gc.freeze()  # else Python looks for garbage among all objects of botocore
+    # Python remembers that Ctrl-C came inside an exec (as dataclasses do) until the next one, and
+    # python -m recpack would end by the signal instead of with the code
+    exec("")
     sys.exit(code)
 
 

@@ -110,3 +110,14 @@ def test_a_worker_that_is_killed_fails_the_run(devkit: Path, tmp_path: Path) -> 
     assert "a worker process died" in complaint
     assert "Traceback" not in complaint
     assert names(output.parent) == set()
+
+
+def test_an_interrupt_while_python_executes_text(tmp_path: Path) -> None:
+    """As dataclasses do when they are imported."""
+    (tmp_path / "interrupted.py").write_text(
+        "from recpack.cli import app\n\n\ndef main(own_process):\n    try:\n"
+        "        exec('raise KeyboardInterrupt')\n    except KeyboardInterrupt:\n"
+        "        return 130\n\n\napp.main = main\napp.console()\n"
+    )
+    command = [sys.executable, "-m", "interrupted"]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 130
