@@ -128,13 +128,14 @@ class Settings:
     """
 
     title: ClassVar[str] = ""
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls) -> None:
         dataclass(init=False, repr=False, eq=False)(cls)
 
     def __init__(self, **keywords: Any) -> None:
         values = vars(self)
-        for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+        for one in fields(self):
             values[one.name] = keywords.pop(one.name, one.default) if one.init else one.default
         if keywords:
             name = next(iter(keywords))
@@ -155,10 +156,8 @@ class Settings:
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 
-    __hash__ = None  # type: ignore[assignment]  # some values are lists
-
     def __repr__(self) -> str:
-        changes = (one for one in fields(self) if vars(self)[one.name] != one.default)  # type: ignore[arg-type]
+        changes = (one for one in fields(self) if vars(self)[one.name] != one.default)
         text = ", ".join(f"{one.name}={vars(self)[one.name]!r}" for one in changes if one.repr)
         return f"{type(self).__name__}({text})"
 
@@ -170,7 +169,7 @@ class Settings:
         """Only the settings of ``kind``, one of the rooms that these inherit from: for that room's
         functions, or for a worker."""
         part = object.__new__(kind)
-        vars(part).update({one.name: getattr(self, one.name) for one in fields(kind)})  # type: ignore[arg-type]
+        vars(part).update({one.name: getattr(self, one.name) for one in fields(kind)})
         return part
 
     def shaping(self) -> dict[str, object]:
@@ -204,7 +203,7 @@ def rooms(kind: type[Settings]) -> list[tuple[type[Settings], list[Field]]]:
     if kind in _ROOMS:
         return _ROOMS[kind]
     hints = typing.get_type_hints(kind)
-    by_name = {one.name: one for one in fields(kind) if "option" in one.metadata}  # type: ignore[arg-type]
+    by_name = {one.name: one for one in fields(kind) if "option" in one.metadata}
     result = []
     for room in kind.__mro__:
         own = [name for name in vars(room).get("__annotations__", ()) if name in by_name]
@@ -250,7 +249,7 @@ class takes(Generic[P, S]):
             inspect.Parameter(
                 one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type
             )
-            for one in sorted(fields(kind), key=_order(kind))  # type: ignore[arg-type]
+            for one in sorted(fields(kind), key=_order(kind))
             if one.init
         ]
         signature = own.replace(parameters=[*positional, *keywords])

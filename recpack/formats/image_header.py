@@ -104,6 +104,8 @@ EXTENSIONS = {
     ".bmp": "bmp", ".dib": "bmp", ".gif": "gif", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff",
 }  # fmt: skip
 """The kind that a file of this extension should have."""
+IMAGE_ENDINGS = tuple(EXTENSIONS)
+"""For ``str.endswith``, of a name in lower case."""
 
 
 def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:

@@ -142,10 +142,10 @@ class Dataset(ABC):
         it can't be read, or when it is a link out of the data set."""
 
 
-def set_missing(file: str, name: str, value: str) -> Problem:
+def set_missing(file: str, name: str, value: str, *, wanted: bool = True) -> Problem:
     """The problem of the image set ``name`` that ``file`` names and that is left out; ``value`` is
-    what is missing."""
-    return Problem("set-missing", "warning", file, "kept", field=name, value=value)
+    what is missing. Only a note where the set was not ``wanted``."""
+    return Problem("set-missing", "warning" if wanted else "note", file, "kept", 0, name, value)
 
 
 def _count(count: Callable[[], int | None]) -> int | None:

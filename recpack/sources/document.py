@@ -14,8 +14,8 @@ from recpack.data.annotation import Annotation, Defect
 from recpack.errors import DataError
 from recpack.problems import Problem
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.recognise import holds
 from recpack.sources.tails import Tails, foreign, is_link
-from recpack.storage.files import UnsafePathError
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, Tree
 
@@ -169,10 +169,9 @@ class Images:
         its message begins with ``file``."""
         if self.chosen is not None or not names:
             return self.chosen or choices[0]
-        with self.root.folder(".") as root:
-            for folder in choices:
-                if any(_holds(root, below(folder, name)) for name in names):
-                    return folder
+        for folder in choices:
+            if any(holds(self.root, below(folder, name)) for name in names):
+                return folder
         if any(map(Tails(self.root).find, names)):
             return "."
         advice = "name its folder with --images"
@@ -182,20 +181,6 @@ class Images:
             f"{file}: {names[0]} is in none of the folders {', '.join(dict.fromkeys(choices))}; "
             + advice
         )
-
-
-def _holds(folder: Folder, path: str) -> bool:
-    """Whether the file exists. It is opened, because on S3 a check in the listing would list the
-    whole folder."""
-    try:
-        if not unsafe_path(path):
-            folder.open(path).close()
-            return True
-    except UnsafePathError:
-        return True  # each image will say that this is a link out of the data set
-    except OSError:
-        pass
-    return False
 
 
 def below(folder: str, name: str) -> str:

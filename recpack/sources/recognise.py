@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from recpack.errors import DataError
-from recpack.formats.image_header import EXTENSIONS
+from recpack.formats.image_header import IMAGE_ENDINGS
+from recpack.storage.files import UnsafePathError
+from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree, join
 
 ANNOTATIONS = "annotations"
@@ -19,7 +21,6 @@ MOST_DOCUMENTS = 16
 SET_FOLDER = re.compile("train|val|test", re.IGNORECASE)
 """How the name of a folder that is an image set begins."""
 _HEAD = 64 << 10
-_SUFFIXES = tuple(EXTENSIONS)
 _CVAT = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|<[?!].*?>)*<annotations\b", re.DOTALL)
 _TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"\s*(:?)|[{}\[\]]', re.DOTALL)
 
@@ -66,13 +67,18 @@ def read_head(root: Tree, path: str) -> bytes:
 
 
 def holds(root: Tree, path: str) -> bool:
-    """Whether a file is there. It is opened: on S3, ``is_file`` lists its whole folder."""
+    """Whether a file is there, be it a link out of the data set. It is opened: on S3, ``is_file``
+    lists its whole folder."""
     try:
         with root.folder(".") as folder:
-            folder.open(path).close()
+            if not unsafe_path(path):
+                folder.open(path).close()
+                return True
+    except UnsafePathError:
+        return True  # who reads it says where it leads
     except OSError:
-        return False
-    return True
+        pass
+    return False
 
 
 def kind_of(name: str, head: bytes) -> str:
@@ -197,4 +203,4 @@ def _class_folders(root: Tree, names: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _only_images(names: Sequence[str]) -> bool:
-    return bool(names) and all(name.lower().endswith(_SUFFIXES) for name in names)
+    return bool(names) and all(name.lower().endswith(IMAGE_ENDINGS) for name in names)

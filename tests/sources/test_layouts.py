@@ -325,14 +325,17 @@ def test_a_set_that_is_missing(tmp_path: Path) -> None:
         ("train", "val", "test"), THREE, strict=True))  # fmt: skip
     files = images("train/images/a.jpg") | {"train/labels/a.txt": ROW}
     root = lay(tmp_path / "in", files | {"data.yaml": f"{sets}names: [cat]\n"})
-    for options in ({}, {"set": "train"}):
+    result = recpack.convert(root, tmp_path / "a.rec", set="train", jobs=1)
+    assert (result.manifest.num_samples, result.problems) == (1, [])
+    for options, severity in (({}, "note"), ({"set": "all"}, "warning")):
+        found = recpack.check(root, jobs=1, **options)
+        assert (found.image_sets, found.refused) == ({"train": 1}, False)
+        assert [(one.code, one.severity, one.field, one.value) for one in found.problems] == [
+            ("set-missing", severity, "val", "../valid/images"),
+            ("set-missing", severity, "test", "../test/images"),
+        ]
         result = recpack.convert(root, tmp_path / "a.rec", overwrite=True, jobs=1, **options)
-        assert (result.manifest.num_samples, result.problems) == (1, [])
-    found = recpack.check(root, set="all", jobs=1)
-    assert (found.image_sets, found.refused) == ({"train": 1}, False)
-    assert [(one.code, one.field, one.value) for one in found.problems] == [
-        ("set-missing", "val", "../valid/images"), ("set-missing", "test", "../test/images"),
-    ]  # fmt: skip
+        assert (result.manifest.num_samples, result.problems) == (1, found.problems)
     with pytest.raises(recpack.DataError, match=r"data.yaml: ../valid/images: there is no such"):
         recpack.convert(root, tmp_path / "b.rec", set="val")
     (root / "train").rename(root / "valid")

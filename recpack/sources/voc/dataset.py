@@ -16,7 +16,7 @@ import numpy.typing as npt
 from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError, DataError
-from recpack.formats.image_header import EXTENSIONS
+from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.problems import Problem, count_text
 from recpack.sources.base import CHUNK, Dataset, Item, Task, chunks, image_bytes, read_image
 from recpack.sources.tails import Tails, parts_of
@@ -28,7 +28,6 @@ from recpack.storage.trees.base import Opener, Tree, join
 
 _MAX_WINDOW = 8 * CHUNK
 """Most image names that are searched at once for those of a task."""
-_SUFFIXES = tuple(EXTENSIONS)
 
 
 class VocDataset(Dataset):
@@ -261,7 +260,7 @@ def _fold(stem: str) -> str:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(_SUFFIXES)
+    return not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recpack.columns import StringColumn
 from recpack.errors import ConfigError, DataError
-from recpack.formats.image_header import EXTENSIONS
+from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.problems import Problem
 from recpack.sources.base import set_missing
 from recpack.sources.recognise import ANNOTATIONS, SET_FOLDER, holds_xml, named
@@ -21,7 +21,6 @@ from recpack.storage.trees.base import Tree, join
 from recpack.storage.trees.local import LocalTree
 
 _PRESENCE = ("-1", "0", "1")
-_SUFFIXES = (*EXTENSIONS, ".xml")
 _IMAGES = ("jpegimages", "images", "imgs", "img", "data")
 _DEVKIT = re.compile("ImageSets$|VOC[0-9]")
 _YEAR = re.compile(r"VOC([0-9][^/]*)/")
@@ -134,7 +133,7 @@ def set_folders(root: Tree, selection: Selection) -> dict[str, Folders]:
         return {}
     folder = _annotation_folder(root, ".")
     if folder is not None:
-        return {} if holds_xml(root, folder) else _inner_sets(root)
+        return {} if holds_xml(root, folder) else _inner_sets(root, folder)
     return {} if holds_xml(root, ".") else _sets_beside(root)
 
 
@@ -149,10 +148,7 @@ def open_set_folders(root: Tree, sets: Mapping[str, Folders]) -> Devkit:
     )
 
 
-def _inner_sets(root: Tree) -> dict[str, Folders]:
-    annotations = _annotation_folder(root, ".")
-    if annotations is None:
-        return {}
+def _inner_sets(root: Tree, annotations: str) -> dict[str, Folders]:
     images = _image_folder(root, ".")
     found = {}
     for name in root.folders(annotations):
@@ -198,7 +194,7 @@ def _image_folder(root: Tree, folder: str) -> str:
 
 
 def _holds_image(root: Tree, folder: str) -> bool:
-    return any(name.lower().endswith(tuple(EXTENSIONS)) for name in root.some_files(folder))
+    return any(name.lower().endswith(IMAGE_ENDINGS) for name in root.some_files(folder))
 
 
 def _folders_in(root: Tree, folder: str) -> Folders:
@@ -376,6 +372,6 @@ def read_image_set(lines: Iterable[str], is_annotation: Callable[[str], bool]) -
         id_ = id_.rstrip()
         if not id_ or flag == "-1" or (id_[0] == "#" and not is_annotation(f"{id_}.xml")):
             continue
-        if id_.lower().endswith(_SUFFIXES) and not is_annotation(f"{id_}.xml"):
+        if id_.lower().endswith((*IMAGE_ENDINGS, ".xml")) and not is_annotation(f"{id_}.xml"):
             id_ = os.path.splitext(id_)[0]
         yield id_

@@ -125,7 +125,7 @@ def read_plain(data: bytes) -> Annotation | None:
     # one edge can appear twice, and another be missing
     if tail is None or None in edges or None in names or (not names and "<bndbox>" in text):
         return None
-    classes = [name.strip() for name in names]  # type: ignore[union-attr]
+    classes = [name.strip() for name in names]  # type: ignore[union-attr]  # no None is left
     if "" in classes:
         return None
     fields = head.group(*_HEAD_GROUPS)
@@ -140,7 +140,7 @@ def read_plain(data: bytes) -> Annotation | None:
         max(float(width), 0.0) if width else 0.0,
         max(float(height), 0.0) if height else 0.0,
         classes,
-        list(map(float, edges)),  # type: ignore[arg-type]
+        list(map(float, edges)),  # type: ignore[arg-type]  # no None is left
         [1 if flag == "1" else 0 for flag in flags],
         list(range(1, len(names) + 1)),
         len(names),

@@ -38,8 +38,11 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     sets = request.choose_sets(
         root, "yolo", layout.sets, lambda paths: sum(1 for _ in images_of(root, paths))
     )
-    missing = layout.missing.items() if request.lenient else ()
-    problems = [set_missing(layout.file, name, path) for name, path in missing]
+    problems = [
+        set_missing(layout.file, name, path, wanted=request.lenient)
+        for name, path in layout.missing.items()
+        if request.lenient or not request.selection.sets
+    ]
     return YoloDataset(root, replace(layout.named(request.class_names), sets=sets), problems)
 
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from recpack.errors import DataError
-from recpack.formats.image_header import EXTENSIONS
+from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.sources.document import below, reason
 from recpack.sources.recognise import SET_FOLDER, holds
 from recpack.sources.tails import parts_of
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
 
-_SUFFIXES = tuple(EXTENSIONS)
 _ROBOFLOW = "_darknet.labels"
 _NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names", _ROBOFLOW)
 _LISTS = ("train.txt", "valid.txt", "val.txt", "test.txt", "images.txt")
@@ -90,7 +89,7 @@ def yolo_layout(root: Tree) -> YoloFolder | None:
     lists = [name for name in _LISTS if name in files]
     if names and lists:
         return YoloFolder(names, {name.removesuffix(".txt"): [name] for name in lists}, source)
-    images = [name for name in files if name.lower().endswith(_SUFFIXES)]
+    images = [name for name in files if name.lower().endswith(IMAGE_ENDINGS)]
     if images and (names or _labels_beside(root, images, files)):
         return YoloFolder(names, {"all": ["."]}, source)
     return None
@@ -248,7 +247,7 @@ def label_path(image: str) -> str:
 def images_of(root: Tree, paths: Sequence[str]) -> Iterator[str]:
     for path in paths:
         if root.is_folder(path):
-            yield from files_below(root, path, _SUFFIXES)
+            yield from files_below(root, path, IMAGE_ENDINGS)
         else:
             yield from _listed_images(root, path)
 
