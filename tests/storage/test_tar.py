@@ -76,50 +76,6 @@ def test_archives_of_other_programs(
     assert made(tmp_path) == expected
 
 
-@pytest.mark.parametrize("backend", ["loky", "fork", "threading"])
-def test_any_workers(
-    devkit: Path, expected: dict[str, bytes], tmp_path: Path, backend: str
-) -> None:
-    archive = make_tar(devkit, tmp_path / "d.tar")
-    recpack.convert(archive, tmp_path / "x.rec", jobs=3, segment_size="1MiB", backend=backend)
-    assert made(tmp_path) == expected
-
-
-def test_several_archives_are_one_devkit(
-    devkit: Path, expected: dict[str, bytes], tmp_path: Path
-) -> None:
-    parts = []
-    for year in ("VOC2007", "VOC2012"):
-        with tarfile.open(tmp_path / f"{year}.tar", "w") as file:
-            file.add(devkit / year, f"VOCdevkit/{year}")
-        parts.append(str(tmp_path / f"{year}.tar"))
-    recpack.convert(parts, tmp_path / "x.rec", jobs=1)
-    assert made(tmp_path) == expected
-    assert main(["convert", *parts[::-1], str(tmp_path / "y.rec"), "--quiet"]) == 0
-    assert (tmp_path / "y.rec").read_bytes() == expected[".rec"]
-    assert main(["check", *parts, "--quiet"]) == 0
-    assert main(["list", *parts, str(tmp_path / "z.lst"), "--quiet"]) == 0
-    assert (tmp_path / "z.lst").read_bytes() == expected[".lst"]
-
-
-def test_later_archives_overlay_earlier_ones(tmp_path: Path) -> None:
-    for name, colour in (("a", 1), ("b", 2)):
-        files = {"V/Annotations/1.xml": xml(60, 40, box_xml("cat", (1, 1, 9, 9))).encode(),
-                 "V/JPEGImages/1.jpg": jpeg(seed=colour)}  # fmt: skip
-        (tmp_path / f"{name}.tar").write_bytes(in_archive(files))
-    both = [tmp_path / "a.tar", tmp_path / "b.tar"]
-    recpack.convert(both, tmp_path / "x.rec")
-    with recpack.RecordReader(tmp_path / "x.rec") as records:
-        assert [bytes(record.image_bytes) for record in records] == [jpeg(seed=2)]
-
-
-def test_pack_from_an_archive(devkit: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
-    (tmp_path / "rows.lst").write_bytes(expected[".lst"])
-    archive = make_tar(devkit, tmp_path / "d.tar")
-    recpack.pack(tmp_path / "rows.lst", archive, tmp_path / "x.rec", jobs=2)
-    assert made(tmp_path) == expected
-
-
 def test_images_named_by_their_annotations_are_found(tmp_path: Path) -> None:
     """A worker then needs the whole index: it is not known before which image an id means."""
     files = {}

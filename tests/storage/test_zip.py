@@ -10,7 +10,6 @@ import struct
 import subprocess
 import tracemalloc
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recpack
-from recpack.cli.app import main
 from recpack.errors import DataError
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees import archive as archives
@@ -29,8 +27,7 @@ from recpack.storage.trees.archive import find_archive
 from recpack.storage.trees.open import open_tree
 from recpack.storage.trees.zip_index import read_members
 from tests.conftest import Store
-from tests.support.archives import made, make_tar, make_zip, read_archive
-from tests.support.datasets import Picture, write_coco, write_voc, write_yolo
+from tests.support.archives import made, make_zip, read_archive
 from tests.support.devkits import box_xml, jpeg, xml
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -85,60 +82,6 @@ def test_archives_of_other_programs(
     # beside the folder: in it, the archive would take in itself while it grows
     subprocess.run(command, shell=True, cwd=tmp_path / "folder", check=True)
     recpack.convert(tmp_path / "d.zip", tmp_path / "x.rec", jobs=1)
-    assert made(tmp_path) == expected
-
-
-@pytest.mark.parametrize("backend", ["loky", "fork", "threading"])
-def test_any_workers(
-    devkit: Path, expected: dict[str, bytes], tmp_path: Path, backend: str
-) -> None:
-    archive = make_zip(devkit, tmp_path / "d.zip")
-    recpack.convert(archive, tmp_path / "x.rec", jobs=3, segment_size="1MiB", backend=backend)
-    assert made(tmp_path) == expected
-
-
-def test_several_archives_are_one_devkit(
-    devkit: Path, expected: dict[str, bytes], tmp_path: Path
-) -> None:
-    """Of both kinds together."""
-    (tmp_path / "VOCdevkit").mkdir()
-    shutil.copytree(devkit / "VOC2007", tmp_path / "VOCdevkit" / "VOC2007")
-    parts = [make_zip(tmp_path / "VOCdevkit", tmp_path / "a.zip")]
-    shutil.rmtree(tmp_path / "VOCdevkit" / "VOC2007")
-    shutil.copytree(devkit / "VOC2012", tmp_path / "VOCdevkit" / "VOC2012")
-    parts.append(make_tar(tmp_path / "VOCdevkit", tmp_path / "b.tar"))
-    recpack.convert(parts, tmp_path / "x.rec", jobs=1)
-    assert made(tmp_path) == expected
-    assert main(["convert", *map(str, parts), str(tmp_path / "y.rec"), "--quiet"]) == 0
-    assert (tmp_path / "y.rec").read_bytes() == expected[".rec"]
-
-
-def test_later_archives_overlay_earlier_ones(tmp_path: Path) -> None:
-    for name, seed in (("a", 1), ("b", 2)):
-        files = {"V/Annotations/1.xml": xml(60, 40, box_xml("cat", (1, 1, 9, 9))).encode(),
-                 "V/JPEGImages/1.jpg": jpeg(seed=seed)}  # fmt: skip
-        (tmp_path / f"{name}.zip").write_bytes(in_zip(files))
-    recpack.convert([tmp_path / "a.zip", tmp_path / "b.zip"], tmp_path / "x.rec")
-    with recpack.RecordReader(tmp_path / "x.rec") as records:
-        assert [bytes(record.image_bytes) for record in records] == [jpeg(seed=2)]
-
-
-@pytest.mark.parametrize("write", [write_voc, write_coco, write_yolo])
-def test_any_format(write: Callable[[Path, list[Picture]], Path], tmp_path: Path) -> None:
-    """As exports are: the folder's content, without the folder."""
-    pictures = [Picture(60 + number, 40, [(0, 1, 2, 30, 20)]) for number in range(5)]
-    write(tmp_path / "data", pictures)
-    archive = shutil.make_archive(str(tmp_path / "data"), "zip", tmp_path / "data")
-    recpack.convert(tmp_path / "data", tmp_path / "y.rec", classes="auto")
-    result = recpack.convert(archive, tmp_path / "x.rec", classes="auto")
-    assert result.manifest.num_samples == 5
-    assert (tmp_path / "x.rec").read_bytes() == (tmp_path / "y.rec").read_bytes()
-
-
-def test_pack_from_an_archive(devkit: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
-    (tmp_path / "rows.lst").write_bytes(expected[".lst"])
-    archive = make_zip(devkit, tmp_path / "d.zip")
-    recpack.pack(tmp_path / "rows.lst", archive, tmp_path / "x.rec", jobs=2)
     assert made(tmp_path) == expected
 
 
