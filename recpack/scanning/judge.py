@@ -26,11 +26,9 @@ MANY_PIXELS = 16
 """Width and height from which a box in the first pixel is no pixel box: its edges are ratios."""
 
 _ROUNDING = 0.01  # ratios of tools that round can leave the image by this much
-_MIXER = np.uint64(0x9E3779B97F4A7C15)
-_MIXERS = np.array(
-    [0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64
-)
-"""Odd numbers that mix an object's image, class and box into one hash."""
+_WEIGHTS = np.sqrt([2, 3, 5, 7, 11, 13])
+"""Of an object's image, class and box. As square roots of primes they give different objects
+different sums, almost always."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,14 +311,10 @@ class Judge:
     def _note_repeated(
         self, rows: npt.NDArray[np.bool_], owners: Int64, classes: Int64, pixels: Float64
     ) -> None:
-        """Objects with the same owner, class and box as one before. Equal ones have equal hashes:
-        almost never are there any, and then the sorted hashes show it."""
-        bits = (pixels + 0.0).view(np.uint64)  # + 0.0 turns -0.0 into 0.0
-        mixed = (bits ^ (bits >> np.uint64(32))) * _MIXERS
-        hashes = (owners << 16 | classes).view(np.uint64) * _MIXER
-        hashes += mixed[:, 0] + mixed[:, 1] + mixed[:, 2] + mixed[:, 3]
-        hashes = np.sort(hashes[rows])
-        if not (hashes[1:] == hashes[:-1]).any():
+        """Objects with the same owner, class and box as one before. Almost never are there any, and
+        then the sorted sums show it."""
+        sums = np.sort((np.column_stack([owners, classes, pixels])[rows] * _WEIGHTS).sum(1))
+        if not (sums[1:] == sums[:-1]).any():
             return
         first: dict[tuple[float, ...], int] = {}
         for row in np.flatnonzero(rows).tolist():
