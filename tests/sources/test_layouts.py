@@ -4,6 +4,7 @@ are recognised by name."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,10 @@ def test_the_folder_in_it(tmp_path: Path) -> None:
     lay(tmp_path / "in", images("dataset/images/a.jpg") | {"dataset/annotations/a.xml": XML})
     with pytest.raises(recpack.DataError, match=r"give the folder in it, .*in/dataset"):
         recpack.convert(tmp_path / "in", tmp_path / "a.rec", **OPTIONS)
+    lay(tmp_path / "zip", {f"deep/{path}": "1" for path in ("dataset/images/a.jpg", "dataset/x")})
+    archive = shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path / "zip")
+    with pytest.raises(recpack.DataError, match="of what its folder deep holds"):
+        recpack.convert(archive, tmp_path / "a.rec", **OPTIONS)
 
 
 def test_a_head_is_enough() -> None:

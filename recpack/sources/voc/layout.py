@@ -233,6 +233,10 @@ def _find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
         return [(".", ".", "")]
     inner = "VOCdevkit" if "VOCdevkit" in folders else folders[0] if len(folders) == 1 else None
     if inner is not None:
+        from recpack.storage.trees.archive_tree import ArchiveTree  # only for a message
+
+        if isinstance(root, ArchiveTree):
+            raise DataError(f"{root}: make the archive again of what its folder {inner} holds")
         raise DataError(f"{root}: give the folder in it, {join(str(root), inner)}")
     raise DataError(
         f"{root}: no VOC<year> folder, no Annotations folder and no *.xml; name the folders "
