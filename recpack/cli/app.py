@@ -25,7 +25,7 @@ def console() -> NoReturn:
     """The console script: ``main`` in its own process, where it also handles the signals."""
     _fill_closed_streams()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy starts faster
-    gc.set_threshold(100_000)  # we make many small objects, but no cycles
+    gc.set_threshold(1_000_000)  # we make many small objects, but no cycles
     signal.signal(signal.SIGTERM, _interrupt)
     code = main(own_process=True)
     if "recpack.workers.fork" in sys.modules:
