@@ -79,14 +79,15 @@ class VocDataset(Dataset):
 
     def _others(self) -> dict[str, int | None]:
         """Image sets with ids that are in no chosen one, and how many."""
-        read: dict[str, set[str]] = {}
-        for image_set in self._devkit.image_sets:
-            read.setdefault(image_set.annotations, set()).update(image_set.ids)
+        chosen = self._devkit.image_sets
         try:
-            every = self._devkit.every_set()
+            others = [one for one in self._devkit.every_set() if one not in chosen]
         except (OSError, DataError):  # only an error for those who read these sets
             return {}
-        left = {one.name: len(set(one.ids) - read.get(one.annotations, set())) for one in every}
+        left = {}
+        for other in others:
+            read = (one.ids for one in chosen if one.annotations == other.annotations)
+            left[other.name] = len(set(other.ids).difference(*read))
         return super()._others() | {name: count for name, count in left.items() if count}
 
     def look_up(self, file: str) -> tuple[Annotation | None, bytes | None]:

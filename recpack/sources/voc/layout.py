@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from recpack.columns import StringColumn
 from recpack.errors import ConfigError, DataError
@@ -62,11 +63,12 @@ class Devkit:
 
     def every_set(self) -> list[ImageSet]:
         """All images of the years with image sets, as ``--set all`` reads them."""
+        chosen = {one.name: one for one in self.image_sets}
         return [
             one
             for folder in self.folders
             if _has_sets(self.root, folder)  # else one set has all annotations
-            for one in _every_set(self.root, folder)
+            for one in _every_set(self.root, folder, chosen)
         ]
 
 
@@ -305,9 +307,11 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
             raise DataError(f"{file}: can't be read: {error}") from error
     if not ids:
         raise DataError(f"{folder}: the image set {name or 'all'} has no annotations")
-    year_folder = annotations.rpartition("/")[0]
-    label = f"{year_folder} {name or 'all'}".strip()
-    return ImageSet(label, annotations, images, ids, lines is not None)
+    return ImageSet(_label(annotations, name), annotations, images, ids, lines is not None)
+
+
+def _label(annotations: str, name: str) -> str:
+    return f"{annotations.rpartition('/')[0]} {name or 'all'}".strip()
 
 
 def _default_set(sets: Sequence[str]) -> str:
@@ -331,12 +335,16 @@ def _open_every(root: Tree, folders: Sequence[Folders]) -> Devkit:
     return Devkit(root, every, found, problems)
 
 
-def _every_set(root: Tree, folder: Folders) -> list[ImageSet]:
+def _every_set(
+    root: Tree, folder: Folders, read: Mapping[str, ImageSet] = MappingProxyType({})
+) -> list[ImageSet]:
     """Train, val and test; trainval instead of the first two where it has more; else the default
-    image set."""
+    image set. ``read``: image sets that are known, by name."""
     names = ("train", "val", "trainval", "test")
     found = {
-        name: _open_image_set(root, *folder, name) for name in names if _has_set(root, folder, name)
+        name: read.get(_label(folder[0], name)) or _open_image_set(root, *folder, name)
+        for name in names
+        if _has_set(root, folder, name)
     }
     parts = sum(len(found[name].ids) for name in names[:2] if name in found)
     if "trainval" in found and len(found["trainval"].ids) > parts:
@@ -370,6 +378,9 @@ def read_image_set(lines: Iterable[str], is_annotation: Callable[[str], bool]) -
     that begins with ``#`` is a comment.
     """
     for line in map(str.strip, lines):
+        if line.replace("_", "0").isalnum():  # the common case, checked first
+            yield line
+            continue
         id_, _, flag = line.replace("\t", " ").rpartition(" ")
         if not (id_ and flag in _PRESENCE) or is_annotation(f"{line}.xml"):
             id_, flag = line, ""
