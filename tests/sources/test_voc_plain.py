@@ -230,6 +230,8 @@ def test_what_it_leaves_to_the_xml_parser(old: str, new: str) -> None:
         "<annotation><filename>" + "x" * 900_000,
         "<annotation>" + "<object><name>n</name>" * 40_000,
         "<annotation><a>" + "<b><c>1</c></b>" * 50_000,
+        "<annotation><object>" + "<attributes>" * 50_000,
+        "<annotation><object>" + "<attributes>rotation</attributes>" * 20_000,
         "<annotation><size>" + "<width>1</width>" * 50_000,
         " " * 1_000_000,
     ],

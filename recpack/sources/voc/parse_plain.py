@@ -59,12 +59,19 @@ def _fields_around_objects(prefix: str) -> str:
     return f"(?:{'|'.join(parts)})*+"
 
 
+# attributes without rotation but CVAT's usual one, of 0
+_NO_ROTATION = rf"rotation</name>{_SPACE}<value>-?0{{1,15}}+(?:\.0{{0,15}}+)?+</value>"
+_NOT_ROTATED = (
+    rf"(?!<attributes>(?:(?!</attributes>)(?:[^r]|r(?!otation)|{_NO_ROTATION}))*+rotation)"
+)
+
+
 def _fields_around_box(prefix: str) -> str:
     """The elements before or after an object's box: groups name, difficult."""
     parts = [
         _element("name", _TEXT),
         _element("difficult", _FLAG),
-        _any_element("name|difficult|bndbox", prefix),
+        _NOT_ROTATED + _any_element("name|difficult|bndbox", prefix),
     ]
     return f"(?:{'|'.join(parts)})*+"
 
@@ -87,8 +94,6 @@ _OBJECT = re.compile(
         + _fields_around_box("b"),
     )
 )
-# any rotation but CVAT's usual one, of 0
-_ROTATED = re.compile(rb"rotation(?!</name>[ \t\r\n]*+<value>-?0{1,15}+(?:\.0{0,15}+)?+</value>)")
 _TAIL = re.compile(rf"{_fields_around_objects('t')}</annotation>{_SPACE}\Z")
 
 
@@ -103,8 +108,6 @@ _HEAD_GROUPS, _OBJECT_GROUPS, _TAIL_GROUPS = map(_unnamed_groups, (_HEAD, _OBJEC
 def read_plain(data: bytes) -> Annotation | None:
     """The annotation, equal to the result of ``parse_xml``; None when only that one can read it."""
     if len(data) > _MAX_BYTES or not data.isascii():
-        return None
-    if b"rotation" in data and _ROTATED.search(data):
         return None
     text = data.decode("ascii")
     head = _HEAD.match(text)
