@@ -21,7 +21,8 @@ def tar_tables(setting: Setting) -> Iterator[Table]:
 def zip_tables(setting: Setting) -> Iterator[Table]:
     """The same for a zip whose files are deflated, as they are by default, and stored."""
     for kind, pack in _ZIPS.items():
-        yield _table(setting, "zip", f"a zip archive, {kind},", pack, ("unzip", "-q"), "-d")
+        title = f"a zip archive, {kind},"
+        yield _table(setting, "zip", title, pack, ("unzip", "-q"), "-d", least=1)
 
 
 def _table(
@@ -31,7 +32,7 @@ def _table(
     pack: Sequence[str],
     unpack: Sequence[str],
     into: str,
-    least: float | None = None,
+    least: float,
 ) -> Table:
     devkit = setting.devkit(setting.images)
     archive, unpacked = setting.memory / f"devkit.{ending}", setting.memory / "unpacked"
