@@ -7,6 +7,7 @@
 # make docs   the documentation, in docs/_build/html
 # make bench  measures, side by side: tables and plots in benchmarks/work/results; ARGS=--quick
 # make coverage   what the last make test covered
+# make lock   what is installed, written down anew: the newest releases, with hashes
 # Each makes the virtual environments that it needs, in this folder.
 
 PYTHON ?= python3
@@ -16,13 +17,26 @@ MXNET ?= $(shell $(PYTHON) -c 'import platform as p, sys; print(int(p.system() =
 SWIFT ?= $(shell $(PYTHON) -c 'import platform as p; print(int(p.system() == "Linux"))')
 
 PIP = -m pip install --quiet --disable-pip-version-check
+# NEWEST=1 installs the newest releases instead of the locked ones, but of what recpack is compared with
+NEWEST ?=
+newest = $(and $(NEWEST),$(filter-out peers,$(2)))
+# in the folder $(1), what requirements/$(2).txt has, then recpack itself
+define install
+	$(PYTHON) -m venv $(1)
+	$(if $(newest),sed -nE 's/^([A-Za-z0-9._-]+)==[^ ]+( ;.*)? \\$$/\1\2/p' requirements/$(2).txt > $(1)/newest.txt)
+	$(1)/bin/python $(PIP) $(if $(newest),--requirement $(1)/newest.txt,--require-hashes --requirement requirements/$(2).txt)
+	$(1)/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	touch $(1)/installed
+endef
+lock = echo setuptools | .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	--generate-hashes --no-header --no-annotate $(2) pyproject.toml - --output-file requirements/$(1).txt
 PEERS = $(CURDIR)/.venv-peers/bin/python
 MXNET_PYTHON = $(if $(filter 1,$(MXNET)),RECPACK_MXNET_PYTHON=$(PEERS))
 VARIABLES = RECPACK_SDK_PYTHON=$(PEERS) $(MXNET_PYTHON) $(if $(filter 1,$(SWIFT)),RECPACK_SWIFT_PYTHON=$(PEERS))
 # file by file, as many at once as there are cores, and four at most
 PYTEST = -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-.PHONY: demo test dev quick lint docs bench environments test-numpy2 test-numpy1 coverage clean
+.PHONY: demo test dev quick lint docs bench environments test-numpy2 test-numpy1 coverage lock clean
 
 demo: .venv/installed
 	.venv/bin/recpack demo recpack-demo --overwrite
@@ -67,26 +81,31 @@ coverage:
 bench: .venv-test/installed .venv-peers/installed
 	$(MXNET_PYTHON) .venv-test/bin/python -m benchmarks $(or $(ARGS),--full)
 
-.venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	.venv/bin/python $(PIP) --editable '.[demo]'
-	touch $@
+.venv/installed: pyproject.toml requirements/demo.txt
+	$(call install,.venv,demo)
 
-.venv-dev/installed: pyproject.toml
-	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/python $(PIP) --editable '.[test,lint,docs]'
-	touch $@
+.venv-dev/installed: pyproject.toml requirements/dev.txt
+	$(call install,.venv-dev,dev)
 
-.venv-test/installed: pyproject.toml
-	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/python $(PIP) --editable '.[test,bench,dask,ray,readers,lint]'
-	touch $@
+.venv-test/installed: pyproject.toml requirements/test.txt
+	$(call install,.venv-test,test)
 
 # what recpack is compared with, and the oldest NumPy; waits, because both build recpack here
-.venv-peers/installed: pyproject.toml | .venv-test/installed
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python $(PIP) $(if $(filter 1,$(MXNET)),mxnet==1.9.1 numpy==1.26.4 opencv-python-headless==4.11.0.86) 'sagemaker==2.257.*' $(if $(filter 1,$(SWIFT)),swift==2.38.3) --editable '.[test]'
+.venv-peers/installed: pyproject.toml requirements/peers.txt | .venv-test/installed
+	$(call install,.venv-peers,peers)
+
+# after a change of dependencies: the newest releases within the bounds of pyproject.toml, with the
+# hashes of their files
+lock: .venv-lock/installed
+	$(call lock,demo,--extra demo)
+	$(call lock,dev,--extra test --extra lint --extra docs)
+	$(call lock,test,--extra test --extra bench --extra dask --extra ray --extra readers --extra lint)
+	$(call lock,peers,--extra test requirements/peers.in)
+
+.venv-lock/installed:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python $(PIP) uv
 	touch $@
 
 clean:
-	rm -rf .venv .venv-dev .venv-test .venv-peers docs/_build docs/generated recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-dev .venv-test .venv-peers .venv-lock docs/_build docs/generated recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache
