@@ -191,6 +191,11 @@ CATALOGUE: dict[str, Code] = {
         "no action needed, or rotate the pixels",
         "warning",
     ),
+    "image-turned": Code(
+        "the image is turned by 90° against its annotation, by their sizes or the boxes",
+        "turn the pixels until the boxes fit, and remove the EXIF orientation; if the boxes fit as "
+        "they are, correct <size>",
+    ),
     "image-duplicate": Code(
         "another image has the same bytes",
         "no action needed, or keep one of them",

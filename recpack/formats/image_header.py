@@ -88,7 +88,7 @@ def _parse(head: bytes, read: ReadAt, size: int) -> ImageHeader | None:
             width, height, _, bits = struct.unpack_from("<iiHH", head, 18)
         return ImageHeader("bmp", width, abs(height), 4 if bits == 32 else 3, 8)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _webp(head)
+        return _webp(head, read)
     if head[:4] in (b"II*\0", b"MM\0*"):
         return _tiff(read)
     return None
@@ -172,7 +172,7 @@ def _png(head: bytes, read: ReadAt) -> ImageHeader:
     return ImageHeader("png", width, height, _PNG_CHANNELS[colour], bits, orientation)
 
 
-def _webp(head: bytes) -> ImageHeader:
+def _webp(head: bytes, read: ReadAt) -> ImageHeader:
     kind = head[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", head, 26)
@@ -184,8 +184,22 @@ def _webp(head: bytes) -> ImageHeader:
         width = int.from_bytes(head[24:27], "little") + 1
         height = int.from_bytes(head[27:30], "little") + 1
         head[29]  # IndexError when the size is cut off
-        return ImageHeader("webp", width, height, 4 if head[20] & 0x10 else 3, 8)
+        orientation = _webp_orientation(read) if head[20] & 0x08 else 1
+        return ImageHeader("webp", width, height, 4 if head[20] & 0x10 else 3, 8, orientation)
     raise ImageError("image-corrupt", f"WebP chunk {kind!r}")
+
+
+def _webp_orientation(read: ReadAt) -> int:
+    at = 12
+    for _ in range(64):  # the Exif block is behind the pixels
+        chunk = read(at, 8)
+        if len(chunk) < 8:
+            break
+        name, length = struct.unpack("<4sI", chunk)
+        if name == b"EXIF":
+            return _exif_orientation(read(at + 8, min(length, 4096)).removeprefix(b"Exif\0\0"))
+        at += 8 + length + length % 2
+    return 1
 
 
 def _tiff(read: ReadAt) -> ImageHeader:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from recpack.data.samples import Treatment
 from recpack.errors import ConfigError, ImageError
@@ -75,6 +75,33 @@ def test_orientation(orientation: int) -> None:
     found = header(exif(orientation))
     assert found.orientation == orientation
     assert found.upright == ((40, 60) if orientation >= 5 else (60, 40))
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_pixels_are_turned_as_the_header_says(kind: str, orientation: int) -> None:
+    """By every version of OpenCV: some turn a WebP, and all turn a TIFF, whatever they are told."""
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    picture, file = Image.fromarray(smooth(60, 40)), io.BytesIO()
+    picture.save(file, kind, exif=tags, **options)
+    data = file.getvalue()
+    assert (header(data).orientation, header(data).width) == (orientation, 60)
+    picture.getexif()[0x0112] = orientation
+    for treatment, expected in (
+        (Treatment.UPRIGHT, ImageOps.exif_transpose(picture)),
+        (Treatment.AS_STORED, picture),
+    ):
+        found = decode(data, treatment)[..., ::-1].astype(int)
+        assert found.shape == np.asarray(expected).shape
+        assert np.abs(found - np.asarray(expected)).mean() < 9
+
+
+def test_a_webp_whose_exif_block_is_missing() -> None:
+    data = bytearray(pillow("RGB", "WEBP", exif=upside_down()))
+    assert header(bytes(data)).orientation == 3
+    assert header(bytes(data[: data.index(b"EXIF")])).orientation == 1
 
 
 @pytest.mark.parametrize(
