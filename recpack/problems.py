@@ -61,7 +61,7 @@ CATALOGUE: dict[str, Code] = {
     "number-bad": Code("the value is not a finite number", "write pixels as plain decimals"),
     "box-missing": Code("the object has no bounding box", "draw its box or remove the object"),
     "box-from-polygon": Code(
-        "the object has no box, so the bounds of its polygon are used",
+        "the object has no box, so the bounds of its polygon or rotated box are used",
         "no action needed, or export with boxes",
         "note",
     ),

@@ -149,6 +149,8 @@ def test_polygons_give_their_bounds() -> None:
     found = parse_labels(b"0 0.1 0.2 0.5 0.1 0.3 0.6\n\n1 0.5 0.5 1 1\n", NAMES, (100, 200))
     assert found.names == ["a", "b"]
     assert found.boxes == pytest.approx([10, 20, 50, 120, 0, 0, 100, 200])
+    told = [(one.code, one.object, one.value) for one in found.defects]
+    assert told == [("box-from-polygon", 0, "1 object")]
 
 
 def test_six_decimals_do_not_leave_the_image() -> None:
