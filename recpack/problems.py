@@ -58,7 +58,7 @@ CATALOGUE: dict[str, Code] = {
         "the file does not list the object's image",
         "list the image, or remove the object",
     ),
-    "number-bad": Code("the value is not a finite number", "write pixels as plain decimals"),
+    "number-bad": Code("the value is not a finite number", "write it as a plain decimal"),
     "box-missing": Code("the object has no bounding box", "draw its box or remove the object"),
     "box-from-polygon": Code(
         "the object has no box, so the bounds of its polygon or rotated box are used",

@@ -203,6 +203,13 @@ FOUND: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
         {},
         ["train/a.jpg"],
     ),
+    "another name of val": (
+        images("images/train/a.jpg", "images/v/b.jpg")
+        | {"labels/train/a.txt": ROW, "labels/v/b.txt": ROW}
+        | {"data.yaml": "train: images/train\nvalidation: images/v\nnames: [cat]"},
+        {"set": "val"},
+        ["images/v/b.jpg"],
+    ),
     "yolo of fiftyone": (
         images("data/a.jpg")
         | {"data/a.txt": ROW, "obj.names": "cat\n", "images.txt": "data/a.jpg\n"},

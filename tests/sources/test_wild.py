@@ -290,6 +290,14 @@ CASES: dict[str, Case] = {
         problems=[("image-rotated", "re-encoded")], rows=[[7, 6 / 40, 4 / 60, 30 / 40, 20 / 60]],
         shape=(60, 40),
     ),
+    "an angle in the box": Case(
+        PLAIN.replace("</bndbox>", "<angle>0.7</angle></bndbox>"),
+        problems=[("box-rotated", "error")], rows=None,
+    ),
+    "a rotated box of roLabelImg": Case(
+        PLAIN.replace("</bndbox>", "<angle>.5</angle></bndbox>").replace("bndbox>", "robndbox>"),
+        problems=[("box-rotated", "error")], rows=None,
+    ),
     "PNG with EXIF": Case(
         image=pillow("RGB", "PNG", exif=upside_down()),
         name="odd.png", problems=[("image-rotated", "re-encoded")],
