@@ -80,8 +80,8 @@ def image_json_folders(root: Tree) -> dict[str, str]:
         if name.endswith(JSON_FOLDER) and name.removesuffix(JSON_FOLDER) in folders
     }
     names = [] if found else [name for name in root.files(".") if name.endswith(".json")]
-    heads = {name: read_head(root, name) for name in names[:MOST_DOCUMENTS]}
-    if any(is_image_json(head) and not kind_of(name, head) for name, head in heads.items()):
+    heads = ((name, read_head(root, name)) for name in names[:MOST_DOCUMENTS])
+    if any(is_image_json(head) and not kind_of(name, head) for name, head in heads):
         return {"all": "."}
     return found
 
