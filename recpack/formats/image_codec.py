@@ -64,9 +64,8 @@ def decode(
         4: cv2.IMREAD_REDUCED_COLOR_4,
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }[reduction]
-    is_webp, is_tiff = data[8:12] == b"WEBP", data[:4] in (b"II*\0", b"MM\0*")
-    if treatment is Treatment.AS_STORED or is_webp:
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    # versions of OpenCV differ in the Exif blocks and the kinds that they turn by
+    flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -74,12 +73,13 @@ def decode(
     if decoded is None:
         raise ImageError("image-corrupt", "OpenCV can't decode it")
     pixels: Pixels = decoded  # type: ignore[assignment]  # IMREAD_COLOR always gives uint8
-    # OpenCV turns a TIFF always, and a WebP only in some versions
-    if is_tiff and treatment is Treatment.AS_STORED:
-        orientation = _header(data).orientation
-        pixels = _turn(pixels, {6: 8, 8: 6}.get(orientation, orientation))
-    elif is_webp and treatment is not Treatment.AS_STORED:
-        pixels = _turn(pixels, _header(data).orientation)
+    if data[:4] in (b"II*\0", b"MM\0*"):  # OpenCV turns a TIFF whatever it is told
+        if treatment is Treatment.AS_STORED:
+            orientation = _header(data).orientation
+            pixels = _turn(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+    elif treatment is Treatment.UPRIGHT:
+        with suppress(ImageError):  # another kind of image, which OpenCV knows
+            pixels = _turn(pixels, _header(data).orientation)
     return pixels
 
 

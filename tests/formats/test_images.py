@@ -98,6 +98,29 @@ def test_pixels_are_turned_as_the_header_says(kind: str, orientation: int) -> No
         assert np.abs(found - np.asarray(expected)).mean() < 9
 
 
+def exif_segment(orientation: int, order: str = "<", kind: int = 3) -> bytes:
+    value = struct.pack(order + {1: "B3x", 3: "H2x", 4: "I"}[kind], orientation)
+    mark = b"II" if order == "<" else b"MM"
+    tiff = struct.pack(order + "HIHHHI", 42, 8, 1, 0x0112, kind, 1) + value + bytes(4)
+    return b"\xff\xe1" + struct.pack(">H", 10 + len(tiff)) + b"Exif\0\0" + mark + tiff
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", [1, 3, 4])
+def test_an_orientation_of_another_kind_of_number(order: str, kind: int) -> None:
+    """Some readers turn by it and some do not, so it must not stay in the record."""
+    data = jpeg()[:2] + exif_segment(6, order, kind) + jpeg()[2:]
+    assert (header(data).orientation, header(data).passes) == (6, False)
+    made = bytes(reencode(data, Treatment.UPRIGHT, Encoding()))
+    assert (header(made).orientation, header(made).width, header(made).height) == (1, 40, 60)
+
+
+def test_the_first_exif_block_counts() -> None:
+    for first, second in ((1, 6), (6, 1)):
+        data = jpeg()[:2] + exif_segment(first) + exif_segment(second) + jpeg()[2:]
+        assert header(data).orientation == first
+
+
 def test_a_webp_whose_exif_block_is_missing() -> None:
     data = bytearray(pillow("RGB", "WEBP", exif=upside_down()))
     assert header(bytes(data)).orientation == 3
