@@ -58,10 +58,10 @@ CATALOGUE: dict[str, Code] = {
         "the file does not list the object's image",
         "list the image, or remove the object",
     ),
-    "number-bad": Code("the value is not a finite number", "write pixels as plain decimals"),
+    "number-bad": Code("the value is not a finite number", "write it as a plain decimal"),
     "box-missing": Code("the object has no bounding box", "draw its box or remove the object"),
     "box-from-polygon": Code(
-        "the object has no box, so the bounds of its polygon are used",
+        "the object has no box, so the bounds of its polygon or rotated box are used",
         "no action needed, or export with boxes",
         "note",
     ),
@@ -190,6 +190,11 @@ CATALOGUE: dict[str, Code] = {
         "the image has an EXIF orientation",
         "no action needed, or rotate the pixels",
         "warning",
+    ),
+    "image-turned": Code(
+        "the image is turned by 90° against its annotation, by their sizes or the boxes",
+        "turn the pixels until the boxes fit, and remove the EXIF orientation; if the boxes fit as "
+        "they are, correct <size>",
     ),
     "image-duplicate": Code(
         "another image has the same bytes",

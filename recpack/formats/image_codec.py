@@ -11,7 +11,7 @@ from recpack.columns import Pixels
 from recpack.data.samples import Treatment
 from recpack.errors import ConfigError, ImageError
 from recpack.formats.encoding import Encoding
-from recpack.formats.image_header import read_header
+from recpack.formats.image_header import ImageHeader, read_header
 
 
 def centred_square(width: int, height: int) -> tuple[int, int, int]:
@@ -64,15 +64,40 @@ def decode(
         4: cv2.IMREAD_REDUCED_COLOR_4,
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }[reduction]
-    if treatment is Treatment.AS_STORED:
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    # versions of OpenCV differ in the Exif blocks and the kinds that they turn by
+    flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ImageError("image-corrupt", str(error).strip()[:200]) from None
-    if pixels is None:
+    if decoded is None:
         raise ImageError("image-corrupt", "OpenCV can't decode it")
-    return pixels  # type: ignore[return-value]  # IMREAD_COLOR always gives uint8
+    pixels: Pixels = decoded  # type: ignore[assignment]  # IMREAD_COLOR always gives uint8
+    if data[:4] in (b"II*\0", b"MM\0*"):  # OpenCV turns a TIFF whatever it is told
+        if treatment is Treatment.AS_STORED:
+            orientation = _header(data).orientation
+            pixels = _turn(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+    elif treatment is Treatment.UPRIGHT:
+        with suppress(ImageError):  # another kind of image, which OpenCV knows
+            pixels = _turn(pixels, _header(data).orientation)
+    return pixels
+
+
+def _header(data: bytes | memoryview) -> ImageHeader:
+    return read_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
+
+
+def _turn(pixels: Pixels, orientation: int) -> Pixels:
+    """The pixels as an EXIF orientation says that they are shown."""
+    import numpy as np
+
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 _TINY_GIF = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
@@ -154,7 +179,7 @@ def _reduction(
     # a crop is exact to the pixel, which a reduced image does not allow
     if not options.resize or options.center_crop or options.im2rec_pixels:
         return None, 1
-    header = read_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
+    header = _header(data)
     if header.kind != "jpeg":
         return None, 1
     stored = header.width, header.height

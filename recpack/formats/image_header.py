@@ -88,7 +88,7 @@ def _parse(head: bytes, read: ReadAt, size: int) -> ImageHeader | None:
             width, height, _, bits = struct.unpack_from("<iiHH", head, 18)
         return ImageHeader("bmp", width, abs(height), 4 if bits == 32 else 3, 8)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _webp(head)
+        return _webp(head, read)
     if head[:4] in (b"II*\0", b"MM\0*"):
         return _tiff(read)
     return None
@@ -109,7 +109,7 @@ IMAGE_ENDINGS = tuple(EXTENSIONS)
 
 
 def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
-    orientation, at, base = 1, 2, 0
+    orientation, at, base = 0, 2, 0
     for _ in range(_MAX_MARKERS):
         if at - base + 20 > len(head) and base + len(head) < size:
             head, base = read(at, 4096), at  # behind a large Exif, ICC or thumbnail block
@@ -121,15 +121,19 @@ def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
             continue
         if marker in _FRAMES:
             bits, height, width, channels = struct.unpack_from(">BHHB", head, at - base + 4)
-            return ImageHeader("jpeg", width, height, channels, bits, orientation, at)
+            return ImageHeader("jpeg", width, height, channels, bits, orientation or 1, at)
         if marker in (0xD9, 0xDA) or length < 2:
             raise ImageError("image-corrupt", f"JPEG marker {marker:#x} at byte {at}")
-        if marker == 0xE1 and orientation == 1:
+        if marker == 0xE1 and not orientation:  # the first Exif block counts
             start = at - base + 4
             if head[start : start + 6] == b"Exif\0\0" and length > 8:
                 orientation = _exif_orientation(read(at + 10, min(length - 8, 4096)))
         at += 2 + length
     raise ImageError("image-corrupt", f"more than {_MAX_MARKERS} JPEG markers before the frame")
+
+
+_INTEGERS = {1: "B", 3: "H", 4: "I"}
+"""By the kinds of TIFF. An orientation has kind 3, but readers turn by the others too."""
 
 
 def _exif_orientation(tiff: bytes) -> int:
@@ -141,10 +145,10 @@ def _exif_orientation(tiff: bytes) -> int:
         (directory,) = struct.unpack_from(order + "I", tiff, 4)
         (entries,) = struct.unpack_from(order + "H", tiff, directory)
         for entry in range(min(entries, 256)):
-            tag, kind, _, value = struct.unpack_from(
-                order + "HHIH", tiff, directory + 2 + 12 * entry
-            )
-            if tag == 0x0112 and kind == 3:
+            at = directory + 2 + 12 * entry
+            tag, kind, _ = struct.unpack_from(order + "HHI", tiff, at)
+            if tag == 0x0112 and kind in _INTEGERS:
+                (value,) = struct.unpack_from(order + _INTEGERS[kind], tiff, at + 8)
                 return value if 1 <= value <= 8 else 1
     except struct.error:
         pass
@@ -172,7 +176,7 @@ def _png(head: bytes, read: ReadAt) -> ImageHeader:
     return ImageHeader("png", width, height, _PNG_CHANNELS[colour], bits, orientation)
 
 
-def _webp(head: bytes) -> ImageHeader:
+def _webp(head: bytes, read: ReadAt) -> ImageHeader:
     kind = head[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", head, 26)
@@ -184,8 +188,22 @@ def _webp(head: bytes) -> ImageHeader:
         width = int.from_bytes(head[24:27], "little") + 1
         height = int.from_bytes(head[27:30], "little") + 1
         head[29]  # IndexError when the size is cut off
-        return ImageHeader("webp", width, height, 4 if head[20] & 0x10 else 3, 8)
+        orientation = _webp_orientation(read) if head[20] & 0x08 else 1
+        return ImageHeader("webp", width, height, 4 if head[20] & 0x10 else 3, 8, orientation)
     raise ImageError("image-corrupt", f"WebP chunk {kind!r}")
+
+
+def _webp_orientation(read: ReadAt) -> int:
+    at = 12
+    for _ in range(64):  # the Exif block is behind the pixels
+        chunk = read(at, 8)
+        if len(chunk) < 8:
+            break
+        name, length = struct.unpack("<4sI", chunk)
+        if name == b"EXIF":
+            return _exif_orientation(read(at + 8, min(length, 4096)).removeprefix(b"Exif\0\0"))
+        at += 8 + length + length % 2
+    return 1
 
 
 def _tiff(read: ReadAt) -> ImageHeader:

@@ -176,16 +176,24 @@ class Judge:
         if header.orientation != 1:
             if declared == stored != upright:
                 frame, treatment = stored, Treatment.AS_STORED
-            value = str(header.orientation)
+            boxes = "as stored" if treatment is Treatment.AS_STORED else "on the upright image"
+            value = f"{header.orientation}, boxes {boxes}"
             self._note("image-rotated", "re-encoded", field="orientation", value=value)
         elif treatment is not Treatment.KEEP:
             kind = f"{header.kind}, {header.channels} channels of {header.bits} bits"
             self._note("image-converted", "re-encoded", field="image", value=kind)
-        if min(declared) <= 0 or not max(declared) < float("inf"):
+        unknown = min(declared) <= 0 or not max(declared) < float("inf")
+        sizes = f"{declared[0]:g} x {declared[1]:g}, image {frame[0]:g} x {frame[1]:g}"
+        suspect = declared == frame[::-1] or (
+            header.orientation >= 5 and (unknown or declared == frame)
+        )
+        turned = _turned(annotation, frame) if suspect else None
+        if turned == "error" or (turned and declared != frame and not unknown):
+            self._note("image-turned", severity=turned, field="size", value=sizes)
+        elif unknown:
             value = f"{declared[0]:g} x {declared[1]:g}"
             self._note("size-missing", field="size", value=value)
         elif declared != frame:
-            sizes = f"{declared[0]:g} x {declared[1]:g}, image {frame[0]:g} x {frame[1]:g}"
             if _fits(annotation, declared, 0.0) and not _fits(annotation, frame, SIZE_TOLERANCE):
                 frame = declared
                 if self._settings.size_mismatch == "rescale":
@@ -358,6 +366,15 @@ class Judge:
 
 def _box_text(box: Float64) -> str:
     return " ".join(f"{edge:g}" for edge in box.tolist())
+
+
+def _turned(annotation: Annotation, frame: tuple[float, float]) -> Severity | None:
+    """Whether the boxes are those of the ``frame`` turned by 90°: "error" if they fit only that,
+    "warning" if they fit both."""
+    turned = frame[::-1]
+    if not annotation.boxes or turned == frame or not _fits(annotation, turned, 0.0):
+        return None
+    return "warning" if _fits(annotation, frame, SIZE_TOLERANCE) else "error"
 
 
 def _fits(annotation: Annotation, frame: tuple[float, float], tolerance: float) -> bool:

@@ -152,7 +152,10 @@ def _find_label(lines: Sequence[tuple[str, bytes]]) -> str:
             return found[0]
         if not any(map(_failed, values.values())):
             names = ", ".join(values) or "none"
-            raise DataError(f"{file}: no source-ref with boxes beside it; attributes: {names}")
+            raise DataError(
+                f"{file}: no source-ref with boxes beside it; attributes: {names}. Give the output "
+                "of a job for bounding boxes"
+            )
     raise DataError(f"{lines[0][0]}: Ground Truth failed to label this image and all others")
 
 

@@ -20,7 +20,7 @@ from recpack.errors import DataError
 from recpack.problems import Problem
 from recpack.sources.base import set_missing
 from recpack.sources.coco_document import CocoFile
-from recpack.sources.document import DocumentDataset, Entry, Images
+from recpack.sources.document import DocumentDataset, Entry, Images, without_mark
 from recpack.sources.recognise import (
     ANNOTATIONS,
     MOST_DOCUMENTS,
@@ -181,4 +181,4 @@ def _count_images(root: Tree, file: str) -> int | None:
     with root.folder(".") as folder, folder.open(file) as stream:
         if stream.size > _WORTH_COUNTING:
             return None
-        return len(_COUNTER.decode(stream.read(0, stream.size)).images)
+        return len(_COUNTER.decode(without_mark(stream.read(0, stream.size))).images)

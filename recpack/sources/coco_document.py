@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -43,7 +43,7 @@ class _Object(msgspec.Struct):
 
 class _Category(msgspec.Struct):
     id: _Id
-    name: str
+    name: str | int
     supercategory: Any = None
 
 
@@ -51,6 +51,14 @@ class _Document(msgspec.Struct):
     images: list[_Image]
     categories: list[_Category]
     annotations: list[_Object]
+
+
+class _FiniteObject(_Object):
+    bbox: list[Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]] | None = None  # no "nan"
+
+
+class _LenientDocument(_Document):
+    annotations: list[_FiniteObject]  # type: ignore[assignment]  # they are only read
 
 
 class _Outline(msgspec.Struct):
@@ -62,6 +70,8 @@ class _Outlines(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Document)
+_LENIENT: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_LenientDocument, strict=False)
+"""Takes numbers in quotes, as spreadsheets and JavaScript write them."""
 _OUTLINES = msgspec.json.Decoder(_Outlines)
 _POLYGONS = msgspec.json.Decoder(list[list[float]])
 
@@ -72,13 +82,13 @@ class CocoFile:
     for what is not COCO."""
 
     def __init__(self, data: bytes, name: str) -> None:
-        self.document = decode_document(_DECODER, data, name)
+        self.document = decode_document(data, name, _DECODER, _LENIENT)
         self.categories = _categories(self.document, name)
         self.placeholder = _placeholder(self.document, self.categories)
         # the bounds of objects without a box, by position in the file
         self._polygons: dict[int, list[float]] = {}
         if not all(one.bbox for one in self.document.annotations):
-            outlines = decode_document(_OUTLINES, data, name).annotations
+            outlines = decode_document(data, name, _OUTLINES).annotations
             for position, one in enumerate(self.document.annotations):
                 if not one.bbox:
                     self._polygons[position] = _bounds(outlines[position].segmentation)
@@ -138,7 +148,7 @@ def _bounds(segmentation: msgspec.Raw) -> list[float]:
 def _categories(document: _Document, file: str) -> dict[_Id, str]:
     categories = {}
     for category in document.categories:
-        name = category.name.strip()
+        name = str(category.name).strip()
         if not name or category.id in categories:
             raise DataError(f"{file}: category {category.id} has no name, or appears twice")
         categories[category.id] = name

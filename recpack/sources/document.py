@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -141,12 +142,24 @@ class DocumentDataset(Dataset):
         return None, None
 
 
-def decode_document(decoder: msgspec.json.Decoder[Document], data: bytes, name: str) -> Document:
-    """Decode a JSON document. Raises DataError that names the file and the field."""
-    try:
-        return decoder.decode(data)
-    except NOT_JSON as error:
-        raise DataError(f"{name}: {reason(error)}; repair it or export it again") from None
+def decode_document(data: bytes, name: str, *decoders: msgspec.json.Decoder[Document]) -> Document:
+    """Decode a JSON document with the first of ``decoders`` that takes it. Raises DataError that
+    names the file and the field, as the last one does."""
+    problem = ""
+    for decoder in decoders:
+        try:
+            return decoder.decode(without_mark(data))
+        except NOT_JSON as error:
+            problem = reason(error)
+    at = re.search(r"\(byte ([0-9]+)\)$", problem)
+    if at is not None:
+        problem += f": …{str(without_mark(data)[max(int(at[1]) - 20, 0) : int(at[1]) + 20])[2:-1]}…"
+    raise DataError(f"{name}: {problem}; repair it or export it again")
+
+
+def without_mark(data: bytes) -> bytes:
+    """JSON without the byte order mark that tools on Windows write."""
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def reason(error: Exception) -> str:

@@ -12,8 +12,16 @@ import msgspec
 
 from recpack.data.annotation import Defect
 from recpack.formats.sagemaker_json import JSON_FOLDER, ImageFile
-from recpack.sources.document import NOT_JSON, DocumentDataset, Entry, Images, below, reason
-from recpack.sources.recognise import kind_of, read_head
+from recpack.sources.document import (
+    NOT_JSON,
+    DocumentDataset,
+    Entry,
+    Images,
+    below,
+    reason,
+    without_mark,
+)
+from recpack.sources.recognise import MOST_DOCUMENTS, is_image_json, kind_of, read_head
 from recpack.sources.request import Request
 from recpack.sources.sagemaker import ClassNames, annotation_of
 from recpack.sources.selection import Selection
@@ -71,10 +79,11 @@ def image_json_folders(root: Tree) -> dict[str, str]:
         for name in folders
         if name.endswith(JSON_FOLDER) and name.removesuffix(JSON_FOLDER) in folders
     }
-    first = next((name for name in root.files(".") if name.endswith(".json")), None)
-    if found or first is None or kind_of(first, read_head(root, first)):
-        return found
-    return {"all": "."}
+    names = [] if found else [name for name in root.files(".") if name.endswith(".json")]
+    heads = ((name, read_head(root, name)) for name in names[:MOST_DOCUMENTS])
+    if any(is_image_json(head) and not kind_of(name, head) for name, head in heads):
+        return {"all": "."}
+    return found
 
 
 def _json_files(root: Tree, folder: str) -> list[str]:
@@ -100,6 +109,6 @@ def _parse_file(path: str, data: bytes | OSError) -> tuple[str, ImageFile | None
         code, value = explain(data, "annotation")
         return path, None, Defect(code, 0, "", value)
     try:
-        return path, _FILE.decode(data), None
+        return path, _FILE.decode(without_mark(data)), None
     except NOT_JSON as error:
         return path, None, Defect("json-malformed", 0, "", reason(error))

@@ -21,9 +21,18 @@ MOST_DOCUMENTS = 16
 SET_FOLDER = re.compile("train|val|test", re.IGNORECASE)
 """How the name of a folder that is an image set begins."""
 _HEAD = 64 << 10
+_LABELME = re.compile(rb"<polygon>\s*<pt>")
+_KITTI = re.compile(rb"[A-Z][A-Za-z_]+(?: -?[0-9.]+){14,15}\s*$", re.MULTILINE)
+_DOTA = re.compile(rb"(?:\w+:[^\n]*\n)*(?:-?[0-9.]+ ){8}[A-Za-z][\w-]* [0-9]\s*$", re.MULTILINE)
+_MOT = re.compile(rb"[0-9]+,-?[0-9]+(?:,-?[0-9.]+){4,8}\s*$", re.MULTILINE)
 _CVAT = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|<[?!].*?>)*<annotations\b", re.DOTALL)
+_FIFTYONE = re.compile(r"labels\..+\.bounding_box", re.DOTALL)
 _TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"\s*(:?)|[{}\[\]]', re.DOTALL)
 
+_DATUMARO = (
+    "pip install 'datumaro[cli]', and run "
+    "datum convert -i FOLDER -if {} -f coco -o OUTPUT -- --save-media"
+)
 _AGAIN = "export it again as COCO, YOLO or Pascal VOC"
 _REMEDIES = {
     "LabelMe's JSON": "pip install labelme2coco, run labelme2coco FOLDER, and give "
@@ -32,6 +41,19 @@ _REMEDIES = {
     "VoTT's JSON": "in VoTT, choose Pascal VOC in the export settings and export it again",
     "CreateML's JSON": _AGAIN,
     "Supervisely's JSON": _AGAIN,
+    "FiftyOne's own format": "in FiftyOne, export it with "
+    "dataset_type=fiftyone.types.COCODetectionDataset",
+    "Detectron2's list": "write it with detectron2.data.datasets.convert_to_coco_json",
+    "Labelbox's JSON": _AGAIN,
+    "Scale's JSON": _AGAIN,
+    "Encord's JSON": _AGAIN,
+    "Hasty's JSON": _AGAIN,
+    "V7's Darwin JSON": "pip install darwin-py, and run darwin convert coco FOLDER OUTPUT",
+    "BDD100K's JSON": "run python -m bdd100k.label.to_coco -m det -i FILE -o coco.json",
+    "LabelMe's XML": _DATUMARO.format("label_me"),
+    "KITTI's labels": _DATUMARO.format("kitti"),
+    "MOT's tracks": _DATUMARO.format("mot_seq"),
+    "DOTA's labels": "they are rotated boxes; write the bounds of each as rows of YOLO",
     "Datumaro's JSON": _AGAIN,
     "Label Studio's JSON": "in Label Studio, choose Export > COCO, YOLO or Pascal VOC XML",
     "CVAT's XML": "in CVAT, choose Export task dataset > COCO 1.0, YOLO 1.1 or PASCAL VOC 1.1",
@@ -40,6 +62,8 @@ _REMEDIES = {
     "COCO's list of images": "it has no annotations: use instances_*.json",
     "COCO's results": "they are detections, without the images: use the file of the annotations",
     "a table (CSV)": _AGAIN,
+    "a table (TSV)": _AGAIN,
+    "a table (Parquet)": _AGAIN,
     "TFRecord": _AGAIN,
 }
 _COCO_PREFIXES = {
@@ -47,8 +71,15 @@ _COCO_PREFIXES = {
     "captions_": "COCO's captions",
     "image_info_": "COCO's list of images",
 }
-ENDINGS_OF_OTHERS = (".csv", ".tfrecord", ".tfrecords", ".xml")
-_ENDINGS = {".csv": "a table (CSV)", ".tfrecord": "TFRecord", ".tfrecords": "TFRecord"}
+_ENDINGS = {
+    ".csv": "a table (CSV)", ".tsv": "a table (TSV)", ".parquet": "a table (Parquet)",
+    ".tfrecord": "TFRecord", ".tfrecords": "TFRecord",
+}  # fmt: skip
+ENDINGS_OF_OTHERS = (*_ENDINGS, ".ndjson", ".xml", ".txt")
+_READ_OTHERWISE = {
+    ".manifest": "it is an augmented manifest: give its own path, not that of its folder",
+    ".json.gz": "it is compressed: run gunzip -k on it first",
+}
 
 
 def named(names: Sequence[str], *wanted: str) -> str | None:
@@ -86,16 +117,30 @@ def kind_of(name: str, head: bytes) -> str:
     name = posixpath.basename(name).lower()
     ending = posixpath.splitext(name)[1]
     if ending == ".xml":
+        if b"<bndbox>" not in head and _LABELME.search(head):
+            return "LabelMe's XML"
         return "CVAT's XML" if _CVAT.match(head) else ""
+    if ending == ".txt" and _KITTI.match(head):
+        return "KITTI's labels"
+    if ending == ".txt" and _DOTA.match(head):
+        return "DOTA's labels"
+    if ending == ".txt" and _MOT.match(head):
+        return "MOT's tracks"
     if ending == ".csv" and b"region_count" in head:
         return "a project of VIA"
-    if ending != ".json":
+    if ending not in (".json", ".ndjson"):
         return _ENDINGS.get(ending, "") if head else ""
     keys = _keys(head)
     if {"annotations.bbox", "annotations.image_id"} <= keys:
         return "coco"
     found = next((kind for prefix, kind in _COCO_PREFIXES.items() if name.startswith(prefix)), "")
     return found or _kind_of_json(keys)
+
+
+def is_image_json(head: bytes) -> bool:
+    """Whether a file can be the JSON of one image, as SageMaker reads it."""
+    keys = _keys(head)
+    return not keys or bool(keys & {"file", "annotations.class_id"})
 
 
 def _kind_of_json(keys: set[str]) -> str:
@@ -106,9 +151,20 @@ def _kind_of_json(keys: set[str]) -> str:
         or any(key.startswith("_via_") for key in keys),
         "VoTT's JSON": {"asset", "regions"} <= keys or {"tags", "assets"} <= keys,
         "CreateML's JSON": "annotations.coordinates" in keys,
-        "Supervisely's JSON": "classTitle" in last,
+        "Supervisely's JSON": "classTitle" in last or {"classes.title", "classes.shape"} <= keys,
+        "FiftyOne's own format": "_cls" in last
+        or "sample_fields.ftype" in keys
+        or ("classes" in keys and any(map(_FIFTYONE.fullmatch, keys))),
+        "Detectron2's list": "annotations.bbox_mode" in keys,
+        "Labelbox's JSON": bool(keys & {"data_row", "DataRow ID"}),
+        "Scale's JSON": "task_id" in keys,
+        "Encord's JSON": bool(last & {"label_hash", "data_hash"}),
+        "Hasty's JSON": "images.labels.class_name" in keys,
+        "V7's Darwin JSON": {"item", "annotations"} <= keys or "annotations.bounding_box" in keys,
+        "BDD100K's JSON": "labels.box2d" in keys,
         "Datumaro's JSON": "categories.label" in keys,
-        "Label Studio's JSON": bool(last & {"rectanglelabels", "polygonlabels", "completed_by"}),
+        "Label Studio's JSON": "annotations.result" in keys
+        or bool(last & {"rectanglelabels", "polygonlabels", "brushlabels", "completed_by"}),
         "COCO's panoptic JSON": "annotations.segments_info" in keys,
         "COCO's captions": "annotations.caption" in keys,
         "COCO's results": {"image_id", "category_id", "score"} <= keys,
@@ -167,9 +223,11 @@ def refuse_folder(root: Tree) -> None:
     """Raise DataError for a folder in a format that recpack does not read, if it is known."""
     folders = root.folders(".")
     names = {place: root.some_files(place) for place in (".", *folders[:MOST_DOCUMENTS])}
-    for ending in (".json", *ENDINGS_OF_OTHERS):
+    for ending in (".json", *ENDINGS_OF_OTHERS, *_READ_OTHERWISE):
         for place, inside in names.items():
             first = next((name for name in inside if name.lower().endswith(ending)), None)
+            if first is not None and ending in _READ_OTHERWISE:
+                raise DataError(f"{join(str(root), join(place, first))}: {_READ_OTHERWISE[ending]}")
             if first is not None:
                 refuse(root, join(place, first))
     rows = named(folders, ANNOTATIONS, "labels")
@@ -177,7 +235,7 @@ def refuse_folder(root: Tree) -> None:
         raise DataError(
             f"{root}: {rows} holds *.txt, which are probably rows of YOLO; rename "
             + (f"{rows} to labels and " if rows != "labels" else "")
-            + "the folder of the images to images"
+            + "the folder of the images to images, or put the images into a folder images"
         )
     classes = _class_folders(root, names)
     if classes:
@@ -197,10 +255,10 @@ def _class_folders(root: Tree, names: Mapping[str, Sequence[str]]) -> list[str]:
         inner = root.folders(sets[0])[:MOST_DOCUMENTS]
         names = {name: root.some_files(join(sets[0], name)) for name in inner}
         folders = list(names)
-    images = [name for name in folders if _only_images(names[name])]
+    images = [name for name in folders if only_images(names[name])]
     usual = {"images", "jpegimages", "data", "masks", *sets}
     return images if images == folders and len(images) > 1 and not usual & set(images) else []
 
 
-def _only_images(names: Sequence[str]) -> bool:
+def only_images(names: Sequence[str]) -> bool:
     return bool(names) and all(name.lower().endswith(IMAGE_ENDINGS) for name in names)

@@ -4,7 +4,7 @@ names one file of the data set. Only paths that do not exist as written are look
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -63,8 +63,11 @@ class Tails:
         self._root, self._folder, self._listed = root, folder, listed
 
     def find(self, path: str) -> list[str]:
-        """The files that share the longest end with a path; empty when none has its name."""
-        return max(map(self._find, {path, unquote(path)}))[1]
+        """The files that share the longest end with a path; empty when none has its name. Case
+        counts where one has it."""
+        written = {path, unquote(path)}
+        exact = max(self._find(one, self._index) for one in written)[1]
+        return exact or max(self._find(one.lower(), self._folded) for one in written)[1]
 
     def settle(self, wanted: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:
         """Look up paths, by the names of their annotations in problems. Returns what was found,
@@ -89,16 +92,17 @@ class Tails:
     def _just_missing(self, path: str, found: list[str]) -> bool:
         """Whether a path's folder is there without such a file: one elsewhere is another image."""
         parts = parts_of(path)
-        return "/".join(parts[:-1]) in self._folders and parts_of(found[0]) != parts
+        differs = parts_of(found[0].lower()) != parts_of(path.lower())
+        return "/".join(parts[:-1]) in self._folders and differs
 
-    def _find(self, path: str) -> tuple[int, list[str]]:
+    def _find(self, path: str, index: tuple[StringColumn, StringColumn]) -> tuple[int, list[str]]:
         """The number of names in the longest shared end, and the files that share it."""
-        keys, paths = self._index
+        keys, paths = index
         parts = parts_of(path)[::-1]
         key = "/".join(parts) + "/"
         at = bisect_left(keys, key)
         if at < len(keys) and keys[at] == key:
-            return len(parts) + 1, [paths[at]]
+            return len(parts) + 1, list(paths[at : bisect_right(keys, key)])
         # of all keys, a neighbour in the order has the longest beginning in common
         shared = max(
             (_shared(keys[i], parts) for i in (at - 1, at) if 0 <= i < len(keys)), default=0
@@ -112,10 +116,12 @@ class Tails:
     @cached_property
     def _index(self) -> tuple[StringColumn, StringColumn]:
         """Each file's path from its end, sorted, and the paths in this order."""
-        rows = sorted(
-            ("/".join(parts_of(path)[::-1]) + "/", path) for path in self._root.walk(self._folder)
-        )
-        return StringColumn(key for key, _ in rows), StringColumn(path for _, path in rows)
+        return _by_end((path, path) for path in self._root.walk(self._folder))
+
+    @cached_property
+    def _folded(self) -> tuple[StringColumn, StringColumn]:
+        """The same without case."""
+        return _by_end((path.lower(), path) for path in self._index[1])
 
     @cached_property
     def _folders(self) -> set[str]:
@@ -133,6 +139,11 @@ class Tails:
             if len(found) == 1:
                 claims[found[0]].add(path)
         return claims
+
+
+def _by_end(paths: Iterable[tuple[str, str]]) -> tuple[StringColumn, StringColumn]:
+    rows = sorted(("/".join(parts_of(key)[::-1]) + "/", path) for key, path in paths)
+    return StringColumn(key for key, _ in rows), StringColumn(path for _, path in rows)
 
 
 def _shared(key: str, parts: list[str]) -> int:

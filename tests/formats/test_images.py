@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from recpack.data.samples import Treatment
 from recpack.errors import ConfigError, ImageError
@@ -75,6 +75,56 @@ def test_orientation(orientation: int) -> None:
     found = header(exif(orientation))
     assert found.orientation == orientation
     assert found.upright == ((40, 60) if orientation >= 5 else (60, 40))
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_pixels_are_turned_as_the_header_says(kind: str, orientation: int) -> None:
+    """By every version of OpenCV: some turn a WebP, and all turn a TIFF, whatever they are told."""
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    picture, file = Image.fromarray(smooth(60, 40)), io.BytesIO()
+    picture.save(file, kind, exif=tags, **options)
+    data = file.getvalue()
+    assert (header(data).orientation, header(data).width) == (orientation, 60)
+    picture.getexif()[0x0112] = orientation
+    for treatment, expected in (
+        (Treatment.UPRIGHT, ImageOps.exif_transpose(picture)),
+        (Treatment.AS_STORED, picture),
+    ):
+        found = decode(data, treatment)[..., ::-1].astype(int)
+        assert found.shape == np.asarray(expected).shape
+        assert np.abs(found - np.asarray(expected)).mean() < 9
+
+
+def exif_segment(orientation: int, order: str = "<", kind: int = 3) -> bytes:
+    value = struct.pack(order + {1: "B3x", 3: "H2x", 4: "I"}[kind], orientation)
+    mark = b"II" if order == "<" else b"MM"
+    tiff = struct.pack(order + "HIHHHI", 42, 8, 1, 0x0112, kind, 1) + value + bytes(4)
+    return b"\xff\xe1" + struct.pack(">H", 10 + len(tiff)) + b"Exif\0\0" + mark + tiff
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", [1, 3, 4])
+def test_an_orientation_of_another_kind_of_number(order: str, kind: int) -> None:
+    """Some readers turn by it and some do not, so it must not stay in the record."""
+    data = jpeg()[:2] + exif_segment(6, order, kind) + jpeg()[2:]
+    assert (header(data).orientation, header(data).passes) == (6, False)
+    made = bytes(reencode(data, Treatment.UPRIGHT, Encoding()))
+    assert (header(made).orientation, header(made).width, header(made).height) == (1, 40, 60)
+
+
+def test_the_first_exif_block_counts() -> None:
+    for first, second in ((1, 6), (6, 1)):
+        data = jpeg()[:2] + exif_segment(first) + exif_segment(second) + jpeg()[2:]
+        assert header(data).orientation == first
+
+
+def test_a_webp_whose_exif_block_is_missing() -> None:
+    data = bytearray(pillow("RGB", "WEBP", exif=upside_down()))
+    assert header(bytes(data)).orientation == 3
+    assert header(bytes(data[: data.index(b"EXIF")])).orientation == 1
 
 
 @pytest.mark.parametrize(

@@ -323,7 +323,7 @@ def test_problems_are_grouped_with_one_remedy_each(
     )
     assert [line for line in err if "remedy" in line] == [
         "    remedy: add it, or remove its id from the list",
-        "    remedy: write pixels as plain decimals",
+        "    remedy: write it as a plain decimal",
     ]
     assert "    … and 2 more" in err
     assert err[-1] == "--report FILE lists all"

@@ -462,6 +462,10 @@ LINE = '{"source-ref": "photos/000.jpg", "boxes": {"annotations": []}}'
     [
         ("", "the file is empty"),
         ("{}", "no source-ref with boxes"),
+        (
+            '{"source-ref": "a.jpg", "c": 0, "c-metadata": {"class-name": "cat"}}',
+            "attributes: source-ref, c, c-metadata. Give the output of a job for bounding boxes",
+        ),
         ("[]", "line 1: Expected `object`"),
         ('{"x": ' + "[" * 100_000, "line 1: maximum recursion"),
         (LINE.replace("}}", '}, "more": {"annotations": []}}'), "are in boxes, more; choose one"),

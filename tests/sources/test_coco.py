@@ -306,6 +306,54 @@ def test_ids_in_quotes_are_the_numbers(tmp_path: Path) -> None:
         assert (root / "b.rec").read_bytes() == (tmp_path / "a.rec").read_bytes()
 
 
+def test_a_file_of_windows_with_all_in_quotes(tmp_path: Path) -> None:
+    """A byte order mark, and numbers that a table wrote as text."""
+    write_coco(tmp_path / "a", TWO)
+    recpack.convert(tmp_path / "a", tmp_path / "a.rec", **OPTIONS)
+
+    def quote(value: Any) -> Any:
+        if isinstance(value, dict):
+            ids = ("id", "image_id", "category_id")  # as text they have another order
+            return {key: one if key in ids else quote(one) for key, one in value.items()}
+        return [quote(one) for one in value] if isinstance(value, list) else str(value)
+
+    root = changed(tmp_path / "b", lambda document: {**document, **quote(document)})
+    path = root / "annotations" / "instances_train2017.json"
+    path.write_text("\ufeff" + path.read_text())
+    assert recpack.convert(root, tmp_path / "b.rec", **OPTIONS).problems == []
+    assert (tmp_path / "a.rec").read_bytes() == (tmp_path / "b.rec").read_bytes()
+
+
+@pytest.mark.parametrize("value", ["nan", "-inf", "1e999", "x", None])
+def test_coordinates_that_are_no_numbers(tmp_path: Path, value: object) -> None:
+    def put(document: Any) -> None:
+        document["annotations"][0]["bbox"][2] = value
+
+    root = changed(tmp_path / "a", put)
+    with pytest.raises(recpack.DataError, match=r"annotations\[0\]\.bbox\[2\]: "):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+
+
+def test_what_is_no_json_is_shown(tmp_path: Path) -> None:
+    """Python writes NaN, which JSON does not have."""
+
+    def put(document: Any) -> None:
+        document["annotations"][0]["bbox"][2] = float("nan")
+
+    root = changed(tmp_path / "a", put)
+    with pytest.raises(recpack.DataError, match=r'….*"bbox": \[1, 2, NaN.*…; repair it'):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+
+
+def test_a_name_that_is_a_number(tmp_path: Path) -> None:
+    def put(document: Any) -> None:
+        document["categories"][0]["name"] = 7
+
+    root = changed(tmp_path / "a", put)
+    result = recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    assert sorted(result.manifest.classes) == ["7", "cat", "dog"]
+
+
 def test_a_category_that_only_groups_is_no_class(tmp_path: Path) -> None:
     """As in Roboflow's exports, where the first category has the name of the project."""
 

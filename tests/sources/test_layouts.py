@@ -203,6 +203,13 @@ FOUND: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
         {},
         ["train/a.jpg"],
     ),
+    "another name of val": (
+        images("images/train/a.jpg", "images/v/b.jpg")
+        | {"labels/train/a.txt": ROW, "labels/v/b.txt": ROW}
+        | {"data.yaml": "train: images/train\nvalidation: images/v\nnames: [cat]"},
+        {"set": "val"},
+        ["images/v/b.jpg"],
+    ),
     "yolo of fiftyone": (
         images("data/a.jpg")
         | {"data/a.txt": ROW, "obj.names": "cat\n", "images.txt": "data/a.jpg\n"},
@@ -242,6 +249,13 @@ CAPTIONS = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"capti
 STUDIO = [{"id": 1, "annotations": [{"id": 1, "completed_by": 1, "result": []}]}]
 SUPERVISELY = {"size": {"width": 60}, "objects": [{"id": 1, "classTitle": "cat"}]}
 DATUMARO = {"info": {}, "categories": {"label": {"labels": [{"name": "cat"}]}}, "items": []}
+STUDIO_BRUSH = [{"id": 1, "annotations": [{"result": [{"value": {"rle": [1] * 40_000}}]}]}]
+LABELME_XML = (
+    "<annotation><filename>a.jpg</filename><object><name>cat</name><polygon><pt><x>6</x><y>4</y>"
+    "</pt></polygon></object></annotation>"
+)
+KITTI = "Car 0.00 0 -1.57 6.0 4.0 30.0 20.0 1.4 1.6 3.6 1 1 1 1\n"
+DOTA = "6 4 30 4 30 20 6 20 small-vehicle 0\n"
 VOTT = {"asset": {"name": "a.jpg"}, "regions": [{"type": "RECTANGLE", "tags": ["cat"]}]}
 CVAT = '<?xml version="1.0"?>\n<!-- x -->\n<annotations><version>1.1</version></annotations>'
 
@@ -267,6 +281,33 @@ CVAT = '<?xml version="1.0"?>\n<!-- x -->\n<annotations><version>1.1</version></
         ("detections.json", [{"image_id": 1, "category_id": 3, "score": 0.5}], "COCO's results"),
         ("annotations.xml", CVAT, "annotations.xml is CVAT's XML.*PASCAL VOC 1.1"),
         ("train/x.tfrecord", "x", "TFRecord"),
+        ("positive/a.bboxes.tsv", "6\t4\t30\t20", "TSV"),
+        ("data/train.parquet", "PAR1", "Parquet"),
+        ("project.json", STUDIO_BRUSH, "Label Studio's JSON"),
+        ("meta.json", {"classes": [{"title": "cat", "shape": "rectangle"}]}, "Supervisely's JSON"),
+        ("samples.json", {"samples": [{"a": {"_cls": "Detections"}}]}, "FiftyOne's own format"),
+        ("metadata.json", {"sample_fields": [{"ftype": "fiftyone"}]}, "FiftyOne's own format"),
+        (
+            "labels.json",
+            {"classes": ["cat"], "labels": {"a.b": [{"bounding_box": [0]}]}},
+            "FiftyOne",
+        ),
+        (
+            "d.json",
+            [{"file_name": "a.jpg", "annotations": [{"bbox_mode": 0}]}],
+            "Detectron2's list",
+        ),
+        ("export.ndjson", {"data_row": {"id": "c"}, "projects": {}}, "Labelbox's JSON"),
+        ("tasks.json", [{"task_id": "5", "response": {"annotations": []}}], "Scale's JSON"),
+        ("labels.json", [{"label_hash": "x", "data_units": {}}], "Encord's JSON"),
+        ("p.json", {"images": [{"labels": [{"class_name": "cat"}]}]}, "Hasty's JSON"),
+        ("annotations/a.json", {"version": "2.0", "item": {}, "annotations": []}, "V7's Darwin"),
+        ("labels.json", [{"name": "a.jpg", "labels": [{"box2d": {"x1": 6}}]}], "BDD100K's JSON"),
+        ("Annotations/a.xml", LABELME_XML, r"LabelMe's XML.*datum convert .* -if label_me"),
+        ("label_2/a.txt", KITTI, "KITTI's labels.*-if kitti"),
+        ("gt/gt.txt", "1,1,6,4,24,16,1,1,1.0\n", "MOT's tracks.*-if mot_seq"),
+        ("labelTxt/a.txt", f"imagesource:x\ngsd:0.1\n{DOTA}", "DOTA's labels"),
+        ("labelTxt/a.txt", DOTA, "DOTA's labels"),
         ("Annotations/a.txt", ROW, "rows of YOLO; rename Annotations to labels"),
         ("Labels/a.txt", ROW, "rows of YOLO; rename Labels to labels"),
     ],
@@ -281,6 +322,44 @@ def test_formats_that_are_not_read(
     if not file.endswith(".txt"):  # a file of rows is no data set
         with pytest.raises(recpack.DataError, match=message):
             recpack.convert(root / file, tmp_path / "a.rec", **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"out/x.manifest": "{}"}, r"in/out/x.manifest: .* give its own path"),
+        ({"labels.json.gz": "x"}, r"labels.json.gz: it is compressed: run gunzip -k"),
+        ({"images/b.jpg": ""}, "no Annotations folder"),  # and not: give the folder in it
+        # Label Studio's YOLO without images: its notes are no annotation
+        ({"labels/a.txt": ROW, "classes.txt": "cat", "notes.json": '{"categories": []}'},
+         "put the images into a folder images"),
+        ({"data.json": '{"what": 1}', "package.json": '{"name": ""}'}, "no Annotations folder"),
+    ],
+)  # fmt: skip
+def test_what_to_do_with_it(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    root = lay(tmp_path / "in", files)
+    with pytest.raises(recpack.DataError, match=message):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+
+
+def test_json_beside_that_of_images(tmp_path: Path) -> None:
+    document = {"file": "a.jpg", "annotations": [], "categories": []}
+    broken = images("a.jpg") | {"a.json": json.dumps(document), "notes.json": '{"x": 1}'}
+    found = recpack.check(lay(tmp_path / "in", broken), jobs=1)
+    assert [(one.code, one.file) for one in found.problems if one.severity == "error"] == [
+        ("json-malformed", "notes.json")
+    ]
+
+
+def test_images_that_were_not_exported(tmp_path: Path) -> None:
+    root = lay(tmp_path / "in", {"Annotations/a.xml": XML, "README": ""})
+    with pytest.raises(recpack.DataError) as caught:
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    assert str(caught.value).endswith("--images FOLDER --annotations Annotations")
+    lay(tmp_path / "pictures", images("a.jpg"))
+    choice = {"images": tmp_path / "pictures", "annotations": "Annotations"}
+    result = recpack.convert(root, tmp_path / "a.rec", **choice, **OPTIONS)
+    assert result.manifest.num_samples == 1
 
 
 @pytest.mark.parametrize("file", ["x/a.jpg", "train/a.jpg", "images/a.jpg"])

@@ -127,6 +127,21 @@ def test_a_named_folder_decides(tmp_path: Path, expected: bytes) -> None:
     assert (tmp_path / "a.rec").read_bytes() == expected
 
 
+def test_case_hides_no_file(tmp_path: Path, expected: bytes) -> None:
+    """Exports of Windows; and where two files differ only in case, case counts."""
+    names = ("train2017/A.jpg", "train2017/b.jpg")
+    path = coco(tmp_path / "coco", names, ("train2017/a.JPG", "train2017/b.jpg"))
+    result = recpack.convert(path.parent.parent, tmp_path / "a.rec", **OPTIONS)
+    assert (tmp_path / "a.rec").read_bytes() == expected
+    assert codes(result) == ["path-resolved"]
+    root = tmp_path / "coco"
+    (root / "train2017/A.JPG").write_bytes(b"x")
+    assert [code for code, _ in failure(root, tmp_path)] == ["path-ambiguous"]
+    tails = Tails(LocalTree(str(root)))
+    assert tails.find("x/A.JPG") == ["train2017/A.JPG"]
+    assert sorted(tails.find("x/a.jpg")) == ["train2017/A.JPG", "train2017/a.JPG"]
+
+
 def test_one_file_is_not_given_to_two_paths(tmp_path: Path) -> None:
     path = coco(tmp_path / "in", ["C:\\p\\000.jpg", "C:\\q\\000.jpg"])
     found = failure(path, tmp_path)

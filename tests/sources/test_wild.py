@@ -29,6 +29,9 @@ from tests.pipeline.test_convert import pack
 from tests.support.devkits import box_xml, jpeg, xml
 
 CAT = box_xml("cat", (6, 4, 30, 20))
+TALL = box_xml("cat", (6, 4, 30, 57))
+WIDE = box_xml("cat", (6, 4, 57, 20))
+TURNED = [("image-turned", "error"), ("box-outside", "clipped")]
 ROW = [7, 0.1, 0.1, 0.5, 0.5]
 PLAIN = xml(60, 40, CAT)
 
@@ -62,6 +65,12 @@ def exif(orientation: int, size: tuple[int, int] = (60, 40)) -> bytes:
 def upside_down() -> Image.Exif:
     tags = Image.Exif()
     tags[0x0112] = 3
+    return tags
+
+
+def turned_right() -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = 6
     return tags
 
 
@@ -254,6 +263,40 @@ CASES: dict[str, Case] = {
     "EXIF 8 without a size": Case(
         xml(0, 0, CAT), image=exif(8, (40, 60)),
         problems=[("image-rotated", "re-encoded"), ("size-missing", "kept")],
+    ),
+    "EXIF 6, boxes of the upright image and the size as stored": Case(
+        xml(60, 40, TALL), image=exif(6), problems=[("image-rotated", "re-encoded"), *TURNED],
+        rows=None,
+    ),
+    "EXIF 6, boxes as stored and the size of the upright image": Case(
+        xml(40, 60, WIDE), image=exif(6), problems=[("image-rotated", "re-encoded"), *TURNED],
+        rows=None,
+    ),
+    "EXIF 6, boxes as stored and no size": Case(
+        xml(0, 0, WIDE), image=exif(6), problems=[("image-rotated", "re-encoded"), *TURNED],
+        rows=None,
+    ),
+    "turned after annotation": Case(
+        xml(40, 60, TALL), options={"size_mismatch": "rescale"}, problems=TURNED, rows=None
+    ),
+    "turned after annotation, or size swapped": Case(
+        xml(40, 60, CAT), problems=[("image-turned", "kept")]
+    ),
+    "size swapped": Case(
+        xml(40, 60, WIDE), problems=[("size-mismatch", "kept")], rows=[[7, 0.1, 0.1, 57 / 60, 0.5]]
+    ),
+    "WebP with EXIF": Case(
+        xml(40, 60, CAT), image=pillow("RGB", "WEBP", exif=turned_right()), name="odd.webp",
+        problems=[("image-rotated", "re-encoded")], rows=[[7, 6 / 40, 4 / 60, 30 / 40, 20 / 60]],
+        shape=(60, 40),
+    ),
+    "an angle in the box": Case(
+        PLAIN.replace("</bndbox>", "<angle>0.7</angle></bndbox>"),
+        problems=[("box-rotated", "error")], rows=None,
+    ),
+    "a rotated box of roLabelImg": Case(
+        PLAIN.replace("</bndbox>", "<angle>.5</angle></bndbox>").replace("bndbox>", "robndbox>"),
+        problems=[("box-rotated", "error")], rows=None,
     ),
     "PNG with EXIF": Case(
         image=pillow("RGB", "PNG", exif=upside_down()),

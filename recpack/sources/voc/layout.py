@@ -15,7 +15,7 @@ from recpack.errors import ConfigError, DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.problems import Problem
 from recpack.sources.base import set_missing
-from recpack.sources.recognise import ANNOTATIONS, SET_FOLDER, holds_xml, named
+from recpack.sources.recognise import ANNOTATIONS, SET_FOLDER, holds_xml, named, only_images
 from recpack.sources.selection import EVERY, Selection
 from recpack.storage.files import text_lines
 from recpack.storage.trees.base import Tree, join
@@ -234,7 +234,7 @@ def _find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
     if any(name.endswith(".xml") for name in root.files(".")):
         return [(".", ".", "")]
     inner = "VOCdevkit" if "VOCdevkit" in folders else folders[0] if len(folders) == 1 else None
-    if inner is not None:
+    if inner is not None and not only_images(root.some_files(inner)):
         from recpack.storage.trees.archive_tree import ArchiveTree  # only for a message
 
         if isinstance(root, ArchiveTree):
@@ -277,7 +277,11 @@ def _resolve_folders(root: Tree, images: str, annotations: str) -> tuple[Tree, l
 def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: str) -> ImageSet:
     for folder in (annotations, images):
         if not root.is_folder(folder):
-            raise DataError(f"{join(str(root), folder)}: no such folder")
+            raise DataError(
+                f"{join(str(root), folder)}: no such folder"
+                + f"; put the images there, or use --images FOLDER --annotations {annotations}"
+                * (folder == images)
+            )
     folder = join(str(root), annotations)
     if not sets or not root.is_folder(sets):
         if name and not Path(name).is_file():

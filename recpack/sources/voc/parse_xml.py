@@ -90,7 +90,7 @@ def _object(element: etree._Element, result: Annotation) -> None:
     number = result.object_count
     name = None
     difficult = 0
-    rotation = ""
+    rotation = turned = ""
     boxes: list[list[float]] = []
     valid = True
     for child in element:
@@ -103,6 +103,9 @@ def _object(element: etree._Element, result: Annotation) -> None:
                 valid = False
             else:
                 boxes.append(box)
+            rotation = (child.findtext("angle") or rotation).strip()
+        elif tag == "robndbox":  # roLabelImg's, with an angle
+            turned = (child.findtext("angle") or "").strip()
         elif tag == "attributes":
             rotation = _rotation(child)
         elif tag == "difficult":
@@ -121,6 +124,8 @@ def _object(element: etree._Element, result: Annotation) -> None:
             result.boxes += box
             result.difficult.append(difficult)
             result.objects.append(number)
+    elif valid and is_rotated(turned):
+        result.defects.append(Defect("box-rotated", number, "robndbox/angle", turned[:80]))
     elif valid:
         result.defects.append(Defect("box-missing", number, "", ""))
 

@@ -265,6 +265,7 @@ def parse_labels(data: bytes, layout: YoloFolder, size: tuple[int, int]) -> Anno
     except UnicodeDecodeError as error:
         raise AnnotationError("annotation-unreadable", "", str(error)) from None
     names = layout.names
+    polygons = 0
     for at, line in enumerate(lines, 1):
         columns = line.split()
         if not columns:
@@ -289,11 +290,15 @@ def parse_labels(data: bytes, layout: YoloFolder, size: tuple[int, int]) -> Anno
         if code:
             annotation.defects.append(Defect(code, number, field, value))
         else:
+            polygons += len(values) > 5
             annotation.names.append(names[int(values[0])])
             left, top, right, bottom = _bounds(values[1:])
             annotation.boxes += (left * width, top * height, right * width, bottom * height)
             annotation.difficult.append(0)
             annotation.objects.append(number)
+    if polygons:
+        value = count_text(polygons, "object")
+        annotation.defects.append(Defect("box-from-polygon", 0, "", value))
     return annotation
 
 

@@ -119,6 +119,7 @@ class _File(msgspec.Struct):
     path: str | None = None
     train: str | list[str] | None = None
     val: str | list[str] | None = None
+    validation: str | list[str] | None = None
     test: str | list[str] | None = None
 
 
@@ -133,19 +134,23 @@ def _from_yaml(root: Tree, name: str) -> YoloFolder | None:
             return None
         found = msgspec.convert(document, _File, strict=False, str_keys=True)
     except msgspec.ValidationError as error:
-        raise DataError(f"{file}: {reason(error)}") from None
+        raise DataError(f"{file}: {reason(error)}; correct the file") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{file}: can't be read: {error}") from None
     names = found.names
     if isinstance(names, dict):
         if sorted(names) != list(range(len(names))):
-            raise DataError(f"{file}: names: the ids must be 0 to {len(names) - 1}, each once")
+            raise DataError(
+                f"{file}: names: the ids must be 0 to {len(names) - 1}, each once; also name the "
+                "ids that no object has"
+            )
         names = [names[id_] for id_ in range(len(names))]
     names = [name.strip() for name in names]
     if "" in names:
         raise DataError(f"{file}: names: id {names.index('')} has no name")
     sets = {}
-    for key, paths in (("train", found.train), ("val", found.val), ("test", found.test)):
+    validation = found.val or found.validation
+    for key, paths in (("train", found.train), ("val", validation), ("test", found.test)):
         chosen = [paths] if isinstance(paths, str) else paths or []
         chosen = [path for path in chosen if path not in _NULLS]
         if chosen:
