@@ -92,17 +92,22 @@ def pack_segment(
     return PackedSegment(lengths, value, failures, receipts)
 
 
+def demand_same(sample: Sample, file: OpenFile, size: int) -> None:
+    """Raise ImageError unless a file of which ``size`` bytes were read is the one that was checked.
+    Asked after the read, so that a file changed meanwhile is found too."""
+    if size != sample.image_bytes:
+        now = "more" if size > sample.image_bytes else f"{size:,}"
+        raise ImageError("image-changed", f"from {sample.image_bytes:,} bytes to {now}")
+    if sample.identity and file.identity != sample.identity:
+        raise ImageError("image-changed", "another file, or written again")
+
+
 def _append_unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
     expected = sample.image_bytes
     room = buffer.begin(sample.index, sample.label, expected)
     size = file.read_into(room)
     del room  # while a view of it exists, the buffer can't grow in place
-    if size != expected:
-        now = "more" if size > expected else f"{size:,}"
-        raise ImageError(
-            "image-unreadable",
-            f"it changed while it was packed, from {expected:,} bytes to {now}",
-        )
+    demand_same(sample, file, size)
     return buffer.commit(expected)
 
 
@@ -110,6 +115,7 @@ def _append_changed(
     sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding
 ) -> int:
     data = file.read(0, file.size)
+    demand_same(sample, file, len(data))
     image = reencode(data, sample.treatment or Treatment.UPRIGHT, encoding)
     buffer.begin(sample.index, sample.label, len(image))[:] = image.data
     return buffer.commit(len(image))

@@ -357,7 +357,7 @@ def test_one_name_for_two_ids(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "in", TWO)
     write(root / "data.yaml", "train: images/train\nnames: [a, b, a]\n")
     found = convert(root)
-    assert told(found.problems) == [("class-similar", "warning", "data.yaml")]
+    assert told(found.problems) == [("class-repeated", "warning", "data.yaml")]
     assert found.problems[0].value == "'a' (2 ids)"
 
 

@@ -139,6 +139,9 @@ def set_folders(root: Tree, selection: Selection) -> dict[str, Folders]:
 
 def open_set_folders(root: Tree, sets: Mapping[str, Folders]) -> Devkit:
     """Open image sets of ``set_folders``: all annotations of each. Raises DataError."""
+    for folders in sets.values():
+        for folder in folders[:2]:
+            _demand_folder(root, folder)
     return Devkit(
         root,
         [
@@ -268,14 +271,14 @@ def _resolve_folders(root: Tree, images: str, annotations: str) -> tuple[Tree, l
             base = resolved[0]
         root = replace(root, root=os.fspath(base))
         relative = [os.path.relpath(folder, base) for folder in resolved]
-    sets = os.path.join(os.path.dirname(relative[1]), "ImageSets", "Main")
-    return root, [(relative[1], relative[0], sets)]
+    lists = os.path.join(os.path.dirname(relative[1]), "ImageSets")
+    sets = os.path.join(lists, "Main")
+    return root.naming(*relative, lists), [(relative[1], relative[0], sets)]
 
 
 def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: str) -> ImageSet:
     for folder in (annotations, images):
-        if not root.is_folder(folder):
-            raise DataError(f"{join(str(root), folder)}: no such folder")
+        _demand_folder(root, folder)
     folder = join(str(root), annotations)
     if not sets or not root.is_folder(sets):
         if name and not Path(name).is_file():
@@ -302,12 +305,23 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
             )
         except (OSError, ValueError) as error:
             file = name if not sets else join(str(root), join(sets, f"{name}.txt"))
-            raise DataError(f"{file}: can't be read: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{file}: can't be read: {reason}") from error
     if not ids:
         raise DataError(f"{folder}: the image set {name or 'all'} has no annotations")
     year_folder = annotations.rpartition("/")[0]
     label = f"{year_folder} {name or 'all'}".strip()
     return ImageSet(label, annotations, images, ids, lines is not None)
+
+
+def _demand_folder(root: Tree, folder: str) -> None:
+    """Raise DataError unless it is a folder, and no link that leads out."""
+    if not root.is_folder(folder):
+        raise DataError(f"{join(str(root), folder)}: no such folder")
+    try:
+        root.folder(folder).close()
+    except OSError as error:
+        raise DataError(f"{root}: {error.strerror}") from error
 
 
 def _default_set(sets: Sequence[str]) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +25,15 @@ from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError, DataError
 from recpack.problems import Problem, count_text
-from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.base import (
+    Dataset,
+    Item,
+    Task,
+    chunks,
+    image_bytes,
+    read_image,
+    repeated_classes,
+)
 from recpack.sources.recognise import holds
 from recpack.sources.tails import Tails, foreign
 from recpack.sources.yolo.layout import (
@@ -81,12 +88,7 @@ class YoloDataset(Dataset):
         layout = self._layout
         found = list(self._problems)
         found += [Problem("image-repeated", "warning", image, "kept") for image in self._repeated]
-        for name, count in Counter(layout.names).items():
-            if count > 1:
-                value = f"{name!r} ({count} ids)"
-                found.append(
-                    Problem("class-similar", "warning", layout.source, "kept", value=value)
-                )
+        found += repeated_classes(layout.source, enumerate(layout.names))
         if layout.count not in (None, len(layout.names)):
             value = f"{layout.count}, but there are {count_text(len(layout.names), 'name')}"
             found.append(Problem("class-count", "error", layout.source, "error", 0, "nc", value))
