@@ -92,14 +92,11 @@ def pack_segment(
     return PackedSegment(lengths, value, failures, receipts)
 
 
-def demand_same(sample: Sample, file: OpenFile, size: int) -> None:
-    """Raise ImageError unless a file of which ``size`` bytes were read is the one that was checked.
-    Asked after the read, so that a file changed meanwhile is found too."""
-    if size != sample.image_bytes:
-        now = "more" if size > sample.image_bytes else f"{size:,}"
-        raise ImageError("image-changed", f"from {sample.image_bytes:,} bytes to {now}")
-    if sample.identity and file.identity != sample.identity:
-        raise ImageError("image-changed", "another file, or written again")
+def read_same(sample: Sample, file: OpenFile) -> bytes:
+    """The bytes of an image. Raises ImageError when it is not the file that was checked."""
+    if file.identity != sample.identity or file.size != sample.image_bytes:
+        raise ImageError("image-changed", "")
+    return file.read(0, file.size)
 
 
 def _append_unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
@@ -107,15 +104,15 @@ def _append_unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> i
     room = buffer.begin(sample.index, sample.label, expected)
     size = file.read_into(room)
     del room  # while a view of it exists, the buffer can't grow in place
-    demand_same(sample, file, size)
+    # asked after the read, so that a change meanwhile is found too
+    if size != expected or file.identity != sample.identity:
+        raise ImageError("image-changed", "")
     return buffer.commit(expected)
 
 
 def _append_changed(
     sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding
 ) -> int:
-    data = file.read(0, file.size)
-    demand_same(sample, file, len(data))
-    image = reencode(data, sample.treatment or Treatment.UPRIGHT, encoding)
+    image = reencode(read_same(sample, file), sample.treatment or Treatment.UPRIGHT, encoding)
     buffer.begin(sample.index, sample.label, len(image))[:] = image.data
     return buffer.commit(len(image))

@@ -26,7 +26,7 @@ from recpack.formats.manifest import RecFile, describe
 from recpack.formats.sagemaker_json import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
 from recpack.options import ConvertOptions, Options, OutputFormat
 from recpack.packing.publish import Result
-from recpack.packing.segment import demand_same
+from recpack.packing.segment import read_same
 from recpack.pipeline.output import is_root
 from recpack.pipeline.prepare import refuse, scan_source
 from recpack.problem_lines import summary, way_out
@@ -273,8 +273,7 @@ def _write_images(
             assert opener is not None
             try:
                 with opener() as file:
-                    data = file.read(0, file.size)
-                    demand_same(sample, file, len(data))
+                    data = read_same(sample, file)
                 if encoding.changes_images or sample.treatment is not Treatment.KEEP:
                     treatment = sample.treatment or Treatment.UPRIGHT
                     data = reencode(data, treatment, encoding).tobytes()

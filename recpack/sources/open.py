@@ -17,7 +17,6 @@ from recpack.sources.base import Dataset
 from recpack.sources.recognise import ENDINGS_OF_OTHERS, refuse, refuse_folder
 from recpack.sources.request import Format, Request
 from recpack.sources.selection import Selection, SourceFormat
-from recpack.storage.files import UnsafePathError
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
@@ -56,8 +55,6 @@ def open_dataset(
         if name != "voc":
             _reject_devkit_options(name, selection)
         return _labelled(_module(name).open_folder(root, request), name, request)
-    except UnsafePathError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error}") from error
 

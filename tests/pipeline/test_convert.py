@@ -165,7 +165,7 @@ def test_an_image_that_changes_while_it_is_packed(
         return plan(*arguments)
 
     monkeypatch.setattr("recpack.packing.run.plan_cuts", change)
-    with pytest.raises(recpack.DataError, match=r"JPEGImages/1.jpg: the image changed"):
+    with pytest.raises(recpack.DataError, match="the image changed"):
         recpack.convert(devkit, tmp_path / "out" / "train.rec", jobs=1)
     assert list((tmp_path / "out").iterdir()) == []
 

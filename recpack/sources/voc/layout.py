@@ -305,8 +305,7 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
             )
         except (OSError, ValueError) as error:
             file = name if not sets else join(str(root), join(sets, f"{name}.txt"))
-            reason = getattr(error, "strerror", None) or error
-            raise DataError(f"{file}: can't be read: {reason}") from error
+            raise DataError(f"{file}: can't be read: {error}") from error
     if not ids:
         raise DataError(f"{folder}: the image set {name or 'all'} has no annotations")
     year_folder = annotations.rpartition("/")[0]
@@ -315,13 +314,10 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
 
 
 def _demand_folder(root: Tree, folder: str) -> None:
-    """Raise DataError unless it is a folder, and no link that leads out."""
+    """Raise DataError unless it is a folder, OSError for a link that leads out."""
     if not root.is_folder(folder):
         raise DataError(f"{join(str(root), folder)}: no such folder")
-    try:
-        root.folder(folder).close()
-    except OSError as error:
-        raise DataError(f"{root}: {error.strerror}") from error
+    root.folder(folder).close()
 
 
 def _default_set(sets: Sequence[str]) -> str:
