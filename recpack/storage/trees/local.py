@@ -146,24 +146,29 @@ class LocalFile(OpenFile):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._status: os.stat_result | None = None
+        self._size = -1
+        self._identity = 0
 
     @property
     def size(self) -> int:
-        status = self._status or self._read_status()
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        return status.st_size
+        if self._size < 0:
+            self._read_status()
+            if self._size < 0:
+                raise OSError(errno.EINVAL, "not a regular file")
+        return self._size
 
     @property
     def identity(self) -> int:
-        status = self._status or self._read_status()
-        inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
-        return identity_of(inode, status.st_mtime_ns, status.st_size)
+        if not self._identity:
+            self._read_status()
+        return self._identity
 
-    def _read_status(self) -> os.stat_result:
-        self._status = os.fstat(self._descriptor)
-        return self._status
+    def _read_status(self) -> None:
+        status = os.fstat(self._descriptor)
+        inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
+        self._identity = identity_of(inode, status.st_mtime_ns, status.st_size)
+        if stat.S_ISREG(status.st_mode):
+            self._size = status.st_size
 
     def read_all(self, limit: int) -> bytes:
         try:
