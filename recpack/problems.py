@@ -54,6 +54,11 @@ CATALOGUE: dict[str, Code] = {
         "write five numbers, or a class and the points of a polygon; rows with keypoints need "
         "kpt_shape in data.yaml",
     ),
+    "keypoints-likely": Code(
+        "the rows look like boxes with keypoints x, y, but they are read as polygons",
+        "no action needed for polygons, or write kpt_shape into data.yaml (see the value)",
+        "warning",
+    ),
     "image-unlisted": Code(
         "the file does not list the object's image",
         "list the image, or remove the object",
