@@ -431,6 +431,10 @@ def test_a_list_of_images_that_leads_out(tmp_path: Path) -> None:
     ):
         recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
     recpack.convert(root, tmp_path / "a.rec", follow_links=True, **OPTIONS)
+    (root / "train.txt").unlink()
+    os.mkfifo(root / "train.txt")
+    with pytest.raises(recpack.DataError, match=r"train\.txt"):
+        recpack.convert(root, tmp_path / "b.rec", **OPTIONS)
 
 
 def test_an_image_folder_that_is_named_can_be_a_link(tmp_path: Path, expected: bytes) -> None:

@@ -60,8 +60,8 @@ class LocalTree(Tree):
             yield from (join(below, name) for name in files)
 
     def lines(self, path: str) -> Iterator[str]:
-        with self.folder(".") as folder:
-            folder.open(path).close()
+        with self.folder(".") as folder, folder.open(path) as file:
+            _ = file.size  # an error for a pipe, which would wait for its writer
         return text_lines(Path(self.root, path))
 
     def naming(self, *folders: str) -> LocalTree:
