@@ -545,5 +545,5 @@ def test_an_id_listed_twice_is_packed_once_and_reported(tmp_path: Path) -> None:
     result, records = pack(devkit)
     assert [(p.code, p.file) for p in result.problems] == [("id-repeated", "Annotations/clean.xml")]
     assert len(records) == 1
-    with pytest.raises(recpack.DataError, match="lists the id twice"):
+    with pytest.raises(recpack.DataError, match="the id is listed more than once"):
         pack(devkit, strict=True)
