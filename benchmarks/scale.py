@@ -52,6 +52,7 @@ def synthetic_scan(images: int) -> Samples:
         bounds,
         random.randint(20_000, 80_000, images).astype(np.int64),
         np.zeros(images, np.uint8),
+        np.ones(images, np.int64),
     )
 
 

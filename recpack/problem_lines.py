@@ -9,30 +9,52 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from recpack.problems import CATALOGUE, Problem, Severity, action_text, count_text
 
 _MAX_SHOWN = 20
-SKIP = "--on-error skip"
+_SKIP = "--on-error skip"
+_CURES = {
+    "path-unsafe": "To read through the links: --follow-links",
+    "size-rescale": "If the images were scaled after annotation: --size-mismatch rescale",
+    "image-changed": "Run again when nothing writes into the data set",
+}
+"""What to try where most files have this problem alone."""
 
 
 def summary(
     problems: Sequence[Problem],
     *,
     all_by: str = "--report FILE",
-    skip: str = "",
+    way_out: str = "",
     noun: str = "file",
 ) -> str:
     """Problems for a terminal. The first line says what is wrong with how many files (``noun``),
-    and names ``skip``, the option that leaves them out; then each code has its problems and a
-    remedy. ``all_by`` is the option that lists all."""
+    and names the ``way_out``; then each code has its problems and a remedy. ``all_by`` is the
+    option that lists all."""
     counts = Counter(problem.code for problem in problems)
     codes = ", ".join(f"{count:,} {code}" for code, count in counts.most_common())
     files = count_text(len({problem.file for problem in problems}), noun)
     if len(counts) == 1:
         codes = CATALOGUE[problems[0].code].what
-    lines = [f"{files}: {codes}" + (f". To leave out such files: {skip}" if skip else "")]
+    lines = [f"{files}: {codes}" + (f". {way_out}" if way_out else "")]
     shown = max(_MAX_SHOWN // max(len(counts), 1), 1)
     lines += group_lines(problems, shown)
     if any(count > shown for count in counts.values()):
         lines.append(f"{all_by} lists all")
     return "\n".join(lines)
+
+
+def way_out(problems: Iterable[Problem], *, left: bool = True) -> str:
+    """The option that cures most files, where one cures at least half of them, else the one that
+    leaves them out. ``left``: whether other files are left then."""
+    cures: dict[str, set[str]] = {}
+    for problem in problems:
+        # other unsafe paths are no links
+        link = problem.code != "path-unsafe" or "--follow-links" in problem.value
+        cures.setdefault(problem.file, set()).add(_CURES.get(problem.code, "") if link else "")
+    single = [min(several) for several in cures.values() if len(several) == 1]
+    best, count = Counter(filter(None, single)).most_common(1)[0] if any(single) else ("", 0)
+    others = len(cures) - count
+    if count < others or not count:
+        return f"To leave out such files: {_SKIP}" if left else ""
+    return best + (f"; to leave out the others: {_SKIP}" if others else "")
 
 
 def remedy(severity: Severity, code: str) -> str:

@@ -54,6 +54,11 @@ CATALOGUE: dict[str, Code] = {
         "write five numbers, or a class and the points of a polygon; rows with keypoints need "
         "kpt_shape in data.yaml",
     ),
+    "keypoints-likely": Code(
+        "the rows look like boxes with keypoints x, y, but they are read as polygons",
+        "no action needed for polygons, or write kpt_shape into data.yaml (see the value)",
+        "warning",
+    ),
     "image-unlisted": Code(
         "the file does not list the object's image",
         "list the image, or remove the object",
@@ -137,7 +142,8 @@ CATALOGUE: dict[str, Code] = {
     "class-missing": Code("the object has no class", "give it a class or remove the object"),
     "class-undefined": Code(
         "the data set has no class with this id",
-        "correct the id, or add the class where the data set lists its classes",
+        "correct the id, or add the class where the data set lists its classes; where YOLO or "
+        "SageMaker's JSON has no names, name all in the order of their ids with --classes",
     ),
     "class-placeholder": Code(
         "the category only groups the others, so it is no class",
@@ -157,6 +163,12 @@ CATALOGUE: dict[str, Code] = {
         "if they are one class, name all classes with --classes; a=A makes A an alias of a",
         "warning",
     ),
+    "class-repeated": Code(
+        "several class ids have the same name, so they become one class",
+        "no action needed if they are one class, else give each its own name where the data set "
+        "lists its classes",
+        "warning",
+    ),
     "difficult-dropped": Code(
         "the object is difficult", "no action needed, or use --difficult keep", "note"
     ),
@@ -174,6 +186,9 @@ CATALOGUE: dict[str, Code] = {
         "upgrade opencv-python-headless, or convert the image to JPEG or PNG",
     ),
     "image-unknown": Code("the file is not an image of a known kind", "replace the file"),
+    "image-changed": Code(
+        "the image changed after it was checked", "run again when nothing writes into the data set"
+    ),
     "image-truncated": Code("the image file is truncated", "replace the file"),
     "image-corrupt": Code("the image can't be decoded", "replace the file"),
     "image-too-large": Code("the image header claims too many pixels", "replace the file"),
@@ -272,7 +287,11 @@ CATALOGUE: dict[str, Code] = {
         "use the list that the .rec was made from",
     ),
     "record-missing": Code("the .rec has no record for this row", "pack again"),
-    "id-repeated": Code("the image set lists the id twice", "remove one of the lines", "warning"),
+    "id-repeated": Code(
+        "the id is listed more than once",
+        "no action needed, or keep one entry",
+        "warning",
+    ),
 }
 
 

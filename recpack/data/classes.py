@@ -30,7 +30,7 @@ class ClassMap:
             wrong.append("give at least one name")
         if len(known) < len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            wrong.append(f"classes named twice: {', '.join(twice)}")
+            wrong.append(f"classes named twice: {', '.join(twice)}; name each once")
         if any(not name or name != name.strip() for name in self.names):
             wrong.append("a class name is empty or begins or ends with white space")
         wrong += [f"alias {alias!r} is also a class" for alias in self.aliases if alias in known]

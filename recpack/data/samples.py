@@ -29,7 +29,8 @@ class Sample:
     """One image and its label.
 
     ``path`` is relative to the data set's root, with ``/``; ``label`` a float32 vector as in
-    ``recordio.Record``; ``image_bytes`` the image file's size in bytes.
+    ``recordio.Record``; ``image_bytes`` the image file's size in bytes; ``identity`` is that of
+    ``OpenFile`` when it was checked.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Sample:
     label: Float32
     image_bytes: int
     treatment: Treatment
+    identity: int
 
 
 _TREATMENTS = tuple(Treatment)
@@ -49,10 +51,10 @@ class Samples:
 
     ``indices`` int64 (n,) · ``paths`` · ``labels`` float32, all label vectors in one array ·
     ``bounds`` int64 (n + 1,), sample i's label is ``labels[bounds[i]:bounds[i + 1]]`` ·
-    ``image_bytes`` int64 (n,) · ``treatments`` uint8 (n,), see ``Treatment``. Arrays are never
-    written in place. A shuffled table keeps its columns and has an ``order``, int64 (n,), because
-    a second copy of the columns would be the largest object in memory. ``slice`` and iteration
-    follow ``order``.
+    ``image_bytes`` int64 (n,) · ``treatments`` uint8 (n,), see ``Treatment`` · ``identities`` int64
+    (n,), 0 where unknown. Arrays are never written in place. A shuffled table keeps its columns and
+    has an ``order``, int64 (n,), because a second copy of them would be the largest object in
+    memory. ``slice`` and iteration follow ``order``.
     """
 
     root: Tree
@@ -62,6 +64,7 @@ class Samples:
     bounds: Int64
     image_bytes: Int64
     treatments: npt.NDArray[np.uint8]
+    identities: Int64
     order: Int64 | None = None
 
     def __len__(self) -> int:
@@ -71,17 +74,18 @@ class Samples:
         for start in range(0, len(self), _BLOCK):
             block = self.slice(start, min(start + _BLOCK, len(self)))
             bounds = block.bounds.tolist()
-            for i, (index, path, size, treatment) in enumerate(
+            for i, (index, path, size, treatment, identity) in enumerate(
                 zip(
                     block.indices.tolist(),
                     block.paths,
                     block.image_bytes.tolist(),
                     block.treatments.tolist(),
+                    block.identities.tolist(),
                     strict=True,
                 )
             ):
                 label = block.labels[bounds[i] : bounds[i + 1]]
-                yield Sample(index, path, label, size, _TREATMENTS[treatment])
+                yield Sample(index, path, label, size, _TREATMENTS[treatment], identity)
 
     def reorder(self, order: Int64) -> Samples:
         """The same samples in this order, numbered from 0 again."""
@@ -113,6 +117,7 @@ class Samples:
             self.bounds[start : stop + 1] - first,
             self.image_bytes[start:stop],
             self.treatments[start:stop],
+            self.identities[start:stop],
         )
 
     def take(self, positions: Int64) -> Samples:
@@ -134,4 +139,5 @@ class Samples:
             bounds,
             self.image_bytes[rows],
             self.treatments[rows],
+            self.identities[rows],
         )

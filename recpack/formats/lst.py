@@ -19,7 +19,6 @@ from recpack.data.labels import detection_labels
 from recpack.data.samples import Samples
 from recpack.errors import ListError
 from recpack.storage.checksums import Checksum
-from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
 
 _BATCH = 2048
@@ -106,9 +105,8 @@ class FloatFormatter:
 def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
     """The lines of a list → samples below ``root``. Their image sizes are 0: not known yet.
 
-    Raises ListError that names the line, the field and the value: too few columns, an index that is
-    not an integer or appears twice, a label that is not a finite number, a path that is absolute or
-    leaves the root.
+    Paths can leave the root. Raises ListError that names the line, the field and the value: too few
+    columns, an index that is not an integer or appears twice, a label that is not a finite number.
     """
     indices = array("q")
     bounds = array("q", [0])
@@ -143,11 +141,6 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
             if bad is not None:
                 text = bad.strip()[:80]
                 raise ListError(f"line {number}: label is {text!r}, expected a number")
-        if unsafe_path(path):
-            raise ListError(
-                f"line {number}: path {path[:200]!r} leaves the root; paths are relative "
-                "to the image root and stay below it"
-            )
         indices.append(index)
         labels.extend(values)
         bounds.append(len(labels))
@@ -169,6 +162,7 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
         np.array(bounds, np.int64),
         np.zeros(len(ids), np.int64),
         np.zeros(len(ids), np.uint8),
+        np.zeros(len(ids), np.int64),
     )
 
 

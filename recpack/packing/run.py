@@ -22,7 +22,7 @@ from recpack.packing.input import Packed, PackInput, as_problems
 from recpack.packing.plan import Segment, expected_lengths, merge_small, plan_cuts, segments
 from recpack.packing.segment import PackedSegment, pack_segment
 from recpack.packing.settings import PackSettings
-from recpack.problem_lines import SKIP, summary
+from recpack.problem_lines import summary, way_out
 from recpack.problems import count_text
 from recpack.progress import Progress, Watch
 from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written, WrittenSegment
@@ -59,8 +59,9 @@ def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress
             lengths = np.concatenate([segment.lengths for segment in segments]).astype(np.int64)
             return Packed(source, sink, lengths, packing.finish(segments))
         if settings.on_error == "fail":
-            problems = source.problems + as_problems(failures, settings)
-            raise DataError(summary(as_problems(failures, settings), skip=SKIP), problems)
+            found = as_problems(failures, settings)
+            advice = way_out(found, left=len(failures) < len(source.samples))
+            raise DataError(summary(found, way_out=advice), source.problems + found)
         # a bad image changes the numbers of all records after it: pack again
         source = source.without(failures, settings)
 
@@ -197,7 +198,9 @@ class _Packing:
         return {
             "recpack version": __version__,
             "options": json.dumps(self._shaping),
-            "images": _digest(samples.paths.blob, samples.image_bytes, samples.order),
+            "images": _digest(
+                samples.paths.blob, samples.image_bytes, samples.identities, samples.order
+            ),
             "labels": _digest(samples.labels, samples.bounds, samples.order),
             "segments": _digest(np.array(self._cuts)),
         }

@@ -92,24 +92,27 @@ def pack_segment(
     return PackedSegment(lengths, value, failures, receipts)
 
 
+def read_same(sample: Sample, file: OpenFile) -> bytes:
+    """The bytes of an image. Raises ImageError when it is not the file that was checked."""
+    if file.identity != sample.identity or file.size != sample.image_bytes:
+        raise ImageError("image-changed", "")
+    return file.read(0, file.size)
+
+
 def _append_unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
     expected = sample.image_bytes
     room = buffer.begin(sample.index, sample.label, expected)
     size = file.read_into(room)
     del room  # while a view of it exists, the buffer can't grow in place
-    if size != expected:
-        now = "more" if size > expected else f"{size:,}"
-        raise ImageError(
-            "image-unreadable",
-            f"it changed while it was packed, from {expected:,} bytes to {now}",
-        )
+    # asked after the read, so that a change meanwhile is found too
+    if size != expected or file.identity != sample.identity:
+        raise ImageError("image-changed", "")
     return buffer.commit(expected)
 
 
 def _append_changed(
     sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding
 ) -> int:
-    data = file.read(0, file.size)
-    image = reencode(data, sample.treatment or Treatment.UPRIGHT, encoding)
+    image = reencode(read_same(sample, file), sample.treatment or Treatment.UPRIGHT, encoding)
     buffer.begin(sample.index, sample.label, len(image))[:] = image.data
     return buffer.commit(len(image))

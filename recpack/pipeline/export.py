@@ -26,9 +26,10 @@ from recpack.formats.manifest import RecFile, describe
 from recpack.formats.sagemaker_json import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
 from recpack.options import ConvertOptions, Options, OutputFormat
 from recpack.packing.publish import Result
+from recpack.packing.segment import read_same
 from recpack.pipeline.output import is_root
 from recpack.pipeline.prepare import refuse, scan_source
-from recpack.problem_lines import SKIP, summary
+from recpack.problem_lines import summary, way_out
 from recpack.problems import Problem
 from recpack.progress import Progress
 from recpack.scanning.order import orders
@@ -94,7 +95,7 @@ def _export_manifest(path: Root, output: str, options: ConvertOptions) -> Result
         Problem("image-unconverted", "error", scan.samples.paths[row], action)
         for row in np.flatnonzero(~keep).tolist()
     ]
-    refuse(problems, options)
+    refuse(problems, options, len(keep))
     rows = np.flatnonzero(keep)
     if not len(rows):
         raise DataError("no image is left\n" + summary(problems), problems)
@@ -218,7 +219,8 @@ def _write_image_json(
                         options.progress(Progress("write", sum(map(len, sizes)), len(samples)))
             rows = np.flatnonzero(np.concatenate(sizes)[:, 0])
             if problems and (options.on_error == "fail" or not len(rows)):
-                raise DataError(summary(problems, skip=SKIP), problems)
+                advice = way_out(problems, left=len(rows) > 0)
+                raise DataError(summary(problems, way_out=advice), problems)
             write_documents = partial(_write_documents, folder=annotations, classes=classes)
             tasks = ((*part, size) for part, size in zip(parts(), sizes, strict=True))
             done = run(
@@ -271,7 +273,7 @@ def _write_images(
             assert opener is not None
             try:
                 with opener() as file:
-                    data = file.read(0, file.size)
+                    data = read_same(sample, file)
                 if encoding.changes_images or sample.treatment is not Treatment.KEEP:
                     treatment = sample.treatment or Treatment.UPRIGHT
                     data = reencode(data, treatment, encoding).tobytes()

@@ -22,7 +22,7 @@ from recpack.scanning.run import acted
 from recpack.settings import takes
 from recpack.sinks.base import LIST, Sink
 from recpack.sinks.open import open_sink
-from recpack.sources.lst import find_images, read_list
+from recpack.sources.lst import read_list
 from recpack.storage.files import text_lines
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.open import Root
@@ -44,9 +44,8 @@ def pack(
     remaining rows get new numbers. Raises as ``convert`` does, and ListError for a broken list.
     """
     path = Path(rows)
-    samples, found = find_images(
-        read_list(path, root, S3Client.of(options), follow_links=options.follow_links)
-    )
+    s3 = S3Client.of(options)
+    samples, settled, found = read_list(path, root, s3, follow_links=options.follow_links)
     if options.center_crop and any(detection_widths(sample.label) for sample in samples):
         raise ConfigError("center_crop: recpack pack can't crop boxes; use recpack convert")
     names = options.class_names()
@@ -54,15 +53,17 @@ def pack(
     with connect(options), open_sink(output, options, spare=(LIST,) if own else ()) as sink:
         prove_reach(samples.root, [sink], options)
         kept, problems = measure(samples, options)
+        unclear = {problem.file for problem in found if problem.severity == "error"}
+        problems = [problem for problem in problems if problem.file not in unclear]
         problems += acted(found, options)
         problems += [
             Problem(code, "warning", samples.paths[row], "kept", value=value)
             for row, code, value in doubtful_rows(samples)
         ]
-        refuse(problems, options)
+        refuse(problems, options, len(samples))
         # a list has its own class ids: refuse those without a name before any work
         describe(kept, names, [], {}, {"name": None, "bytes": None, "checksum": None})
-        moved = found and not own
+        moved = settled and not own
         lines = CheckedLines(format_rows(kept) if moved else text_lines(path, "utf-8"))
         if own:  # the sink does not write the list, but the manifest needs its checksum
             deque(lines, maxlen=0)

@@ -14,7 +14,7 @@ from recpack.data.policy import Policy
 from recpack.errors import DataError
 from recpack.options import ReadSettings
 from recpack.pipeline.reach import prove_reach
-from recpack.problem_lines import SKIP, summary, unknown_class_lines
+from recpack.problem_lines import summary, unknown_class_lines, way_out
 from recpack.problems import Problem, count_text
 from recpack.scanning.run import Scanning, ScanResult
 from recpack.sources.base import Dataset
@@ -63,7 +63,8 @@ def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:
         used = names if voc else [names[id_] for id_ in ids]
         chosen = "Pascal VOC's list" if voc else "the chosen classes"
         unknown = unknown_class_lines(fatal, names, used, chosen)
-        raise DataError("\n".join([*unknown, summary(fatal, skip=SKIP)]), scan.problems)
+        advice = way_out(fatal, left=len(scan.samples) > 0)
+        raise DataError("\n".join([*unknown, summary(fatal, way_out=advice)]), scan.problems)
     if not len(scan.samples):
         count = count_text(scan.annotations, "annotation")
         raise DataError(f"no sample is left of {count}\n{summary(scan.problems)}", scan.problems)
@@ -75,7 +76,9 @@ def fatal_problems(problems: Sequence[Problem], policy: Policy) -> list[Problem]
     return [problem for problem in problems if policy.on_error == "fail" and policy.fatal(problem)]
 
 
-def refuse(problems: Sequence[Problem], policy: Policy) -> None:
-    """Raise DataError with all problems if one is fatal and errors are not skipped."""
+def refuse(problems: Sequence[Problem], policy: Policy, samples: int) -> None:
+    """Raise DataError with all problems if one is fatal and errors are not skipped. ``samples``:
+    how many there are, with those at fault."""
     if fatal := fatal_problems(problems, policy):
-        raise DataError(summary(fatal, skip=SKIP), problems)
+        left = len({problem.file for problem in fatal}) < samples
+        raise DataError(summary(fatal, way_out=way_out(fatal, left=left)), problems)

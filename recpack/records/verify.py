@@ -23,7 +23,7 @@ from recpack.records.reader import RecordReader, open_file
 from recpack.records.reader_rules import RULES, Rule, SourceComparison, rule_of
 from recpack.records.settings import Reader, VerifySettings
 from recpack.settings import takes
-from recpack.sources.lst import find_images, read_list
+from recpack.sources.lst import read_list
 from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.paths import PathOrUrl, base_name
 from recpack.storage.s3.client import S3Client
@@ -73,7 +73,7 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
     manifest = manifest_beside(path, s3)
     if is_s3(path) and not (settings.deep or settings.reader or settings.against):
         return _verify_stored(path, manifest, s3)
-    rows = None if settings.against is None else find_images(read_list(*settings.against, s3))[0]
+    rows = None if settings.against is None else read_list(*settings.against, s3)[0]
     verifier = _Verifier(path, manifest, s3, settings.reader, rows)
     return verifier.run(settings.part(Workers), settings.progress)
 

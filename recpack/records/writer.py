@@ -141,6 +141,7 @@ class RecordWriter:
             np.concatenate(([0], np.cumsum([len(label) for label in self._labels]))),
             np.zeros(count, np.int64),
             np.zeros(count, np.uint8),
+            np.zeros(count, np.int64),
         )
         rec: RecFile = {
             "name": self._sink.name,

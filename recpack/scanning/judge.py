@@ -47,6 +47,7 @@ class ScanChunk:
     sizes: Float32
     image_sets: npt.NDArray[np.int16]
     image_bytes: Int64
+    identities: Int64
     treatments: npt.NDArray[np.uint8]
     names: list[str]
     problems: list[Problem]
@@ -70,6 +71,7 @@ class Judge:
         self._files: list[str] = []
         self._sizes: list[tuple[float, float]] = []
         self._bytes: list[int] = []
+        self._identities: list[int] = []
         self._treatments: list[int] = []
         # one entry per box
         self._boxes: list[float] = []
@@ -98,6 +100,7 @@ class Judge:
         self._files.append(item.file)
         self._sizes.append(frame)
         self._bytes.append(item.size)
+        self._identities.append(item.identity)
         self._treatments.append(treatment)
         ids = self._ids
         if self._learn:
@@ -276,6 +279,7 @@ class Judge:
             sizes[stay].astype(np.float32),
             np.full(len(chosen), self._image_set, np.int16),
             np.array(self._bytes, np.int64)[stay],
+            np.array(self._identities, np.int64)[stay],
             np.array(self._treatments, np.uint8)[stay],
             list(self._ids) if self._learn else [],
             self.problems,

@@ -139,6 +139,7 @@ def _collect(
         np.concatenate(([0], np.cumsum(widths))),
         columns.array("image_bytes", np.int64),
         columns.array("treatments", np.uint8),
+        columns.array("identities", np.int64),
     )
     problems += _similar_classes(classes, samples)
     sizes = columns.array("sizes", np.float32).reshape(-1, 2)
@@ -172,7 +173,9 @@ class _Columns:
     end would need the memory twice."""
 
     def __init__(self) -> None:
-        names = ("labels", "widths", "sizes", "image_sets", "image_bytes", "treatments")
+        names = (
+            "labels", "widths", "sizes", "image_sets", "image_bytes", "identities", "treatments",
+        )  # fmt: skip
         self._buffers = {name: bytearray() for name in names}
         self._chunks: list[tuple[list[str], int, int]] = []
         self.paths: list[StringColumn] = []

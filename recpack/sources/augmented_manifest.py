@@ -55,7 +55,7 @@ def open_file(path: str, request: Request) -> DocumentDataset:
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     label = None if sets == (EVERY,) else next(iter(sets), None)
-    manifest = AugmentedManifest(path, data, label)
+    manifest = AugmentedManifest(path, data, label, request.class_names)
     on_s3 = [reference for reference in manifest.references if is_s3(reference)]
     if on_s3 and len(on_s3) < len(manifest.references):
         raise DataError(
@@ -85,11 +85,14 @@ def _common_folder(references: Sequence[str]) -> str:
 class AugmentedManifest:
     """The lines of an augmented manifest. ``label`` is the attribute that holds the boxes; None
     means the only such attribute of the first line that Ground Truth did not fail to label. Raises
-    DataError, and ConfigError when there are several."""
+    DataError, and ConfigError when there are several. ``chosen`` are classes that the user
+    names."""
 
-    def __init__(self, name: str, data: bytes, label: str | None) -> None:
+    def __init__(
+        self, name: str, data: bytes, label: str | None, chosen: Sequence[str] = ()
+    ) -> None:
         self._name = name
-        self._names = ClassNames(name)
+        self._names = ClassNames(name, chosen)
         self._lines = [
             (f"{name} line {number}", line)
             for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
@@ -99,6 +102,7 @@ class AugmentedManifest:
             raise DataError(f"{name}: the file is empty")
         self._label = label or _find_label(self._lines)
         self._parsed = [(file, *self._parse(line)) for file, line in self._lines]
+        self._names.complete()
         self.references = [reference for _, reference, _, _ in self._parsed if reference]
         """The images: ``s3://…`` or paths."""
 
@@ -111,9 +115,9 @@ class AugmentedManifest:
             else:
                 image = reference.removeprefix(prefix + "/") if prefix else reference
                 entries.append(Entry(file, image, annotation_of(boxes, self._names)))
-        return DocumentDataset(
-            root, {posixpath.basename(self._name): entries}, self._names.in_order()
-        )
+        file = posixpath.basename(self._name)
+        problems = list(self._names.problems(file))
+        return DocumentDataset(root, {file: entries}, self._names.in_order(), problems)
 
     def _parse(self, line: bytes) -> tuple[str, Boxes | None, Defect | None]:
         try:

@@ -6,7 +6,7 @@ A source yields what the files say. The judge (``scanning.judge``) decides what 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,8 @@ class Item:
     """What a task read for one annotation.
 
     ``file`` is its name in problems. With a ``defect`` all other fields are empty. Without one they
-    are the ``annotation``, the path of the ``image`` below the root, the image's ``size`` in bytes
-    and its ``header``.
+    are the ``annotation``, the path of the ``image`` below the root, the image's ``size`` in bytes,
+    its ``header`` and its file's ``identity``.
     """
 
     file: str
@@ -37,6 +37,7 @@ class Item:
     image: str = ""
     size: int = 0
     header: ImageHeader | None = None
+    identity: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,17 @@ class Dataset(ABC):
         it can't be read, or when it is a link out of the data set."""
 
 
+def repeated_classes(file: str, names: Iterable[tuple[object, str]]) -> Iterator[Problem]:
+    """The problem of each class name that several ids have in ``file``; ``names``: (id, name)."""
+    ids: dict[str, list[str]] = {}
+    for id_, name in names:
+        ids.setdefault(name, []).append(str(id_))
+    for name, several in ids.items():
+        if len(several) > 1:
+            value = f"{name!r}: {', '.join(several)}"
+            yield Problem("class-repeated", "warning", file, "kept", 0, "ids of", value)
+
+
 def set_missing(file: str, name: str, value: str, *, wanted: bool = True) -> Problem:
     """The problem of the image set ``name`` that ``file`` names and that is left out; ``value`` is
     what is missing. Only a note where the set was not ``wanted``."""
@@ -171,15 +183,15 @@ def image_bytes(root: Tree, folder: str, name: str) -> bytes | None:
 
 def read_image(
     folder: Folder, name: str, opener: Opener | None, name_in_annotation: str
-) -> tuple[int, ImageHeader] | Defect:
-    """An image's size in bytes and its header, or what is wrong with it. ``opener`` None opens
-    ``name`` in ``folder``."""
+) -> tuple[int, ImageHeader, int] | Defect:
+    """An image's size in bytes, its header and its file's identity, or what is wrong with it.
+    ``opener`` None opens ``name`` in ``folder``."""
     try:
         with opener() if opener is not None else folder.open(name) as file:
             size = file.size
             header = read_header(file.read, size)
             check_whole(header, file.read, size)
-            return size, header
+            return size, header, file.identity
     except UNREADABLE as error:
         code, value = explain(error, "image")
         if code == "image-missing":

@@ -18,7 +18,7 @@ import msgspec
 
 from recpack.errors import DataError
 from recpack.problems import Problem
-from recpack.sources.base import set_missing
+from recpack.sources.base import repeated_classes, set_missing
 from recpack.sources.coco_document import CocoFile
 from recpack.sources.document import DocumentDataset, Entry, Images, without_mark
 from recpack.sources.recognise import (
@@ -147,12 +147,14 @@ def open_coco(
             faults.append(set_missing(file, name, str(error)))
             continue
         names.update(dict.fromkeys(one.categories.values()))
-        classes |= {name for id_, name in one.categories.items() if id_ != one.placeholder}
+        members = [pair for pair in one.categories.items() if pair[0] != one.placeholder]
+        classes |= {name for _, name in members}
         if one.placeholder is not None:
             group = one.categories[one.placeholder]
             groups.append(
                 Problem("class-placeholder", "note", file, "dropped class", 0, "name", group)
             )
+        faults += repeated_classes(file, members)
         found[name] = one.entries(folders[name])
         faults += one.faults(file)
     # what only groups in one file can be a class in another

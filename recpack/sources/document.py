@@ -22,6 +22,8 @@ from recpack.storage.trees.base import Folder, Opener, Tree
 
 Document = TypeVar("Document")
 
+_SHOWN = 3
+
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoder raises for bytes that are not such a document."""
 
@@ -75,15 +77,16 @@ class DocumentDataset(Dataset):
     ) -> None:
         self.root = root
         self.image_sets = list(sets)
-        self.counts = [len(entries) for entries in sets.values()]
         self.classes = classes or None
-        self._sets = [list(entries) for entries in sets.values()]
+        found: list[Problem] = []
+        self._sets = [_once(list(entries), found) for entries in sets.values()]
+        self.counts = [len(entries) for entries in self._sets]
         if not len(self):
             raise DataError(f"{root}: there are no annotations in {', '.join(sets)}")
         self._places = [(folders or {}).get(name, ".") for name in sets]
         tails = {place: Tails(root, place, partial(self._listed, place)) for place in self._places}
         self._tails = [tails[place] for place in self._places]
-        self._problems = list(problems)
+        self._problems = [*problems, *found]
         for rank, entries in enumerate(self._sets):
             images = [entry.image for entry in entries]
             if foreign(images):  # in one step, not task by task
@@ -140,6 +143,30 @@ class DocumentDataset(Dataset):
                     image = image_bytes(self.root, ".", entry.image) if safe else None
                     return entry.annotation, image
         return None, None
+
+
+def _once(entries: list[Entry], problems: list[Problem]) -> list[Entry]:
+    """The entries without repetitions, which are added to ``problems``. Entries of one image that
+    say different things are all at fault, because nobody knows whether they belong together."""
+    if len({entry.image for entry in entries}) == len(entries):
+        return entries
+    by_image: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.image:
+            by_image.setdefault(entry.image, []).append(entry)
+    kept = []
+    for entry in entries:
+        first, *others = by_image.get(entry.image, [entry])
+        if any(other.annotation != first.annotation for other in others):
+            files = ", ".join(one.file for one in (first, *others)[:_SHOWN])
+            defect = Defect("image-repeated", 0, "image", f"{entry.image} in {files}")
+            kept.append(replace(entry, defect=entry.defect or defect))
+        elif entry is first:
+            kept.append(entry)
+        else:
+            value = f"{entry.image}, as in {first.file}"
+            problems.append(Problem("image-repeated", "warning", entry.file, "kept", value=value))
+    return kept
 
 
 def decode_document(data: bytes, name: str, *decoders: msgspec.json.Decoder[Document]) -> Document:

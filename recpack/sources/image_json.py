@@ -6,7 +6,8 @@ Source: AWS developer guide, ``object-detection.html``.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -44,20 +45,28 @@ def open_folder(root: Tree, request: Request) -> DocumentDataset:
     folders = request.choose_sets(
         root, "image-json", image_json_folders(root), lambda folder: len(_json_files(root, folder))
     )
-    return open_image_json(root, folders, request.images(root))
+    return open_image_json(root, folders, request.images(root), request.class_names)
 
 
-def open_image_json(root: Tree, folders: dict[str, str], images: Images) -> DocumentDataset:
+def open_image_json(
+    root: Tree, folders: dict[str, str], images: Images, chosen: Sequence[str] = ()
+) -> DocumentDataset:
     """Open image sets with one JSON file per image. ``folders`` are those of the JSON files, by
-    image set. Where ``images`` has no chosen folder, the images are in the folder named like the
-    set, or beside the JSON files. Raises DataError when a class id has two names."""
-    names = ClassNames(str(root))
+    image set; ``chosen`` are classes that the user names. Where ``images`` has no chosen folder,
+    the images are in the folder named like the set, or beside the JSON files. Raises DataError when
+    a class id has two names."""
+    names = ClassNames(str(root), chosen)
     found = {}
+    files = {
+        name: [_parse_file(*one) for one in _read_files(root, json_folder)]
+        for name, json_folder in folders.items()
+    }
+    for _, document, _ in chain.from_iterable(files.values()):
+        for category in document.categories if document else ():
+            names.learn(category.class_id, category.name)
+    names.complete()
     for name, json_folder in folders.items():
-        parsed = [_parse_file(*one) for one in _read_files(root, json_folder)]
-        for _, document, _ in parsed:
-            for category in document.categories if document else ():
-                names.learn(category.class_id, category.name)
+        parsed = files[name]
         first = [document.file for _, document, _ in parsed if document][:3]
         path = posixpath.join(str(root), json_folder)
         folder = images.find_folder([name, json_folder, "."], first, path)
@@ -67,7 +76,7 @@ def open_image_json(root: Tree, folders: dict[str, str], images: Images) -> Docu
             else Entry(file, below(folder, document.file), annotation_of(document, names))
             for file, document, defect in parsed
         ]
-    return DocumentDataset(images.root, found, names.in_order())
+    return DocumentDataset(images.root, found, names.in_order(), list(names.problems(".")))
 
 
 def image_json_folders(root: Tree) -> dict[str, str]:

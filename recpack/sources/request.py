@@ -85,7 +85,7 @@ class Request:
             return Images(root)
         images = os.fspath(self.selection.images).rstrip("/")
         if not (unsafe_path(images) or is_s3(images)) and root.is_folder(images):
-            return Images(root, images)
+            return Images(root.naming(images), images)
         return Images(self.open_tree(images), ".")
 
 

@@ -86,7 +86,7 @@ class Tails:
                 continue
             settled[file] = found[0]
             if parts_of(path) != parts_of(found[0]):
-                problems.append(_problem("path-resolved", file, path, found[0]))
+                problems.append(path_resolved(file, path, found[0]))
         return settled, problems
 
     def _just_missing(self, path: str, found: list[str]) -> bool:
@@ -149,6 +149,11 @@ def _by_end(paths: Iterable[tuple[str, str]]) -> tuple[StringColumn, StringColum
 def _shared(key: str, parts: list[str]) -> int:
     pairs = zip(key.split("/"), parts, strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def path_resolved(file: str, path: str, found: str) -> Problem:
+    """The note that the image of ``file`` is not at its ``path``, but was ``found``."""
+    return _problem("path-resolved", file, path, found)
 
 
 def _problem(code: str, file: str, path: str, value: str) -> Problem:

@@ -17,6 +17,9 @@ from recpack.errors import SinkError
 class UnsafePathError(OSError):
     """A path that leaves its root."""
 
+    def __str__(self) -> str:
+        return self.strerror or ""
+
 
 class Closing(ABC):
     """Something that is closed at the end of its ``with`` block."""

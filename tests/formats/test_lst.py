@@ -26,6 +26,7 @@ def samples(labels: list[list[float]], paths: list[str] | None = None) -> Sample
         np.cumsum([0, *map(len, labels)]).astype(np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.uint8),
+        np.zeros(n, np.int64),
     )
 
 
@@ -82,8 +83,6 @@ def test_rows_round_trip(rows: list[tuple[list[float], str]]) -> None:
         ("1\t2\t-inf\ta.jpg", "line 2: label is '-inf'"),
         ("1\t2\t1_0\ta_b.jpg", "line 2: label is '1_0'"),
         ("1\t1e99\ta.jpg", "line 2: label is '1e99'"),
-        ("1\t1\t/etc/passwd", "line 2: path '/etc/passwd' leaves the root"),
-        ("1\t1\ta/../../b.jpg", "leaves the root"),
         ("7\t1\tb.jpg", "index 7 appears twice, again for 'b.jpg'"),
     ],
 )

@@ -330,6 +330,41 @@ def test_problems_are_grouped_with_one_remedy_each(
     assert run("convert", devkit, tmp_path / "a.rec", "--on-error", "skip") == 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "missing", "words", "samples"),
+    [
+        (3, 0, "If the images were scaled after annotation: --size-mismatch rescale", 3),
+        (
+            2, 1, "If the images were scaled after annotation: --size-mismatch rescale; "
+            "to leave out the others: --on-error skip", 2,
+        ),
+        (1, 2, "", 0),
+        (0, 2, "To leave out such files: --on-error skip", 1),
+    ],
+)  # fmt: skip
+def test_the_first_line_names_what_cures_most_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    wrong: int, missing: int, words: str, samples: int,
+) -> None:  # fmt: skip
+    devkit = small(tmp_path / "d", PLAIN_BOX)
+    for number in range(wrong):  # the image has half the size of what was annotated
+        text = xml(120, 80, box_xml("cat", (60, 40, 119, 79)))
+        (devkit / f"Annotations/{number}.xml").write_text(text)
+    for number in range(wrong, wrong + missing):
+        (devkit / f"JPEGImages/{number}.jpg").unlink()
+    assert run("convert", devkit, tmp_path / "a.rec") == 1
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.endswith(words or "1 size-rescale"), first
+    options = [
+        word
+        for word in words.replace(";", "").split()
+        if word in ("skip", "rescale") or word[:2] == "--"
+    ]
+    if words:  # what it says works
+        assert run("convert", devkit, tmp_path / "a.rec", *options) == 0
+        assert recpack.Manifest.read(tmp_path / "a.json").num_samples == samples
+
+
 def test_a_wrong_extension_is_told_in_words(tmp_path: Path) -> None:
     devkit = small(tmp_path / "d", PLAIN_BOX, count=1)
     (devkit / "JPEGImages" / "0.jpg").write_bytes(encoded(".png", pixels()))

@@ -308,7 +308,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         return found
 
     monkeypatch.setattr(exporting, "scan_source", scan_and_break)
-    with pytest.raises(recpack.DataError, match=r"image-unknown(.|\n)*JPEGImages/001.jpg"):
+    with pytest.raises(recpack.DataError, match=r"image-changed(.|\n)*JPEGImages/001.jpg"):
         recpack.convert(place, f"{tmp_path}/out/", classes=CLASSES, **OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     monkeypatch.undo()
@@ -318,7 +318,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     result = recpack.convert(place, f"{tmp_path}/out/", **options)
     assert result.manifest.num_samples == 1
     assert [(one.code, one.action) for one in result.problems] == [
-        ("image-unknown", "dropped image")
+        ("image-changed", "dropped image")
     ]
     names = [
         path.name for folder in ("out", "out_annotation") for path in (tmp_path / folder).iterdir()

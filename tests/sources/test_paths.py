@@ -385,6 +385,9 @@ def test_links_out_of_the_data_set(
     assert "--follow-links reads it" in error
     assert main([*command, "--follow-links"]) == 0
     assert (tmp_path / "a.rec").read_bytes() == expected
+    # most files have this problem, so this is what the first line says
+    first = error.splitlines()[0]
+    assert first.endswith("To read through the links: --follow-links"), first
     # links that stay inside need no option, and the folder that is named can be a link
     link.unlink()
     (root / "elsewhere").mkdir()
@@ -393,6 +396,68 @@ def test_links_out_of_the_data_set(
     (tmp_path / "named").symlink_to(root)
     recpack.convert(tmp_path / "named", tmp_path / "b.rec", **OPTIONS)
     assert (tmp_path / "b.rec").read_bytes() == expected
+
+
+@pytest.mark.parametrize("folder", ["JPEGImages", "Annotations", "ImageSets"])
+def test_folders_of_a_devkit_that_lead_out(
+    tmp_path: Path, expected: bytes, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_voc(tmp_path / "in", TWO)
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "ImageSets/Main/train.txt").write_text("000\n001\n")
+    link, disk = root / folder, tmp_path / "disk"
+    link.rename(disk)
+    link.symlink_to(disk)
+    command = ["convert", str(root), str(tmp_path / "a.rec"), "--no-shuffle", "--jobs", "1"]
+    command += ["--classes", ",".join(CLASSES)]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert f"{folder} is a symlink to {disk}, outside the data set; --follow-links reads" in error
+    assert "Errno" not in error
+    assert main([*command, "--follow-links"]) == 0
+    assert (tmp_path / "a.rec").read_bytes() == expected
+    # folders that are named are the user's own
+    names = ["--images", "JPEGImages", "--annotations", "Annotations"]
+    assert main([*command, "--overwrite", *names]) == 0
+    assert (tmp_path / "a.rec").read_bytes() == expected
+    # another image in them may still not lead elsewhere
+    (root / "JPEGImages/000.jpg").rename(tmp_path / "000.jpg")
+    (root / "JPEGImages/000.jpg").symlink_to(tmp_path / "000.jpg")
+    assert main([*command, "--overwrite", *names]) == 1
+
+
+def test_a_set_of_its_own_folder_that_leads_out(tmp_path: Path) -> None:
+    write_voc(tmp_path / "disk", TWO)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/train").symlink_to(tmp_path / "disk")
+    options = {"classes": CLASSES, **OPTIONS}
+    with pytest.raises(recpack.DataError, match=r"train is a symlink to .*disk, outside the data"):
+        recpack.convert(tmp_path / "in", tmp_path / "a.rec", **options)
+    recpack.convert(tmp_path / "in", tmp_path / "a.rec", follow_links=True, **options)
+
+
+def test_a_list_of_images_that_leads_out(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    (root / "data.yaml").write_text(f"train: train.txt\nnames: {list(CLASSES)}\n")
+    (tmp_path / "train.txt").write_text("images/train/000.jpg\n")
+    (root / "train.txt").symlink_to(tmp_path / "train.txt")
+    with pytest.raises(
+        recpack.DataError, match=r"in: can.t be read: train.txt is a symlink to .*--follow-links"
+    ):
+        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    recpack.convert(root, tmp_path / "a.rec", follow_links=True, **OPTIONS)
+    (root / "train.txt").unlink()
+    os.mkfifo(root / "train.txt")
+    with pytest.raises(recpack.DataError, match=r"train\.txt"):
+        recpack.convert(root, tmp_path / "b.rec", **OPTIONS)
+
+
+def test_an_image_folder_that_is_named_can_be_a_link(tmp_path: Path, expected: bytes) -> None:
+    root = write_coco(tmp_path / "in", TWO)
+    (root / "train2017").rename(tmp_path / "disk")
+    (root / "train2017").symlink_to(tmp_path / "disk")
+    recpack.convert(root, tmp_path / "a.rec", images="train2017", **OPTIONS)
+    assert (tmp_path / "a.rec").read_bytes() == expected
 
 
 def test_links_in_a_circle_are_walked_once(tmp_path: Path) -> None:
@@ -424,6 +489,39 @@ def test_a_list_with_paths_of_windows(tmp_path: Path) -> None:
         recpack.pack(bad, tmp_path / "img", tmp_path / "c.rec", jobs=1)
     assert "path-ambiguous" in {problem.code for problem in caught.value.problems}
     assert not os.path.exists(tmp_path / "c.rec")
+
+
+@pytest.mark.parametrize("path", [f"p/{NFC}.jpg", "/other/p/{nfd}.jpg", "{root}/p/{nfd}.jpg"])
+def test_a_list_with_absolute_paths_and_other_normalisations(tmp_path: Path, path: str) -> None:
+    root = tmp_path / "img"
+    for folder in ("p", "q"):
+        TWO[0].write(root / folder / f"{NFD}.jpg")
+    row = "0\t2\t5\t0.0\t0.1\t0.1\t0.5\t0.6\t{}\n"
+    for name, written in (("good", f"p/{NFD}.jpg"), ("other", path.format(nfd=NFD, root=root))):
+        (tmp_path / f"{name}.lst").write_text(row.format(written))
+        result = recpack.pack(tmp_path / f"{name}.lst", root, tmp_path / f"{name}.out.rec", jobs=1)
+    assert codes(result) == (["path-resolved"] if path[0] != "p" else [])
+    for ending in ("rec", "lst"):
+        good, other = (tmp_path / f"{name}.out.{ending}" for name in ("good", "other"))
+        assert good.read_bytes() == other.read_bytes()
+    recpack.verify(tmp_path / "other.out.rec", against=(tmp_path / "other.lst", root))
+
+
+def test_an_absolute_path_that_could_mean_two_files(tmp_path: Path) -> None:
+    for folder in ("p", "q"):
+        TWO[0].write(tmp_path / "img" / folder / "0.jpg")
+    rows = [
+        f"{n}\t2\t5\t0.0\t0.1\t0.1\t0.5\t0.6\t{p}\n" for n, p in enumerate(["/r/0.jpg", "p/0.jpg"])
+    ]
+    (tmp_path / "a.lst").write_text("".join(rows))
+    with pytest.raises(recpack.DataError) as caught:
+        recpack.pack(tmp_path / "a.lst", tmp_path / "img", tmp_path / "a.rec", jobs=1)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.value) == ("path-ambiguous", "/r/0.jpg: p/0.jpg, q/0.jpg")
+    result = recpack.pack(
+        tmp_path / "a.lst", tmp_path / "img", tmp_path / "a.rec", jobs=1, on_error="skip"
+    )
+    assert result.manifest.num_samples == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import recpack
 from recpack.sources.yolo.dataset import parse_labels
+from recpack.sources.yolo.keypoints import keypoint_count
 from recpack.sources.yolo.layout import YoloFolder, label_path
 from tests.support.datasets import CLASSES, Picture, write_voc, write_yolo
 
@@ -318,6 +320,43 @@ def test_keypoints_are_not_a_polygon(tmp_path: Path, shape: str, flag: str) -> N
             convert(root)
 
 
+def test_keypoints_that_nothing_declares_are_told(tmp_path: Path) -> None:
+    random = np.random.RandomState(0)
+    root = tmp_path / "in"
+    yaml = f"train: images/train\nnames: {list(CLASSES)}\n"
+    for number in range(4):
+        TWO[0].write(root / f"images/train/{number}.jpg")
+        x, y = random.uniform(0.2, 0.8, 2)
+        row = [x, y, 0.2, 0.3]
+        for _ in range(5):
+            row += [x + random.uniform(-0.1, 0.1), y + random.uniform(-0.15, 0.15)]
+        row[-2:] = 0, 0  # a point that is not in the image
+        write(root / f"labels/train/{number}.txt", f"0 {' '.join(map(str, row))}\n" * (number > 0))
+    write(root / "data.yaml", yaml)
+    (problem,) = [one for one in convert(root).problems if one.severity == "warning"]
+    assert told([problem]) == [("keypoints-likely", "warning", "data.yaml")]
+    write(root / "data.yaml", yaml + problem.value + "\n")  # the remedy
+    assert [one.code for one in convert(root).problems] == []
+    with recpack.RecordReader(tmp_path / "out.rec") as reader:
+        widths = [record.boxes[0, 3] - record.boxes[0, 1] for record in reader][1:]
+    assert widths == pytest.approx([0.2] * 3, abs=1e-6)
+
+
+def test_no_polygon_looks_like_keypoints() -> None:
+    random = np.random.RandomState(0)
+    for count, scale, ordered in itertools.product((4, 5, 8), (0.02, 0.1, 0.3), (True, False)):
+        rows = []
+        for _ in range(60):  # about the centre of the image, where it is hardest
+            angles = random.uniform(0, 7) + np.arange(count) * 2 * np.pi / count
+            radius = scale * random.uniform(0.3, 1, count)
+            points = 0.5 + np.column_stack([np.cos(angles), np.sin(angles)]) * radius[:, None]
+            order = np.arange(count) if ordered else random.permutation(count)
+            rows.append([0.0, *points[order].ravel().tolist()])
+        for start in range(0, 60, 3):
+            assert keypoint_count(rows[start : start + 3]) == 0
+    assert keypoint_count([]) == 0
+
+
 def test_a_polygon_on_the_border_is_not_keypoints() -> None:
     row = b"0 0.1 0 0.9 0 1 0.1 1 0.9 0.9 1 0.1 1 0 0.9 0 0.1\n"
     assert parse_labels(row, NAMES, (10, 10)).boxes == [0, 0, 10, 10]
@@ -414,8 +453,8 @@ def test_one_name_for_two_ids(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "in", TWO)
     write(root / "data.yaml", "train: images/train\nnames: [a, b, a]\n")
     found = convert(root)
-    assert told(found.problems) == [("class-similar", "warning", "data.yaml")]
-    assert found.problems[0].value == "'a' (2 ids)"
+    assert told(found.problems) == [("class-repeated", "warning", "data.yaml")]
+    assert found.problems[0].value == "'a': 0, 2"
 
 
 def test_an_image_that_is_listed_twice_is_packed_once(tmp_path: Path, expected: bytes) -> None:

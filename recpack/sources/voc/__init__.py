@@ -15,7 +15,7 @@ ENDINGS = ()
 def is_here(root: Tree, selection: Selection) -> bool:
     """Whether there are folders of years, XML files in one of the known places, or the folder of
     the image sets."""
-    from recpack.sources.voc.layout import has_annotations
+    from recpack.sources.voc.folders import has_annotations
 
     return (
         selection.annotations is not None
@@ -30,7 +30,8 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets; see ``layout.open_devkit``."""
     from recpack.sources.voc.dataset import VocDataset
-    from recpack.sources.voc.layout import all_ids, open_devkit, open_set_folders, set_folders
+    from recpack.sources.voc.folders import set_folders
+    from recpack.sources.voc.layout import all_ids, open_devkit, open_set_folders
 
     sets = set_folders(root, request.selection)
     if not sets:

@@ -34,7 +34,15 @@ class VocDataset(Dataset):
     """A devkit; see ``voc.layout.open_devkit``."""
 
     def __init__(self, devkit: Devkit) -> None:
-        self._devkit = devkit
+        repeated = [dict.fromkeys(one.ids.repeated()) for one in devkit.image_sets]
+        devkit = replace(
+            devkit,
+            image_sets=[
+                replace(one, ids=StringColumn(dict.fromkeys(one.ids))) if twice else one
+                for one, twice in zip(devkit.image_sets, repeated, strict=True)
+            ],
+        )
+        self._devkit, self._repeated = devkit, repeated
         self.root = devkit.root
         self.image_sets = [image_set.name for image_set in devkit.image_sets]
         self.counts = [len(image_set.ids) for image_set in devkit.image_sets]
@@ -66,13 +74,15 @@ class VocDataset(Dataset):
         return replace(task, root=self.root, candidates=candidates), problems
 
     def problems(self) -> list[Problem]:
-        """Image sets that were left out; ids that appear twice in an image set; images without
-        annotation where none lists the ids."""
+        """Image sets that were left out; ids that appear twice in an image set (they are packed
+        once); images without annotation where none lists the ids."""
         problems = list(self._devkit.missing)
-        for image_set in self._devkit.image_sets:
-            for id_ in image_set.ids.repeated():
+        for image_set, repeated in zip(self._devkit.image_sets, self._repeated, strict=True):
+            for id_ in repeated:
                 file = join(image_set.annotations, id_ + ".xml")
-                problems.append(Problem("id-repeated", "warning", file, "kept"))
+                problems.append(
+                    Problem("id-repeated", "warning", file, "kept", value="it counts once")
+                )
             if not image_set.listed:
                 problems += _unannotated(self.root, image_set)
         return problems

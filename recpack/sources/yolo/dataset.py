@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from unicodedata import normalize
 
 import numpy as np
@@ -26,9 +25,18 @@ from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
 from recpack.errors import AnnotationError, DataError
 from recpack.problems import Problem, count_text
-from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
+from recpack.sources.base import (
+    Dataset,
+    Item,
+    Task,
+    chunks,
+    image_bytes,
+    read_image,
+    repeated_classes,
+)
 from recpack.sources.recognise import holds
 from recpack.sources.tails import Tails, foreign
+from recpack.sources.yolo.keypoints import keypoint_count
 from recpack.sources.yolo.layout import (
     MAX_TRIED,
     YoloFolder,
@@ -42,6 +50,8 @@ from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
 
 _MAX_LABELS = 16 << 20
+_TRIED = 20
+"""Label files that are read to see whether their rows have keypoints."""
 _ROUNDING = 2e-6
 """Ratios: with six decimals, an edge on the image's border can lie this far outside it."""
 _PIXELS = 2.0
@@ -77,23 +87,33 @@ class YoloDataset(Dataset):
 
     def problems(self) -> list[Problem]:
         """Those of the layout; images that are listed twice (they are packed once), labels without
-        an image, one name for several ids, and a wrong number of classes."""
+        an image, one name for several ids, a wrong number of classes, and keypoints that nothing
+        declares."""
         layout = self._layout
         found = list(self._problems)
         found += [Problem("image-repeated", "warning", image, "kept") for image in self._repeated]
-        for name, count in Counter(layout.names).items():
-            if count > 1:
-                value = f"{name!r} ({count} ids)"
-                found.append(
-                    Problem("class-similar", "warning", layout.source, "kept", value=value)
-                )
+        found += repeated_classes(layout.source, enumerate(layout.names))
         if layout.count not in (None, len(layout.names)):
             value = f"{layout.count}, but there are {count_text(len(layout.names), 'name')}"
             found.append(Problem("class-count", "error", layout.source, "error", 0, "nc", value))
+        count = 0 if layout.keypoints else keypoint_count(self._first_rows())
+        if count:
+            file, value = layout.source or ".", f"kpt_shape: [{count}, 2]"
+            found.append(Problem("keypoints-likely", "warning", file, "kept", value=value))
         for images, paths in zip(self._images, layout.sets.values(), strict=True):
             unused = (self._unused_labels(images, path) for path in paths)
             found += dict.fromkeys(chain.from_iterable(unused))
         return found
+
+    def _first_rows(self) -> Iterator[list[float]]:
+        """The rows of the first label files."""
+        images = islice(chain.from_iterable(self._images), _TRIED)
+        with self.root.folder(".") as folder:
+            for image in images:
+                with suppress(OSError, ValueError):
+                    with _open_labels(folder, label_path(image), None) as file:
+                        lines = file.read_all(_MAX_LABELS).decode().splitlines()
+                    yield from (list(map(float, line.split())) for line in lines if line.strip())
 
     def _unused_labels(self, images: StringColumn, path: str) -> Iterator[Problem]:
         """The label files of a folder of images that have no image."""

@@ -85,24 +85,25 @@ def checksum_of(s3: S3Client, location: Location, found: Head, checksum: Checksu
     return value
 
 
-def read_head(s3: S3Client, location: Location, length: int) -> tuple[bytes, int]:
-    """Read the first ``length`` bytes of an object, or all of it if shorter; also its size."""
+def read_head(s3: S3Client, location: Location, length: int) -> tuple[bytes, int, str]:
+    """Read the first ``length`` bytes of an object, or all of it if shorter; also its size and its
+    ETag."""
     parameters = _address(s3, location) | {"Range": f"bytes=0-{max(length, 1) - 1}"}
 
-    def get(client: Any) -> tuple[bytes, int]:
+    def get(client: Any) -> tuple[bytes, int, str]:
         answer = client.get_object(**parameters)
         data: bytes = answer["Body"].read()
         size = int(answer["ContentRange"].rpartition("/")[2])
         if len(data) != min(max(length, 1), size):
             raise DamagedError(f"{location}: {len(data):,} bytes of the first {length:,} came")
-        return data, size
+        return data, size, answer.get("ETag", "").strip('"')
 
     try:
         return s3.attempt(get)
     except S3Error as error:
         if error.code != "InvalidRange":
             raise
-        return b"", 0  # an empty object has no valid range
+        return b"", 0, ""  # an empty object has no valid range
 
 
 def put(

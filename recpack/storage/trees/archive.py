@@ -59,8 +59,8 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive by path or ``s3://…``, with its ``size`` and ``version`` (the time of its last
-    change, or its ETag) when it was found. Picklable."""
+    """An archive by path or ``s3://…``, with its ``size`` and ``version`` (its inode
+    and the time of its last change, or its ETag) when it was found. Picklable."""
 
     path: str
     s3: S3Client
@@ -120,7 +120,7 @@ def find_archive(path: str | os.PathLike[str], s3: S3Client) -> Archive:
 def _state(status: os.stat_result) -> tuple[int, str]:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(22, "not a regular file")
-    return status.st_size, str(status.st_mtime_ns)
+    return status.st_size, f"{status.st_ino} {status.st_mtime_ns}"
 
 
 class _LocalSource(Source):

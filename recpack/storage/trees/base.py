@@ -16,6 +16,12 @@ class OpenFile(Closing):
     def size(self) -> int:
         """Size in bytes."""
 
+    @property
+    def identity(self) -> int:
+        """64 bits, signed, that a file put in this one's place, or changed, does not have; 0 where
+        nothing tells them apart."""
+        return 0
+
     @abstractmethod
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
@@ -28,6 +34,11 @@ class OpenFile(Closing):
     def read_into(self, room: memoryview) -> int:
         """Fill ``room`` from the beginning of the file. Returns the file's size if it fits into
         ``room``, else ``len(room) + 1``."""
+
+
+def identity_of(*values: int) -> int:
+    """An ``OpenFile.identity``: equal in every process for equal values, and never 0."""
+    return hash(values) or 1  # Python salts the hashes of strings, not those of integers
 
 
 Opener = Callable[[], OpenFile]
@@ -100,10 +111,15 @@ class Tree(ABC):
         del paths
         return self
 
+    def naming(self, *folders: str) -> Tree:
+        """The tree with folders that the user named: they can be links that lead out of it."""
+        del folders
+        return self
+
     @abstractmethod
     def folder(self, path: str, *, proven: bool = False) -> Folder:
         """Open a folder. ``proven``: its files were opened before, so the check that they are
-        inside the tree is skipped."""
+        inside the tree is skipped. Raises OSError, UnsafePathError for a link that leads out."""
 
 
 def join(folder: str, name: str) -> str:

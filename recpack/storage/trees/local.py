@@ -6,12 +6,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 from recpack.storage.files import UnsafePathError, pread, text_lines
-from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, join
+from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, identity_of, join
 
 _MAX_INSIDE = 1 << 12
 """Folders that are remembered as inside the data set."""
@@ -24,10 +24,11 @@ _BEYOND = bytearray(1)
 @dataclass(frozen=True)
 class LocalTree(Tree):
     """A folder by its absolute path, because workers can have another working directory.
-    ``follow_links``: symbolic links can lead out of it."""
+    ``follow_links``: symbolic links can lead out of it. ``named``: see ``Tree.naming``."""
 
     root: str
     follow_links: bool = False
+    named: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.root
@@ -59,37 +60,42 @@ class LocalTree(Tree):
             yield from (join(below, name) for name in files)
 
     def lines(self, path: str) -> Iterator[str]:
+        with self.folder(".") as folder, folder.open(path) as file:
+            _ = file.size  # an error for a pipe, which would wait for its writer
         return text_lines(Path(self.root, path))
 
+    def naming(self, *folders: str) -> LocalTree:
+        return replace(self, named=(*self.named, *folders))
+
     def folder(self, path: str, *, proven: bool = False) -> LocalFolder:
-        return LocalFolder(self.root, path, proven=proven, follow_links=self.follow_links)
+        return LocalFolder(self, path, proven=proven)
 
 
 class LocalFolder(Folder):
-    """A folder below ``root`` whose files are opened relative to it.
+    """A folder of ``tree`` whose files are opened relative to it.
 
-    A symbolic link can lead to files below ``root`` or below the folder itself (which the data
-    set's owner can have linked to another disk), and to nothing else without ``follow_links``.
+    A symbolic link can lead to files below the tree's root or below a folder that the user named,
+    and to nothing else without ``follow_links``; that holds for the folder too.
     """
 
-    def __init__(
-        self, root: str, path: str, *, proven: bool = False, follow_links: bool = False
-    ) -> None:
-        self._follow_links = follow_links
-        self._path = os.path.join(root, path)
+    def __init__(self, tree: LocalTree, path: str, *, proven: bool = False) -> None:
+        self._tree, self._path = tree, path
         self._proven = proven
-        self._roots = tuple(
-            os.path.join(os.path.realpath(allowed), "") for allowed in (root, self._path)
-        )
         self._inside: set[str] = set()
-        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
+        if not proven:
+            allowed = (os.path.join(tree.root, folder) for folder in ("", *tree.named))
+            self._roots = tuple(os.path.join(os.path.realpath(one), "") for one in allowed)
+            self._demand_inside(".")
+        self._descriptor = os.open(
+            os.path.join(tree.root, path), os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
+        )
 
     def close(self) -> None:
         os.close(self._descriptor)
 
     def open(self, name: str) -> LocalFile:
         if self._proven:
-            return LocalFile(os.open(name, os.O_RDONLY, dir_fd=self._descriptor))
+            return LocalFile(os.open(name, _FLAGS, dir_fd=self._descriptor))
         # in a name with folders every part can be a link; in a plain name only the file
         if "/" in name:
             parent = os.path.dirname(name)
@@ -118,18 +124,19 @@ class LocalFolder(Folder):
         return (None if name is None else partial(self.open, name) for name in names)
 
     def _demand_inside(self, name: str) -> None:
-        if self._leads_out(name) and not (self._follow_links and ".." not in name.split("/")):
-            parts = name.split("/")
+        path = join(self._path, name)
+        if self._leads_out(path) and not (self._tree.follow_links and ".." not in name.split("/")):
+            parts = path.split("/")
             steps = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
             link = next(filter(self._leads_out, steps))
-            target = os.path.realpath(os.path.join(self._path, link))
+            target = os.path.realpath(os.path.join(self._tree.root, link))
             raise UnsafePathError(
                 errno.EPERM,
                 f"{link} is a symlink to {target}, outside the data set; --follow-links reads it",
             )
 
-    def _leads_out(self, name: str) -> bool:
-        target = os.path.realpath(os.path.join(self._path, name))
+    def _leads_out(self, path: str) -> bool:
+        target = os.path.realpath(os.path.join(self._tree.root, path))
         return not os.path.join(target, "").startswith(self._roots)
 
 
@@ -140,15 +147,28 @@ class LocalFile(OpenFile):
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._size = -1
+        self._identity = 0
 
     @property
     def size(self) -> int:
         if self._size < 0:
-            status = os.fstat(self._descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            self._read_status()
+            if self._size < 0:
                 raise OSError(errno.EINVAL, "not a regular file")
-            self._size = status.st_size
         return self._size
+
+    @property
+    def identity(self) -> int:
+        if not self._identity:
+            self._read_status()
+        return self._identity
+
+    def _read_status(self) -> None:
+        status = os.fstat(self._descriptor)
+        inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
+        self._identity = identity_of(inode, status.st_mtime_ns, status.st_size)
+        if stat.S_ISREG(status.st_mode):
+            self._size = status.st_size
 
     def read_all(self, limit: int) -> bytes:
         try:
@@ -168,3 +188,15 @@ class LocalFile(OpenFile):
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+@lru_cache
+def _keeps_inodes(device: int, mounts: str = "/proc/self/mountinfo") -> bool:
+    """Whether files of a device keep their inode numbers. With FUSE (Mountpoint for S3, s3fs) they
+    can get others after a while."""
+    number = f" {os.major(device)}:{os.minor(device)} "
+    try:
+        lines = Path(mounts).read_text(errors="replace").splitlines()
+    except OSError:
+        return True
+    return not any(number in line and " - fuse" in line for line in lines)

@@ -16,7 +16,7 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import list_objects, read, read_head
 from recpack.storage.trees.ahead import Prefetcher, Request
-from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, join
+from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, identity_of, join
 
 _HEAD = 128 << 10
 _MIDDLE = 1 << 20
@@ -134,16 +134,20 @@ class S3File(OpenFile):
 
     def __init__(self, location: Location, s3: S3Client, head: int) -> None:
         self._location, self._s3 = location, s3
-        self._head, self._size = read_head(s3, location, head)
+        self._head, self._size, self._etag = read_head(s3, location, head)
         self._tail = b""
         self._middle, self._middle_start = b"", 0
         if self.size > len(self._head):
             length = min(_TAIL, self.size - len(self._head))
-            self._tail = read(s3, location, self.size - length, length)
+            self._tail = read(s3, location, self.size - length, length, etag=self._etag)
 
     @property
     def size(self) -> int:
         return self._size
+
+    @property
+    def identity(self) -> int:
+        return identity_of(int.from_bytes(self._etag.encode())) if self._etag else 0
 
     def read(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self.size)
@@ -157,7 +161,7 @@ class S3File(OpenFile):
         if not self._middle_start <= offset <= stop <= self._middle_start + len(self._middle):
             length = max(stop - offset, min(_MIDDLE, self.size - offset))
             self._middle_start = offset
-            self._middle = read(self._s3, self._location, offset, length)
+            self._middle = read(self._s3, self._location, offset, length, etag=self._etag)
         return self._middle[offset - self._middle_start : stop - self._middle_start]
 
     def read_into(self, room: memoryview) -> int:
