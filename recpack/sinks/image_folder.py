@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recpack.errors import SinkError
-from recpack.storage.files import Claim, demand_room, new_token, temporary_path, write_bytes
+from recpack.storage.files import (
+    Claim,
+    demand_room,
+    make_parents,
+    new_token,
+    temporary_path,
+    write_bytes,
+)
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
@@ -71,7 +78,7 @@ class LocalImageFolder(ImageFolder):
     @contextmanager
     def filling(self) -> Iterator[None]:
         folder = Path(self.folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(folder)
         with Claim(folder, self.token) as claim:
             claim.clear()
             os.mkdir(self._partial)

@@ -157,6 +157,16 @@ def demand_room(path: Path, more: int = 0) -> None:
             raise SinkError(f"{path}: its {part} is {excess} bytes too long{ending}; shorten it")
 
 
+def make_parents(path: Path) -> None:
+    """Make the folders above a file, and sync their names. Raises OSError."""
+    folder = path.parent
+    if not folder.is_dir():
+        make_parents(folder)
+        with suppress(FileExistsError):  # another run made it; a file leads to an error later
+            folder.mkdir()
+        sync_folder(folder.parent)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it. Raises SinkError for a link, which can lead to a folder
     that nobody named, OSError."""
@@ -210,7 +220,7 @@ LONGEST_ENDING = len(TEMPORARY) + 2 * TOKEN_BYTES
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file completely or not at all; make its folder if needed. Raises SinkError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(path)
         with replace_file(path) as file:
             file.writelines(map(encode_line, lines))
     except OSError as error:
@@ -249,15 +259,17 @@ def sync_file(file: BinaryIO) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until a folder's names are on the disk, if its file system can do that."""
-    folder = os.open(path, os.O_RDONLY)
+    """Wait until a folder's names are on the disk, if its file system can do that and we may read
+    the folder."""
     try:
-        os.fsync(folder)
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
             raise
-    finally:
-        os.close(folder)
 
 
 def lock(descriptor: int, output: object) -> None:

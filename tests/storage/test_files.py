@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from recpack.cli.app import main
 from recpack.demo.story import make_devkit
 from recpack.errors import SinkError
 from recpack.storage import files
-from recpack.storage.files import Claim, replace_file, write_bytes
+from recpack.storage.files import Claim, replace_file, sync_folder, write_bytes, write_lines
 
 TOKEN = "0123456789abcdef"
 
@@ -72,6 +74,46 @@ def test_a_folder_that_is_not_synced_is_no_failure(
     with replace_file(tmp_path / "a") as file:
         file.write(b"new")
     assert names(tmp_path) == ["a"]
+
+
+def test_new_folders_are_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    write_lines(tmp_path / "new" / "deep" / "a", ["text"])
+    assert synced == [tmp_path, tmp_path / "new", tmp_path / "new" / "deep"]
+    with pytest.raises(SinkError, match="can't be written: Not a directory"):
+        write_lines(tmp_path / "new" / "deep" / "a" / "b", ["text"])
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_folder_that_can_not_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Some file systems can't; another error is one. The folder is closed each time."""
+    synced: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output") if number == errno.EIO else nullcontext():
+        sync_folder(tmp_path)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(synced[0])
+
+
+def test_an_obstacle_is_found_before_the_work(
+    devkit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder.json").mkdir()
+    for report, message in (("folder.json", "is not a file"), ("n" * 231, "too long")):
+        words = [str(devkit), str(tmp_path / "a.rec"), "--report", str(tmp_path / report)]
+        assert main(["convert", *words]) == 1
+        assert message in capsys.readouterr().err
+        with pytest.raises(SinkError, match=message):
+            recpack.write_list(devkit, tmp_path / report, overwrite=True)
+    assert names(tmp_path) == ["folder.json"]
 
 
 def test_a_lock_that_was_removed_meanwhile(tmp_path: Path) -> None:
