@@ -6,10 +6,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import NoReturn
 
-from recpack.train_package import train
+from recpack.cli.process import run_process
 
 
 def console() -> NoReturn:
     """Run it."""
-    import_module(f"{train.__name__}.cli").console()
-    raise AssertionError("the console script ends the process")
+    run_process("recpack-train", _main)
+
+
+def _main() -> int:
+    from recpack.train_package import train
+
+    return int(import_module(f"{train.__name__}.cli").main())
