@@ -5,33 +5,36 @@ Exit codes: 0 done · 1 the data or the destination is at fault · 2 usage · 13
 
 from __future__ import annotations
 
-import argparse
-import errno
-import gc
-import os
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from recpack.cli.process import StdoutError, explain, run_process, screens
-from recpack.cli.terminal import is_unicode
-from recpack.errors import ConfigError, DataError, RecpackError
-
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from recpack.settings import Settings
 
 
 def console() -> NoReturn:
     """The console script: ``main`` in its own process, where it also handles the signals."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy starts faster
-    gc.set_threshold(1_000_000)  # we make many small objects, but no cycles
-    run_process("recpack", lambda: main(own_process=True))
+    try:  # from the first moment: other imports are inside, because Ctrl-C can come in one
+        import gc
+        import os
+
+        from recpack.cli.process import run_process
+
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy starts faster
+        gc.set_threshold(1_000_000)  # we make many small objects, but no cycles
+        run_process("recpack", lambda: main(own_process=True))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
     """Run the command line and return its exit code. ``own_process``: nothing else runs in this
     process, so it is safe to fork workers from it."""
     from recpack.cli.parser import parser_of
+    from recpack.cli.process import screens
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     backend = "fork" if own_process and sys.platform == "linux" else "loky"
@@ -40,6 +43,11 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
 
 
 def _run(args: argparse.Namespace) -> int:
+    import errno
+
+    from recpack.cli.process import StdoutError, explain
+    from recpack.errors import ConfigError, DataError, RecpackError
+
     try:
         outcome = args.run(args)
         if args.json:
@@ -99,6 +107,8 @@ def _report_failure(
 
 def _print_json(value: object) -> None:
     import json
+
+    from recpack.cli.terminal import is_unicode
 
     # for an encoding without a character Python would write escapes that are not JSON's
     print(json.dumps(value, ensure_ascii=not is_unicode()))
