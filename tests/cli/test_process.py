@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -82,3 +82,147 @@ def test_every_command_under(condition: str, small: Path, refusing: str, tmp_pat
             assert outcome.out or outcome.code, outcome
         if outcome.code and "standard error" not in condition and "reader" not in condition:
             assert outcome.err.strip(), outcome
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "recpack", *map(os.fspath, words)]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--dry-run",)])
+def test_a_lost_report_is_not_a_lost_result(
+    small: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    output = tmp_path / "a.rec"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command("convert", small, output, *options), stdout=full, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    lost = "recpack convert: standard output can't be written: No space left on device; only this"
+    whole = "all else is done" if "--dry-run" in options else f"{output} is whole"
+    assert done.stderr == f"{lost} report is lost, {whole}\n"
+    assert output.exists() == ("--dry-run" not in options)
+
+
+EARLY = """
+import os, signal, sys
+program, count = sys.argv.pop(1), int(sys.argv.pop(1))
+exec(f"from recpack.cli.{program} import console")
+def hook(event, _):
+    global count
+    if event in ("import", "open", "exec"):
+        count -= 1
+        if count == 0:
+            signal.raise_signal(signal.SIGINT)
+sys.addaudithook(hook)
+console()
+"""
+
+
+@pytest.mark.parametrize("event", [1, 6, 40, 130, 250, 330])
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [("app", ["verify", "REC"]), ("train", ["status", "x", "--endpoint-url", "http://[::1]:9"])],
+)
+def test_interrupted_at_the_start(small: Path, program: str, words: list[str], event: int) -> None:
+    words = [word.replace("REC", f"{small.parent}/train.rec") for word in words]
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, program, str(event), *words], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (130, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "interrupted" in done.stderr or event < 40
+
+
+def test_a_terminal_that_is_closed(devkit: Path, tmp_path: Path) -> None:
+    """It hangs up, and nothing can be written to it any more."""
+    output = tmp_path / "out" / "train.rec"
+    process, ours = pty.fork()
+    if not process:
+        words = ("convert", devkit, output, "--jobs", "2", "--segment-size", "64KiB", *SLOW)
+        os.execv(sys.executable, command(*words))
+    give_up = time.monotonic() + 60
+    partial = output.with_name("train.rec.recpack-partial")
+    while not (partial.exists() and partial.stat().st_size):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    os.close(ours)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130
+    assert names(output.parent) == set()
+
+
+def test_a_hangup_that_is_ignored(devkit: Path, tmp_path: Path) -> None:
+    """As nohup does it."""
+    output = tmp_path / "out" / "train.rec"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(devkit, output)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for_bytes(output.parent, process)
+    os.killpg(process.pid, signal.SIGHUP)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 0
+    assert names(output.parent) == FINAL
+
+
+def without(*capabilities: str) -> list[str]:
+    """A prefix for a command that must obey the modes of files."""
+    return ["setpriv", "--bounding-set", ",".join(f"-{one}" for one in capabilities)]
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o100])
+@pytest.mark.parametrize("words", ["convert D a.rec", "check D", "list D a.lst", "pack l D a.rec"])
+def test_a_folder_without_permission(tmp_path: Path, words: str, mode: int) -> None:
+    folder = make_voc(tmp_path / "d", {"2007": 2})
+    recpack.write_list(folder, tmp_path / "l")
+    prefix = without("dac_override", "dac_read_search") if os.geteuid() == 0 else []
+    folder.chmod(mode)
+    try:
+        named = [str(folder) if word == "D" else word for word in words.split()]
+        done = subprocess.run(
+            [*prefix, *command(*named)], cwd=tmp_path, capture_output=True, text=True
+        )
+    finally:
+        folder.chmod(0o700)
+    assert done.returncode == 1, done
+    assert "Traceback" not in done.stderr
+    assert str(folder) in done.stderr
+    assert names(tmp_path) == {"d", "l"}
+
+
+def test_where_no_process_can_be_started(small: Path, tmp_path: Path) -> None:
+    prefix = []
+    if os.geteuid() == 0:  # whom this limit does not hold
+        capable = "+dac_override,+dac_read_search"
+        prefix = ["setpriv", "--reuid", "12345", "--clear-groups", "--inh-caps", capable]
+        prefix += ["--ambient-caps", capable]
+    words = command("convert", small, tmp_path / "a.rec", "--segment-size", "64KiB", "--jobs", "3")
+    done = subprocess.run(["prlimit", "--nproc=1", *prefix, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "warning: no worker can start, so one process does all" in done.stderr
+    assert (tmp_path / "a.rec").read_bytes() == (small.parent / "train.rec").read_bytes()
+
+
+@pytest.mark.parametrize("backend", ["fork", "loky"])
+def test_without_semaphores(small: Path, tmp_path: Path, backend: str) -> None:
+    """As where /dev/shm can't be written."""
+    script = (
+        "import _multiprocessing\n"
+        "class Refused(_multiprocessing.SemLock):\n"
+        "    def __new__(*_, **__): raise OSError(30, 'Read-only file system')\n"
+        "_multiprocessing.SemLock = Refused\n"
+        "from recpack.cli.app import console; console()"
+    )
+    words = ["convert", str(small), str(tmp_path / "a.rec"), "--quiet", "--jobs", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words, "--backend", backend, "--segment-size", "64KiB"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not line.startswith("warning: ")] == []
+    assert ("falling back to threading" in done.stderr) == (backend == "loky")
+    assert (tmp_path / "a.rec").read_bytes() == (small.parent / "train.rec").read_bytes()

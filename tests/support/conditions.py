@@ -45,7 +45,7 @@ TRAIN = {
 }
 
 
-def _redirect(descriptor: int, path: str) -> Callable[[], None]:
+def _redirect(descriptor: int, path: str) -> Callable[[], object]:
     return lambda: os.dup2(os.open(path, os.O_WRONLY), descriptor)
 
 
