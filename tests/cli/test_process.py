@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -17,6 +18,7 @@ from threading import Thread
 import pytest
 
 import recpack
+from recpack.storage.explain import explain as reason_of
 from tests.sinks.test_killed import FINAL, SLOW, names, start, wait_for_bytes
 from tests.support.conditions import CONDITIONS, Outcome
 from tests.support.devkits import make_voc
@@ -226,3 +228,36 @@ def test_without_semaphores(small: Path, tmp_path: Path, backend: str) -> None:
     assert [line for line in lines if not line.startswith("warning: ")] == []
     assert ("falling back to threading" in done.stderr) == (backend == "loky")
     assert (tmp_path / "a.rec").read_bytes() == (small.parent / "train.rec").read_bytes()
+
+
+@pytest.mark.parametrize("files", [5, 6, 7, 9, 12])
+def test_too_few_files_leave_no_image_out(small: Path, tmp_path: Path, files: int) -> None:
+    """``--on-error skip`` is for faults of the data, not of this process."""
+    words = command("convert", small, tmp_path / "a.rec", "--on-error", "skip", "--jobs", "2")
+    done = subprocess.run(["prlimit", f"--nofile={files}", *words], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert "raise the limit on open files (ulimit -n 4096)" in done.stderr
+        assert names(tmp_path) == set()
+    else:
+        assert (tmp_path / "a.rec").read_bytes() == (small.parent / "train.rec").read_bytes()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_fault_of_the_process_is_no_problem_of_a_file(number: int) -> None:
+    with pytest.raises(OSError, match=os.strerror(number)):
+        reason_of(OSError(number, os.strerror(number)), "image")
+
+
+def test_an_image_for_which_there_is_no_memory() -> None:
+    script = (
+        "import cv2, numpy, resource\n"
+        "from recpack.formats.image_codec import decode\n"
+        "image = cv2.imencode('.png', numpy.zeros((6000, 6000, 3), numpy.uint8))[1].tobytes()\n"
+        "pages = int(open('/proc/self/statm').read().split()[0])\n"
+        "limit = pages * resource.getpagesize() + (30 << 20)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "try:\n    decode(image)\nexcept MemoryError:\n    print('no memory')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "no memory\n", done.stderr
