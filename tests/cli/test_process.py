@@ -59,6 +59,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_every_command_under(condition: str, small: Path, refusing: str, tmp_path: Path) -> None:
     for path in small.parent.glob("train.*"):
