@@ -82,7 +82,15 @@ def test_kill_9_of_the_coordinator_alone(devkit: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "group"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)]
+    ("number", "group"),
+    [
+        (signal.SIGINT, True),
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (signal.SIGTERM, True),
+        (signal.SIGHUP, True),
+        (signal.SIGHUP, False),
+    ],
 )
 def test_interrupted_cleans_up_and_exits_130(
     devkit: Path, tmp_path: Path, number: signal.Signals, group: bool
@@ -97,6 +105,20 @@ def test_interrupted_cleans_up_and_exits_130(
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130, complaint
     assert "interrupted" in complaint
+    assert "Traceback" not in complaint
+    assert names(output.parent) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_with_the_workers_of_joblib(
+    devkit: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "out" / "train.rec"
+    process = start(devkit, output, *SLOW, "--backend", "loky")
+    wait_for_bytes(output.parent, process)
+    os.killpg(process.pid, number)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130, complaint
     assert "Traceback" not in complaint
     assert names(output.parent) == set()
 

@@ -330,14 +330,14 @@ def training(moto: str) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_waiting_says_how_to_come_back(
     service: Service, training: str, number: signal.Signals
 ) -> None:
     before = started(service)
     name = f"waiting-{number.name.lower()}"
     process = subprocess.Popen(
-        [sys.executable, "-c", "from train.cli import console; console()", "fit",
+        [sys.executable, "-c", "from recpack.cli.train import console; console()", "fit",
          "--region", "us-east-1", "--endpoint-url", training, *DATA, "--job-name", name, "--wait"],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
