@@ -11,7 +11,7 @@ from recpack.columns import Pixels
 from recpack.data.samples import Treatment
 from recpack.errors import ConfigError, ImageError
 from recpack.formats.encoding import Encoding
-from recpack.formats.image_header import read_header
+from recpack.formats.image_header import ImageHeader, read_header
 
 
 def centred_square(width: int, height: int) -> tuple[int, int, int]:
@@ -53,11 +53,13 @@ def decode(
     """Encoded image → pixels, uint8, shape (height, width, 3), blue first.
 
     ``reduction`` 2, 4 or 8 divides each side by it (rounded up), in a fraction of the time.
-    Raises ImageError (``image-corrupt``) when OpenCV can't decode it.
+    Raises the errors of ``read_header``, and ImageError (``image-corrupt``) when OpenCV can't
+    decode it.
     """
     import cv2
     import numpy as np
 
+    _header(data)  # OpenCV itself decodes up to 3 GiB
     flags = {
         1: cv2.IMREAD_COLOR,
         2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -73,6 +75,10 @@ def decode(
     if pixels is None:
         raise ImageError("image-corrupt", "OpenCV can't decode it")
     return pixels  # type: ignore[return-value]  # IMREAD_COLOR always gives uint8
+
+
+def _header(data: bytes | memoryview) -> ImageHeader:
+    return read_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
 
 
 _TINY_GIF = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
@@ -154,7 +160,7 @@ def _reduction(
     # a crop is exact to the pixel, which a reduced image does not allow
     if not options.resize or options.center_crop or options.im2rec_pixels:
         return None, 1
-    header = read_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
+    header = _header(data)
     if header.kind != "jpeg":
         return None, 1
     stored = header.width, header.height

@@ -17,6 +17,7 @@ from recpack.packing.plan import Segment
 from recpack.sinks.base import Receipts, SegmentWriter
 from recpack.storage.checksums import Checksum
 from recpack.storage.explain import explain
+from recpack.storage.limits import MAX_IMAGE
 from recpack.storage.trees.base import OpenFile
 
 
@@ -109,7 +110,7 @@ def _append_unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> i
 def _append_changed(
     sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding
 ) -> int:
-    data = file.read(0, file.size)
+    data = file.read_all(MAX_IMAGE)
     image = reencode(data, sample.treatment or Treatment.UPRIGHT, encoding)
     buffer.begin(sample.index, sample.label, len(image))[:] = image.data
     return buffer.commit(len(image))

@@ -87,7 +87,7 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
     sides: list[Float32] = [np.zeros(0, np.float32)]
     scalar = tables = 0
     manifest = manifest_beside(path, S3Client.of(settings))
-    with RecordReader(path, **vars(settings.part(Access))) as records:
+    with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
         for record in records:
             widths.append(len(record.label))
             sizes.append(len(record.image_bytes))

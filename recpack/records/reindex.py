@@ -27,7 +27,7 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
     DataError for an empty one, SinkError when an index exists.
     """
     index = companion(path, ".idx")
-    with RecordReader(path, **vars(settings.part(Access))) as records:
+    with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
         if not settings.overwrite and records.index() is not None:
             raise SinkError(f"{index} exists; replace it with --overwrite")
         keys: list[int] = []

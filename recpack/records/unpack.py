@@ -21,6 +21,7 @@ from recpack.records.reader import RecordReader
 from recpack.records.settings import ReplaceSettings
 from recpack.settings import takes
 from recpack.storage.files import replace_file, text_lines
+from recpack.storage.limits import MAX_LIST
 from recpack.storage.paths import PathOrUrl, companion, read_bytes, unsafe_path
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
@@ -64,7 +65,7 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
             raise SinkError(f"{output} is not empty; name another folder, or use --overwrite")
         for name in (ANNOTATIONS, IMAGES, SETS):
             (output / name).mkdir(parents=True, exist_ok=True)
-        with RecordReader(path, **vars(settings.part(Access))) as records:
+        with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
             return _Unpacking(path, output, s3).run(records, settings.progress)
     except OSError as error:
         raise SinkError(f"{output}: can't be written: {error.strerror or error}") from error
@@ -160,7 +161,7 @@ def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
     rows = companion(path, ".lst")
     try:
         if is_s3(rows):
-            lines = read_bytes(rows, s3).decode("utf-8-sig").splitlines()
+            lines = read_bytes(rows, s3, MAX_LIST).decode("utf-8-sig").splitlines()
         else:
             lines = list(text_lines(Path(rows)))
     except FileNotFoundError:

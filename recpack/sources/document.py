@@ -16,13 +16,11 @@ from recpack.problems import Problem
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
 from recpack.sources.recognise import holds
 from recpack.sources.tails import Tails, foreign, is_link
+from recpack.storage.decode import NOT_JSON, reason
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, Tree
 
 Document = TypeVar("Document")
-
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What the decoder raises for bytes that are not such a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +145,6 @@ def decode_document(decoder: msgspec.json.Decoder[Document], data: bytes, name: 
         return decoder.decode(data)
     except NOT_JSON as error:
         raise DataError(f"{name}: {reason(error)}; repair it or export it again") from None
-
-
-def reason(error: Exception) -> str:
-    """msgspec's message, with the field first."""
-    what, _, field = str(error).partition(" - at `$")
-    return f"{field.strip('`.')}: {what}" if field.strip("`.") else what
 
 
 @dataclass(frozen=True)

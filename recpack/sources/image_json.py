@@ -12,12 +12,14 @@ import msgspec
 
 from recpack.data.annotation import Defect
 from recpack.formats.sagemaker_json import JSON_FOLDER, ImageFile
-from recpack.sources.document import NOT_JSON, DocumentDataset, Entry, Images, below, reason
+from recpack.sources.document import DocumentDataset, Entry, Images, below
 from recpack.sources.recognise import kind_of, read_head
 from recpack.sources.request import Request
 from recpack.sources.sagemaker import ClassNames, annotation_of
 from recpack.sources.selection import Selection
+from recpack.storage.decode import NOT_JSON, reason
 from recpack.storage.explain import explain
+from recpack.storage.limits import MAX_ANNOTATION
 from recpack.storage.trees.base import Tree
 
 ENDINGS = ()
@@ -90,7 +92,7 @@ def _read_files(root: Tree, folder: str) -> Iterator[tuple[str, bytes | OSError]
             assert opener is not None
             try:
                 with opener() as file:
-                    yield path, file.read(0, file.size)
+                    yield path, file.read_all(MAX_ANNOTATION)
             except OSError as error:
                 yield path, error
 

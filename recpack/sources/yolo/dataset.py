@@ -38,10 +38,10 @@ from recpack.sources.yolo.layout import (
     label_path,
 )
 from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.limits import MAX_ANNOTATION
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
 
-_MAX_LABELS = 16 << 20
 _ROUNDING = 2e-6
 """Ratios: with six decimals, an edge on the image's border can lie this far outside it."""
 _PIXELS = 2.0
@@ -212,9 +212,7 @@ def _read(
     missing = []
     try:
         with _open_labels(folder, label, labels) as stream:
-            data = stream.read_all(_MAX_LABELS)
-        if len(data) > _MAX_LABELS:
-            raise AnnotationError("annotation-too-large", "bytes", f"> {_MAX_LABELS:,}")
+            data = stream.read_all(MAX_ANNOTATION)
     except FileNotFoundError:
         file, data, missing = image, b"", [Defect("labels-missing")]
     except UNREADABLE as error:

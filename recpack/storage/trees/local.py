@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from recpack.storage.files import UnsafePathError, pread, text_lines
+from recpack.storage.regular import regular_size
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, join
 
 _MAX_INSIDE = 1 << 12
@@ -89,7 +89,7 @@ class LocalFolder(Folder):
 
     def open(self, name: str) -> LocalFile:
         if self._proven:
-            return LocalFile(os.open(name, os.O_RDONLY, dir_fd=self._descriptor))
+            return LocalFile(os.open(name, _FLAGS, dir_fd=self._descriptor))
         # in a name with folders every part can be a link; in a plain name only the file
         if "/" in name:
             parent = os.path.dirname(name)
@@ -144,10 +144,7 @@ class LocalFile(OpenFile):
     @property
     def size(self) -> int:
         if self._size < 0:
-            status = os.fstat(self._descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
-            self._size = status.st_size
+            self._size = regular_size(self._descriptor)
         return self._size
 
     def read_all(self, limit: int) -> bytes:
@@ -155,15 +152,20 @@ class LocalFile(OpenFile):
             data = os.pread(self._descriptor, _SMALL, 0)
         except OSError:
             return super().read_all(limit)
-        return data if len(data) < _SMALL else super().read_all(limit)
+        return data if len(data) < _SMALL and len(data) <= limit else super().read_all(limit)
 
     def read(self, offset: int, length: int) -> bytes:
         return pread(self._descriptor, offset, length)
 
     def read_into(self, room: memoryview) -> int:
-        done = os.readv(self._descriptor, [room, _BEYOND])
-        while done < len(room) and (count := os.readv(self._descriptor, [room[done:]])):
-            done += count
+        done = 0
+        try:
+            done = os.readv(self._descriptor, [room, _BEYOND])
+            while done < len(room) and (count := os.readv(self._descriptor, [room[done:]])):
+                done += count
+        finally:
+            if done != len(room):
+                _ = self.size  # raises for what is no file
         return done
 
     def close(self) -> None:
