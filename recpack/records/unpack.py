@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -175,7 +176,8 @@ def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
         stem, suffix = posixpath.splitext(name)
         if suffix.lower() not in EXTENSIONS:
             stem = name
-        if not columns[0].isdigit() or not stem.strip(". ") or unsafe_path(columns[-1]):
+        is_index = re.fullmatch("[0-9]{1,19}", columns[0])
+        if not is_index or not stem.strip(". ") or unsafe_path(columns[-1]):
             raise ListError(
                 f"{rows}: line {number}: {line.strip()[:200]!r} names no index and file; correct "
                 "the list, or move it away to get numbers as names"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +37,10 @@ class LocalTree(Tree):
         return os.path.isdir(os.path.join(self.root, path))
 
     def is_file(self, path: str) -> bool:
-        return os.path.isfile(os.path.join(self.root, path))
+        try:  # who opens a pipe says what it is
+            return not stat.S_ISDIR(os.stat(os.path.join(self.root, path)).st_mode)
+        except (OSError, ValueError):
+            return False
 
     def folders(self, path: str) -> list[str]:
         with os.scandir(os.path.join(self.root, path)) as entries:
