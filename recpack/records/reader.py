@@ -164,7 +164,7 @@ class RecordReader(Closing):
             except FileNotFoundError:
                 return None
             except TooLargeError as error:
-                raise RecordError(f"{self._index_path}: {error}, rebuild the index") from None
+                raise RecordError(f"{self._index_path}: {error} or rebuild the index") from None
             except (OSError, RecordError) as error:
                 raise RecordError(f"{self._index_path}: {error}") from None
         return self._index

@@ -22,7 +22,7 @@ from recpack.records.reader import RecordReader
 from recpack.records.settings import ReplaceSettings
 from recpack.settings import takes
 from recpack.storage.files import replace_file, text_lines
-from recpack.storage.limits import MAX_LIST
+from recpack.storage.limits import most_of_document
 from recpack.storage.paths import PathOrUrl, companion, read_bytes, unsafe_path
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
@@ -162,7 +162,7 @@ def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
     rows = companion(path, ".lst")
     try:
         if is_s3(rows):
-            lines = read_bytes(rows, s3, MAX_LIST).decode("utf-8-sig").splitlines()
+            lines = read_bytes(rows, s3, most_of_document()).decode("utf-8-sig").splitlines()
         else:
             lines = list(text_lines(Path(rows)))
     except FileNotFoundError:

@@ -13,8 +13,9 @@ MAX_MARKER = 1 << 20
 """Bytes of the marker of an upload."""
 MAX_INDEX_LINE = 42
 """Bytes of a line of an ``.idx``: two numbers of 64 bits, a tab, a line end."""
-MAX_LIST = 4 << 30
-"""Bytes of a ``.lst``, an image set, a list of images: 60 million rows."""
+MAX_LIST = 64 << 30
+"""Bytes of a ``.lst``, an image set, a list of images, which are read by lines: the rows of a
+billion images."""
 MAX_LINE = 16 << 20
 """Characters of a line; a list row with half a million objects has fewer."""
 MAX_ANNOTATION = 16 << 20
@@ -33,6 +34,6 @@ four billion for each four bytes."""
 
 
 def most_of_document() -> int:
-    """Bytes of a COCO file or augmented manifest on this machine. It is read in one piece and needs
-    twice its size, so half of the memory is the limit on small machines."""
+    """Bytes of what this machine reads in one piece: COCO, augmented manifests, lists on S3 and in
+    archives. It needs twice its size, so half of the memory is the limit on small machines."""
     return min(MAX_DOCUMENT, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)

@@ -70,5 +70,5 @@ def regular_size(
 def demand_size(size: int, limit: int | None, path: str | os.PathLike[str] | None = None) -> None:
     """Raise TooLargeError for more than ``limit`` bytes."""
     if limit is not None and size > limit:
-        text = f"it has {size:,} bytes, and more than {limit:,} bytes are refused; check it"
+        text = f"it has {size:,} bytes, and more than {limit:,} bytes are refused; check the file"
         raise TooLargeError(errno.EFBIG, text, path)
