@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from recpack.errors import RecpackError
 from recpack.storage.s3.uploads import Marker
 from tests.support.damage import DEEP, VALUES, damaged, damaged_rows, escapes
 from tests.support.datasets import CLASSES, WRITERS, Picture
+from tests.support.devkits import encode_record, jpeg
 from train.detections import parse_response
 from train.errors import TrainError
+
+pytestmark = pytest.mark.slow
 
 PICTURES = [Picture(60, 40, [(0, 1, 2, 30, 20), (1, 5, 5, 50, 39)]), Picture(40, 60, [])]
 
@@ -90,13 +94,66 @@ def test_a_manifest(rec: Path, tmp_path: Path) -> None:
         recpack.merge(tmp_path / "c.rec", [other, rec], overwrite=True)
         recpack.preview(rec, tmp_path / "a.png", cell=32)
 
-    assert escapes(damaged(document), use, RecpackError) == []
+    least = {name: document[name] for name in document if name not in ("options", "source")}
+    assert escapes(damaged(least), use, RecpackError) == []
 
     def name(text: str) -> None:
         path.write_text(text)
         ClassMap.read(path).ids()
 
     assert escapes(damaged(document), name, RecpackError) == []
+
+
+INF, NAN, HUGE = float("inf"), float("nan"), 3.4e38
+LABELS: dict[str, list[float]] = {
+    "infinite box": [2, 5, 1, 0, 0, INF, 1],
+    "box of infinities": [2, 5, 1, INF, -INF, -INF, INF],
+    "box without numbers": [2, 5, 1, NAN, 0, 1, NAN],
+    "huge box": [2, 5, 1, -HUGE, -HUGE, HUGE, HUGE],
+    "infinite class": [2, 5, INF, 0, 0, 1, 1],
+    "no class": [2, 5, NAN, 0, 0, 1, 1],
+    "huge class": [2, 5, HUGE, 0, 0, 1, 1],
+    "half a class": [2, 5, 1.5, 0, 0, 1, 1],
+    "infinite header": [INF, 5, 1, 0, 0, 1, 1],
+    "header beyond the end": [1e9, 5, 1, 0, 0, 1, 1],
+    "infinite width": [2, INF, 1, 0, 0, 1, 1],
+    "negative widths": [-2, -5, 1, 0, 0, 1, 1],
+    "no number": [NAN],
+    "infinite number": [INF],
+    "nothing": [],
+    "sixth column": [2, 6, 1, 0, 0, 1, 1, NAN],
+    "3,000 boxes": [2, 5] + [1, 0.1, 0.1, 0.2, 0.2] * 3000,
+    "long": [1.0] * 100_000,
+}
+
+
+@pytest.mark.parametrize("image", [jpeg(), b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"junk"])
+@pytest.mark.parametrize("first", [0, (1 << 64) - 2])
+def test_odd_labels_ids_and_images(tmp_path: Path, image: bytes, first: int) -> None:
+    rec = tmp_path / "a.rec"
+    chosen = LABELS if image == jpeg() else dict(list(LABELS.items())[::7])
+    for name, label in chosen.items():
+        rec.with_suffix(".idx").unlink(missing_ok=True)
+        rec.write_bytes(b"".join(encode_record(first + k, label, image) for k in range(2)))
+        uses: list[Callable[[], object]] = [
+            lambda: recpack.inspect(rec).as_dict(),
+            lambda: recpack.reindex(rec),
+            lambda: recpack.preview(rec, tmp_path / "a.png", cell=64),
+            lambda: recpack.unpack(rec, tmp_path / "out", overwrite=True),
+            lambda: recpack.merge(tmp_path / "b.rec", [rec, rec], overwrite=True),
+            lambda: recpack.verify(rec, jobs=1),
+            lambda: recpack.verify(rec, jobs=1, reader="sagemaker"),
+            lambda: recpack.verify(rec, jobs=1, reader="mxnet"),
+            lambda: recpack.verify(rec, jobs=1, reader="gluoncv"),
+            lambda: recpack.verify(rec, jobs=1, reader="dali"),
+        ]
+        for number, use in enumerate(uses):
+            try:
+                use()
+            except RecpackError:
+                pass
+            except Exception as error:
+                raise AssertionError(f"{name}, use {number}") from error
 
 
 def test_an_index(rec: Path) -> None:

@@ -103,8 +103,9 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                 ids.update(boxes[:, 0].tolist())
                 objects.append(len(boxes))
                 if header:
-                    area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
-                    area *= header.width * header.height
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
+                        area *= header.width * header.height
                     sides.append(np.sqrt(np.maximum(np.nan_to_num(area), 0)))
             else:
                 scalar += 1
