@@ -128,7 +128,7 @@ def test_an_object(store: Store) -> None:
 def test_a_document_must_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert limits.most_of_document() <= limits.MAX_DOCUMENT
     monkeypatch.setattr("os.sysconf", lambda name: 4096 if "SIZE" in name else 1 << 18)
-    assert limits.most_of_document() == 512 << 20
+    assert limits.most_of_document() == 256 << 20
 
 
 def parts(lengths: list[int]) -> Callable[[int, int], bytes]:

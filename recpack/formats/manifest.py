@@ -82,14 +82,16 @@ class Manifest:
 
         try:
             version = decode_json(text, _Version).format_version
+            found = decode_json(text, cls) if version == FORMAT_VERSION else None
         except ValueError as error:
-            raise ValueError(f"this is not a manifest of recpack: {error}") from None
-        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"this is not a manifest of recpack: {error}; pack again, or move it away"
+            ) from None
+        if found is None:
             raise ValueError(
                 f"manifest version {version}; this recpack reads {FORMAT_VERSION}: install the "
                 "recpack that wrote it, or pack again"
             )
-        found = decode_json(text, cls)
         numbers = [found.num_samples, found.label_width, found.header_width, found.object_width]
         numbers += [found.rec["bytes"] or 0, *found.objects.values()]
         if min(numbers) < 0:
