@@ -191,7 +191,7 @@ CATALOGUE: dict[str, Code] = {
     ),
     "image-truncated": Code("the image file is truncated", "replace the file"),
     "image-corrupt": Code("the image can't be decoded", "replace the file"),
-    "image-too-large": Code("the image header claims too many pixels", "replace the file"),
+    "image-too-large": Code("the image has too many pixels or bytes", "replace the file"),
     "image-converted": Code(
         "not every reader can read this kind of image",
         "no action needed, or convert it",

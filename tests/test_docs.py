@@ -159,7 +159,7 @@ def test_a_page(page: str, here: Path, request: pytest.FixtureRequest) -> None:
             assert list(json.loads(text)) == list(json.loads(Path("shown.json").read_text()))
         else:
             assert language in SHOWN, language
-    assert ran or page in ("docs/index.md", "docs/design.md", "docs/reference/python.md")
+    assert ran or page in ("docs/index.md", "docs/design.md") or "/reference/" in page
 
 
 def elsewhere(package: str, text: str) -> None:

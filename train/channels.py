@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from recpack import Manifest
 
 _SHOWN = 5
+_MAX_MANIFEST = 64 << 20
 _OBJECT_WIDTH = 5
 """Least numbers per object: its class and four edges."""
 
@@ -126,20 +127,22 @@ def _read_manifest(name: str, rec: str, service: Service) -> Manifest:
     bucket, rec_key = split_url(rec)
     key = manifest_key(rec_key)
     try:
-        text = client.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+        answer = client.get_object(Bucket=bucket, Key=key)
     except client.exceptions.NoSuchKey as error:
         raise SpecError(
             f"{name}: {rec} has no manifest, s3://{bucket}/{key}; recpack convert writes both"
         ) from error
     try:
-        manifest = Manifest.from_json(text)
+        if answer["ContentLength"] > _MAX_MANIFEST:
+            raise ValueError(f"it has more than {_MAX_MANIFEST:,} bytes")
+        manifest = Manifest.from_json(answer["Body"].read())
     except ValueError as error:
         raise SpecError(f"{name}: s3://{bucket}/{key}: {error}") from error
     found = client.head_object(Bucket=bucket, Key=rec_key, ChecksumMode="ENABLED")
     if found["ContentLength"] != manifest.rec["bytes"]:
         raise SpecError(
             f"{name}: {rec} has {found['ContentLength']:,} bytes, its manifest says "
-            f"{manifest.rec['bytes']:,}: it is another file; pack it again"
+            f"{manifest.rec['bytes']}: it is another file; pack it again"
         )
     actual, expected = _checksums(found, manifest)
     if actual != expected:

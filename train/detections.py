@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +87,9 @@ def parse_response(body: bytes, classes: Sequence[str], width: int, height: int)
                 (int(one["class_id"]), float(one["score"]), _ratios(one, wide, high))
                 for one in answer["annotations"]
             ]
-    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        if not all(map(math.isfinite, (edge for *_, box in rows for edge in box))):
+            raise ValueError("an edge is not finite")
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         start = body[:200].decode(errors="replace")
         raise JobError(f"the endpoint's answer is not a list of detections: {start!r}") from error
     found = [

@@ -201,13 +201,13 @@ def payload(image: str | Path | bytes | Pixels) -> tuple[bytes, str, int, int]:
     """(body, content type, width, height) of a request; the size is that of the original image."""
     import cv2
 
-    from .pictures import load
+    from .pictures import load, read_file
 
     pixels = load(image)
     height, width = pixels.shape[:2]
     data = image if isinstance(image, bytes) else b""
     if isinstance(image, (str, Path)):
-        data = Path(image).read_bytes()
+        data = read_file(image)
     content_type = _TYPES.get(data[:3])
     if content_type is not None and len(data) <= MAX_BODY:
         return data, content_type, width, height

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from .files import replace
 
 Pixels = npt.NDArray[np.uint8]
 
+_MAX_IMAGE = 1 << 30
 _GOLDEN = 0.61803398875
 """Steps of this size around the colour circle give different hues for many classes."""
 
@@ -47,13 +50,23 @@ def load(image: str | Path | bytes | Pixels) -> Pixels:
                 "(height, width, 3) and uint8, blue first"
             )
         return image.copy()
-    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    data = image if isinstance(image, bytes) else read_file(image)
     # OpenCV raises its own error for empty bytes
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if pixels is None:
         name = "the bytes are" if isinstance(image, bytes) else f"{image} is"
         raise TrainError(f"{name} not an image that OpenCV can decode")
     return pixels  # type: ignore[return-value]  # IMREAD_COLOR always gives uint8
+
+
+def read_file(path: str | Path) -> bytes:
+    """An image file's bytes. Raises OSError, TrainError for what is no file (a pipe would never
+    end) and for one of more than 1 GiB."""
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_IMAGE:
+            raise TrainError(f"{path} is not a file, or has more than {_MAX_IMAGE:,} bytes")
+        return file.read(_MAX_IMAGE)
 
 
 def colour(class_id: int) -> tuple[int, int, int]:

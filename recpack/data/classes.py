@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recpack.errors import ConfigError
+from recpack.storage.limits import MAX_MANIFEST
+from recpack.storage.regular import read_regular
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -14,6 +17,11 @@ VOC_CLASSES = (
     "tvmonitor",
 )  # fmt: skip
 """The 20 classes of Pascal VOC in their usual order: the ids of every VOC model."""
+
+
+@dataclass
+class _Names:
+    classes: list[str]
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class ClassMap:
         if not self.names:
             wrong.append("give at least one name")
         if len(known) < len(self.names):
-            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            twice = sorted(name for name, count in Counter(self.names).items() if count > 1)
             wrong.append(f"classes named twice: {', '.join(twice)}; name each once")
         if any(not name or name != name.strip() for name in self.names):
             wrong.append("a class name is empty or begins or ends with white space")
@@ -58,12 +66,12 @@ class ClassMap:
         and ``#`` lines. A manifest (``.json``) works too, so that a validation set gets the ids of
         its training set."""
         try:
-            text = path.read_text("utf-8-sig")
+            text = read_regular(path, MAX_MANIFEST).decode("utf-8-sig")
             if path.suffix == ".json":
-                import json  # most classes are not read from a manifest
+                from recpack.storage.decode import decode_json  # most are not read from a manifest
 
-                return cls(tuple(json.loads(text)["classes"]))
-        except (OSError, ValueError, LookupError, TypeError) as error:
+                return cls(tuple(decode_json(text, _Names).classes))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"classes: {path} can't be read: {error}") from error
         lines = [line.strip() for line in text.splitlines()]
         return cls.parse(line for line in lines if line and not line.startswith("#"))
@@ -97,7 +105,7 @@ def class_map(spec: str | Sequence[str] | Mapping[str, int]) -> ClassMap | None:
     if spec == "auto":
         return None
     path = Path(spec)
-    if path.is_file():
+    if path.is_file() or path.is_fifo():  # which is refused by its name
         return ClassMap.read(path)
     if "/" in spec or path.suffix in (".txt", ".names", ".json"):
         raise ConfigError(f"classes: no such file: {spec}")

@@ -22,6 +22,7 @@ from recpack.options import DownloadSettings
 from recpack.progress import Progress
 from recpack.settings import takes
 from recpack.storage.files import Claim, sync_folder
+from recpack.storage.regular import open_regular
 
 ORIGIN = "http://host.robots.ox.ac.uk/pascal/VOC/"
 TERMS = (
@@ -225,7 +226,7 @@ class _Download:
 
     @staticmethod
     def _digest(path: Path) -> str:
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 

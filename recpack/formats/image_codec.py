@@ -53,12 +53,13 @@ def decode(
     """Encoded image → pixels, uint8, shape (height, width, 3), blue first.
 
     ``reduction`` 2, 4 or 8 divides each side by it (rounded up), in a fraction of the time.
-    Raises ImageError (``image-corrupt``) when OpenCV can't decode it, MemoryError when there is no
-    memory for the pixels.
+    Raises the errors of ``read_header``, ImageError (``image-corrupt``) when OpenCV can't decode
+    it, MemoryError when there is no memory for the pixels.
     """
     import cv2
     import numpy as np
 
+    _header(data)  # OpenCV itself decodes up to 3 GiB
     flags = {
         1: cv2.IMREAD_COLOR,
         2: cv2.IMREAD_REDUCED_COLOR_2,

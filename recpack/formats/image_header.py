@@ -14,12 +14,10 @@ from typing import NamedTuple
 from isal import isal_zlib
 
 from recpack.errors import ImageError
+from recpack.storage.limits import MAX_IMAGE, MAX_PIXELS
 
 ReadAt = Callable[[int, int], bytes]
 """``read(offset, length)``: ``length`` bytes, fewer only at the end of the file."""
-
-MAX_PIXELS = 1 << 28
-"""16,384 x 16,384: 768 MiB when decoded; a quarter of OpenCV's own limit."""
 
 
 class ImageHeader(NamedTuple):
@@ -59,6 +57,8 @@ def read_header(read: ReadAt, size: int) -> ImageHeader:
     Raises ImageError (codes ``image-unknown``, ``image-truncated``, ``image-corrupt``,
     ``image-too-large``).
     """
+    if size > MAX_IMAGE:
+        raise ImageError("image-too-large", f"{size:,} bytes, more than {MAX_IMAGE:,}")
     head = read(0, 4096)
     try:
         header = _parse(head, read, size)

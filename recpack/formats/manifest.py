@@ -17,7 +17,8 @@ from recpack.data.labels import label_shape
 from recpack.data.samples import Samples
 from recpack.errors import ConfigError, DataError
 from recpack.problems import Problem, count_by_action
-from recpack.storage.checksums import Checksum
+from recpack.storage.checksums import Checksum, parse_checksum
+from recpack.storage.limits import MAX_MANIFEST
 from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes
 from recpack.storage.s3.client import S3Client
 
@@ -74,29 +75,43 @@ class Manifest:
         return self if etag is None else replace(self, rec=RecFile(**self.rec, etag=etag))
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
+    def from_json(cls, text: str | bytes) -> Manifest:
         """The text of the file → manifest. Raises ValueError when it is not a manifest, or one of
         another version."""
-        values = json.loads(text)
-        if not isinstance(values, dict) or "format_version" not in values:
-            raise ValueError("this is not a manifest of recpack")
-        if values["format_version"] != FORMAT_VERSION:
-            raise ValueError(
-                f"manifest version {values['format_version']}; this recpack reads "
-                f"{FORMAT_VERSION}: install the recpack that wrote it, or pack again"
-            )
+        from recpack.storage.decode import decode_json  # only readers need it
+
         try:
-            return cls(**values | {"classes": tuple(values["classes"])})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"the manifest's fields are not those of version 1: {error}") from None
+            version = decode_json(text, _Version).format_version
+            found = decode_json(text, cls) if version == FORMAT_VERSION else None
+        except ValueError as error:
+            raise ValueError(
+                f"this is not a manifest of recpack: {error}; pack again, or move it away"
+            ) from None
+        if found is None:
+            raise ValueError(
+                f"manifest version {version}; this recpack reads {FORMAT_VERSION}: install the "
+                "recpack that wrote it, or pack again"
+            )
+        numbers = [found.num_samples, found.label_width, found.header_width, found.object_width]
+        numbers += [found.rec["bytes"] or 0, *found.objects.values()]
+        if min(numbers) < 0:
+            raise ValueError(f"the manifest has a count of {min(numbers)}; pack again")
+        if found.rec["checksum"] is not None:
+            parse_checksum(found.rec["checksum"])
+        return found
 
     @classmethod
     def read(cls, path: PathOrUrl, s3: S3Client | None = None) -> Manifest:
         """Read a manifest by path or ``s3://…``. Raises DataError that names it."""
         try:
-            return cls.from_json(read_bytes(path, s3 or S3Client()).decode())
+            return cls.from_json(read_bytes(path, s3 or S3Client(), MAX_MANIFEST))
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: {error}") from error
+
+
+@dataclass
+class _Version:
+    format_version: int
 
 
 def manifest_beside(rec: PathOrUrl, s3: S3Client | None = None) -> Manifest | None:

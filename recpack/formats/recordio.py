@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import mmap
 import struct
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,6 +34,7 @@ from recpack.columns import Float32, Int64
 from recpack.data.labels import detection_widths
 from recpack.errors import RecordError
 from recpack.formats.word_search import find_words
+from recpack.storage.limits import MAX_INDEX_LINE, MAX_PARTS
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -101,11 +104,17 @@ class RecordBuffer:
         return memoryview(self._memory)[self._image : self._image + image_length]
 
     def commit(self, image_length: int) -> int:
-        """Frame the last record, with ``image_length`` bytes of image; return its framed length."""
+        """Frame the last record, with ``image_length`` bytes of image; return its framed length.
+        Raises RecordError for one of more than ``MAX_PARTS`` parts."""
         start = self._end
         at = start + PART_HEADER.size
         length = self._image + image_length - at
         cuts = find_words(self._memory, MAGIC_BYTES, at, length)
+        if len(cuts) >= MAX_PARTS:
+            raise RecordError(
+                f"a record with {len(cuts):,} magic words of RecordIO in it can't be stored: it "
+                f"would have more than {MAX_PARTS:,} parts; write the image in another format"
+            )
         if cuts:
             self._commit_parts(bytes(memoryview(self._memory)[at : at + length]), cuts)
         else:
@@ -164,9 +173,11 @@ def locate_record(read: ReadAt, offset: int, size: int) -> list[Part]:
     """Find the parts of the record that begins at ``offset`` in a file of ``size`` bytes.
 
     Reads part headers only, so a hostile length costs nothing. Raises RecordError with the byte
-    offset for a wrong magic word, a part beyond the end of the file, or parts out of order.
+    offset for a wrong magic word, a part beyond the end of the file, parts out of order, or more
+    parts or bytes than a record can have.
     """
     parts: list[Part] = []
+    first, total = offset, -len(MAGIC_BYTES)
     while True:
         header = read(offset, PART_HEADER.size)
         if len(header) < PART_HEADER.size:
@@ -188,6 +199,13 @@ def locate_record(read: ReadAt, offset: int, size: int) -> list[Part]:
             )
         if cflag not in ((2, 3) if parts else (0, 1)):
             raise RecordError(f"record parts out of order at byte {offset} (cflag {cflag})", offset)
+        total += len(MAGIC_BYTES) + length
+        if total > MAX_PAYLOAD or len(parts) == MAX_PARTS:
+            raise RecordError(
+                f"the record at byte {first} has more than {MAX_PARTS:,} parts or {MAX_PAYLOAD:,} "
+                "bytes: the file is damaged",
+                first,
+            )
         end = min(start + (length + 3 & ~3), size)
         parts.append(Part(start, length, end))
         if cflag in (0, 3):
@@ -271,10 +289,11 @@ def decode_payload(payload: bytes, offset: int = 0) -> Record:
             offset,
         )
     if flag:
-        label = np.frombuffer(payload, np.dtype("<f4"), flag, RECORD_HEADER.size)
+        # a copy: a view would keep the whole payload in memory
+        label = np.frombuffer(payload, _FLOAT, flag, RECORD_HEADER.size).astype(np.float32)
     else:
         label = np.array([scalar], np.float32)
-    return Record(id_, id2, flag, label.astype(np.float32, copy=False), payload[image:], offset)
+    return Record(id_, id2, flag, label, payload[image:], offset)
 
 
 def format_index(keys: Iterable[int], offsets: Iterable[int]) -> Iterator[str]:
@@ -283,26 +302,32 @@ def format_index(keys: Iterable[int], offsets: Iterable[int]) -> Iterator[str]:
         yield f"{key}\t{offset}\n"
 
 
-def parse_index(text: str) -> tuple[Int64, Int64]:
-    """The text of an ``.idx`` file → keys and offsets, each int64 of shape (n,).
+def most_of_index(size: int) -> int:
+    """The most bytes that the index of a ``.rec`` of ``size`` bytes can have."""
+    return max(size // framed_length(RECORD_HEADER.size), 1) * MAX_INDEX_LINE
+
+
+def parse_index(data: bytes) -> tuple[Int64, Int64]:
+    """The bytes of an ``.idx`` file → keys and offsets, each int64 of shape (n,).
 
     Raises RecordError for a line that is not ``integer TAB integer``, a negative offset, or a key
     that appears twice.
     """
-    keys: list[int] = []
-    offsets: list[int] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        key, tab, offset = line.partition("\t")
+    keys, offsets = array("q"), array("q")
+    for number, line in enumerate(BytesIO(data), 1):
+        key, tab, offset = line.partition(b"\t")
         try:
-            if not tab or not 0 <= int(offset) < 1 << 63 or not -(1 << 63) <= int(key) < 1 << 63:
-                raise ValueError
             keys.append(int(key))
             offsets.append(int(offset))
-        except ValueError:
+            if not tab or offsets[-1] < 0:
+                raise ValueError
+        except (ValueError, OverflowError):
+            text = line[:80].rstrip().decode("utf-8", "replace")
             raise RecordError(
-                f"line {number} of the index is {line[:80]!r}, expected 'key TAB byte-offset'; "
+                f"line {number} of the index is {text!r}, expected 'key TAB byte-offset'; "
                 "rebuild the index"
             ) from None
-    if len(set(keys)) < len(keys):
+    table = np.array(keys, np.int64), np.array(offsets, np.int64)
+    if len(np.unique(table[0])) < len(keys):
         raise RecordError("a key appears twice in the index; rebuild the index")
-    return np.array(keys, np.int64), np.array(offsets, np.int64)
+    return table

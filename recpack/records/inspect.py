@@ -87,7 +87,7 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
     sides: list[Float32] = [np.zeros(0, np.float32)]
     scalar = tables = 0
     manifest = manifest_beside(path, S3Client.of(settings))
-    with RecordReader(path, **vars(settings.part(Access))) as records:
+    with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
         for record in records:
             widths.append(len(record.label))
             sizes.append(len(record.image_bytes))
@@ -103,8 +103,9 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                 ids.update(boxes[:, 0].tolist())
                 objects.append(len(boxes))
                 if header:
-                    area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
-                    area *= header.width * header.height
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
+                        area *= header.width * header.height
                     sides.append(np.sqrt(np.maximum(np.nan_to_num(area), 0)))
             else:
                 scalar += 1

@@ -10,7 +10,7 @@ import numpy as np
 
 from recpack.columns import Float32
 from recpack.data.labels import detection_widths
-from recpack.errors import ConfigError, DataError
+from recpack.errors import ConfigError, DataError, RecordError
 from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.progress import Progress
 from recpack.records.reader import RecordReader
@@ -49,20 +49,25 @@ def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSetting
             "ids is unknown"
         )
     classes = tuple(dict.fromkeys(name for manifest in present for name in manifest.classes))
+    numbers = {name: number for number, name in enumerate(classes)}
     total = sum(manifest.num_samples for manifest in present)
     with ExitStack() as stack:
         readers = [
-            stack.enter_context(RecordReader(path, **vars(settings.part(Access))))
+            stack.enter_context(RecordReader(path, mapped=False, **vars(settings.part(Access))))
             for path in inputs
         ]
         sink = open_sink(output, settings)
         writer = stack.enter_context(RecordWriter(sink, classes=classes))
         for reader, manifest in zip(readers, manifests, strict=True):
-            ids = np.array([classes.index(name) for name in manifest.classes] if manifest else [])
+            ids = np.array([numbers[name] for name in manifest.classes] if manifest else [])
             same = np.array_equal(ids, np.arange(len(ids)))
             for record in reader:
                 label = record.label if same else _replace_ids(record.label, ids, reader.path)
-                done = writer.write(record.image_bytes, label=label) + 1
+                try:
+                    done = writer.write(record.image_bytes, label=label) + 1
+                except RecordError as error:
+                    where = f"{reader.path}: record at byte {record.offset}"
+                    raise RecordError(f"{where}: {error}", record.offset) from None
                 if settings.progress is not None and done % 256 == 0:
                     settings.progress(Progress("merge", done, max(total, done)))
     assert writer.manifest is not None

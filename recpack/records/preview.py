@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,8 @@ _PAPER = 32
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MANY = 12
 """Objects of an image from which cells have twice the side."""
+_MOST = 1000
+"""Objects that are drawn of an image; each name is compared with those before it."""
 _LARGEST = 16_000
 """Pixels of a sheet's side, at most."""
 
@@ -59,10 +61,10 @@ def preview(
     records are those at the positions ``records``, or ``count`` records that ``seed`` chooses.
     ``cell``: pixels of a cell's side, twice as many if an image has many objects. Returns the
     positions. Raises DataError for positions that do not exist, SinkError for an output that can't
-    be written."""
+    be written. Of an image, the first 1,000 objects are drawn, without those of infinite edges."""
     if Path(output).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ConfigError(f"output: must end in .png or .jpg (got {output})")
-    with RecordReader(path, **vars(settings.part(Access))) as reader:
+    with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
         total = len(reader)
         if settings.records is None:
             order = np.random.RandomState(settings.seed).permutation(total)
@@ -73,10 +75,12 @@ def preview(
         if missing or not total:
             first = missing[0] if missing else 0
             raise DataError(f"{path}: no record {first}; there are {total:,}")
-        batch = [reader[position] for position in chosen]
-    manifest = manifest_beside(path, S3Client.of(settings))
-    crowded = any(len(record.label) > 2 + 5 * _MANY for record in batch)
-    sheet = contact_sheet(batch, manifest, settings.cell * (2 if crowded else 1))
+        manifest = manifest_beside(path, S3Client.of(settings))
+        crowded = any(len(reader[position].label) > 2 + 5 * _MANY for position in chosen)
+        # read again, because all together could fill the memory
+        batch = (reader[position] for position in chosen)
+        cell = settings.cell * (2 if crowded else 1)
+        sheet = contact_sheet(batch, len(chosen), manifest, cell)
     _, data = cv2.imencode(Path(output).suffix.lower(), sheet)
     try:
         with replace_file(Path(output)) as file:
@@ -86,10 +90,13 @@ def preview(
     return chosen
 
 
-def contact_sheet(records: Sequence[Record], manifest: Manifest | None, cell: int) -> Pixels:
-    """Images in rows and columns, as square as possible; uint8 (height, width, 3), blue first."""
-    columns = math.ceil(math.sqrt(len(records)))
-    rows = math.ceil(len(records) / columns)
+def contact_sheet(
+    records: Iterable[Record], count: int, manifest: Manifest | None, cell: int
+) -> Pixels:
+    """The images of ``count`` records in rows and columns, as square as possible; uint8 (height,
+    width, 3), blue first. Holds one record at a time."""
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
     cell = min(cell, _LARGEST // columns - _GAP)
     step = cell + _GAP
     sheet = np.full((rows * step + _GAP, columns * step + _GAP, 3), _PAPER, np.uint8)
@@ -113,13 +120,14 @@ def _draw(record: Record, manifest: Manifest | None, cell: int) -> Pixels:
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     pixels: Pixels = np.ascontiguousarray(cv2.resize(image, size, interpolation=method), np.uint8)
     if detection_widths(record.label) is None:
-        names = " ".join(class_name(value, manifest) for value in record.label.tolist())
+        names = " ".join(class_name(value, manifest) for value in record.label[:9].tolist())
         boxes = np.zeros((0, 5), np.float32)
         _write(pixels, names, _Plate(0, 0, *_size(names)), (255, 255, 255))
     else:
-        boxes = record.boxes[record.boxes[:, 0] >= 0]
+        boxes = record.boxes[:, :5]
+        boxes = boxes[np.isfinite(boxes).all(1) & (boxes[:, 0] >= 0)][:_MOST]
     others: list[_Plate] = []
-    edges = np.clip(np.nan_to_num(boxes[:, 1:5]), -1, 2) * (size * 2)
+    edges = np.clip(boxes[:, 1:5], -1, 2) * (size * 2)
     corners = edges.round().astype(int).tolist()
     for box, (left, top, right, bottom) in zip(boxes, corners, strict=True):
         cv2.rectangle(pixels, (left, top), (right, bottom), _ink(box[0]), 1 if cell < 500 else 2)

@@ -11,11 +11,19 @@ import numpy as np
 
 from recpack.columns import Int64
 from recpack.errors import RecordError
-from recpack.formats.recordio import Record, decode_payload, join_parts, locate_record, parse_index
+from recpack.formats.recordio import (
+    Record,
+    decode_payload,
+    join_parts,
+    locate_record,
+    most_of_index,
+    parse_index,
+)
 from recpack.records.settings import ReaderSettings
 from recpack.settings import takes
 from recpack.storage.files import Closing, pread
 from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes
+from recpack.storage.regular import TooLargeError, open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
@@ -48,7 +56,7 @@ class LocalFile:
     """A local file, read through a memory map or by ``pread``."""
 
     def __init__(self, path: PathOrUrl, *, mapped: bool) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = open_regular(path)
         self.size = os.fstat(self._descriptor).st_size
         self._map: mmap.mmap | None = None
         if mapped and self.size:
@@ -152,18 +160,20 @@ class RecordReader(Closing):
         if self._index is None:
             path = self._index_path or companion_to_read(self.path, ".idx", self._s3)
             try:
-                text = read_bytes(path, self._s3).decode("ascii")
-                self._index = parse_index(text)
-            except (FileNotFoundError, IsADirectoryError):
+                most = most_of_index(self._file.size)
+                self._index = parse_index(read_bytes(path, self._s3, most))
+            except FileNotFoundError:
                 return None
-            except (OSError, RecordError, UnicodeDecodeError) as error:
+            except TooLargeError as error:
+                raise RecordError(f"{os.fspath(path)}: {error} or rebuild the index") from None
+            except (OSError, RecordError) as error:
                 raise RecordError(f"{os.fspath(path)}: {error}") from None
         return self._index
 
     def _load_index(self) -> tuple[Int64, Int64]:
         if self._index is None and self.index() is None:
-            pairs = [(record.id, record.offset) for record in self]
-            table = np.array(pairs, np.uint64).reshape(-1, 2).astype(np.int64)
+            numbers = (number for record in self for number in (record.id, record.offset))
+            table = np.fromiter(numbers, np.uint64).reshape(-1, 2).astype(np.int64)
             self._index = table[:, 0], table[:, 1]
         assert self._index is not None
         return self._index

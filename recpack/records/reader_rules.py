@@ -123,7 +123,8 @@ class SourceComparison(Closing):
             yield Problem("record-differs", "error", where, "error", 0, "label", sample.path)
         try:
             with self._folder.open(sample.path) as file:
-                same = file.read(0, file.size) == record.image_bytes or _is_reencoded(record, file)
+                image = record.image_bytes
+                same = file.read(0, len(image) + 1) == image or _is_reencoded(record, file)
         except OSError as error:
             code, value = explain(error, "image")
             yield Problem(code, "error", sample.path, "error", value=value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -26,19 +27,18 @@ from recpack.storage.s3.location import is_s3
 def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
     """Read a ``.rec`` and write its ``.idx``. Returns the path and the keys, int64 (records,).
 
-    Keys are the records' ids, as im2rec writes them, or 0, 1, 2, … when an id occurs twice: readers
-    need keys that differ, and do not compare them with ids. Raises RecordError for a broken file,
-    DataError for an empty one, SinkError when an index exists.
+    Keys are the records' ids, as im2rec writes them, or 0, 1, 2, … when an id occurs twice or is
+    2**63 or more: readers need keys that differ, and do not compare them with ids. Raises
+    RecordError for a broken file, DataError for an empty one, SinkError when an index exists.
     """
     index = companion(path, ".idx")
     with (
         nullcontext() if is_s3(path) else settled(Path(path)),
-        RecordReader(path, **vars(settings.part(Access))) as records,
+        RecordReader(path, mapped=False, **vars(settings.part(Access))) as records,
     ):
         if not settings.overwrite and records.index() is not None:
             raise SinkError(f"{index} exists; replace it with --overwrite")
-        keys: list[int] = []
-        offsets: list[int] = []
+        keys, offsets = array("Q"), array("q")
         for record in records:
             keys.append(record.id)
             offsets.append(record.offset)
@@ -47,8 +47,8 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
                 settings.progress(Progress("read", len(keys), guess, record.offset))
         if not keys:
             raise DataError(f"{os.fspath(path)}: no records, and no reader accepts an empty index")
-        table = np.array(keys, np.int64)
-        if len(np.unique(table)) < len(table):
+        table = np.array(keys, np.uint64).astype(np.int64)
+        if table.min() < 0 or len(np.unique(table)) < len(table):
             table = np.arange(len(table))
         lines = format_index(table.tolist(), offsets)
         write_text(index, lines, S3Client.of(settings))

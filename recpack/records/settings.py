@@ -76,8 +76,8 @@ class PreviewSettings(Access):
     def faults(self) -> Iterator[str]:
         if self.records is not None and not len(self.records):
             yield "records: name at least one position, like 0,7,12 (got none)"
-        if self.count < 1:
-            yield f"count: must be at least 1 (got {self.count})"
+        if not 1 <= self.count <= 10_000:
+            yield f"count: must be 1 to 10,000 (got {self.count})"
         if not 32 <= self.cell <= 4096:
             yield f"cell: must be 32 to 4,096 pixels (got {self.cell})"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from recpack.storage.files import (
     text_lines,
     write_bytes,
 )
+from recpack.storage.limits import most_of_document
 from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes, unsafe_path
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
@@ -70,7 +72,7 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
             raise SinkError(f"{output} is a file; name a folder")
         if not settings.overwrite and output.exists() and any(output.iterdir()):
             raise SinkError(f"{output} is not empty; name another folder, or use --overwrite")
-        with RecordReader(path, **vars(settings.part(Access))) as records:
+        with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
             return _Unpacking(path, output, s3).run(records, settings.progress)
     except OSError as error:
         raise SinkError(f"{output}: can't be written: {error.strerror or error}") from error
@@ -177,7 +179,7 @@ def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
     rows = companion_to_read(path, ".lst", s3)
     try:
         if is_s3(rows):
-            lines = read_bytes(rows, s3).decode("utf-8-sig").splitlines()
+            lines = read_bytes(rows, s3, most_of_document()).decode("utf-8-sig").splitlines()
         else:
             lines = list(text_lines(Path(rows)))
     except FileNotFoundError:
@@ -191,7 +193,8 @@ def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
         stem, suffix = posixpath.splitext(name)
         if suffix.lower() not in EXTENSIONS:
             stem = name
-        if not columns[0].isdigit() or not stem.strip(". ") or unsafe_path(columns[-1]):
+        is_index = re.fullmatch("[0-9]{1,19}", columns[0])
+        if not is_index or not stem.strip(". ") or unsafe_path(columns[-1]):
             raise ListError(
                 f"{rows}: line {number}: {line.strip()[:200]!r} names no index and file; correct "
                 "the list, or move it away to get numbers as names"

@@ -101,7 +101,7 @@ class RecordWriter:
         if (boxes is None) == (label is None):
             raise RecordError("write: needs either boxes or label")
         if label is not None:
-            vector = np.atleast_1d(np.asarray(label, np.float32))
+            vector = np.array(label, np.float32, ndmin=1)  # the caller can change his
             if vector.ndim != 1 or not len(vector):
                 raise RecordError(f"label: must be a vector or a number (got shape {vector.shape})")
         else:

@@ -15,10 +15,12 @@ import msgspec
 from recpack.data.annotation import Defect
 from recpack.errors import ConfigError, DataError
 from recpack.formats.sagemaker_json import Boxes
-from recpack.sources.document import NOT_JSON, DocumentDataset, Entry, reason
+from recpack.sources.document import DocumentDataset, Entry
 from recpack.sources.request import Request
 from recpack.sources.sagemaker import ClassNames, annotation_of
 from recpack.sources.selection import EVERY, Selection
+from recpack.storage.decode import NOT_JSON, reason
+from recpack.storage.limits import most_of_document
 from recpack.storage.paths import read_bytes
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
@@ -51,7 +53,7 @@ def open_file(path: str, request: Request) -> DocumentDataset:
             "set: name one attribute only, the one of the manifest that holds the boxes"
         )
     try:
-        data = read_bytes(path, request.s3)
+        data = read_bytes(path, request.s3, most_of_document())
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     label = None if sets == (EVERY,) else next(iter(sets), None)

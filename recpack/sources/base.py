@@ -15,6 +15,7 @@ from recpack.errors import DataError, ImageError
 from recpack.formats.image_header import ImageHeader, check_whole, read_header
 from recpack.problems import Problem
 from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.limits import MAX_IMAGE
 from recpack.storage.paths import base_name
 from recpack.storage.trees.base import Folder, Opener, Tree
 
@@ -176,7 +177,7 @@ def image_bytes(root: Tree, folder: str, name: str) -> bytes | None:
     """An image's bytes; None when it can't be read."""
     try:
         with root.folder(folder) as images, images.open(name) as file:
-            return file.read(0, file.size)
+            return file.read_all(MAX_IMAGE)
     except (OSError, ValueError):
         return None
 

@@ -32,6 +32,7 @@ from recpack.sources.recognise import (
 )
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
+from recpack.storage.limits import most_of_document
 from recpack.storage.paths import base_name
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree, join
@@ -174,7 +175,7 @@ def _image_folders(root: Tree, name: str, beside: str) -> list[str]:
 def _read(root: Tree, file: str, path: str) -> bytes:
     try:
         with root.folder(".") as folder, folder.open(file) as stream:
-            return stream.read(0, stream.size)
+            return stream.read_all(most_of_document())
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
 

@@ -17,15 +17,13 @@ from recpack.problems import Problem
 from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_image
 from recpack.sources.recognise import holds
 from recpack.sources.tails import Tails, foreign, is_link
+from recpack.storage.decode import NOT_JSON, reason
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, Tree
 
 Document = TypeVar("Document")
 
 _SHOWN = 3
-
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What the decoder raises for bytes that are not such a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +185,6 @@ def decode_document(data: bytes, name: str, *decoders: msgspec.json.Decoder[Docu
 def without_mark(data: bytes) -> bytes:
     """JSON without the byte order mark that tools on Windows write."""
     return data.removeprefix(b"\xef\xbb\xbf")
-
-
-def reason(error: Exception) -> str:
-    """msgspec's message, with the field first."""
-    what, _, field = str(error).partition(" - at `$")
-    return f"{field.strip('`.')}: {what}" if field.strip("`.") else what
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,14 @@ import msgspec
 
 from recpack.data.annotation import Defect
 from recpack.formats.sagemaker_json import JSON_FOLDER, ImageFile
-from recpack.sources.document import (
-    NOT_JSON,
-    DocumentDataset,
-    Entry,
-    Images,
-    below,
-    reason,
-    without_mark,
-)
+from recpack.sources.document import DocumentDataset, Entry, Images, below, without_mark
 from recpack.sources.recognise import MOST_DOCUMENTS, is_image_json, kind_of, read_head
 from recpack.sources.request import Request
 from recpack.sources.sagemaker import ClassNames, annotation_of
 from recpack.sources.selection import Selection
+from recpack.storage.decode import NOT_JSON, reason
 from recpack.storage.explain import explain
+from recpack.storage.limits import MAX_ANNOTATION
 from recpack.storage.trees.base import Tree
 
 ENDINGS = ()
@@ -108,7 +102,7 @@ def _read_files(root: Tree, folder: str) -> Iterator[tuple[str, bytes | OSError]
             assert opener is not None
             try:
                 with opener() as file:
-                    yield path, file.read(0, file.size)
+                    yield path, file.read_all(MAX_ANNOTATION)
             except OSError as error:
                 yield path, error
 

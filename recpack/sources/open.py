@@ -17,6 +17,7 @@ from recpack.sources.base import Dataset
 from recpack.sources.recognise import ENDINGS_OF_OTHERS, refuse, refuse_folder
 from recpack.sources.request import Format, Request
 from recpack.sources.selection import Selection, SourceFormat
+from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
@@ -84,6 +85,8 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
     names: tuple[SourceFormat, ...] = get_args(SourceFormat)
     found = next((name for name in names if ending in _module(name).ENDINGS), None)
     if found is not None and not is_s3(path) and not os.path.isfile(path):
+        if os.path.exists(path):
+            os.close(open_regular(path))  # says what it is
         raise DataError(f"{path}: no such file")
     return found
 

@@ -51,7 +51,10 @@ class Checksum(enum.Enum):
 def parse_checksum(text: str) -> tuple[Checksum, int]:
     """A manifest's ``crc32:66af1948`` → algorithm and value; ValueError for anything else."""
     name, _, digits = text.partition(":")
-    return Checksum(name), int(digits, 16)
+    checksum, value = Checksum(name), bytes.fromhex(digits)
+    if len(value) != checksum.width:
+        raise ValueError(f"checksum: {text[:80]!r} has not {2 * checksum.width} digits")
+    return checksum, int.from_bytes(value)
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from recpack.errors import AnnotationError, ImageError
 from recpack.storage.files import UnsafePathError
+from recpack.storage.regular import TooLargeError
 
 UNREADABLE = (AnnotationError, ImageError, OSError, ValueError)
 """What reading a file of a data set can raise."""
@@ -35,4 +36,6 @@ def explain(error: Exception, subject: Literal["annotation", "image"]) -> Reason
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, UnsafePathError):
         return Reason("path-unsafe", reason)
+    if isinstance(error, TooLargeError):
+        return Reason(f"{subject}-too-large", reason)
     return Reason(f"{subject}-unreadable", reason)

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import BinaryIO, Self, TextIO
 
 from recpack.errors import SinkError
+from recpack.storage.limits import MAX_LINE, MAX_LIST
+from recpack.storage.regular import open_regular
 
 
 class UnsafePathError(OSError):
@@ -292,14 +294,10 @@ def leads_to(path: str | Path, descriptor: int) -> bool:
         return False
 
 
-MAX_LINE = 16 << 20
-"""Characters; a list row with half a million objects has fewer."""
-
-
 def text_lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[str]:
     """The lines of a text file, with their line ends. Raises ValueError for a line of ``MAX_LINE``
     characters or more, before it fills the memory. (UnicodeDecodeError is a ValueError too.)"""
-    with path.open(encoding=encoding, newline="") as file:
+    with open(open_regular(path, limit=MAX_LIST), encoding=encoding, newline="") as file:
         yield from lines_of(file)
 
 

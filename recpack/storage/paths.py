@@ -10,6 +10,7 @@ from pathlib import Path
 from recpack.errors import DataError, SinkError
 from recpack.storage.files import LONGEST_ENDING, demand_replaceable, demand_room, write_lines
 from recpack.storage.journal import find_companion, journal_path, settled
+from recpack.storage.regular import read_regular
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
@@ -46,13 +47,14 @@ def base_name(path: PathOrUrl) -> str:
     return os.fspath(path).rpartition("/")[2]
 
 
-def read_bytes(path: PathOrUrl, s3: S3Client) -> bytes:
-    """Read a whole file. Raises OSError, FileNotFoundError when there is none."""
+def read_bytes(path: PathOrUrl, s3: S3Client, limit: int) -> bytes:
+    """Read a whole file of at most ``limit`` bytes. Raises OSError, FileNotFoundError when there is
+    none, TooLargeError."""
     if is_s3(path):
         from recpack.storage.s3.objects import read
 
-        return read(s3, parse_location(path))
-    return Path(path).read_bytes()
+        return read(s3, parse_location(path), limit=limit)
+    return read_regular(path, limit)
 
 
 def write_text(path: PathOrUrl, lines: Iterable[str], s3: S3Client) -> None:

@@ -202,7 +202,7 @@ def test_boxes_of_a_scalar_label_are_an_error() -> None:
 )
 def test_a_broken_index_is_refused(text: str, message: str) -> None:
     with pytest.raises(RecordError, match=message):
-        parse_index(text)
+        parse_index(text.encode())
 
 
 @given(
@@ -211,5 +211,7 @@ def test_a_broken_index_is_refused(text: str, message: str) -> None:
     )
 )
 def test_the_index_round_trips(pairs: list[tuple[int, int]]) -> None:
-    keys, offsets = parse_index("".join(format_index([k for k, _ in pairs], [o for _, o in pairs])))
+    keys, offsets = parse_index(
+        "".join(format_index([k for k, _ in pairs], [o for _, o in pairs])).encode()
+    )
     assert list(zip(keys.tolist(), offsets.tolist(), strict=True)) == pairs

@@ -233,7 +233,7 @@ def test_a_line_without_end_does_not_fill_the_memory(
         ("0\t2\t5\t70000\t0\t0\t1\t1\t0.jpg", {}, recpack.DataError, "class id 70000"),
         ("0\t2\t5\t3\t0\t0\t1\t1\t0.jpg", {"classes": "a"}, recpack.ConfigError, "class id 3"),
         ("0\t2\t5\t3\t0\t0\t1\t1\t0.jpg", {"center_crop": True}, recpack.ConfigError, "crop"),
-        ("0\t1\tsub", {}, recpack.DataError, "sub: not a regular file"),
+        ("0\t1\tsub", {}, recpack.DataError, "sub: a folder, not a file"),
     ],
 )
 def test_what_pack_refuses(

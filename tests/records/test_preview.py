@@ -21,7 +21,7 @@ def record(boxes: list[list[float]], image: bytes | None = None) -> Record:
 
 
 def test_boxes_are_where_they_belong() -> None:
-    sheet = contact_sheet([record([[3, 0.25, 0.5, 0.75, 0.9]])], None, 400)
+    sheet = contact_sheet([record([[3, 0.25, 0.5, 0.75, 0.9]])], 1, None, 400)
     assert sheet.shape == (416, 416, 3)
     image = sheet[108:308, 8:408]  # 400 x 200 pixels, in the middle of its cell
     assert (image[50, 20] == 255).all()
@@ -50,8 +50,9 @@ def test_records_that_are_odd() -> None:
         record([], b"no image"),
         Record(0, 0, 1, np.array([4], np.float32), jpeg()),
         record([[1e9, 0, 0, 1, 1]], jpeg(1, 300)),
+        record([[float("inf"), 0, 0, 1, 1], [1, -3e38, 3e38, float("inf"), 1]]),
     ]
-    sheet = contact_sheet(odd, None, 100)
+    sheet = contact_sheet(odd, 6, None, 100)
     assert sheet.shape == (2 * 108 + 8, 3 * 108 + 8, 3)
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 20
 
@@ -79,7 +80,7 @@ def test_what_is_refused(devkit: Path, tmp_path: Path) -> None:
         ("a.gif", {}, ConfigError, "must end in .png or .jpg"),
         ("a.png", {"records": [120]}, DataError, "no record 120; there are 120"),
         ("a.png", {"records": []}, ConfigError, "records: name at least one position"),
-        ("a.png", {"count": 0}, ConfigError, "count: must be at least 1"),
+        ("a.png", {"count": 0}, ConfigError, "count: must be 1 to 10,000"),
         ("none/a.png", {}, SinkError, "can't be written"),
     ):
         with pytest.raises(error, match=message):

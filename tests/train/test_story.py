@@ -176,6 +176,10 @@ def test_what_would_fail_late_is_refused_before_it_costs_anything(service: Servi
     put(service, "other/train/train.rec", whole)
     with pytest.raises(SpecError, match=r"has no manifest, s3://story/other/_recpack/train\.json"):
         plan(f"s3://{BUCKET}/other/train", VALIDATION, OUTPUT, role=ROLE, service=service)
+    for hostile in (b" " * (65 << 20), b"\xff", b"[" * 200_000):
+        put(service, "other/_recpack/train.json", hostile)
+        with pytest.raises(SpecError, match=r"s3://story/other/_recpack/train\.json: "):
+            read_channel("train", "s3://story/other/train/", service)
     put(service, "other/_recpack/train.json", b"{}")
     with pytest.raises(SpecError, match="not a manifest of recpack"):
         plan(f"s3://{BUCKET}/other/train", VALIDATION, OUTPUT, role=ROLE, service=service)

@@ -15,14 +15,15 @@ import numpy.typing as npt
 
 from recpack.columns import StringColumn
 from recpack.data.annotation import Annotation, Defect
-from recpack.errors import AnnotationError, DataError
+from recpack.errors import DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.problems import Problem, count_text
 from recpack.sources.base import CHUNK, Dataset, Item, Task, chunks, image_bytes, read_image
 from recpack.sources.tails import Tails, parts_of
 from recpack.sources.voc.layout import Devkit, ImageSet
-from recpack.sources.voc.parse import MAX_ANNOTATION, parse_annotation
+from recpack.sources.voc.parse import parse_annotation
 from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.limits import MAX_ANNOTATION
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Opener, Tree, join
 
@@ -337,10 +338,7 @@ def _read_annotation(opener: Opener | None, name: str) -> Annotation | Defect:
         return Defect("path-unsafe", 0, "id", name.removesuffix(".xml"))
     try:
         with opener() as file:
-            data = file.read_all(MAX_ANNOTATION)
-            if len(data) > MAX_ANNOTATION:
-                raise AnnotationError("annotation-too-large", "bytes", f"{file.size:,}")
-            return parse_annotation(data)
+            return parse_annotation(file.read_all(MAX_ANNOTATION))
     except UNREADABLE as error:
         code, value = explain(error, "annotation")
         return Defect(code, 0, getattr(error, "field", ""), value)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from recpack.data.annotation import Annotation
 from recpack.errors import AnnotationError
 from recpack.sources.voc.parse_plain import read_plain
-
-MAX_ANNOTATION = 16 << 20
-"""Bytes; an annotation of this size would have about 80,000 objects."""
+from recpack.storage.limits import MAX_ANNOTATION
 
 
 def parse_annotation(data: bytes) -> Annotation:

@@ -46,10 +46,10 @@ from recpack.sources.yolo.layout import (
     label_path,
 )
 from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.limits import MAX_ANNOTATION
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
 
-_MAX_LABELS = 16 << 20
 _TRIED = 20
 """Label files that are read to see whether their rows have keypoints."""
 _ROUNDING = 2e-6
@@ -112,7 +112,7 @@ class YoloDataset(Dataset):
             for image in images:
                 with suppress(OSError, ValueError):
                     with _open_labels(folder, label_path(image), None) as file:
-                        lines = file.read_all(_MAX_LABELS).decode().splitlines()
+                        lines = file.read_all(MAX_ANNOTATION).decode().splitlines()
                     yield from (list(map(float, line.split())) for line in lines if line.strip())
 
     def _unused_labels(self, images: StringColumn, path: str) -> Iterator[Problem]:
@@ -232,9 +232,7 @@ def _read(
     missing = []
     try:
         with _open_labels(folder, label, labels) as stream:
-            data = stream.read_all(_MAX_LABELS)
-        if len(data) > _MAX_LABELS:
-            raise AnnotationError("annotation-too-large", "bytes", f"> {_MAX_LABELS:,}")
+            data = stream.read_all(MAX_ANNOTATION)
     except FileNotFoundError:
         file, data, missing = image, b"", [Defect("labels-missing")]
     except UNREADABLE as error:

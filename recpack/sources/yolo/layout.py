@@ -11,9 +11,11 @@ import msgspec
 
 from recpack.errors import DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
-from recpack.sources.document import below, reason
+from recpack.sources.document import below
 from recpack.sources.recognise import SET_FOLDER, holds
 from recpack.sources.tails import parts_of
+from recpack.storage.decode import reason
+from recpack.storage.limits import MAX_LAYOUT
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree
 
@@ -23,9 +25,8 @@ _LISTS = ("train.txt", "valid.txt", "val.txt", "test.txt", "images.txt")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOX_ROW = 5
 """Numbers in a row without keypoints."""
-_MAX_TEXT = 4 << 20
 _MAX_DEPTH = 12
-"""Most bytes of a text file, and most levels of folders: links can lead in a circle."""
+"""Most levels of folders: links can lead in a circle."""
 MAX_TRIED = 100
 """Most files that are opened to see whether they are label files."""
 
@@ -201,10 +202,7 @@ def _read_text(root: Tree, name: str) -> str:
     """Read a small text file. Raises DataError when it can't be read."""
     try:
         with root.folder(".") as folder, folder.open(name) as file:
-            data = file.read_all(_MAX_TEXT)
-            if len(data) > _MAX_TEXT:
-                raise ValueError(f"it has more than {_MAX_TEXT:,} bytes")
-            return data.decode("utf-8-sig")
+            return file.read_all(MAX_LAYOUT).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         path = posixpath.join(str(root), name)
         raise DataError(f"{path}: can't be read: {error}") from error

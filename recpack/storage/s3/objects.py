@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from recpack.storage.checksums import Checksum
+from recpack.storage.regular import demand_size
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.retry import DamagedError, S3Error
@@ -56,9 +57,10 @@ def read(
     *,
     etag: str | None = None,
     patience: float | None = None,
+    limit: int | None = None,
 ) -> bytes:
     """Read ``length`` bytes of an object from ``start``, or all of it. With ``etag``, the read
-    fails when the object has changed."""
+    fails when the object has changed, with ``limit`` when it has more bytes."""
     parameters = _address(s3, location)
     if length is not None:
         parameters["Range"] = f"bytes={start}-{start + length - 1}"
@@ -67,6 +69,7 @@ def read(
 
     def get(client: Any) -> bytes:
         answer = client.get_object(**parameters)
+        demand_size(answer["ContentLength"], limit)
         data: bytes = answer["Body"].read()
         expected = answer["ContentLength"] if length is None else length
         if len(data) != expected:

@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from recpack.storage.decode import decode_json
+from recpack.storage.limits import MAX_MARKER
+from recpack.storage.regular import TooLargeError
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import head, put, read
@@ -45,8 +48,8 @@ class Marker:
     def from_json(cls, text: bytes) -> Marker:
         """Parse a marker. Raises ValueError when it is not one."""
         try:
-            return cls(**json.loads(text))
-        except TypeError as error:
+            return decode_json(text, cls)
+        except ValueError as error:
             raise ValueError(f"this is not a marker of an upload: {error}") from None
 
     def write(self, s3: S3Client, rec: Location, **parameters: Any) -> None:
@@ -65,10 +68,10 @@ def read_marker(s3: S3Client, rec: Location, *, patience: float | None = None) -
 def marker_at(s3: S3Client, location: Location, *, patience: float | None = None) -> Marker | None:
     """The marker at this location, if there is one."""
     try:
-        return Marker.from_json(read(s3, location, patience=patience))
+        return Marker.from_json(read(s3, location, patience=patience, limit=MAX_MARKER))
     except S3NotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, TooLargeError) as error:
         raise S3Error(f"{location}: {error}; delete it") from error
     except S3Error as error:
         if error.code == "AccessDenied":  # S3 says this for a missing object if listing is denied

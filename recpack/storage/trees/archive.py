@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import tempfile
 import weakref
 import zipfile
@@ -22,6 +21,7 @@ from recpack.columns import StringColumn
 from recpack.errors import DataError
 from recpack.storage.files import pread
 from recpack.storage.paths import base_name
+from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 from recpack.storage.trees import tar_index, zip_index
@@ -118,15 +118,13 @@ def find_archive(path: str | os.PathLike[str], s3: S3Client) -> Archive:
 
 
 def _state(status: os.stat_result) -> tuple[int, str]:
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(22, "not a regular file")
     return status.st_size, f"{status.st_ino} {status.st_mtime_ns}"
 
 
 class _LocalSource(Source):
     def __init__(self, archive: Archive) -> None:
         self.name, self.size = base_name(archive.path), archive.size
-        self._descriptor = os.open(archive.path, os.O_RDONLY | os.O_NONBLOCK)
+        self._descriptor = open_regular(archive.path)
         weakref.finalize(self, os.close, self._descriptor)
         if _state(os.fstat(self._descriptor)) != (archive.size, archive.version):
             raise OSError(5, "the archive has changed during the run; run again")
@@ -213,7 +211,7 @@ def _save(path: Path, members: Members) -> None:
 
 def _load(path: Path, size: int) -> Members | None:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open(open_regular(path), "rb") as file, np.load(file, allow_pickle=False) as arrays:
             blob, bounds, extents = (arrays[name] for name in ("blob", "bounds", "extents"))
         starts, sizes, packed, crcs = extents.T
         valid = (

@@ -18,6 +18,7 @@ import numpy as np
 
 from recpack.columns import Int64, StringColumn
 from recpack.storage.files import lines_of
+from recpack.storage.limits import most_of_document
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.ahead import Prefetcher, Request
 from recpack.storage.trees.archive import Archive, Source
@@ -97,7 +98,7 @@ class ArchiveTree(Tree):
 
     def lines(self, path: str) -> Iterator[str]:
         with self.folder(".") as folder, folder.open(path) as file:
-            data = file.read(0, file.size)
+            data = file.read_all(most_of_document())
         return lines_of(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
 
     def folder(self, path: str, *, proven: bool = False) -> ArchiveFolder:

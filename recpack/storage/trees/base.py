@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from recpack.storage.files import Closing
+from recpack.storage.regular import demand_size
 
 
 class OpenFile(Closing):
@@ -27,8 +28,10 @@ class OpenFile(Closing):
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
 
     def read_all(self, limit: int) -> bytes:
-        """The whole file, or its first ``limit + 1`` bytes when it has more than ``limit``."""
-        return self.read(0, min(self.size, limit + 1))
+        """The whole file. Raises TooLargeError when it has more than ``limit`` bytes."""
+        size = self.size
+        demand_size(size, limit)
+        return self.read(0, size)
 
     @abstractmethod
     def read_into(self, room: memoryview) -> int:

@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from recpack.storage.files import UnsafePathError, pread, text_lines
+from recpack.storage.regular import regular_size
 from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, identity_of, join
 
 _MAX_INSIDE = 1 << 12
@@ -37,7 +38,10 @@ class LocalTree(Tree):
         return os.path.isdir(os.path.join(self.root, path))
 
     def is_file(self, path: str) -> bool:
-        return os.path.isfile(os.path.join(self.root, path))
+        try:  # who opens a pipe says what it is
+            return not stat.S_ISDIR(os.stat(os.path.join(self.root, path)).st_mode)
+        except (OSError, ValueError):
+            return False
 
     def folders(self, path: str) -> list[str]:
         with os.scandir(os.path.join(self.root, path)) as entries:
@@ -154,7 +158,7 @@ class LocalFile(OpenFile):
         if self._size < 0:
             self._read_status()
             if self._size < 0:
-                raise OSError(errno.EINVAL, "not a regular file")
+                regular_size(self._descriptor)  # says what it is instead
         return self._size
 
     @property
@@ -175,15 +179,20 @@ class LocalFile(OpenFile):
             data = os.pread(self._descriptor, _SMALL, 0)
         except OSError:
             return super().read_all(limit)
-        return data if len(data) < _SMALL else super().read_all(limit)
+        return data if len(data) < _SMALL and len(data) <= limit else super().read_all(limit)
 
     def read(self, offset: int, length: int) -> bytes:
         return pread(self._descriptor, offset, length)
 
     def read_into(self, room: memoryview) -> int:
-        done = os.readv(self._descriptor, [room, _BEYOND])
-        while done < len(room) and (count := os.readv(self._descriptor, [room[done:]])):
-            done += count
+        done = 0
+        try:
+            done = os.readv(self._descriptor, [room, _BEYOND])
+            while done < len(room) and (count := os.readv(self._descriptor, [room[done:]])):
+                done += count
+        finally:
+            if done != len(room):
+                _ = self.size  # raises for what is no file
         return done
 
     def close(self) -> None:

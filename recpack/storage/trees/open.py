@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from recpack.errors import ConfigError, DataError
+from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 from recpack.storage.trees.base import Tree
@@ -64,6 +65,8 @@ def _open_folder(root: str, s3: S3Client, follow_links: bool) -> Tree:
         tree = LocalTree(os.path.abspath(root), follow_links)
     try:
         found = tree.is_folder(".")
+        if not found and not is_s3(root) and os.path.exists(root):
+            os.close(open_regular(root))  # says what it is
     except OSError as error:
         raise DataError(f"{root}: {error.strerror}") from error
     if not found:

@@ -12,6 +12,7 @@ from typing import Any
 
 from recpack.columns import StringColumn
 from recpack.storage.files import lines_of
+from recpack.storage.limits import most_of_document
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import list_objects, read, read_head
@@ -69,7 +70,7 @@ class S3Tree(Tree):
         return iter(self._walks[path])
 
     def lines(self, path: str) -> Iterator[str]:
-        data = read(self._s3, self._object(path))
+        data = read(self._s3, self._object(path), limit=most_of_document())
         return lines_of(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
 
     def folder(self, path: str, *, proven: bool = False) -> S3Folder:
