@@ -60,12 +60,11 @@ class RecordWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
             self._sink.__exit__(kind, error, trace)
-            return
-        with ExitStack() as stack:
-            stack.push(self._sink)  # it learns of a failure, and adds to it what is left
-            self._publish()
 
     def write(
         self,
