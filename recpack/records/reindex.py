@@ -20,7 +20,7 @@ from recpack.storage.journal import settled
 from recpack.storage.paths import PathOrUrl, companion, write_text
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import is_s3
+from recpack.storage.s3.location import is_s3, parse_location
 
 
 @takes(ReplaceSettings)
@@ -32,6 +32,10 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
     RecordError for a broken file, DataError for an empty one, SinkError when an index exists.
     """
     index = companion(path, ".idx")
+    if is_s3(path):
+        from recpack.storage.s3.pending import roll_forward
+
+        roll_forward(S3Client.of(settings), parse_location(path))
     with (
         nullcontext() if is_s3(path) else settled(Path(path)),
         RecordReader(path, mapped=False, **vars(settings.part(Access))) as records,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -45,14 +46,12 @@ class RecordWriter:
         self.manifest: Manifest | None = None
 
     def __enter__(self) -> Self:
-        self._sink.__enter__()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(self._sink)
             # one thread writes the segments in order: the plan needs only a limit of their number
             self._writer = self._sink.open(SinkPlan(segments=1 << 20))
             self._buffer = self._writer.buffer(self._segment_size)
-        except BaseException as error:
-            self._sink.__exit__(type(error), error, error.__traceback__)
-            raise
+            stack.pop_all()
         return self
 
     def __exit__(
@@ -64,8 +63,10 @@ class RecordWriter:
         try:
             if kind is None:
                 self._publish()
-        finally:
-            self._sink.__exit__(kind, error, trace)
+        except BaseException as failure:  # the sink adds to it what it must leave behind
+            self._sink.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._sink.__exit__(kind, error, trace)
 
     def write(
         self,
@@ -157,8 +158,8 @@ class RecordWriter:
 
         def manifest_text(etag: str | None) -> str:
             manifests.append(manifest.with_etag(etag))
-            return manifests[0].to_json()
+            return manifests[-1].to_json()
 
         index = format_index(range(count), self._offsets[:-1])
         self._sink.publish(written, {INDEX: index}, manifest_text)
-        self.manifest = manifests[0]
+        self.manifest = manifests[-1]

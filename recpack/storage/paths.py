@@ -34,8 +34,12 @@ def companion_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
     """Where a ``.rec``'s companion is read: of an output that was just published, it can still
     have an unfinished name. Ask just before reading; there may be no file. Raises DataError."""
     if is_s3(rec):
-        del s3
-        return companion(rec, suffix)
+        from recpack.storage.s3.pending import readable
+
+        try:
+            return str(readable(s3, parse_location(rec), suffix))
+        except OSError as error:
+            raise DataError(f"{rec}: {error}") from error
     try:
         return os.fspath(find_companion(Path(rec), suffix))
     except OSError as error:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from botocore import exceptions
+from urllib3.exceptions import HTTPError
 
 from recpack.display import hide_secrets
 
@@ -41,6 +42,7 @@ _TEMPORARY_ERRORS = (
     exceptions.ResponseStreamingError,
     exceptions.CredentialRetrievalError,
     exceptions.MetadataRetrievalError,
+    HTTPError,  # botocore lets it through where the connection breaks within an answer
 )
 
 _EXPLANATIONS = {
@@ -64,6 +66,12 @@ class S3Error(OSError):
     def __init__(self, message: str, code: str = "", gave_up: bool = False) -> None:
         super().__init__(errno.EIO, message)
         self.code, self.gave_up = code, gave_up
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a ``complete`` can have succeeded: the answer to its first attempt can be lost,
+        and the next attempt finds no upload, or an object in its place."""
+        return self.gave_up or self.code in ("NoSuchUpload", "PreconditionFailed")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, bool]]:
         return type(self), (self.strerror or "", self.code, self.gave_up)
@@ -98,7 +106,9 @@ def retry(
     while True:
         try:
             return attempt()
-        except (exceptions.ClientError, exceptions.BotoCoreError, DamagedError) as error:
+        except (
+            exceptions.ClientError, exceptions.BotoCoreError, HTTPError, DamagedError,
+        ) as error:  # fmt: skip
             now = time.monotonic()
             failures += 1
             if failures == 1:

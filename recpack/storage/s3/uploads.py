@@ -8,11 +8,13 @@ the id once it is known, and digests of everything that shapes the bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from recpack.storage.checksums import parse_checksum
 from recpack.storage.decode import decode_json
 from recpack.storage.limits import MAX_MARKER
 from recpack.storage.regular import TooLargeError
@@ -24,6 +26,8 @@ from recpack.storage.s3.retry import S3Error, S3NotFoundError
 MARKER = ".upload.json"
 
 _ABORTS = 5
+_TOKEN = re.compile(r"[0-9a-f]*")
+_ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId"}
 
 
 class OpenUpload(NamedTuple):
@@ -35,22 +39,50 @@ class OpenUpload(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Pending:
+    """An output that is ready: its companions have pending keys, and its ``.rec`` is completed next
+    (see ``pending``).
+
+    ``bytes``, ``checksum`` (as in manifests) and ``etag`` (if it can be known) of the ``.rec`` ·
+    ``crc32``: of the companions, by suffix · ``checked``, ``encryption``: how they are put.
+    """
+
+    bytes: int
+    checksum: str
+    etag: str | None = None
+    crc32: Mapping[str, int] = field(default_factory=dict)
+    checked: bool = True
+    encryption: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Marker:
-    """``upload_id`` None: the upload has not started. ``plan``: digests by topic. ``fresh``: no
-    part of the output existed before, so an output without a manifest belongs to this upload."""
+    """``upload_id`` None: the upload has not started. ``plan``: digests by topic. ``token``: random
+    hex digits of the run that began it, in its pending keys."""
 
     key: str
     upload_id: str | None = None
     plan: Mapping[str, str] = field(default_factory=dict)
-    fresh: bool = False
+    token: str = ""
+    pending: Pending | None = None
 
     @classmethod
     def from_json(cls, text: bytes) -> Marker:
         """Parse a marker. Raises ValueError when it is not one."""
         try:
-            return decode_json(text, cls)
+            marker = decode_json(text, cls)
+            marker._check()
         except ValueError as error:
             raise ValueError(f"this is not a marker of an upload: {error}") from None
+        return marker
+
+    def _check(self) -> None:
+        """Raise ValueError for a value that is not recpack's. (Who can write a marker decides
+        neither another key nor who may read what is put.)"""
+        pending = self.pending or Pending(0, "crc32:0")
+        parse_checksum(pending.checksum)
+        if not _TOKEN.fullmatch(self.token) or pending.encryption.keys() - _ENCRYPTION:
+            raise ValueError("a field has a wrong value")
 
     def write(self, s3: S3Client, rec: Location, **parameters: Any) -> None:
         """Write it beside the ``.rec``'s companions."""
