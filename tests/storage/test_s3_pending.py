@@ -153,7 +153,7 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_marker_of_a_stranger_is_refused(hostile: S3Server, text: bytes) -> None:
     hostile.answer("put_object", REC.companion(".upload.json").key, {}, {}, text)
-    with pytest.raises(OSError, match=r"_recpack/train.upload.json: this is not a marker .*delete"):
+    with pytest.raises(OSError, match=r"train.upload.json: (this is not a marker|it has 1,0).*delete"):
         readable(S3Client(hostile.url), REC, ".idx")
     hostile.objects.clear()
 
