@@ -153,7 +153,9 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_marker_of_a_stranger_is_refused(hostile: S3Server, text: bytes) -> None:
     hostile.answer("put_object", REC.companion(".upload.json").key, {}, {}, text)
-    with pytest.raises(OSError, match=r"train.upload.json: (this is not a marker|it has 1,0).*delete"):
+    with pytest.raises(
+        OSError, match=r"train.upload.json: (this is not a marker|it has 1,0).*delete"
+    ):
         readable(S3Client(hostile.url), REC, ".idx")
     hostile.objects.clear()
 
@@ -165,9 +167,9 @@ def test_a_marker_of_a_stranger_is_refused(hostile: S3Server, text: bytes) -> No
     ids=str,
 )  # fmt: skip
 def test_a_marker_with_a_wrong_value_is_refused(change: dict[str, object]) -> None:
-    values = {"key": REC.key, "pending": {"bytes": 1, "checksum": "crc32:1"}}
-    assert Marker.from_json(json.dumps(values).encode()).pending == Pending(1, "crc32:1")
-    values["pending"] = {"bytes": 1, "checksum": "crc32:1"} | change
+    values = {"key": REC.key, "pending": {"bytes": 1, "checksum": "crc32:00000001"}}
+    assert Marker.from_json(json.dumps(values).encode()).pending == Pending(1, "crc32:00000001")
+    values["pending"] = {"bytes": 1, "checksum": "crc32:00000001"} | change
     with pytest.raises(ValueError, match="this is not a marker of an upload"):
         Marker.from_json(json.dumps(values).encode())
 

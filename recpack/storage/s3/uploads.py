@@ -79,9 +79,10 @@ class Marker:
     def _check(self) -> None:
         """Raise ValueError for a value that is not recpack's. (Who can write a marker decides
         neither another key nor who may read what is put.)"""
-        pending = self.pending or Pending(0, "crc32:0")
-        parse_checksum(pending.checksum)
-        if not _TOKEN.fullmatch(self.token) or pending.encryption.keys() - _ENCRYPTION:
+        if self.pending is not None:
+            parse_checksum(self.pending.checksum)
+        encryption = {} if self.pending is None else self.pending.encryption
+        if not _TOKEN.fullmatch(self.token) or encryption.keys() - _ENCRYPTION:
             raise ValueError("a field has a wrong value")
 
     def write(self, s3: S3Client, rec: Location, **parameters: Any) -> None:
