@@ -2,6 +2,7 @@
 
     python -m tests.faults.s3                     every request of every command, in every way
     python -m tests.faults.s3 --only overwrite    of the commands with this word in their names
+    python -m tests.faults.s3 --only =convert     of the command with this name
     python -m tests.faults.s3 --seeds 1-2000      a faulty store, by seed
 
 Prints a table, and exits with 1 if a promise broke.
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tests.conftest  # noqa: F401  its credentials: nothing may reach the accounts of who runs this
-from tests.faults.s3_commands import Commands
+from tests.faults.s3_commands import Command, Commands
 from tests.faults.s3_promise import Promise
 from tests.faults.s3_run import Outcome
 from tests.faults.store import TURNS, BySeed, Fault, InTurn, Store
@@ -57,18 +58,16 @@ def commands() -> Iterator[tuple[Store, Commands]]:
     store.close()
 
 
-def in_turn(
-    only: str = "", *, kinds: Sequence[str] = TURNS, stride: int = 1, start: int = 1
-) -> Iterator[Count]:
-    """One count for each command whose name has the word ``only``."""
+def in_turn(only: str = "", *, stride: int = 1) -> Iterator[Count]:
+    """One count for each command that ``only`` means."""
     with commands() as (store, every):
         for command in every.all():
-            if only not in command.name:
+            if not _is_meant(command, only):
                 continue
             promise, count = Promise(store, command), Count(command.name)
             turns = [(kind, number) for number, request in enumerate(promise.requests, 1)
-                     for kind in kinds if "200" not in kind or "complete" in request]  # fmt: skip
-            for kind, number in turns[start - 1 :: stride]:
+                     for kind in TURNS if "200" not in kind or "complete" in request]  # fmt: skip
+            for kind, number in turns[::stride]:
                 count.check(promise, InTurn(kind, number))
             yield count
 
@@ -76,13 +75,17 @@ def in_turn(
 def by_seed(seeds: Sequence[int], only: str = "") -> Iterator[Count]:
     """One count for each command; seeds go round them."""
     with commands() as (store, every):
-        chosen = [command for command in every.all() if only in command.name]
+        chosen = [command for command in every.all() if _is_meant(command, only)]
         for first, command in enumerate(chosen):
             promise, count = Promise(store, command), Count(command.name)
             for seed in seeds:
                 if seed % len(chosen) == first:
                     count.check(promise, BySeed(seed))
             yield count
+
+
+def _is_meant(command: Command, only: str) -> bool:
+    return only[1:] == command.name if only.startswith("=") else only in command.name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

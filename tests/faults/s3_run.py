@@ -7,11 +7,13 @@ import gc
 import importlib
 import os
 import pkgutil
+import secrets
 import signal
 import sys
 import tempfile
 import threading
 from concurrent.futures import Future
+from random import Random
 from typing import NamedTuple
 
 import recpack
@@ -21,7 +23,7 @@ from tests.faults.store import Action, Fault, Store
 from tests.support.s3server import Harm, Request
 
 PART = 64 << 10
-_STEP = 20.0
+_STEP = 100.0
 """Seconds of patience that a failed request costs."""
 _LONGEST = 60
 
@@ -79,13 +81,14 @@ def run(action: Action, store: Store, fault: Fault | None = None, *, chunk: int 
     """Run it to its end, and until the store has done all that it was asked for. ``chunk``: longer
     companions become multipart uploads."""
     fault = fault or NoFault()
+    random = Random(repr(store.state.key()))
     store.fault = fault
     store.requests.clear()
     store.calls.clear()
     with tempfile.TemporaryFile() as output:
         process = os.fork()
         if not process:
-            _child(action, store.url, output.fileno(), chunk)
+            _child(action, store.url, output.fileno(), chunk, random)
         fault.victim.set_result(process)
         _, status = os.waitpid(process, 0)
         store.fault = lambda _: None
@@ -95,7 +98,7 @@ def run(action: Action, store: Store, fault: Fault | None = None, *, chunk: int 
     return Outcome(os.waitstatus_to_exitcode(status), text)
 
 
-def _child(action: Action, url: str, output: int, chunk: int) -> None:
+def _child(action: Action, url: str, output: int, chunk: int, random: Random) -> None:
     code = 70
     try:
         gc.disable()
@@ -103,6 +106,8 @@ def _child(action: Action, url: str, output: int, chunk: int) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         sys.stdout = sys.stderr = os.fdopen(output, "w", closefd=False)
+        # a name that nobody can guess, but the same whenever a run begins from this state
+        vars(secrets).update(token_hex=lambda n: random.randbytes(n).hex())
         vars(retry).update(time=_Clock(), _LONGEST_PAUSE=0.001)
         S3Sink.min_segment = PART
         objects.CHUNK = chunk or objects.CHUNK

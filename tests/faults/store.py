@@ -143,7 +143,7 @@ class BySeed:
 
     @property
     def rate(self) -> float:
-        return float(Random(f"rate {self.seed}").uniform(0.02, 0.5))
+        return Random(f"rate {self.seed}").uniform(0.02, 0.7)
 
     def __call__(self, request: Request) -> Harm:
         same = f"{request.name} {request.key} {request.number} {request.headers.get('range')}"

@@ -1,0 +1,50 @@
+"""A part of ``python -m tests.faults s3``: every request failing in turn, a store with many faults,
+and whether the machine finds a broken promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import Location
+from recpack.storage.s3.objects import delete
+from tests.faults.s3 import by_seed, commands, in_turn
+from tests.faults.s3_commands import REC
+from tests.faults.s3_promise import Promise
+from tests.faults.store import InTurn
+
+pytestmark = [pytest.mark.once, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("name", ["convert", "convert --overwrite"])
+def test_every_request_of_a_conversion_fails_in_turn(name: str) -> None:
+    """The stride meets each request, and each way to fail, several times."""
+    (count,) = in_turn(f"={name}", stride=5)
+    assert count.broken == []
+    assert count.runs > 40
+    assert min(count.ends[end] for end in ("well", "error", "interrupted", "killed")) > 5
+
+
+def test_a_store_of_many_faults() -> None:
+    """The seeds meet each command."""
+    counts = list(by_seed(range(1, 71)))
+    assert [one for count in counts for one in count.broken] == []
+    assert sum(count.ends["well"] for count in counts) > 20
+    assert sum(count.ends["error"] for count in counts) > 20
+
+
+def test_a_broken_promise_is_found() -> None:
+    """A run that removes the old manifest before the new output is there."""
+    with commands() as (store, every):
+        command = next(one for one in every.all() if one.name == "convert --overwrite")
+
+        def careless(url: str) -> int:
+            delete(S3Client(url), Location("bucket", REC).companion(".json"))
+            return command.action(url)
+
+        promise = Promise(store, replace(command, action=careless))
+        for kind in ("refused", "killed"):
+            _, broken = promise.check(InTurn(kind, 9))
+            assert any("unfinished" in one for one in broken), broken
