@@ -65,11 +65,20 @@ def in_turn(only: str = "", *, stride: int = 1) -> Iterator[Count]:
             if not _is_meant(command, only):
                 continue
             promise, count = Promise(store, command), Count(command.name)
-            turns = [(kind, number) for number, request in enumerate(promise.requests, 1)
+            turns = [(kind, number) for number, request in _distinct(promise.requests)
                      for kind in TURNS if "200" not in kind or "complete" in request]  # fmt: skip
             for kind, number in turns[::stride]:
                 count.check(promise, InTurn(kind, number))
             yield count
+
+
+def _distinct(requests: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The requests with their numbers, but of many that are alike the first, second and last."""
+    total, seen = Counter(requests), Counter[str]()
+    for number, request in enumerate(requests, 1):
+        seen[request] += 1
+        if seen[request] in (1, 2, total[request]):
+            yield number, request
 
 
 def by_seed(seeds: Sequence[int], only: str = "") -> Iterator[Count]:
