@@ -50,7 +50,7 @@ def publish(packed: Packed) -> Result:
             source.scope.for_manifest() if source.scope is not None else None,
         )
         manifests.append(manifest.with_etag(etag))
-        return manifests[0].to_json()
+        return manifests[-1].to_json()
 
     offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     companions: dict[str, Iterable[str]] = {
@@ -61,4 +61,4 @@ def publish(packed: Packed) -> Result:
     if quarantine:
         companions[QUARANTINE] = quarantine
     packed.sink.publish(written, companions, manifest_text)
-    return Result(manifests[0], source.problems, scope=source.scope)
+    return Result(manifests[-1], source.problems, scope=source.scope)

@@ -11,10 +11,12 @@ from recpack.options import CleanupSettings
 from recpack.settings import takes
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import SIBLING, Location, parse_location
-from recpack.storage.s3.objects import delete, list_objects
+from recpack.storage.s3.objects import list_objects
+from recpack.storage.s3.pending import is_pending, settle
 from recpack.storage.s3.retry import S3Error
 from recpack.storage.s3.uploads import (
     MARKER,
+    Marker,
     abort_upload,
     list_parts,
     marker_at,
@@ -42,8 +44,9 @@ def cleanup(prefix: str, settings: CleanupSettings) -> list[LeftUpload]:
     """List the open uploads below ``s3://bucket/prefix`` and abort those of recpack; with ``all``,
     also those of other programs.
 
-    A run that still works loses its upload too, because it looks like a killed run. Markers without
-    an upload are removed. Raises SinkError when the store refuses.
+    A run that still works loses its upload too, because it looks like a killed run. What else a
+    run of recpack left is finished if its ``.rec`` was completed, else removed (see
+    ``recpack.storage.s3.pending``). Raises SinkError when the store refuses.
     """
     s3 = S3Client.of(settings, PREFLIGHT_PATIENCE)
     try:
@@ -54,9 +57,13 @@ def cleanup(prefix: str, settings: CleanupSettings) -> list[LeftUpload]:
 
 def _clean(prefix: Location, s3: S3Client, *, others: bool, dry_run: bool) -> list[LeftUpload]:
     uploads = []
+    marked = dict(_marked_below(s3, prefix))
     for upload in open_uploads(s3, prefix):
-        marker = read_marker(s3, upload.location)
-        own = marker is not None and upload in uploads_of_marker(s3, upload.location, marker)
+        marker = marked.get(upload.location) or read_marker(s3, upload.location)
+        own = any(is_pending(upload.location, rec, one.token) for rec, one in marked.items())
+        if marker is not None:
+            marked[upload.location] = marker
+            own = upload in uploads_of_marker(s3, upload.location, marker)
         try:
             parts = list_parts(s3, upload.location, upload.id)
         except S3Error as error:
@@ -67,26 +74,29 @@ def _clean(prefix: Location, s3: S3Client, *, others: bool, dry_run: bool) -> li
         abort = (own or others) and not dry_run
         if abort:
             abort_upload(s3, upload.location, upload.id)
-            if own:
-                delete(s3, upload.location.companion(MARKER))
         since = upload.initiated.strftime("%Y-%m-%dT%H:%M:%SZ")
         uploads.append(LeftUpload(str(upload.location), upload.id, since, size, own, abort))
     if not dry_run:
-        for rec in _marked_below(s3, prefix):
-            marker = read_marker(s3, rec)
-            if marker is not None and not uploads_of_marker(s3, rec, marker):
-                delete(s3, rec.companion(MARKER))
+        for rec, marker in marked.items():
+            settle(s3, rec, marker)
     return uploads
 
 
-def _marked_below(s3: S3Client, prefix: Location) -> Iterator[Location]:
-    """The outputs below a prefix that have a marker, in the folder's own ``_recpack`` or in that of
-    the folder above."""
+def _marked_below(s3: S3Client, prefix: Location) -> Iterator[tuple[Location, Marker]]:
+    """The outputs below a prefix that have a marker, and the marker. It lies in the ``_recpack`` of
+    the folder, or of the folder above, or of that above a ``.rec``'s own folder."""
     here = prefix.key.rstrip("/")
-    for folder in {posixpath.dirname(here), here}:
+    above = posixpath.dirname(here)
+    for folder in {here, above, posixpath.dirname(above)}:
         markers = prefix._replace(key=posixpath.join(folder, SIBLING, ""))
         for name, _ in list_objects(s3, markers):
             if name.endswith(MARKER):
-                marker = marker_at(s3, markers._replace(key=markers.key + name))
-                if marker is not None and marker.key.startswith(prefix.key):
-                    yield prefix._replace(key=marker.key)
+                location = markers._replace(key=markers.key + name)
+                marker = marker_at(s3, location)
+                rec = prefix._replace(key=marker.key if marker is not None else "")
+                if (
+                    marker is not None
+                    and rec.key.startswith(prefix.key)
+                    and rec.companion(MARKER) == location
+                ):
+                    yield rec, marker

@@ -21,7 +21,7 @@ from recpack.records.reader import RecordReader
 from recpack.records.settings import ReplaceSettings
 from recpack.settings import takes
 from recpack.storage.files import replace_file, text_lines
-from recpack.storage.paths import PathOrUrl, companion, read_bytes, unsafe_path
+from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes, unsafe_path
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
@@ -157,7 +157,7 @@ def annotation(
 
 def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
     """The images' names without folder and extension, by the index of the row."""
-    rows = companion(path, ".lst")
+    rows = companion_to_read(path, ".lst", s3)
     try:
         if is_s3(rows):
             lines = read_bytes(rows, s3).decode("utf-8-sig").splitlines()

@@ -152,8 +152,8 @@ class RecordWriter:
 
         def manifest_text(etag: str | None) -> str:
             manifests.append(manifest.with_etag(etag))
-            return manifests[0].to_json()
+            return manifests[-1].to_json()
 
         index = format_index(range(count), self._offsets[:-1])
         self._sink.publish(written, {INDEX: index}, manifest_text)
-        self.manifest = manifests[0]
+        self.manifest = manifests[-1]

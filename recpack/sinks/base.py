@@ -155,7 +155,8 @@ class Sink(Closing):
     ) -> None:
         """Check that everything has arrived, then publish the ``.rec``, the companions (lines by
         suffix) and the manifest. It calls ``manifest`` after it has written the companions, with
-        the ETag of the ``.rec`` if the destination keeps no checksum, else None."""
+        the ETag of the ``.rec`` if the destination keeps no checksum, else None. A second call
+        replaces what the first returned."""
 
     @abstractmethod
     def abort(self) -> None:

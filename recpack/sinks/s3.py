@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from recpack.errors import SinkError
 from recpack.formats.recordio import RecordBuffer
 from recpack.settings import takes
-from recpack.sinks.base import (
-    COMPANIONS,
-    MANIFEST,
-    Receipts,
-    SegmentWriter,
-    Sink,
-    SinkPlan,
-    Written,
-)
-from recpack.sinks.s3_proof import prove
+from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written
+from recpack.sinks.s3_proof import expect, prove
 from recpack.sinks.s3_writer import Upload, UploadWriter
 from recpack.sinks.settings import S3SinkSettings
 from recpack.storage.checksums import Checksum
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
-from recpack.storage.s3.location import Location, parse_location
-from recpack.storage.s3.objects import checksum_field, delete, head, put_lines
+from recpack.storage.s3.location import MAX_KEY, parse_location
+from recpack.storage.s3.objects import delete, find
+from recpack.storage.s3.pending import (
+    MANIFEST,
+    SUFFIXES,
+    finish,
+    forget,
+    is_completed,
+    pending_location,
+    put_pending,
+    settle,
+    withdraw,
+)
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
-from recpack.storage.s3.uploads import MARKER, Marker, abort_upload, read_marker, uploads_of_marker
+from recpack.storage.s3.uploads import (
+    Marker,
+    Pending,
+    abort_upload,
+    read_marker,
+    uploads_of_marker,
+)
 
 MIN_PART = 5 << 20
 MAX_PARTS = 10_000
-
-_PERHAPS_COMPLETED = ("NoSuchUpload", "PreconditionFailed")
-"""Answers to a second ``complete`` after a first one that succeeded, but whose answer was lost."""
 
 
 class S3Sink(Sink):
@@ -47,6 +55,9 @@ class S3Sink(Sink):
     until it is published or aborted. It tells ``resume`` and ``recpack s3-cleanup`` which uploads
     belong to recpack and what they contain. Without ``resume``, the sink aborts the upload of an
     earlier run and begins again; with it, a failure leaves the upload open.
+
+    An older output stays whole until the upload is completed, which publishes the new one (see
+    ``recpack.storage.s3.pending``).
 
     ``uploads``: requests in flight, in all workers together · ``checksum``: ``crc32``,
     ``crc64nvme``, or ``none`` for a store that refuses them (then parts are compared by MD5) ·
@@ -66,6 +77,12 @@ class S3Sink(Sink):
         self.name = self.location.key.rpartition("/")[2]
         if not self.name.removesuffix(".rec") or not self.name.endswith(".rec"):
             raise SinkError(f"{url}: the output's name must end in .rec")
+        longest = pending_location(self.location, _new_token(), max(SUFFIXES, key=len)).key
+        if (excess := len(longest.encode()) - MAX_KEY) > 0:
+            raise SinkError(
+                f"{url}: {excess} bytes too long, because its companions' keys are longer and S3's "
+                f"have at most {MAX_KEY:,} bytes; choose a shorter key"
+            )
         self._checked = settings.checksum != "none"
         self.checksum = Checksum(settings.checksum) if self._checked else Checksum.CRC32
         self._s3 = S3Client.of(settings, settings.patience)
@@ -82,12 +99,11 @@ class S3Sink(Sink):
                 "ChecksumType": "FULL_OBJECT",
             }
         self._overwrite, self._resume = settings.overwrite, settings.resume
-        self._opened = self._published = self._fresh = False
+        self._opened = self._published = self._whole = False
         self._marker: Marker | None = None
         self._resumed: Marker | None = None
         self._upload: Upload | None = None
         self._writer: UploadWriter | None = None
-        self._objects: list[Location] = []
 
     def __enter__(self) -> Self:
         try:
@@ -115,11 +131,12 @@ class S3Sink(Sink):
             again, self._opened = self._opened, True
             resumed = self._continue(full_plan)
             if again:
-                self._end_upload()
+                if self._marker is not None:
+                    settle(self._s3, self.location, self._marker)
                 self._begin()
             if self._upload is None:
                 return _ChecksumWriter()
-            self._mark(self._upload.id, full_plan)
+            self._mark(upload_id=self._upload.id, plan=full_plan, pending=None)
         except OSError as error:
             raise self._sink_error(error) from error
         self._writer = UploadWriter(
@@ -135,38 +152,36 @@ class S3Sink(Sink):
         manifest: Callable[[str | None], str],
     ) -> None:
         try:
-            if self._overwrite:
-                # without its manifest an older output does not look finished
-                delete(self._s3, self.location.companion(MANIFEST))
+            expected = expect(written)
+            if self._upload is None:  # an earlier run completed it: before its companions change
+                prove(self._s3, self.location, expected)
+            etag = None if self._checked else expected.etag
+            # the manifest is made when the list is written, because it has the list's checksum
+            marker = self._announce(expected, {**companions, MANIFEST: map(manifest, [etag])})
             if self._upload is not None:
-                self._complete(self._upload, written)
-            etag = prove(self._s3, self.location, written)
-            for suffix in COMPANIONS:
-                if suffix in companions:
-                    self._put(suffix, companions[suffix])
-                elif self._overwrite:
-                    delete(self._s3, self.location.companion(suffix))
-            self._put(MANIFEST, [manifest(etag)])
+                self._complete(self._upload, written, expected)
+            kept = self._prove(expected)
+            finish(self._s3, self.location, marker, None if kept == etag else manifest(kept))
             self._published = True
-            self._dismiss_writer()
         except OSError as error:
             raise self._sink_error(error) from error
-        with suppress(OSError):  # a marker without an upload does no harm
-            delete(self._s3, self.location.companion(MARKER))
+        self._dismiss_writer()
+        with suppress(OSError):  # what is left does no harm to a published output
+            forget(self._s3, self.location, marker)
 
     def abort(self) -> None:
-        """Abort the upload, unless ``resume`` keeps it, and remove an incomplete output. Raises
-        S3Error when the store refuses."""
-        if self._marker is None or self._published:
+        """Abort the upload, unless ``resume`` keeps it, and remove what is pending; an output whose
+        ``.rec`` was completed stays. Raises S3Error when the store refuses."""
+        if self._marker is None or self._published or self._whole:
             return
         self._dismiss_writer()
         if self._keeps_upload:
             return
         self._end_upload()
-        for location in self._objects:
-            delete(self._s3, location)
-        delete(self._s3, self.location.companion(MARKER))
-        self._marker = None
+        self._whole = is_completed(self._s3, self.location, self._marker)
+        if not self._whole:
+            withdraw(self._s3, self.location, self._marker)
+            self._marker = None
 
     @property
     def _keeps_upload(self) -> bool:
@@ -179,44 +194,30 @@ class S3Sink(Sink):
             self._s3.call("head_bucket", Bucket=self.location.bucket, patience=patience)
         except S3NotFoundError as error:
             raise S3Error("there is no such bucket; create it, or correct the name") from error
-        companions = [self.location.companion(suffix) for suffix in (*COMPANIONS, MANIFEST)]
-        present = [one for one in (self.location, *companions) if self._exists(one, patience)]
-        finished = companions[-1] in present
         marker = read_marker(self._s3, self.location, patience=patience)
-        if marker is not None and not finished:
-            uploads = uploads_of_marker(self._s3, self.location, marker)
-            if self._resume and marker.plan:
-                self._marker = self._resumed = marker
-                self._fresh = marker.fresh
-                return
-            if marker.fresh and not uploads:
-                # a run completed the upload and was killed before the manifest
-                for location in present:
-                    delete(self._s3, location)
-                present = []
-        if present and not self._overwrite:
-            raise SinkError(
-                f"{present[0]} exists; choose another name or replace it with --overwrite"
-            )
+        resumable = self._resume and marker is not None and bool(marker.plan)
+        completed = marker is not None and is_completed(self._s3, self.location, marker)
+        if marker is not None and completed and not resumable:
+            settle(self._s3, self.location, marker)
+            marker, completed = None, False
+        if not (completed or self._overwrite):
+            for one in (self.location, *map(self.location.companion, SUFFIXES)):
+                if find(self._s3, one, patience=patience) is not None:
+                    raise SinkError(
+                        f"{one} exists; choose another name or replace it with --overwrite"
+                    )
         if marker is not None:
-            self._marker = marker
-            self._end_marked_uploads()
-        self._fresh = not present
+            uploads = uploads_of_marker(self._s3, self.location, marker)
+            if resumable and (uploads or completed):
+                token = marker.token or _new_token()  # older versions had none
+                self._marker = self._resumed = replace(marker, token=token)
+                return
+            settle(self._s3, self.location, marker)
         self._begin(patience)
 
-    def _exists(self, location: Location, patience: float) -> bool:
-        try:
-            head(self._s3, location, patience=patience)
-        except S3NotFoundError:
-            return False
-        except S3Error as error:
-            if error.code != "403":
-                raise
-            return False  # also the answer for a missing object if listing is not allowed
-        return True
-
     def _begin(self, patience: float | None = None) -> None:
-        self._mark(None, {}, patience)
+        self._marker = Marker(self.location.key, token=_new_token())
+        self._mark(patience)
         request = {"Bucket": self.location.bucket, "Key": self.location.key, **self._s3.payer}
         attempts = 0
 
@@ -254,60 +255,58 @@ class S3Sink(Sink):
         if uploads:
             id_ = uploads[0].id
             self._upload = Upload(self._s3, self.location, id_, self.checksum, self._checked)
-        elif not self._exists(self.location, self._s3.patience):
-            self._begin()  # the upload is gone; if the object exists, it only needs publication
+        elif not is_completed(self._s3, self.location, marker):
+            self._begin()  # the upload is gone; a completed one only needs publication
         return bool(uploads)
 
-    def _complete(self, upload: Upload, written: Written) -> None:
-        parts = []
-        for segment in written.segments:
-            part = {"PartNumber": segment.number + 1, "ETag": written.receipts[segment.number]}
-            if self._checked:
-                part[checksum_field(self.checksum)] = self.checksum.base64(segment.checksum)
-            parts.append(part)
-        parameters: dict[str, Any] = {"MultipartUpload": {"Parts": parts}}
-        if self._checked:
-            parameters[checksum_field(self.checksum)] = self.checksum.base64(written.value)
-            parameters |= {"ChecksumType": "FULL_OBJECT", "MpuObjectSize": written.size}
-        if not self._overwrite:
-            parameters["IfNoneMatch"] = "*"
-            self._objects.append(self.location)  # now, because the next call can be interrupted
+    def _announce(self, expected: Pending, companions: Mapping[str, Iterable[str]]) -> Marker:
+        """Write the companions under pending keys, and the marker that describes them."""
+        assert self._marker is not None
+        crc32 = put_pending(
+            self._s3, self.location, self._marker.token, companions,
+            checked=self._checked, **self._encryption,
+        )  # fmt: skip
+        pending = replace(expected, crc32=crc32, checked=self._checked, encryption=self._encryption)
+        return self._mark(pending=pending)
+
+    def _complete(self, upload: Upload, written: Written, expected: Pending) -> None:
+        condition = {} if self._overwrite else {"IfNoneMatch": "*"}
         try:
-            upload.call("complete_multipart_upload", **parameters)
+            upload.complete(written, **condition)
         except S3Error as error:
-            # an earlier attempt can have succeeded, but its answer was lost
-            doubtful = error.gave_up or error.code in _PERHAPS_COMPLETED
-            if not doubtful or not self._is_proven(written):
-                if not error.gave_up:
-                    self._objects.clear()
+            if not error.in_doubt or not self._is_proven(expected):
                 if error.code == "PreconditionFailed":
                     raise SinkError(
                         f"{self.location}: another program wrote it during this run; choose "
                         "another name or replace it with --overwrite"
                     ) from error
                 raise
-        self._objects = [self.location]
+            # an equal object can have been there before
+            abort_upload(self._s3, self.location, upload.id)
 
-    def _is_proven(self, written: Written) -> bool:
+    def _prove(self, expected: Pending) -> str | None:
         try:
-            prove(self._s3, self.location, written)
+            return prove(self._s3, self.location, expected)
+        except SinkError:
+            if self._upload is not None and not self._overwrite:
+                delete(self._s3, self.location)  # this run put it where nothing was
+            raise
+
+    def _is_proven(self, expected: Pending) -> bool:
+        try:
+            prove(self._s3, self.location, expected)
         except (SinkError, S3Error):
             return False
         return True
 
-    def _put(self, suffix: str, lines: Iterable[str]) -> None:
-        location = self.location.companion(suffix)
-        self._objects.append(location)
-        put_lines(self._s3, location, lines, checked=self._checked, **self._encryption)
-
-    def _mark(
-        self, upload_id: str | None, plan: Mapping[str, str], patience: float | None = None
-    ) -> None:
-        self._marker = Marker(self.location.key, upload_id, plan, self._fresh)
+    def _mark(self, patience: float | None = None, **changes: Any) -> Marker:
+        assert self._marker is not None
+        self._marker = replace(self._marker, **changes)
         self._marker.write(
             self._s3, self.location, checked=self._checked, patience=patience,
             **self._encryption,
         )  # fmt: skip
+        return self._marker
 
     def _end_upload(self) -> None:
         upload, self._upload = self._upload, None
@@ -337,19 +336,28 @@ class S3Sink(Sink):
                 f"{self.location}: can't abort the upload: {failure}; run "
                 f"recpack s3-cleanup {self.location}"
             )
-        if (
-            error is not None
-            and self._marker is not None
-            and self._keeps_upload
-            and not self._published
-        ):
+        if error is None or self._marker is None or self._published:
+            return
+        if self._whole:
+            error.add_note(
+                f"{self.location}: all of it arrived, but its companions do not have their keys "
+                f"yet; finish it with recpack s3-cleanup {self.location}"
+            )
+        elif self._keeps_upload:
             error.add_note(
                 f"{self.location}: the upload stays open; run again with --resume, or abort it "
                 f"with recpack s3-cleanup {self.location}"
             )
 
     def _sink_error(self, error: OSError) -> SinkError:
-        return SinkError(f"{self.location}: {error}")
+        reported = SinkError(f"{self.location}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            reported.add_note(note)
+        return reported
+
+
+def _new_token() -> str:
+    return secrets.token_hex(8)
 
 
 class _ChecksumWriter(SegmentWriter):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from recpack.errors import SinkError
 from recpack.formats.recordio import RecordBuffer
-from recpack.sinks.base import Receipts, SegmentWriter
+from recpack.sinks.base import Receipts, SegmentWriter, Written
 from recpack.storage.checksums import Checksum
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
@@ -45,6 +45,21 @@ class Upload:
             operation, Bucket=self.location.bucket, Key=self.location.key, UploadId=self.id,
             **parameters,
         )  # fmt: skip
+
+    def complete(self, written: Written, **condition: str) -> None:
+        """Make the object of its parts."""
+        field = checksum_field(self.checksum)
+        parts = []
+        for segment in written.segments:
+            part = {"PartNumber": segment.number + 1, "ETag": written.receipts[segment.number]}
+            if self.checked:
+                part[field] = self.checksum.base64(segment.checksum)
+            parts.append(part)
+        parameters: dict[str, Any] = {"MultipartUpload": {"Parts": parts}, **condition}
+        if self.checked:
+            parameters[field] = self.checksum.base64(written.value)
+            parameters |= {"ChecksumType": "FULL_OBJECT", "MpuObjectSize": written.size}
+        self.call("complete_multipart_upload", **parameters)
 
 
 class PartBuffer(RecordBuffer):

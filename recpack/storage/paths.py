@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import Path
 
-from recpack.errors import SinkError
+from recpack.errors import DataError, SinkError
 from recpack.storage.files import write_lines
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import is_s3, parse_location
@@ -21,9 +21,23 @@ def unsafe_path(path: str) -> bool:
 
 
 def companion(rec: PathOrUrl, suffix: str) -> str:
-    """The path of a ``.rec``'s companion: beside it, on S3 in the sibling folder ``_recpack/``."""
+    """Where a ``.rec``'s companion is written: beside it, on S3 in the sibling folder
+    ``_recpack/``."""
     if is_s3(rec):
         return str(parse_location(rec).companion(suffix))
+    return os.fspath(Path(rec).with_suffix(suffix))
+
+
+def companion_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
+    """Where a ``.rec``'s companion is read: of an output that was just published, it can still
+    have an unfinished name. Ask just before reading; there may be no file. Raises DataError."""
+    if is_s3(rec):
+        from recpack.storage.s3.pending import readable
+
+        try:
+            return str(readable(s3, parse_location(rec), suffix))
+        except OSError as error:
+            raise DataError(f"{rec}: {error}") from error
     return os.fspath(Path(rec).with_suffix(suffix))
 
 

@@ -205,7 +205,7 @@ def test_resume_after_completion(
     """Killed between the completion of the upload and the manifest."""
     with monkeypatch.context() as patch:
         patch.setattr(S3Sink, "abort", lambda self: self._dismiss_writer())
-        patch.setattr(S3Sink, "_put", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr("recpack.sinks.s3.finish", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             convert(large, store)
     assert REC in store.listing()

@@ -13,6 +13,8 @@ SCHEME = "s3://"
 SIBLING = "_recpack"
 """The folder of companions. A SageMaker channel takes every object whose key begins with its
 prefix, so only the ``.rec`` must be there."""
+MAX_KEY = 1024
+"""Bytes of a key."""
 
 
 class Location(NamedTuple):
@@ -43,6 +45,6 @@ def parse_location(url: str | os.PathLike[str]) -> Location:
     bucket, _, key = text.removeprefix(SCHEME).partition("/")
     if not text.startswith(SCHEME) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
         raise ConfigError(f"{text}: not an S3 location; write s3://bucket/key")
-    if len(key.encode()) > 1024:
-        raise ConfigError(f"{text}: S3 keys have at most 1,024 bytes; choose a shorter key")
+    if len(key.encode()) > MAX_KEY:
+        raise ConfigError(f"{text}: S3 keys have at most {MAX_KEY:,} bytes; choose a shorter key")
     return Location(bucket, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from recpack.storage.checksums import Checksum
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
-from recpack.storage.s3.retry import DamagedError, S3Error
+from recpack.storage.s3.retry import DamagedError, S3Error, S3NotFoundError
 
 CHUNK = 16 << 20
 """Bytes of a long object that are in memory at once."""
@@ -46,6 +46,18 @@ def head(s3: S3Client, location: Location, *, patience: float | None = None) -> 
     }
     etag = answer.get("ETag", "").strip('"')
     return Head(int(answer["ContentLength"]), etag, checksums, answer["LastModified"])
+
+
+def find(s3: S3Client, location: Location, *, patience: float | None = None) -> Head | None:
+    """Describe an object; None when it does not exist."""
+    try:
+        return head(s3, location, patience=patience)
+    except S3NotFoundError:
+        return None
+    except S3Error as error:
+        if error.code != "403":  # also the answer for a missing object if listing is not allowed
+            raise
+        return None
 
 
 def read(
@@ -85,7 +97,9 @@ def checksum_of(s3: S3Client, location: Location, found: Head, checksum: Checksu
     return value
 
 
-def read_head(s3: S3Client, location: Location, length: int) -> tuple[bytes, int]:
+def read_head(
+    s3: S3Client, location: Location, length: int, *, patience: float | None = None
+) -> tuple[bytes, int]:
     """Read the first ``length`` bytes of an object, or all of it if shorter; also its size."""
     parameters = _address(s3, location) | {"Range": f"bytes=0-{max(length, 1) - 1}"}
 
@@ -98,7 +112,7 @@ def read_head(s3: S3Client, location: Location, length: int) -> tuple[bytes, int
         return data, size
 
     try:
-        return s3.attempt(get)
+        return s3.attempt(get, patience=patience)
     except S3Error as error:
         if error.code != "InvalidRange":
             raise
@@ -114,45 +128,109 @@ def put(
     patience: float | None = None,
     **parameters: Any,
 ) -> None:
-    """Write a small object. With ``checked`` the store checks its CRC-32."""
+    """Write a small object. With ``checked`` the store checks its CRC-32; else its ETag is compared
+    with the MD5 and, if they differ, the object is read back, because an ETag can be of another
+    kind."""
     data = bytearray(data)  # for bytes, boto3 would first ask the store, which takes a round trip
+    parameters |= _address(s3, location) | {"Body": data}
+    md5 = None
     if checked:
         parameters["ChecksumCRC32"] = Checksum.CRC32.base64(Checksum.CRC32.of(data))
-    s3.call(
-        "put_object", Bucket=location.bucket, Key=location.key, Body=data, patience=patience,
-        **parameters,
-    )  # fmt: skip
+    else:
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+    def send(client: Any) -> None:
+        etag = client.put_object(**parameters).get("ETag", "").strip('"')
+        if md5 not in (None, etag) and read(s3, location, patience=patience) != data:
+            raise DamagedError(f"{location} arrived damaged")
+
+    s3.attempt(send, patience=patience)
 
 
-def put_lines(
+def put_lines(s3: S3Client, location: Location, lines: Iterable[str], **parameters: Any) -> int:
+    """Write a text of any length, with a few ``CHUNK`` of it in memory. Returns its CRC-32."""
+    return _put_chunks(s3, location, _chunks(lines), **parameters)
+
+
+def copy(s3: S3Client, source: Location, target: Location, crc32: int, **parameters: Any) -> None:
+    """Write an object of this CRC-32 under another key. Raises S3NotFoundError when there is no
+    source."""
+
+    def chunks() -> Iterator[bytearray]:
+        data, size = read_head(s3, source, CHUNK)
+        value = Checksum.CRC32.of(data)
+        yield bytearray(data)
+        for start in range(CHUNK, size, CHUNK):
+            data = read(s3, source, start, min(CHUNK, size - start))
+            value = Checksum.CRC32.of(data, value)
+            yield bytearray(data)
+        if value != crc32:
+            raise DamagedError(f"{source}: its CRC-32 is {value:08x}, {crc32:08x} was written")
+
+    s3.attempt(lambda _: _put_chunks(s3, target, chunks(), **parameters))
+
+
+def _put_chunks(
     s3: S3Client,
     location: Location,
-    lines: Iterable[str],
+    chunks: Iterator[bytearray],
     *,
     checked: bool = True,
     **parameters: Any,
-) -> None:
-    """Write a text of any length, with a few ``CHUNK`` of it in memory."""
-    chunks = _chunks(lines)
+) -> int:
     first, second = next(chunks), next(chunks, None)
+    value = Checksum.CRC32.of(first)
     if second is None:
         put(s3, location, first, checked=checked, **parameters)
-        return
+        return value
     upload: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
     upload["UploadId"] = s3.call("create_multipart_upload", **upload, **parameters)["UploadId"]
+    size = value = 0
+    md5s: list[bytes] = []
     try:
         parts = []
         for number, chunk in enumerate(chain((first, second), chunks), 1):
-            md5 = hashlib.md5(chunk, usedforsecurity=False).digest()
+            size, value = size + len(chunk), Checksum.CRC32.of(chunk, value)
+            md5s.append(hashlib.md5(chunk, usedforsecurity=False).digest())
             answer = s3.call(
                 "upload_part", **upload, PartNumber=number, Body=chunk,
-                ContentMD5=base64.b64encode(md5).decode(),
+                ContentMD5=base64.b64encode(md5s[-1]).decode(),
             )  # fmt: skip
             parts.append({"PartNumber": number, "ETag": answer["ETag"]})
-        s3.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
-    except BaseException:
-        s3.call("abort_multipart_upload", **upload)
+        doubt = None
+        try:
+            s3.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+        except S3Error as error:
+            if not error.in_doubt:
+                raise
+            doubt = error
+        stored = find(s3, location)
+        if (
+            stored is None
+            or stored.size != size
+            or not (
+                stored.etag == multipart_etag(md5s)
+                or checksum_of(s3, location, stored, Checksum.CRC32) == value
+            )
+        ):
+            raise doubt or S3Error(f"{location} arrived damaged; run again")
+    except BaseException as error:
+        try:
+            s3.call("abort_multipart_upload", **upload)
+        except S3Error as failure:
+            if failure.code != "NoSuchUpload":
+                error.add_note(
+                    f"{location}: can't abort its upload: {failure}; run "
+                    f"recpack s3-cleanup --all {location}"
+                )
         raise
+    return value
+
+
+def multipart_etag(md5s: Sequence[bytes]) -> str:
+    """The ETag of an object from parts with these MD5s, unless the store has its own kind."""
+    digest = hashlib.md5(b"".join(md5s), usedforsecurity=False)
+    return f"{digest.hexdigest()}-{len(md5s)}"
 
 
 def delete(s3: S3Client, location: Location, *, patience: float | None = None) -> None:

@@ -63,6 +63,12 @@ class S3Error(OSError):
         super().__init__(errno.EIO, message)
         self.code, self.gave_up = code, gave_up
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a ``complete`` can have succeeded: the answer to its first attempt can be lost,
+        and the next attempt finds no upload, or an object in its place."""
+        return self.gave_up or self.code in ("NoSuchUpload", "PreconditionFailed")
+
     def __reduce__(self) -> tuple[type, tuple[str, str, bool]]:
         return type(self), (self.strerror or "", self.code, self.gave_up)
 

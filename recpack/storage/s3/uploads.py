@@ -8,19 +8,25 @@ the id once it is known, and digests of everything that shapes the bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from recpack.storage.checksums import parse_checksum
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
-from recpack.storage.s3.objects import head, put, read
+from recpack.storage.s3.objects import head, put, read_head
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
 
 MARKER = ".upload.json"
 
 _ABORTS = 5
+_LIMIT = 1 << 20
+"""Bytes of a marker, at most; it has about a thousand."""
+_TOKEN = re.compile(r"[0-9a-f]*")
+_ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId"}
 
 
 class OpenUpload(NamedTuple):
@@ -32,22 +38,62 @@ class OpenUpload(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Pending:
+    """An output that is ready: its companions have pending keys, and its ``.rec`` is completed next
+    (see ``pending``).
+
+    ``bytes``, ``checksum`` (as in manifests) and ``etag`` (if it can be known) of the ``.rec`` ·
+    ``crc32``: of the companions, by suffix · ``checked``, ``encryption``: how they are put.
+    """
+
+    bytes: int
+    checksum: str
+    etag: str | None = None
+    crc32: Mapping[str, int] = field(default_factory=dict)
+    checked: bool = True
+    encryption: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Marker:
-    """``upload_id`` None: the upload has not started. ``plan``: digests by topic. ``fresh``: no
-    part of the output existed before, so an output without a manifest belongs to this upload."""
+    """``upload_id`` None: the upload has not started. ``plan``: digests by topic. ``token``: random
+    hex digits of the run that began it, in its pending keys."""
 
     key: str
     upload_id: str | None = None
     plan: Mapping[str, str] = field(default_factory=dict)
-    fresh: bool = False
+    token: str = ""
+    pending: Pending | None = None
 
     @classmethod
     def from_json(cls, text: bytes) -> Marker:
         """Parse a marker. Raises ValueError when it is not one."""
         try:
-            return cls(**json.loads(text))
-        except TypeError as error:
+            values = json.loads(text)
+            names = {one.name for one in fields(cls)}  # another version can have others
+            marker = cls(**{name: values[name] for name in names & values.keys()})
+            if marker.pending is not None:
+                marker = replace(marker, pending=Pending(**values["pending"]))
+            marker._check()
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f"this is not a marker of an upload: {error}") from None
+        return marker
+
+    def _check(self) -> None:
+        """Raise ValueError, TypeError or AttributeError when a value is not of its kind. (Who can
+        write a marker decides neither another key nor who may read what is put.)"""
+        pending = self.pending or Pending(0, "crc32:0")
+        parse_checksum(pending.checksum)
+        texts = (self.key, self.upload_id or "", pending.etag or "", *pending.encryption.values())
+        numbers = (pending.bytes, *pending.crc32.values())
+        if not (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(number, int) for number in numbers)
+            and isinstance(self.plan, dict)
+            and _TOKEN.fullmatch(self.token)
+            and pending.encryption.keys() <= _ENCRYPTION
+        ):
+            raise ValueError("a field has a wrong value")
 
     def write(self, s3: S3Client, rec: Location, **parameters: Any) -> None:
         """Write it beside the ``.rec``'s companions."""
@@ -65,7 +111,10 @@ def read_marker(s3: S3Client, rec: Location, *, patience: float | None = None) -
 def marker_at(s3: S3Client, location: Location, *, patience: float | None = None) -> Marker | None:
     """The marker at this location, if there is one."""
     try:
-        return Marker.from_json(read(s3, location, patience=patience))
+        text, size = read_head(s3, location, _LIMIT, patience=patience)
+        if size > _LIMIT:
+            raise ValueError(f"this is not a marker of an upload: it has {size:,} bytes")
+        return Marker.from_json(text)
     except S3NotFoundError:
         return None
     except ValueError as error:

@@ -1,0 +1,145 @@
+"""Publication on S3: a ``.rec`` and its companions are replaced in one step.
+
+The companions of a new output first get pending keys, ``_recpack/train.<token>.idx``, and the
+marker describes the new ``.rec``. Then the upload is completed. From that moment the output is
+published, even if the run is killed: readers ask ``readable``, and the next run or ``recpack
+s3-cleanup`` gives the companions their final keys. Before it, an older output is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from recpack.storage.checksums import parse_checksum
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import Location
+from recpack.storage.s3.objects import Head, checksum_of, copy, delete, find, head, put_lines
+from recpack.storage.s3.retry import S3NotFoundError
+from recpack.storage.s3.uploads import (
+    MARKER,
+    Marker,
+    Pending,
+    abort_upload,
+    open_uploads,
+    read_marker,
+    uploads_of_marker,
+)
+
+MANIFEST = ".json"
+SUFFIXES = (".idx", ".lst", ".quarantine.tsv", MANIFEST)
+"""Companions, in the order in which they get their final keys."""
+
+
+def pending_location(rec: Location, token: str, suffix: str) -> Location:
+    """Where a companion of a new output waits."""
+    return rec.companion(f".{token}{suffix}")
+
+
+def is_pending(location: Location, rec: Location, token: str) -> bool:
+    """Whether this is a pending key of that run."""
+    return bool(token) and location.key.startswith(pending_location(rec, token, ".").key)
+
+
+def readable(s3: S3Client, rec: Location, suffix: str) -> Location:
+    """Where a companion of the ``.rec`` is to be read. Of an output that was just published it can
+    still have its pending key; one that the output does not have has a key without an object, even
+    if an older output left one. Raises S3Error."""
+    marker = read_marker(s3, rec)
+    final = rec.companion(suffix)
+    if marker is None or marker.pending is None or not is_completed(s3, rec, marker):
+        return final
+    location = pending_location(rec, marker.token, suffix)
+    published = suffix in marker.pending.crc32 and find(s3, location) is None
+    return final if published else location
+
+
+def is_completed(s3: S3Client, rec: Location, marker: Marker) -> bool:
+    """Whether the ``.rec`` there is the one that the marker describes. Raises S3Error."""
+    if marker.pending is None:
+        return False
+    try:
+        return not difference(s3, rec, head(s3, rec), marker.pending)
+    except S3NotFoundError:
+        return False
+
+
+def difference(s3: S3Client, rec: Location, stored: Head, expected: Pending) -> str:
+    """How the object differs from the expected ``.rec`` by the best proof that the store keeps: the
+    checksum of the whole object, the ETag of the parts' ETags, or else all bytes, read back. Empty
+    when it does not."""
+    if stored.size != expected.bytes:
+        return f"it has {stored.size:,} bytes, {expected.bytes:,} were packed"
+    checksum, value = parse_checksum(expected.checksum)
+    kept = stored.checksums.get(checksum)
+    if kept is None and stored.etag == expected.etag:
+        return ""
+    actual = kept or checksum.base64(checksum_of(s3, rec, stored, checksum))
+    if actual == checksum.base64(value):
+        return ""
+    return f"its {checksum.value} is {actual}, {checksum.base64(value)} was packed"
+
+
+def put_pending(
+    s3: S3Client, rec: Location, token: str, companions: Mapping[str, Iterable[str]], **options: Any
+) -> dict[str, int]:
+    """Write the companions of a new output under pending keys. Returns their CRC-32, by suffix."""
+    return {
+        suffix: put_lines(s3, pending_location(rec, token, suffix), lines, **options)
+        for suffix, lines in companions.items()
+    }
+
+
+def finish(s3: S3Client, rec: Location, marker: Marker, manifest: str | None = None) -> None:
+    """Give the companions of a completed ``.rec`` their final keys, the manifest last. Without
+    ``manifest`` it is the pending one."""
+    assert marker.pending is not None
+    pending = marker.pending
+    for suffix in SUFFIXES:
+        final = rec.companion(suffix)
+        if suffix not in pending.crc32:
+            delete(s3, final)
+        elif suffix == MANIFEST and manifest is not None:
+            put_lines(s3, final, [manifest], checked=pending.checked, **pending.encryption)
+        else:
+            with suppress(S3NotFoundError):  # an earlier try got as far as removing it
+                copy(
+                    s3, pending_location(rec, marker.token, suffix), final, pending.crc32[suffix],
+                    checked=pending.checked, **pending.encryption,
+                )  # fmt: skip
+
+
+def forget(s3: S3Client, rec: Location, marker: Marker) -> None:
+    """Remove the pending keys of a run, and its marker, unless another run has replaced it."""
+    for suffix in SUFFIXES if marker.token else ():
+        delete(s3, pending_location(rec, marker.token, suffix))
+    current = read_marker(s3, rec)
+    if current is not None and current.token == marker.token:
+        delete(s3, rec.companion(MARKER))
+
+
+def withdraw(s3: S3Client, rec: Location, marker: Marker) -> None:
+    """Remove what an output without a completed ``.rec`` left, but for its upload."""
+    for upload in open_uploads(s3, pending_location(rec, marker.token, ".")):
+        abort_upload(s3, upload.location, upload.id)  # of a long companion
+    forget(s3, rec, marker)
+
+
+def settle(s3: S3Client, rec: Location, marker: Marker) -> None:
+    """End what a dead run left: abort its upload; if it was completed, finish the publication, else
+    remove what is pending, and an older output stays as it is."""
+    for upload in uploads_of_marker(s3, rec, marker):
+        abort_upload(s3, upload.location, upload.id)
+    if is_completed(s3, rec, marker):
+        finish(s3, rec, marker)
+        forget(s3, rec, marker)
+    else:
+        withdraw(s3, rec, marker)
+
+
+def roll_forward(s3: S3Client, rec: Location) -> None:
+    """Finish the publication of a completed ``.rec``: for whoever replaces a companion."""
+    marker = read_marker(s3, rec)
+    if marker is not None and is_completed(s3, rec, marker):
+        settle(s3, rec, marker)
