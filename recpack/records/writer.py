@@ -60,8 +60,10 @@ class RecordWriter:
         try:
             if kind is None:
                 self._publish()
-        finally:
-            self._sink.__exit__(kind, error, trace)
+        except BaseException as failure:  # the sink adds to it what it must leave behind
+            self._sink.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._sink.__exit__(kind, error, trace)
 
     def write(
         self,

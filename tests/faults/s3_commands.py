@@ -33,7 +33,7 @@ _FOREIGN_UPLOAD = "p/train/another.bin"
 class Command:
     """``action`` works on a bucket in the state ``before``. ``rest``: that state, without what a
     killed run left there. ``recs``: the outputs that readers are to see whole. ``folder``: a local
-    output. ``cleanup``: the prefix that ``s3-cleanup`` is given. ``chunk``: companions of more
+    output. ``cleanup``: what ``s3-cleanup`` is given. ``chunk``: companions of more
     bytes become multipart uploads. ``keeps_objects``: below this prefix a failed run leaves
     objects, and says so. ``looks_finished``: a local file that is there when all others are."""
 
@@ -43,7 +43,7 @@ class Command:
     recs: tuple[str, ...] = ()
     rest: State | None = None
     folder: Path | None = None
-    cleanup: str = REC
+    cleanup: tuple[str, ...] = (REC,)
     chunk: int = 0
     keeps_objects: str = ""
     looks_finished: str = ""
@@ -155,7 +155,7 @@ class Commands:
         parts = ("p/train/train_train.rec", "p/val/train_val.rec")
         split = command("convert", self.new, BUCKET + "p/train.rec", "--split", "0.6/0.4",
                         "--jobs", "1", "--uploads", "1", "--quiet")  # fmt: skip
-        yield Command("convert --split", split, self._empty, parts, cleanup="p/")
+        yield Command("convert --split", split, self._empty, parts, cleanup=("p/",))
 
     def resumed(self) -> Iterator[Command]:
         resume, again = self._convert("--resume"), self._convert("--resume", "--overwrite")
@@ -201,14 +201,16 @@ class Commands:
         yield Command("convert, images and JSON", images, self._empty, keeps_objects="x/train")
         names = ("--images-url", BUCKET + "images", "--jobs", "1", "--quiet")
         manifest = ("convert", self.new, BUCKET + "x/train.manifest", *names)
-        yield Command("convert, augmented manifest", command(*manifest), self._empty, cleanup="x/")
+        yield Command(
+            "convert, augmented manifest", command(*manifest), self._empty, cleanup=("x/",)
+        )
         there = self._after(command("convert", self.old, BUCKET + "x/train.manifest", *names))
         yield Command(
             "convert --overwrite, augmented manifest, long",
-            command(*manifest, "--overwrite"), there, cleanup="x/", chunk=200,
+            command(*manifest, "--overwrite"), there, cleanup=("x/", "--all"), chunk=200,
         )  # fmt: skip
         rows = ("list", self.new, BUCKET + "x/train.lst", "--jobs", "1", "--quiet")
-        yield Command("list", command(*rows), self._empty, cleanup="x/")
+        yield Command("list", command(*rows), self._empty, cleanup=("x/",))
 
     def readers(self) -> Iterator[Command]:
         new = self._after(self._convert())

@@ -95,8 +95,9 @@ class Promise:
 
     def _continued(self, outcome: Outcome, state: State) -> Iterator[str]:
         """``s3-cleanup``, and the same command again, put everything in order."""
-        place = BUCKET + self._command.cleanup
-        cleaned, clean = self._continue("cleanup", command("s3-cleanup", place, "--quiet"), state)
+        place, *options = self._command.cleanup
+        cleanup = command("s3-cleanup", BUCKET + place, *options, "--quiet")
+        cleaned, clean = self._continue("cleanup", cleanup, state)
         yield from self._orderly("s3-cleanup", cleaned, clean)
         yield from self._what_is_seen(outcome, clean, "after s3-cleanup, ")
         again, final = self._continue("again", self._command.action, state)
@@ -104,7 +105,7 @@ class Promise:
         published = any(map(operator.eq, self._seen(final), self._new))
         if again.code and not (exists and published):
             yield f"the next run fails: {again.output}"
-        if not again.code:
+        if not again.code and self._command.recs:  # no marker tells of a text alone
             yield from self._orderly("the next run", again, final)
 
     def _orderly(self, what: str, outcome: Outcome, state: State) -> Iterator[str]:

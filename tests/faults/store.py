@@ -62,15 +62,16 @@ class Fault(Protocol):
 
 
 TURNS = (
-    "refused", "refused after", "denied", "failed", "failed after", "lost", "cut", "cut after",
-    "error in 200", "error in 200 after", "killed", "killed after", "interrupted",
+    "refused", "refused after", "denied", "failed", "failed after", "lost", "half", "cut",
+    "cut after", "error in 200", "error in 200 after", "killed", "killed after", "interrupted",
     "terminated after",
 )  # fmt: skip
-"""What happens at the nth request. ``after``: after the store did it; ``lost``: it did, and its
-answer is lost; ``denied``, ``cut``: this request and all that follow."""
+"""What happens at the nth request. ``after``: after the store did it; ``lost``, ``half``: it did,
+and its answer is lost, or breaks off; ``denied``, ``cut``: this request and all that follow."""
 
 _ONCE = {"refused": "403", "refused after": "+403", "failed": "500", "failed after": "+500",
-         "lost": "lost", "error in 200": "200", "error in 200 after": "+200"}  # fmt: skip
+         "lost": "lost", "half": "half", "error in 200": "200",
+         "error in 200 after": "+200"}  # fmt: skip
 _SIGNALS = {"killed": signal.SIGKILL, "interrupted": signal.SIGINT, "terminated": signal.SIGTERM}
 
 

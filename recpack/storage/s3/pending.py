@@ -121,8 +121,7 @@ def forget(s3: S3Client, rec: Location, marker: Marker) -> None:
 
 def withdraw(s3: S3Client, rec: Location, marker: Marker) -> None:
     """Remove what an output without a completed ``.rec`` left, but for its upload."""
-    for upload in open_uploads(s3, pending_location(rec, marker.token, ".")):
-        abort_upload(s3, upload.location, upload.id)  # of a long companion
+    _abort_companions(s3, rec, marker)
     forget(s3, rec, marker)
 
 
@@ -133,9 +132,18 @@ def settle(s3: S3Client, rec: Location, marker: Marker) -> None:
         abort_upload(s3, upload.location, upload.id)
     if is_completed(s3, rec, marker):
         finish(s3, rec, marker)
+        _abort_companions(s3, rec, marker)
         forget(s3, rec, marker)
     else:
         withdraw(s3, rec, marker)
+
+
+def _abort_companions(s3: S3Client, rec: Location, marker: Marker) -> None:
+    """Abort the uploads of companions so long that they are sent in parts."""
+    final = [rec.companion(suffix) for suffix in SUFFIXES]
+    for upload in open_uploads(s3, rec.companion("")):
+        if upload.location in final or is_pending(upload.location, rec, marker.token):
+            abort_upload(s3, upload.location, upload.id)
 
 
 def roll_forward(s3: S3Client, rec: Location) -> None:

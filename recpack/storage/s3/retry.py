@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from botocore import exceptions
+from urllib3.exceptions import HTTPError
 
 Outcome = TypeVar("Outcome")
 
@@ -39,6 +40,7 @@ _TEMPORARY_ERRORS = (
     exceptions.ResponseStreamingError,
     exceptions.CredentialRetrievalError,
     exceptions.MetadataRetrievalError,
+    HTTPError,  # botocore lets it through where the connection breaks within an answer
 )
 
 _EXPLANATIONS = {
@@ -102,7 +104,9 @@ def retry(
     while True:
         try:
             return attempt()
-        except (exceptions.ClientError, exceptions.BotoCoreError, DamagedError) as error:
+        except (
+            exceptions.ClientError, exceptions.BotoCoreError, HTTPError, DamagedError,
+        ) as error:  # fmt: skip
             now = time.monotonic()
             failures += 1
             if failures == 1:
