@@ -254,7 +254,7 @@ def _write(url: str, *, overwrite: bool) -> int:
         with recpack.RecordWriter(sink, segment_size=PART) as writer:
             for number in range(9):
                 writer.write(bytes([number]) * 40_000, [[number % 3, 0.1, 0.1, 0.5, 0.5]])
-    except recpack.RecpackError as error:
+    except (recpack.RecpackError, KeyboardInterrupt) as error:
         print(error, *getattr(error, "__notes__", ()), sep="\n")
-        return 1
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
