@@ -53,7 +53,7 @@ def _end(outcome: Outcome) -> str:
 def commands() -> Iterator[tuple[Store, Commands]]:
     """A store, and the commands that are run against it."""
     store = Store()
-    with tempfile.TemporaryDirectory(prefix="recpack-faults-") as folder:
+    with tempfile.TemporaryDirectory(prefix="recpack-s3-faults-") as folder:
         yield store, Commands(store, Path(folder))
     store.close()
 
