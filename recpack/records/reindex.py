@@ -16,6 +16,7 @@ from recpack.settings import takes
 from recpack.storage.paths import PathOrUrl, companion, write_text
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3, parse_location
 
 
 @takes(ReplaceSettings)
@@ -27,6 +28,10 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
     DataError for an empty one, SinkError when an index exists.
     """
     index = companion(path, ".idx")
+    if is_s3(path):
+        from recpack.storage.s3.pending import roll_forward
+
+        roll_forward(S3Client.of(settings), parse_location(path))
     with RecordReader(path, **vars(settings.part(Access))) as records:
         if not settings.overwrite and records.index() is not None:
             raise SinkError(f"{index} exists; replace it with --overwrite")

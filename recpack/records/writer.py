@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -45,10 +46,12 @@ class RecordWriter:
         self.manifest: Manifest | None = None
 
     def __enter__(self) -> Self:
-        self._sink.__enter__()
-        # one thread writes the segments in order, so the plan needs only a limit of their number
-        self._writer = self._sink.open(SinkPlan(segments=1 << 20))
-        self._buffer = self._writer.buffer(self._segment_size)
+        with ExitStack() as stack:
+            stack.enter_context(self._sink)
+            # one thread writes the segments in order: the plan needs only a limit of their number
+            self._writer = self._sink.open(SinkPlan(segments=1 << 20))
+            self._buffer = self._writer.buffer(self._segment_size)
+            stack.pop_all()
         return self
 
     def __exit__(
@@ -57,13 +60,12 @@ class RecordWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                self._publish()
-        except BaseException as failure:  # the sink adds to it what it must leave behind
-            self._sink.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        self._sink.__exit__(kind, error, trace)
+        if kind is not None:
+            self._sink.__exit__(kind, error, trace)
+            return
+        with ExitStack() as stack:
+            stack.push(self._sink)  # it learns of a failure, and adds to it what is left
+            self._publish()
 
     def write(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -14,20 +13,21 @@ from recpack.errors import SinkError
 from recpack.formats.recordio import RecordBuffer
 from recpack.settings import takes
 from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written
-from recpack.sinks.s3_proof import expect, prove
+from recpack.sinks.s3_proof import expect, is_proven, prove
 from recpack.sinks.s3_writer import Upload, UploadWriter
 from recpack.sinks.settings import S3SinkSettings
 from recpack.storage.checksums import Checksum
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
-from recpack.storage.s3.location import MAX_KEY, parse_location
+from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import delete, find
 from recpack.storage.s3.pending import (
     MANIFEST,
     SUFFIXES,
+    demand_room,
     finish,
     forget,
     is_completed,
-    pending_location,
+    new_token,
     put_pending,
     settle,
     withdraw,
@@ -77,12 +77,7 @@ class S3Sink(Sink):
         self.name = self.location.key.rpartition("/")[2]
         if not self.name.removesuffix(".rec") or not self.name.endswith(".rec"):
             raise SinkError(f"{url}: the output's name must end in .rec")
-        longest = pending_location(self.location, _new_token(), max(SUFFIXES, key=len)).key
-        if (excess := len(longest.encode()) - MAX_KEY) > 0:
-            raise SinkError(
-                f"{url}: {excess} bytes too long, because its companions' keys are longer and S3's "
-                f"have at most {MAX_KEY:,} bytes; choose a shorter key"
-            )
+        demand_room(self.location)
         self._checked = settings.checksum != "none"
         self.checksum = Checksum(settings.checksum) if self._checked else Checksum.CRC32
         self._s3 = S3Client.of(settings, settings.patience)
@@ -166,12 +161,13 @@ class S3Sink(Sink):
         except OSError as error:
             raise self._sink_error(error) from error
         self._dismiss_writer()
-        with suppress(OSError):  # what is left does no harm to a published output
-            forget(self._s3, self.location, marker)
+        self._tidy()
 
     def abort(self) -> None:
         """Abort the upload, unless ``resume`` keeps it, and remove what is pending; an output whose
         ``.rec`` was completed stays. Raises S3Error when the store refuses."""
+        if self._published:
+            self._tidy()  # if that was interrupted
         if self._marker is None or self._published or self._whole:
             return
         self._dismiss_writer()
@@ -181,6 +177,13 @@ class S3Sink(Sink):
         self._whole = is_completed(self._s3, self.location, self._marker)
         if not self._whole:
             withdraw(self._s3, self.location, self._marker)
+            self._marker = None
+
+    def _tidy(self) -> None:
+        """Remove what a published output needs no more; what stays there does it no harm."""
+        if self._marker is not None:
+            with suppress(OSError):
+                forget(self._s3, self.location, self._marker)
             self._marker = None
 
     @property
@@ -209,14 +212,14 @@ class S3Sink(Sink):
         if marker is not None:
             uploads = uploads_of_marker(self._s3, self.location, marker)
             if resumable and (uploads or completed):
-                token = marker.token or _new_token()  # older versions had none
+                token = marker.token or new_token()  # older versions had none
                 self._marker = self._resumed = replace(marker, token=token)
                 return
             settle(self._s3, self.location, marker)
         self._begin(patience)
 
     def _begin(self, patience: float | None = None) -> None:
-        self._marker = Marker(self.location.key, token=_new_token())
+        self._marker = Marker(self.location.key, token=new_token())
         self._mark(patience)
         request = {"Bucket": self.location.bucket, "Key": self.location.key, **self._s3.payer}
         attempts = 0
@@ -274,7 +277,7 @@ class S3Sink(Sink):
         try:
             upload.complete(written, **condition)
         except S3Error as error:
-            if not error.in_doubt or not self._is_proven(expected):
+            if not error.in_doubt or not is_proven(self._s3, self.location, expected):
                 if error.code == "PreconditionFailed":
                     raise SinkError(
                         f"{self.location}: another program wrote it during this run; choose "
@@ -291,13 +294,6 @@ class S3Sink(Sink):
             if self._upload is not None and not self._overwrite:
                 delete(self._s3, self.location)  # this run put it where nothing was
             raise
-
-    def _is_proven(self, expected: Pending) -> bool:
-        try:
-            prove(self._s3, self.location, expected)
-        except (SinkError, S3Error):
-            return False
-        return True
 
     def _mark(self, patience: float | None = None, **changes: Any) -> Marker:
         assert self._marker is not None
@@ -354,10 +350,6 @@ class S3Sink(Sink):
         for note in getattr(error, "__notes__", ()):
             reported.add_note(note)
         return reported
-
-
-def _new_token() -> str:
-    return secrets.token_hex(8)
 
 
 class _ChecksumWriter(SegmentWriter):

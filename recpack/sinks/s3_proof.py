@@ -10,6 +10,7 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import head, multipart_etag
 from recpack.storage.s3.pending import difference
+from recpack.storage.s3.retry import S3Error
 from recpack.storage.s3.uploads import Pending
 
 
@@ -32,3 +33,12 @@ def prove(s3: S3Client, location: Location, expected: Pending) -> str | None:
         raise SinkError(f"{location}: {text}")
     checksum, _ = parse_checksum(expected.checksum)
     return stored.etag if checksum not in stored.checksums else None
+
+
+def is_proven(s3: S3Client, location: Location, expected: Pending) -> bool:
+    """Whether ``prove`` succeeds."""
+    try:
+        prove(s3, location, expected)
+    except (SinkError, S3Error):
+        return False
+    return True

@@ -8,13 +8,15 @@ s3-cleanup`` gives the companions their final keys. Before it, an older output i
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from recpack.errors import SinkError
 from recpack.storage.checksums import parse_checksum
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import Location
+from recpack.storage.s3.location import MAX_KEY, Location
 from recpack.storage.s3.objects import Head, checksum_of, copy, delete, find, head, put_lines
 from recpack.storage.s3.retry import S3NotFoundError
 from recpack.storage.s3.uploads import (
@@ -30,6 +32,21 @@ from recpack.storage.s3.uploads import (
 MANIFEST = ".json"
 SUFFIXES = (".idx", ".lst", ".quarantine.tsv", MANIFEST)
 """Companions, in the order in which they get their final keys."""
+
+
+def new_token() -> str:
+    """A token that no other run has."""
+    return secrets.token_hex(8)
+
+
+def demand_room(rec: Location) -> None:
+    """Raise SinkError when the keys of the companions would be too long."""
+    longest = pending_location(rec, new_token(), max(SUFFIXES, key=len)).key
+    if (excess := len(longest.encode()) - MAX_KEY) > 0:
+        raise SinkError(
+            f"{rec}: {excess} bytes too long: S3's keys have at most {MAX_KEY:,} bytes, and those "
+            "of its companions are longer; choose a shorter key"
+        )
 
 
 def pending_location(rec: Location, token: str, suffix: str) -> Location:
@@ -147,7 +164,11 @@ def _abort_companions(s3: S3Client, rec: Location, marker: Marker) -> None:
 
 
 def roll_forward(s3: S3Client, rec: Location) -> None:
-    """Finish the publication of a completed ``.rec``: for whoever replaces a companion."""
-    marker = read_marker(s3, rec)
-    if marker is not None and is_completed(s3, rec, marker):
-        settle(s3, rec, marker)
+    """Finish the publication of a completed ``.rec``, before a companion is replaced. Raises
+    SinkError."""
+    try:
+        marker = read_marker(s3, rec)
+        if marker is not None and is_completed(s3, rec, marker):
+            settle(s3, rec, marker)
+    except OSError as error:
+        raise SinkError(f"{rec}: {error}") from error

@@ -1,0 +1,167 @@
+"""A run into S3 that ends at any of its requests: the old output is whole, or the new one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import TypeVar
+
+import pytest
+
+import recpack
+from recpack.sinks.s3 import S3Sink
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import Location
+from recpack.storage.s3.pending import SUFFIXES, readable
+from tests.cli.test_cli import run
+from tests.support.s3server import Blob, Request, S3Server
+
+pytestmark = pytest.mark.once
+
+Outcome = TypeVar("Outcome")
+
+URL = "s3://bucket/p/train/train.rec"
+REC = Location("bucket", "p/train/train.rec")
+OTHERS = {"p/_recpack/trainer.idx": Blob(b"theirs", "0"), "p/train.rec": Blob(b"theirs", "1")}
+
+
+class Killed(BaseException):
+    """The process is no more: nothing is cleared away."""
+
+
+def write(server: S3Server, *, records: int, overwrite: bool, resume: bool = False) -> None:
+    settings = {"endpoint_url": server.url, "patience": 0.3}
+    sink = S3Sink(URL, overwrite=overwrite, resume=resume, **settings)
+    with recpack.RecordWriter(sink) as writer:
+        for number in range(records):
+            writer.write(b"image %d" % number, label=[number])
+
+
+def records(server: S3Server) -> int | None:
+    """How many a whole output has; None where nothing looks finished. Else it fails."""
+    s3 = S3Client(server.url, patience=0.3)
+    if readable(s3, REC, ".json").key not in server.objects:
+        return None
+    return recpack.verify(URL, deep=True, jobs=1, endpoint_url=server.url).records
+
+
+def kill_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill the run when the store has done its nth request."""
+    attempt, seen = S3Client.attempt, iter(range(1, 1000))
+
+    def mortal(self: S3Client, work: Callable[[object], Outcome], **options: float) -> Outcome:
+        def once(client: object) -> Outcome:
+            outcome = work(client)
+            if next(seen) < number:
+                return outcome
+            raise Killed
+
+        return attempt(self, once, **options)
+
+    monkeypatch.setattr(S3Client, "attempt", mortal)
+    monkeypatch.setattr(S3Sink, "abort", lambda self: self._dismiss_writer())
+
+
+@pytest.fixture(params=[0, 2], ids=["fresh", "overwrite"])
+def old(request: pytest.FixtureRequest, hostile: S3Server) -> Iterator[int]:
+    """So many records lie there; the new output has three."""
+    hostile.objects |= OTHERS
+    if request.param:
+        write(hostile, records=request.param, overwrite=False)
+        hostile.answer("put_object", REC.companion(".lst").key, {}, {}, b"old list")
+    yield request.param
+    assert hostile.objects.keys() & OTHERS.keys() == OTHERS.keys()
+
+
+def assert_tidy(server: S3Server) -> None:
+    outputs = {REC.key, *(REC.companion(suffix).key for suffix in SUFFIXES)}
+    assert server.objects.keys() - OTHERS.keys() - outputs == set()
+    assert not server.uploads
+
+
+def test_killed_at_every_request(
+    hostile: S3Server, old: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, ends = deepcopy((hostile.objects, hostile.uploads)), set()
+    for number in range(1, 100):
+        hostile.objects, hostile.uploads = deepcopy(before)
+        with monkeypatch.context() as patch:
+            kill_at(number, patch)
+            try:
+                write(hostile, records=3, overwrite=bool(old))
+            except Killed:
+                pass
+            else:
+                break  # it has fewer requests
+        left = deepcopy((hostile.objects, hostile.uploads))
+        found = records(hostile)
+        assert found in ({old, 3} if old else {None, 3}), number
+        ends.add(found)
+        assert run("s3-cleanup", URL, "--endpoint-url", hostile.url, "--quiet") == 0
+        assert records(hostile) == found
+        assert_tidy(hostile)
+        hostile.objects, hostile.uploads = deepcopy(left)
+        if found == 3:
+            with pytest.raises(recpack.SinkError, match="exists"):
+                write(hostile, records=3, overwrite=False)
+            assert_tidy(hostile)
+            assert REC.companion(".lst").key not in hostile.objects
+        hostile.objects, hostile.uploads = deepcopy(left)
+        write(hostile, records=3, overwrite=bool(old or found), resume=number % 2 == 0)
+        assert records(hostile) == 3
+        assert_tidy(hostile)
+    assert number > 20
+    assert ends == ({old, 3} if old else {None, 3})
+
+
+@pytest.mark.parametrize("harm", ["403", "gone"])
+def test_refused_at_every_request(hostile: S3Server, old: int, harm: str) -> None:
+    """One request is refused, or the network is gone from it on."""
+    before, ends = deepcopy((hostile.objects, hostile.uploads)), set()
+    for number in range(1, 100):
+        hostile.objects, hostile.uploads = deepcopy(before)
+        hostile.requests.clear()
+
+        def fault(request: Request, number: int = number) -> str | None:
+            seen = hostile.requests.index(request) + 1
+            if harm == "403":
+                return "403" if seen == number else None
+            return "reset" if seen >= number else None
+
+        hostile.fault = fault
+        told, failed = "", False
+        try:
+            write(hostile, records=3, overwrite=bool(old))
+        except recpack.SinkError as error:
+            told, failed = " ".join(getattr(error, "__notes__", ())), True
+        hostile.fault = lambda _: None
+        if len(hostile.requests) < number:
+            break
+        found = records(hostile)
+        assert found == 3 or (failed and found == (old or None)), number
+        ends.add(failed)
+        if failed:
+            clean = not hostile.uploads and (hostile.objects == before[0] or found == 3)
+            assert clean or "s3-cleanup" in told, number
+        assert run("s3-cleanup", URL, "--endpoint-url", hostile.url, "--quiet") == 0
+        assert records(hostile) == found
+        assert_tidy(hostile)
+    assert number > 20
+    assert ends == {False, True}
+
+
+def test_another_run_takes_over(hostile: S3Server) -> None:
+    """The first one fails, and leaves the second alone."""
+    second = S3Sink(URL, endpoint_url=hostile.url)
+
+    def fault(request: Request) -> None:
+        if request.name == "complete_multipart_upload":
+            second.__enter__()
+
+    hostile.fault = fault
+    with pytest.raises(recpack.SinkError, match="the upload no longer exists"):
+        write(hostile, records=2, overwrite=False)
+    assert list(hostile.uploads) == ["upload-2"]
+    assert list(hostile.objects) == [REC.companion(".upload.json").key]
+    second.close()
+    assert not hostile.objects
