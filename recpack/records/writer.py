@@ -60,12 +60,13 @@ class RecordWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            self._sink.__exit__(kind, error, trace)
-            return
-        with ExitStack() as stack:
-            stack.push(self._sink)  # it learns of a failure, and adds to it what is left
-            self._publish()
+        try:
+            if kind is None:
+                self._publish()
+        except BaseException as failure:  # the sink adds to it what it must leave behind
+            self._sink.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._sink.__exit__(kind, error, trace)
 
     def write(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -114,6 +115,7 @@ def test_killed_at_every_request(
     assert ends == ({old, 3} if old else {None, 3})
 
 
+@pytest.mark.parametrize("old", [2], indirect=True)
 @pytest.mark.parametrize("harm", ["403", "gone"])
 def test_refused_at_every_request(hostile: S3Server, old: int, harm: str) -> None:
     """One request is refused, or the network is gone from it on."""
@@ -165,3 +167,45 @@ def test_another_run_takes_over(hostile: S3Server) -> None:
     assert list(hostile.objects) == [REC.companion(".upload.json").key]
     second.close()
     assert not hostile.objects
+
+
+@pytest.mark.parametrize("command", ["index", "unpack", "convert"])
+def test_what_was_completed_is_finished_as_it_was_asked_for(
+    hostile: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """By the next run that writes there, with the dead run's encryption; readers change nothing."""
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    write(hostile, records=2, overwrite=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("recpack.sinks.s3.finish", die)
+        patch.setattr(S3Sink, "abort", lambda self: self._dismiss_writer())
+        sink = S3Sink(URL, overwrite=True, kms_key_id="mine", endpoint_url=hostile.url)
+        with pytest.raises(Killed), recpack.RecordWriter(sink) as writer:
+            writer.write(b"image 0", label=[0])
+    hostile.requests.clear()
+    access = ["--endpoint-url", hostile.url]
+    if command == "unpack":
+        assert run("unpack", URL, f"{tmp_path}/out", *access) == 0
+        assert {r.name for r in hostile.requests} == {"get_object", "head_object"}
+        assert run("s3-cleanup", "s3://bucket/p", *access) == 0
+    elif command == "index":
+        assert run("index", URL, "--overwrite", *access) == 0
+    else:
+        with pytest.raises(recpack.SinkError, match="exists"):
+            write(hostile, records=3, overwrite=False)
+    finished = [r for r in hostile.requests if r.name == "put_object"][:2]
+    assert [r.key for r in finished] == [REC.companion(one).key for one in (".idx", ".json")]
+    for request in finished:
+        assert request.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "mine"
+    assert records(hostile) == 1
+    assert_tidy(hostile)
+
+
+def test_a_key_whose_companions_would_be_too_long() -> None:
+    room = 1024 - len("_recpack/.0123456789abcdef.quarantine.tsv")
+    S3Sink(f"s3://bucket/{'x' * room}.rec")
+    with pytest.raises(recpack.SinkError, match=r"2 bytes too long: S3's keys .* shorter key"):
+        S3Sink(f"s3://bucket/{'x' * (room + 2)}.rec")
