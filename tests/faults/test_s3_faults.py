@@ -20,19 +20,19 @@ pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 @pytest.mark.parametrize("name", ["convert", "convert --overwrite"])
 def test_every_request_of_a_conversion_fails_in_turn(name: str) -> None:
-    """The stride meets each request, and each way to fail, several times."""
-    (count,) = in_turn(f"={name}", stride=5)
+    """The stride meets almost every request once, and each way to fail several times."""
+    (count,) = in_turn(f"={name}", stride=9)
     assert count.broken == []
-    assert count.runs > 40
-    assert min(count.ends[end] for end in ("well", "error", "interrupted", "killed")) > 5
+    assert count.runs > 30
+    assert min(count.ends[end] for end in ("well", "error", "interrupted", "killed")) > 2
 
 
 def test_a_store_of_many_faults() -> None:
     """The seeds meet each command."""
-    counts = list(by_seed(range(1, 71)))
+    counts = list(by_seed(range(1, 41)))
     assert [one for count in counts for one in count.broken] == []
-    assert sum(count.ends["well"] for count in counts) > 20
-    assert sum(count.ends["error"] for count in counts) > 20
+    assert sum(count.ends["well"] for count in counts) > 10
+    assert sum(count.ends["error"] for count in counts) > 10
 
 
 def test_a_broken_promise_is_found() -> None:
