@@ -71,7 +71,10 @@ def write_text(path: PathOrUrl, lines: Iterable[str], s3: S3Client) -> None:
     try:
         put_lines(s3, parse_location(path), lines)
     except OSError as error:
-        raise SinkError(f"{path}: {error}") from error
+        failure = SinkError(f"{path}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            failure.add_note(note)
+        raise failure from error
 
 
 def demand_free(path: PathOrUrl, s3: S3Client, *, overwrite: bool) -> None:

@@ -188,6 +188,7 @@ def test_a_small_object_is_proven_without_checksums(hostile: S3Server, kind: str
     here = Location("bucket", "x.idx")
 
     def fault(request: Request) -> str | None:
+        request.headers.pop("content-md5", None)  # of a store that does not look at it
         if request.name == "put_object" and request.count in (1, 2):
             return "damage"
         return "lie" if kind == "other" and request.name == "put_object" else None
@@ -197,9 +198,23 @@ def test_a_small_object_is_proven_without_checksums(hostile: S3Server, kind: str
     assert hostile.rec("x.idx") == b"0123"
     assert hostile.calls["put_object"] == 3
     assert hostile.calls["get_object"] == (3 if kind == "other" else 2)
-    hostile.fault = lambda r: "damage" if r.name == "put_object" else None
+
+    def damage(request: Request) -> str | None:
+        request.headers.pop("content-md5", None)
+        return "damage" if request.name == "put_object" else None
+
+    hostile.fault = damage
     with pytest.raises(OSError, match=r"s3://bucket/x.idx arrived damaged"):
         put(S3Client(hostile.url, patience=0.2), here, b"0123", checked=False)
+
+
+def test_a_damaged_small_object_is_not_kept_where_the_store_checks_its_md5(
+    hostile: S3Server,
+) -> None:
+    hostile.fault = lambda r: "damage" if r.name == "put_object" else None
+    with pytest.raises(OSError, match="BadDigest"):
+        put(S3Client(hostile.url, patience=0.2), Location("bucket", "x"), b"0123", checked=False)
+    assert not hostile.objects
 
 
 def long_lines() -> list[str]:

@@ -10,7 +10,12 @@ does whatever harm a test asks for.
     "damage"      a byte of the body changes on the way
     "lie"         the answer's ETag is another one
     "200"         an error behind status 200, as ``complete`` may answer
+    "half"        the answer breaks off in its middle
+    "flip"        a byte of the answer changes on the way
+    "+" …         the request is done first, and then meets the harm behind the sign: ``+503``;
+                  a lone "+": it is done twice
     a number      the answer waits for so many seconds
+    a function    is called when the request is done, before it is answered
 """
 
 from __future__ import annotations
@@ -20,11 +25,12 @@ import hashlib
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -43,6 +49,9 @@ STATUSES = {
 NAMES = {Checksum.CRC32: "CRC32", Checksum.CRC64NVME: "CRC64NVME"}
 NOW = "2026-01-01T00:00:00.000Z"
 MIN_PART = 5 << 20
+
+
+Harm = str | float | Callable[[], object] | None
 
 
 @dataclass(frozen=True)
@@ -88,21 +97,30 @@ class S3Server:
         self.uploads: dict[str, Pending] = {}
         self.calls: Counter[str] = Counter()
         self.requests: list[Request] = []
-        self.fault: Callable[[Request], str | float | None] = lambda _: None
+        self.fault: Callable[[Request], Harm] = lambda _: None
         self.keeps_checksums = keeps_checksums
+        self.min_part = MIN_PART
         self.most_at_once = 0
         self._at_once = 0
         self._made = 0
         self._lock = threading.RLock()
         handler = type("Handler", (_Handler,), {"server_": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
         self._http.shutdown()
         self._http.server_close()
+
+    def settle(self) -> None:
+        """Wait until every request of a process that has ended is done: those that were on their
+        way too, so this one comes behind them."""
+        with socket.create_connection(self._http.server_address[:2]) as last:
+            last.sendall(b"HEAD /bucket HTTP/1.0\r\n\r\n")
+            last.recv(1 << 10)
+        while self._http.connections:
+            time.sleep(0.001)
 
     def rec(self, key: str) -> bytes:
         return self.objects[key].data
@@ -262,9 +280,12 @@ class S3Server:
         upload = self._pending(query)
         if headers.get("if-none-match") == "*" and key in self.objects:
             raise Refused(412)
+        try:
+            parts = etree.fromstring(body)
+        except etree.XMLSyntaxError:
+            raise Refused(400, "MalformedXML") from None
         listed = [
-            {etree.QName(value).localname: value.text or "" for value in part}
-            for part in etree.fromstring(body)
+            {etree.QName(value).localname: value.text or "" for value in part} for part in parts
         ]
         numbers = [int(part["PartNumber"]) for part in listed]
         if numbers != sorted(set(numbers)) or not numbers:
@@ -276,7 +297,7 @@ class S3Server:
             name = f"Checksum{upload.checksum}"
             if name in part and part[name] != blob.headers[f"x-amz-checksum-{name[8:].lower()}"]:
                 raise Refused(400, "InvalidPart")
-            if len(blob.data) < MIN_PART and part is not listed[-1]:
+            if len(blob.data) < self.min_part and part is not listed[-1]:
                 raise Refused(400, "EntityTooSmall")
         data = b"".join(upload.parts[number].data for number in numbers)
         if int(headers.get("x-amz-mp-object-size", len(data))) != len(data):
@@ -319,6 +340,26 @@ class S3Server:
         return 200, {}, f"<?xml version='1.0'?><{name}>{content}</{name}>".encode()
 
 
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    connections = 0
+    _lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self.connections += 1
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        with self._lock:
+            self.connections -= 1
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # a client that was killed is no news
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -347,9 +388,13 @@ class _Handler(BaseHTTPRequestHandler):
             if isinstance(harm, (int, float)):
                 time.sleep(harm)
             try:
+                if isinstance(harm, str) and harm.startswith("+"):
+                    harm = harm[1:]
+                    with suppress(Refused):
+                        self.server_.answer(name, key, query, headers, body)
                 if isinstance(harm, str) and harm.isdigit() and harm != "200":
                     raise Refused(int(harm))
-                if isinstance(harm, str) and harm[0].isupper():
+                if isinstance(harm, str) and harm[:1].isupper():
                     raise Refused(400, harm)
                 if bucket != "bucket":
                     raise Refused(404 if bucket != "denied" else 403, "NoSuchBucket" if bucket !=
@@ -366,7 +411,16 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if harm == "lie":
                 found["ETag"] = f'"{"0" * 32}"'
+            if harm == "flip" and data:
+                data = data[:-1] + bytes([data[-1] ^ 1])
+            if callable(harm):
+                harm()
+            if harm == "half":
+                found.setdefault("Content-Length", str(len(data)))
+                data = data[: len(data) // 2]
             self._send(status, found, data)
+            if harm == "half":
+                self._reset()
 
     def handle_expect_100(self) -> bool:
         super().handle_expect_100()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -132,16 +133,18 @@ def put(
     patience: float | None = None,
     **parameters: Any,
 ) -> None:
-    """Write a small object. With ``checked`` the store checks its CRC-32; else its ETag is compared
-    with the MD5 and, if they differ, the object is read back, because an ETag can be of another
-    kind."""
+    """Write a small object. With ``checked`` the store checks its CRC-32; else its MD5, which many
+    stores check: its ETag is compared with it and, if they differ, the object is read back, because
+    an ETag can be of another kind."""
     data = bytearray(data)  # for bytes, boto3 would first ask the store, which takes a round trip
     parameters |= _address(s3, location) | {"Body": data}
     md5 = None
     if checked:
         parameters["ChecksumCRC32"] = Checksum.CRC32.base64(Checksum.CRC32.of(data))
     else:
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        digest = hashlib.md5(data, usedforsecurity=False)
+        parameters["ContentMD5"] = base64.b64encode(digest.digest()).decode()
+        md5 = digest.hexdigest()
 
     def send(client: Any) -> None:
         etag = client.put_object(**parameters).get("ETag", "").strip('"')
@@ -188,10 +191,10 @@ def _put_chunks(
         put(s3, location, first, checked=checked, **parameters)
         return value
     upload: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
-    upload["UploadId"] = s3.call("create_multipart_upload", **upload, **parameters)["UploadId"]
     size = value = 0
     md5s: list[bytes] = []
     try:
+        upload["UploadId"] = _begin_upload(s3, location, **parameters)
         parts = []
         for number, chunk in enumerate(chain((first, second), chunks), 1):
             size, value = size + len(chunk), Checksum.CRC32.of(chunk, value)
@@ -220,6 +223,8 @@ def _put_chunks(
             raise doubt or S3Error(f"{location} arrived damaged; run again")
     except BaseException as error:
         try:
+            if "UploadId" not in upload:
+                raise S3Error("its id is not known")
             s3.call("abort_multipart_upload", **upload)
         except S3Error as failure:
             if failure.code != "NoSuchUpload":
@@ -229,6 +234,28 @@ def _put_chunks(
                 )
         raise
     return value
+
+
+def _begin_upload(s3: S3Client, location: Location, **parameters: Any) -> str:
+    """Begin an upload, and return its id. Where the answer to an earlier attempt was lost, the
+    upload that it began is aborted."""
+    attempts: list[float] = []
+    address: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
+
+    def create(client: Any) -> str:
+        attempts.append(time.monotonic())
+        answer = client.create_multipart_upload(**address, **s3.payer, **parameters)
+        return str(answer["UploadId"])
+
+    id = s3.attempt(create)
+    if len(attempts) > 1:
+        page = s3.call("list_multipart_uploads", Bucket=location.bucket, Prefix=location.key)
+        begun = {one["UploadId"]: one["Initiated"] for one in page.get("Uploads", ())
+                 if one["Key"] == location.key}  # fmt: skip
+        since = begun.pop(id) - timedelta(seconds=attempts[-1] - attempts[0] + 1)
+        for other in [other for other in begun if begun[other] >= since]:
+            s3.call("abort_multipart_upload", **address, UploadId=other)
+    return id
 
 
 def multipart_etag(md5s: Sequence[bytes]) -> str:

@@ -1,0 +1,134 @@
+"""Every request of every command that uses S3 failing in turn, and a store that fails by a seed.
+
+    python -m tests.faults.s3                     every request of every command, in every way
+    python -m tests.faults.s3 --only overwrite    of the commands with this word in their names
+    python -m tests.faults.s3 --only =convert     of the command with this name
+    python -m tests.faults.s3 --seeds 1-2000      a faulty store, by seed
+
+Prints a table, and exits with 1 if a promise broke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import tests.conftest  # noqa: F401  its credentials: nothing may reach the accounts of who runs this
+from tests.faults.s3_commands import Command, Commands
+from tests.faults.s3_promise import Promise
+from tests.faults.s3_run import Outcome
+from tests.faults.store import TURNS, BySeed, Fault, InTurn, Store
+
+
+class Count:
+    """Runs, by how they ended; the first broken promises are told."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.ends: Counter[str] = Counter()
+        self.broken: list[str] = []
+
+    def check(self, promise: Promise, fault: Fault) -> None:
+        outcome, broken = promise.check(fault)
+        self.ends[_end(outcome)] += 1
+        self.broken += [f"{self.title}: {fault}: {one}" for one in broken[:1]]
+
+    @property
+    def runs(self) -> int:
+        return sum(self.ends.values())
+
+
+def _end(outcome: Outcome) -> str:
+    if outcome.code < 0:
+        return "killed"
+    return {0: "well", 130: "interrupted"}.get(outcome.code, "error")
+
+
+@contextmanager
+def commands() -> Iterator[tuple[Store, Commands]]:
+    """A store, and the commands that are run against it."""
+    store = Store()
+    with tempfile.TemporaryDirectory(prefix="recpack-s3-faults-") as folder:
+        yield store, Commands(store, Path(folder))
+    store.close()
+
+
+def in_turn(only: str = "", *, stride: int = 1) -> Iterator[Count]:
+    """One count for each command that ``only`` means."""
+    with commands() as (store, every):
+        for command in every.all():
+            if not _is_meant(command, only):
+                continue
+            promise, count = Promise(store, command), Count(command.name)
+            turns = [(kind, number) for number, request in _distinct(promise.requests)
+                     for kind in TURNS if "200" not in kind or "complete" in request]  # fmt: skip
+            for kind, number in turns[::stride]:
+                count.check(promise, InTurn(kind, number))
+            yield count
+
+
+def _distinct(requests: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The requests with their numbers, but of many that are alike the first, second and last."""
+    total, seen = Counter(requests), Counter[str]()
+    for number, request in enumerate(requests, 1):
+        seen[request] += 1
+        if seen[request] in (1, 2, total[request]):
+            yield number, request
+
+
+def by_seed(seeds: Sequence[int], only: str = "") -> Iterator[Count]:
+    """One count for each command; seeds go round them."""
+    with commands() as (store, every):
+        chosen = [command for command in every.all() if _is_meant(command, only)]
+        for first, command in enumerate(chosen):
+            promise, count = Promise(store, command), Count(command.name)
+            for seed in seeds:
+                if seed % len(chosen) == first:
+                    count.check(promise, BySeed(seed))
+            yield count
+
+
+def _is_meant(command: Command, only: str) -> bool:
+    return only[1:] == command.name if only.startswith("=") else only in command.name
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("tests.faults s3", description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", metavar="A-B", help="a faulty store, by these seeds")
+    parser.add_argument("--only", default="", metavar="WORD", help="commands with this in the name")
+    parser.add_argument("--stride", type=int, default=1, help="every nth of the requests in turn")
+    args = parser.parse_args(arguments)
+    if args.seeds:
+        first, _, last = args.seeds.partition("-")
+        counts = by_seed(range(int(first), int(last or first) + 1), args.only)
+    else:
+        counts = in_turn(args.only, stride=args.stride)
+    return report(counts)
+
+
+def report(counts: Iterator[Count]) -> int:
+    ends = ("well", "error", "interrupted", "killed")
+    print(f"{'':50}{'runs':>7}" + "".join(f"{end:>13}" for end in ends) + f"{'broken':>8}")
+    total = Count("all")
+    for count in counts:
+        _print_row(count, ends)
+        for text in count.broken[:5]:
+            print(f"    {text}")
+        total.ends += count.ends
+        total.broken += count.broken
+    _print_row(total, ends)
+    return 1 if total.broken or not total.runs else 0
+
+
+def _print_row(count: Count, ends: Sequence[str]) -> None:
+    numbers = "".join(f"{count.ends[end]:>13,}" for end in ends)
+    print(f"{count.title:50}{count.runs:>7,}{numbers}{len(count.broken):>8,}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
