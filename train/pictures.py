@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import TrainError
+from .files import replace
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -27,8 +28,11 @@ class Picture:
 
     def save(self, path: str | Path) -> None:
         """Write a file of the kind that its extension says (``.png``, ``.jpg``)."""
-        if not cv2.imwrite(str(path), self.pixels):
-            raise TrainError(f"{path}: can't be written; check the folder")
+        try:
+            encoded = cv2.imencode(Path(path).suffix, self.pixels)[1]
+        except cv2.error as error:
+            raise TrainError(f"{path}: the name must end in .png or .jpg") from error
+        replace(path, encoded.tobytes())
 
     def _repr_png_(self) -> bytes:
         return cv2.imencode(".png", self.pixels)[1].tobytes()

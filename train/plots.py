@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import TrainError
+from .files import replace
 from .job import Job
 
 _LOSSES = ("cross_entropy", "smooth_l1")
@@ -39,5 +41,8 @@ def plot_jobs(jobs: Sequence[Job], path: str | Path) -> None:
     for axes in (upper, lower):
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
-    figure.savefig(path, bbox_inches="tight", dpi=110)
+    drawing = io.BytesIO()
+    kind = Path(path).suffix.removeprefix(".") or "png"
+    figure.savefig(drawing, format=kind, bbox_inches="tight", dpi=110)
     pyplot.close(figure)
+    replace(path, drawing.getvalue())

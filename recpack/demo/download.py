@@ -7,18 +7,20 @@ import hashlib
 import http.client
 import os
 import re
+import stat
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 from recpack.errors import ConfigError, DataError, SinkError
 from recpack.options import DownloadSettings
 from recpack.progress import Progress
 from recpack.settings import takes
-from recpack.storage.files import PARTIAL
+from recpack.storage.files import Claim, sync_folder
 
 ORIGIN = "http://host.robots.ox.ac.uk/pascal/VOC/"
 TERMS = (
@@ -73,11 +75,14 @@ def download(
         raise ConfigError(f"mirror: must be http(s)://host/folder (got {settings.mirror!r})")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        return [
-            _Download(ARCHIVES[name], Path(folder), settings).run() for name in dict.fromkeys(names)
-        ]
+        return [_download(ARCHIVES[name], Path(folder), settings) for name in dict.fromkeys(names)]
     except OSError as error:
         raise SinkError(f"{folder}: can't be written: {error.strerror or error}") from error
+
+
+def _download(archive: Archive, folder: Path, settings: DownloadSettings) -> Path:
+    with Claim(folder / archive.name) as claim:
+        return _Download(archive, claim, settings).run()
 
 
 class _Interrupted(Exception):
@@ -87,10 +92,9 @@ class _Interrupted(Exception):
 class _Download:
     """The download of one archive."""
 
-    def __init__(self, archive: Archive, folder: Path, settings: DownloadSettings) -> None:
-        self._archive = archive
-        self._path = folder / archive.name
-        self._partial = folder / (archive.name + PARTIAL)
+    def __init__(self, archive: Archive, claim: Claim, settings: DownloadSettings) -> None:
+        self._archive, self._claim = archive, claim
+        self._path, self._partial = claim.path, claim.temporary()
         base = (settings.mirror or ORIGIN).rstrip("/") + "/"
         self._urls = [base + archive.folder + archive.name]
         if settings.mirror is not None:
@@ -105,12 +109,13 @@ class _Download:
                     f"{self._path} exists and has another MD5; remove it, or name another folder"
                 )
             return self._path
-        continues = self._partial.exists()
+        continues = self._adopt()
         self._fetch()
         md5 = self._digest(self._partial)
         if md5 != self._archive.md5 and continues:
             # perhaps the source has changed since the first part
             self._partial.unlink()
+            self._partial.touch(exist_ok=False)
             self._fetch()
             md5 = self._digest(self._partial)
         if md5 != self._archive.md5:
@@ -119,8 +124,32 @@ class _Download:
                 f"{self._urls[0]}: its MD5 is {md5}, but {self._archive.name} has "
                 f"{self._archive.md5}: this is another file; use another --mirror"
             )
+        with self._open() as file:
+            os.fsync(file.fileno())
         os.replace(self._partial, self._path)
+        self._claim.clear()
+        with suppress(OSError):  # the archive is whole under its name
+            sync_folder(self._path.parent)
         return self._path
+
+    def _adopt(self) -> bool:
+        """Begin with the longest file that an earlier run left, if it is a file of our own."""
+        sizes = {}
+        for path in self._claim.unfinished():
+            found = os.lstat(path)
+            if (stat.S_ISREG(found.st_mode), found.st_uid, found.st_nlink) == (
+                True, os.geteuid(), 1,
+            ):  # fmt: skip
+                sizes[path] = found.st_size
+        if sizes:
+            os.rename(max(sizes, key=sizes.__getitem__), self._partial)
+        else:
+            self._partial.touch(exist_ok=False)
+        return bool(sizes)
+
+    def _open(self) -> BinaryIO:
+        descriptor = os.open(self._partial, os.O_RDWR | os.O_NOFOLLOW)
+        return os.fdopen(descriptor, "r+b")
 
     def _fetch(self) -> None:
         """Fetch the whole archive, in as many connections as needed."""
@@ -173,7 +202,7 @@ class _Download:
             raise
         with answer:
             begin, total = _span(answer)
-            with self._partial.open("r+b" if start else "wb") as file:
+            with self._open() as file:
                 file.truncate(begin if begin <= start else 0)
                 file.seek(0, os.SEEK_END)
                 if file.tell() != begin:
@@ -192,7 +221,7 @@ class _Download:
             raise _Interrupted(f"the connection ended after {file.tell():,} of {total:,} bytes")
 
     def _size(self) -> int:
-        return self._partial.stat().st_size if self._partial.exists() else 0
+        return self._partial.stat().st_size
 
     @staticmethod
     def _digest(path: Path) -> str:

@@ -20,6 +20,7 @@ from recpack.formats.image_codec import encode
 from recpack.pipeline.convert import convert
 from recpack.progress import Progress, Watch
 from recpack.records.verify import Verification, verify
+from recpack.storage.files import write_bytes
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 
@@ -45,14 +46,15 @@ def make_devkit(
         width, height = ((500, 375), (375, 500), (500, 333))[random.randint(3)]
         pixels, objects = make_image(random, width, height)
         image = encode(pixels, Encoding(quality=90))
-        (folder / "JPEGImages" / f"{id_}.jpg").write_bytes(image.tobytes())
+        write_bytes(folder / "JPEGImages" / f"{id_}.jpg", image.tobytes())
         text = annotation(f"{id_}.jpg", width, height, objects)
-        (folder / "Annotations" / f"{id_}.xml").write_text(text)
+        write_bytes(folder / "Annotations" / f"{id_}.xml", text.encode())
         if progress is not None:
             progress(Progress("make", number, images))
     split = max(images * 4 // 5, 1)
     for name, part in (("trainval", ids[:split]), ("test", ids[split:])):
-        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{i}\n" for i in part))
+        ids_of_part = "".join(f"{id_}\n" for id_ in part)
+        write_bytes(folder / "ImageSets" / "Main" / f"{name}.txt", ids_of_part.encode())
     return root
 
 

@@ -18,7 +18,7 @@ from recpack.data.samples import Samples
 from recpack.errors import ConfigError, DataError
 from recpack.problems import Problem, count_by_action
 from recpack.storage.checksums import Checksum
-from recpack.storage.paths import PathOrUrl, companion, read_bytes
+from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes
 from recpack.storage.s3.client import S3Client
 
 FORMAT_VERSION = 1
@@ -101,8 +101,9 @@ class Manifest:
 
 def manifest_beside(rec: PathOrUrl, s3: S3Client | None = None) -> Manifest | None:
     """The manifest beside a ``.rec``; None when there is none."""
+    s3 = s3 or S3Client()
     try:
-        return Manifest.read(companion(rec, ".json"), s3)
+        return Manifest.read(companion_to_read(rec, ".json", s3), s3)
     except DataError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None

@@ -6,6 +6,7 @@ the label, else they have as many decimals as needed.
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -194,6 +195,8 @@ def _write_image_json(
     """
     images, annotations = folders
     names = _distinct_names(samples, options)
+    images.demand_room(max(names, key=_bytes_of))
+    annotations.demand_room(max(map(_document_name, names), key=_bytes_of))
     starts = range(0, len(samples), _CHUNK)
 
     def parts() -> Iterator[tuple[Samples, list[str]]]:
@@ -307,9 +310,17 @@ def _write_documents(
             file=name,
             categories=categories,
         )
-        stem, suffix = posixpath.splitext(name)
-        stem = stem if suffix.lower() in EXTENSIONS else name
-        folder.write(f"{stem}.json", _ENCODER.encode(document))
+        folder.write(_document_name(name), _ENCODER.encode(document))
+
+
+def _document_name(image: str) -> str:
+    """The name of an image's JSON file."""
+    stem, suffix = posixpath.splitext(image)
+    return (stem if suffix.lower() in EXTENSIONS else image) + ".json"
+
+
+def _bytes_of(name: str) -> int:
+    return len(os.fsencode(name))
 
 
 def _image_folders(output: str, s3: S3Client) -> tuple[ImageFolder, ImageFolder]:

@@ -15,7 +15,7 @@ from recpack.formats.recordio import Record, decode_payload, join_parts, locate_
 from recpack.records.settings import ReaderSettings
 from recpack.settings import takes
 from recpack.storage.files import Closing, pread
-from recpack.storage.paths import PathOrUrl, companion, read_bytes
+from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
@@ -87,7 +87,7 @@ class RecordReader(Closing):
     def __init__(self, path: PathOrUrl, settings: ReaderSettings) -> None:
         self.path = os.fspath(path)
         self._s3 = S3Client.of(settings)
-        self._index_path = os.fspath(settings.index or companion(path, ".idx"))
+        self._index_path = settings.index
         self._file = open_file(path, self._s3, mapped=settings.mapped)
         self._index: tuple[Int64, Int64] | None = None
         self._positions: dict[int, int] | None = None
@@ -150,13 +150,14 @@ class RecordReader(Closing):
     def index(self) -> tuple[Int64, Int64] | None:
         """Keys and offsets of the index file, each int64 of shape (records,); None without one."""
         if self._index is None:
+            path = self._index_path or companion_to_read(self.path, ".idx", self._s3)
             try:
-                text = read_bytes(self._index_path, self._s3).decode("ascii")
+                text = read_bytes(path, self._s3).decode("ascii")
                 self._index = parse_index(text)
             except (FileNotFoundError, IsADirectoryError):
                 return None
             except (OSError, RecordError, UnicodeDecodeError) as error:
-                raise RecordError(f"{self._index_path}: {error}") from None
+                raise RecordError(f"{os.fspath(path)}: {error}") from None
         return self._index
 
     def _load_index(self) -> tuple[Int64, Int64]:

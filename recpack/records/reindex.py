@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 
@@ -13,9 +15,11 @@ from recpack.progress import Progress
 from recpack.records.reader import RecordReader
 from recpack.records.settings import ReplaceSettings
 from recpack.settings import takes
+from recpack.storage.journal import settled
 from recpack.storage.paths import PathOrUrl, companion, write_text
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3
 
 
 @takes(ReplaceSettings)
@@ -27,7 +31,10 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
     DataError for an empty one, SinkError when an index exists.
     """
     index = companion(path, ".idx")
-    with RecordReader(path, **vars(settings.part(Access))) as records:
+    with (
+        nullcontext() if is_s3(path) else settled(Path(path)),
+        RecordReader(path, **vars(settings.part(Access))) as records,
+    ):
         if not settings.overwrite and records.index() is not None:
             raise SinkError(f"{index} exists; replace it with --overwrite")
         keys: list[int] = []
@@ -38,11 +45,11 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
             if settings.progress is not None and len(keys) % 1024 == 0:
                 guess = round(len(keys) * records.size / max(record.offset, 1))
                 settings.progress(Progress("read", len(keys), guess, record.offset))
-    if not keys:
-        raise DataError(f"{os.fspath(path)}: no records, and no reader accepts an empty index")
-    table = np.array(keys, np.int64)
-    if len(np.unique(table)) < len(table):
-        table = np.arange(len(table))
-    lines = format_index(table.tolist(), offsets)
-    write_text(index, lines, S3Client.of(settings))
+        if not keys:
+            raise DataError(f"{os.fspath(path)}: no records, and no reader accepts an empty index")
+        table = np.array(keys, np.int64)
+        if len(np.unique(table)) < len(table):
+            table = np.arange(len(table))
+        lines = format_index(table.tolist(), offsets)
+        write_text(index, lines, S3Client.of(settings))
     return index, table

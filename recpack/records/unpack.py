@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,8 +21,15 @@ from recpack.records.inspect import class_name, image_header
 from recpack.records.reader import RecordReader
 from recpack.records.settings import ReplaceSettings
 from recpack.settings import takes
-from recpack.storage.files import replace_file, text_lines
-from recpack.storage.paths import PathOrUrl, companion, read_bytes, unsafe_path
+from recpack.storage.files import (
+    LONGEST_ENDING,
+    demand_room,
+    make_folder,
+    replace_file,
+    text_lines,
+    write_bytes,
+)
+from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes, unsafe_path
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
@@ -62,8 +70,6 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
             raise SinkError(f"{output} is a file; name a folder")
         if not settings.overwrite and output.exists() and any(output.iterdir()):
             raise SinkError(f"{output} is not empty; name another folder, or use --overwrite")
-        for name in (ANNOTATIONS, IMAGES, SETS):
-            (output / name).mkdir(parents=True, exist_ok=True)
         with RecordReader(path, **vars(settings.part(Access))) as records:
             return _Unpacking(path, output, s3).run(records, settings.progress)
     except OSError as error:
@@ -79,7 +85,18 @@ class _Unpacking:
         self._floats = FloatFormatter()
         self._list = Path(os.fspath(path).rpartition("/")[2]).with_suffix(".lst").name
 
+    def _prepare(self) -> None:
+        """Make the folders. Raises SinkError when a name of the list is too long for them."""
+        counts = Counter(self._stems.values())
+        stems = [stem + f"_{id_}" * (counts[stem] > 1) for id_, stem in self._stems.items()]
+        longest = max(stems, key=lambda stem: len(os.fsencode(stem)), default="")
+        demand_room(self._folder / IMAGES / longest, len(".jpeg"))
+        demand_room(self._folder / self._list, LONGEST_ENDING)
+        for name in (ANNOTATIONS, IMAGES, posixpath.dirname(SETS), SETS):
+            make_folder(self._folder / name)
+
     def run(self, records: RecordReader, progress: Watch) -> Unpacked:
+        self._prepare()
         images = annotations = tables = 0
         # the image set comes last: without it the folder does not look finished
         with (
@@ -106,8 +123,8 @@ class _Unpacking:
         name = stem + suffix
         if by_identity and record.kind == "classification":
             name = f"{record.label[0]:.9g}/{name}"
-            (self._folder / IMAGES / name).parent.mkdir(exist_ok=True)
-        (self._folder / IMAGES / name).write_bytes(record.image_bytes)
+            make_folder((self._folder / IMAGES / name).parent)
+        write_bytes(self._folder / IMAGES / name, record.image_bytes)
         widths = detection_widths(record.label)
         label = self._floats.format(record.label)
         if widths is not None:
@@ -117,7 +134,7 @@ class _Unpacking:
         if widths is None or header is None:
             return False
         text = annotation(record, header, name, self._manifest)
-        (self._folder / ANNOTATIONS / f"{stem}.xml").write_text(text, "utf-8")
+        write_bytes(self._folder / ANNOTATIONS / f"{stem}.xml", text.encode())
         ids.write(os.fsencode(stem + "\n"))
         return True
 
@@ -157,7 +174,7 @@ def annotation(
 
 def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
     """The images' names without folder and extension, by the index of the row."""
-    rows = companion(path, ".lst")
+    rows = companion_to_read(path, ".lst", s3)
     try:
         if is_s3(rows):
             lines = read_bytes(rows, s3).decode("utf-8-sig").splitlines()

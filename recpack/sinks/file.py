@@ -6,7 +6,6 @@ Every worker writes its own segments at their offsets (``sinks.file_writer``).
 from __future__ import annotations
 
 import fcntl
-import glob
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -17,25 +16,33 @@ from recpack.errors import SinkError
 from recpack.sinks.base import COMPANIONS, MANIFEST, Sink, SinkPlan, Written
 from recpack.sinks.file_writer import (
     ASIDE,
+    LONGEST_ASIDE,
     SLOT,
-    TOKEN,
     FileProbe,
     FileSegmentWriter,
     aside_name,
     copy_into,
 )
-from recpack.storage.files import PARTIAL, leads_to, lock, sync_folder, write_synced
-
-LENGTHS = ".recpack-lengths"
+from recpack.storage.files import (
+    LONGEST_ENDING,
+    Claim,
+    demand_replaceable,
+    demand_room,
+    leads_to,
+    write_synced,
+)
+from recpack.storage.journal import settle, write_journal
 
 
 class FileSink(Sink):
     """``train.rec`` with ``train.idx``, ``train.lst`` and ``train.json`` beside it.
 
-    The sink writes everything under temporary names, syncs it, and renames it, the manifest last.
-    The lock on the temporary ``.rec`` shows a second run that this one is alive. Without a lock the
-    file is left from a killed run, and the next run removes it. ``spare`` names companions that
-    this sink must not write (a list that is packed and already has the companion's path).
+    The sink writes everything under unfinished names and syncs it. It is published from the moment
+    when the ``.rec`` is renamed; until then an older output is whole. A journal tells readers where
+    the companions are until they are renamed too, the manifest last, and the next run ends what a
+    killed one began. A link in the output's place is replaced, and its target stays as it is.
+    ``spare`` names companions that this sink must not write (a list that is packed and already has
+    the companion's path).
     """
 
     def __init__(
@@ -49,17 +56,26 @@ class FileSink(Sink):
         self.name = self.path.name
         if self.path.suffix != ".rec":
             raise SinkError(f"{self.path}: the output's name must end in .rec")
+        demand_room(self.path, LONGEST_ENDING + LONGEST_ASIDE)
         self._overwrite = overwrite
         self._suffixes = [suffix for suffix in COMPANIONS if suffix not in spare]
-        self._lock = -1
-        self._token = os.urandom(TOKEN)
+        self._claim: Claim | None = None
+        self._output = -1
 
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            killed_before = self._take_lock()
-            self._remove_unfinished(renames_begun=not killed_before)
-            os.pwrite(self._lock, self._token, 0)
+            self._claim = Claim(self.path)
+            settle(self.path)
+            self._claim.clear()
+            present = self._present()
+            if present and not self._overwrite:
+                raise SinkError(
+                    f"{present[0]} exists; choose another name or replace it with --overwrite"
+                )
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            self._output = os.open(self._claim.temporary(), flags, 0o666)
+            fcntl.flock(self._output, fcntl.LOCK_EX)  # while it is held, workers go on
         except BaseException as error:  # Ctrl-C too
             self.abort()
             if isinstance(error, OSError):
@@ -68,21 +84,18 @@ class FileSink(Sink):
         return self
 
     def open(self, plan: SinkPlan) -> FileSegmentWriter:
-        lengths = self._temporary(".rec", LENGTHS)
+        output, lengths = self._temporary(), self._temporary("-lengths")
         try:
-            os.ftruncate(self._lock, 0)
+            os.ftruncate(self._output, 0)
             lengths.unlink(missing_ok=True)
             with lengths.open("xb") as file:
-                file.write(self._token)
-                file.truncate(TOKEN + SLOT.size * plan.segments)
+                file.truncate(SLOT.size * plan.segments)
         except OSError as error:
             raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
-        return FileSegmentWriter(
-            os.fspath(self._temporary(".rec")), os.fspath(lengths), self._token, plan.ordered
-        )
+        return FileSegmentWriter(os.fspath(output), os.fspath(lengths), plan.ordered)
 
     def probe(self) -> FileProbe:
-        return FileProbe(os.fspath(self._temporary(".rec")), self._token)
+        return FileProbe(os.fspath(self._temporary()))
 
     def publish(
         self,
@@ -91,102 +104,72 @@ class FileSink(Sink):
         manifest: Callable[[str | None], str],
     ) -> None:
         try:
-            self._gather(written)
-            actual, size = os.fstat(self._lock).st_size, written.size
-            if actual != size:
-                raise SinkError(f"{self.path}: {actual:,} bytes arrived, {size:,} were packed")
-            os.fsync(self._lock)
-            present = [suffix for suffix in self._suffixes if suffix in companions]
-            for suffix in present:
-                write_synced(self._temporary(suffix), companions[suffix])
-            write_synced(self._temporary(MANIFEST), [manifest(None)])
-            # without its manifest an older output does not look finished during the renames
-            self.path.with_suffix(MANIFEST).unlink(missing_ok=True)
-            for suffix in self._suffixes:
-                if suffix not in present:
-                    self.path.with_suffix(suffix).unlink(missing_ok=True)
-            for suffix in (".rec", *present, MANIFEST):
-                self._temporary(suffix).rename(self.path.with_suffix(suffix))
-            sync_folder(self.path.parent)
-        except OSError as error:
-            raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
-        self.abort()
+            try:
+                self._write(written, companions, manifest)
+                os.rename(self._temporary(), self.path)
+            except OSError as error:
+                if not leads_to(self.path, self._output):  # else it was renamed nevertheless
+                    raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
+            try:
+                settle(self.path, published=True)
+            except SinkError:  # perhaps the fault was short
+                settle(self.path, published=True)
+            self.abort()
+        except KeyboardInterrupt as error:
+            if leads_to(self.path, self._output):
+                error.add_note(f"{self.path} was published before, and is whole")
+            raise
 
     def abort(self) -> None:
-        if self._lock >= 0:
-            self._remove_leftovers()
-            os.close(self._lock)
-            self._lock = -1
+        if self._claim is None:
+            return
+        with suppress(SinkError):  # readers find the companions of a published output
+            settle(self.path)
+            self._claim.clear()
+        self._claim.close()
+        self._claim = None
+        if self._output >= 0:
+            with suppress(OSError):  # it was synced, or is removed
+                os.close(self._output)
+            self._output = -1
+
+    def _write(
+        self,
+        written: Written,
+        companions: Mapping[str, Iterable[str]],
+        manifest: Callable[[str | None], str],
+    ) -> None:
+        """Everything before the ``.rec`` is renamed."""
+        assert self._claim is not None
+        self._gather(written)
+        actual, size = os.fstat(self._output).st_size, written.size
+        if actual != size:
+            raise SinkError(f"{self.path}: {actual:,} bytes arrived, {size:,} were packed")
+        os.fsync(self._output)
+        present = [suffix for suffix in self._suffixes if suffix in companions]
+        for suffix in present:
+            write_synced(self._temporary(suffix), companions[suffix])
+        write_synced(self._temporary(MANIFEST), [manifest(None)])
+        absent = [suffix for suffix in self._suffixes if suffix not in present]
+        self._present()
+        write_journal(self._claim, (*present, MANIFEST), absent)
 
     def _gather(self, written: Written) -> None:
         """Copy segments that are in files of their own to their offsets."""
         start = 0
         for segment in written.segments:
             if written.receipts.get(segment.number) == ASIDE:
-                aside = aside_name(self._temporary(".rec"), segment.number)
+                aside = aside_name(self._temporary(), segment.number)
                 with open(aside, "rb") as file:
-                    copy_into(file.fileno(), self._lock, start, segment.size)
+                    copy_into(file.fileno(), self._output, start, segment.size)
                 os.unlink(aside)
             start += segment.size
 
-    def _temporary(self, suffix: str, ending: str = PARTIAL) -> Path:
-        return self.path.with_name(self.path.with_suffix(suffix).name + ending)
+    def _temporary(self, suffix: str = "") -> Path:
+        assert self._claim is not None
+        return self._claim.temporary(suffix)
 
-    def _take_lock(self) -> bool:
-        """Create and lock a new temporary ``.rec``; returns whether there was one of a run that was
-        killed before it began to rename."""
-        partial = self._temporary(".rec")
-        killed_before = False
-        while True:
-            try:
-                own = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileExistsError:
-                self._remove_dead(partial)
-                killed_before = True
-                continue
-            fcntl.flock(own, fcntl.LOCK_EX)  # waits while another run tests our lock
-            if leads_to(partial, own):
-                self._lock = own
-                return killed_before
-            os.close(own)
-
-    def _remove_dead(self, partial: Path) -> None:
-        """Remove the temporary file of a killed run; not reuse it, because workers of that run
-        could still write into it."""
-        with suppress(FileNotFoundError):
-            dead = os.open(partial, os.O_RDWR)
-            try:
-                lock(dead, self.path)
-                if leads_to(partial, dead):
-                    partial.unlink()
-            finally:
-                os.close(dead)
-
-    def _remove_unfinished(self, *, renames_begun: bool) -> None:
-        """Remove an unfinished output. SinkError for a finished one, without ``overwrite``."""
+    def _present(self) -> list[Path]:
+        """The files that would be replaced. SinkError for what can't be."""
         names = [self.path.with_suffix(suffix) for suffix in (".rec", *self._suffixes, MANIFEST)]
-        half_published = (
-            renames_begun
-            and self._temporary(MANIFEST).exists()
-            and not self.path.with_suffix(MANIFEST).exists()
-        )
-        present = [name for name in names if name.exists()]
-        if present and half_published:
-            # a run was killed between its renames: these files are an incomplete output
-            for name in present:
-                name.unlink()
-        elif present and not self._overwrite:
-            raise SinkError(
-                f"{present[0]} exists; choose another name or replace it with --overwrite"
-            )
-        self._remove_leftovers(keep_lock=True)
-
-    def _remove_leftovers(self, *, keep_lock: bool = False) -> None:
-        for suffix in (*COMPANIONS, MANIFEST):
-            self._temporary(suffix).unlink(missing_ok=True)
-        self._temporary(".rec", LENGTHS).unlink(missing_ok=True)
-        partial = self._temporary(".rec")
-        for aside in partial.parent.glob(glob.escape(aside_name(partial.name, "")) + "*"):
-            aside.unlink(missing_ok=True)
-        if not keep_lock and leads_to(partial, self._lock):
-            partial.unlink()
+        return [name for name in names if demand_replaceable(name)]

@@ -27,8 +27,6 @@ from recpack.errors import SinkError
 from recpack.formats.recordio import RecordBuffer
 from recpack.sinks.base import Probe, Receipts, SegmentWriter
 
-TOKEN = 16
-"""Bytes of the random token at the start of this run's temporary files."""
 SLOT = struct.Struct("<q")
 _FAILED = -1
 _POLL_SECONDS = 0.0005
@@ -40,40 +38,34 @@ two reads of the lengths."""
 _BLOCK = 16 << 20
 ASIDE = "aside"
 """The receipt of a segment that is in a file of its own."""
+LONGEST_ASIDE = 20
+"""Bytes that the name of such a file has more than that of the unfinished ``.rec``."""
 
 
 @dataclass(frozen=True)
 class FileProbe(Probe):
-    """The temporary file must begin with the token."""
+    """The unfinished file must be there: no other folder has one of its random name."""
 
     partial: str
-    token: bytes
 
     def demand(self) -> None:
         try:
-            output = os.open(self.partial, os.O_RDWR)
-            try:
-                if os.pread(output, TOKEN, 0) == self.token:
-                    return
-            finally:
-                os.close(output)
-            reason = "another file is there"
+            os.close(os.open(self.partial, os.O_RDWR | os.O_NOFOLLOW))
         except OSError as error:
-            reason = str(error.strerror)
-        raise SinkError(
-            f"it does not see {os.path.dirname(self.partial)} as the coordinator does ({reason}); "
-            "write to a folder that all workers share, or to S3"
-        )
+            folder = os.path.dirname(self.partial)
+            raise SinkError(
+                f"it does not see {folder} as the coordinator does ({error.strerror}); "
+                "write to a folder that all workers share, or to S3"
+            ) from error
 
 
 @dataclass(frozen=True)
 class FileSegmentWriter(SegmentWriter):
-    """A worker's part of a ``FileSink``: the paths of the temporary ``.rec`` and of the lengths,
-    the token, and whether segments begin in order."""
+    """A worker's part of a ``FileSink``: the paths of the unfinished ``.rec`` and of the lengths,
+    and whether segments begin in order."""
 
     partial: str
     lengths: str
-    token: bytes
     ordered: bool
 
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
@@ -85,7 +77,7 @@ class FileSegmentWriter(SegmentWriter):
             if start is None:
                 self._put_aside(number, data)
                 return {number: ASIDE}
-            output = os.open(self.partial, os.O_WRONLY)
+            output = os.open(self.partial, os.O_WRONLY | os.O_NOFOLLOW)
             try:
                 _write(output, data, start)
                 if not self.ordered:
@@ -102,18 +94,16 @@ class FileSegmentWriter(SegmentWriter):
 
     def _set_slot(self, number: int, value: int) -> None:
         lengths = self._open_lengths()
-        os.pwrite(lengths, SLOT.pack(value), TOKEN + SLOT.size * number)
+        os.pwrite(lengths, SLOT.pack(value), SLOT.size * number)
         os.close(lengths)
 
     def _open_lengths(self) -> int:
         try:
-            lengths = os.open(self.lengths, os.O_RDWR)
+            return os.open(self.lengths, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise SinkError(f"{self.partial}: the run that began this task has ended") from None
         except OSError as error:
             raise SinkError(f"{self.lengths}: {error.strerror}") from error
-        if os.pread(lengths, TOKEN, 0) != self.token:
-            os.close(lengths)
-            raise SinkError(f"{self.lengths}: this is not the file of the run that began this task")
-        return lengths
 
     def _await_start(self, number: int) -> int | None:
         """The offset of this segment: the sum of the lengths before it. A slot contains the length
@@ -124,9 +114,7 @@ class FileSegmentWriter(SegmentWriter):
         try:
             while known < number:
                 size = SLOT.size * (number - known)
-                slots = np.frombuffer(
-                    os.pread(lengths, size, TOKEN + SLOT.size * known), np.dtype("<i8")
-                )
+                slots = np.frombuffer(os.pread(lengths, size, SLOT.size * known), np.dtype("<i8"))
                 if (slots == _FAILED).any():
                     self.fail(number)
                     raise SinkError(f"{self.partial}: an earlier segment failed")
@@ -168,7 +156,7 @@ class FileSegmentWriter(SegmentWriter):
     def _coordinator_lives(self) -> bool:
         """Whether the coordinator still holds its lock."""
         try:
-            output = os.open(self.partial, os.O_WRONLY)
+            output = os.open(self.partial, os.O_WRONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return False
         try:

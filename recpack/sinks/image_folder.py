@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recpack.errors import SinkError
-from recpack.storage.files import PARTIAL, leads_to, lock
+from recpack.storage.files import Claim, demand_room, new_token, temporary_path, write_bytes
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
@@ -22,6 +21,9 @@ class ImageFolder(ABC):
     @abstractmethod
     def demand_empty(self) -> None:
         """Raise SinkError if the folder is not empty."""
+
+    def demand_room(self, name: str) -> None:
+        """Raise SinkError if a file's name is too long for the folder."""
 
     @contextmanager
     def filling(self) -> Iterator[None]:
@@ -39,47 +41,54 @@ class ImageFolder(ABC):
 
 def image_folder(path: str, s3: S3Client) -> ImageFolder:
     """The folder of a path or ``s3://…``."""
-    return S3ImageFolder(path, s3) if is_s3(path) else LocalImageFolder(os.path.abspath(path))
+    if is_s3(path):
+        return S3ImageFolder(path, s3)
+    return LocalImageFolder(os.path.abspath(path), new_token())
 
 
 @dataclass(frozen=True)
 class LocalImageFolder(ImageFolder):
-    """A local folder, with another name until it is complete. During the writing it is locked: one
-    without a lock is left from a killed run."""
+    """A local folder, with an unfinished name, which has the token, until it is complete."""
 
     folder: str
+    token: str
 
     def __str__(self) -> str:
         return self.folder
 
     def demand_empty(self) -> None:
-        if os.path.isfile(self.folder) or (os.path.isdir(self.folder) and os.listdir(self.folder)):
+        demand_room(Path(self._partial))
+        if not os.path.lexists(self.folder):
+            return
+        if os.path.islink(self.folder) or not os.path.isdir(self.folder):
+            raise SinkError(f"{self.folder} is not a folder; name another one, or move it away")
+        if os.listdir(self.folder):
             raise SinkError(f"{self.folder} is not empty; name another folder, or move it away")
+
+    def demand_room(self, name: str) -> None:
+        demand_room(Path(self._partial, name))
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        partial = self.folder + PARTIAL
-        os.makedirs(partial, exist_ok=True)
-        descriptor = os.open(partial, os.O_RDONLY)
-        try:
-            lock(descriptor, self.folder)
-            for leftover in os.scandir(partial):
-                os.unlink(leftover)
+        folder = Path(self.folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with Claim(folder, self.token) as claim:
+            claim.clear()
+            os.mkdir(self._partial)
             try:
                 yield
             finally:
-                if leads_to(partial, descriptor):  # else it is published
-                    shutil.rmtree(partial)
-        finally:
-            os.close(descriptor)
+                claim.clear()
 
     def write(self, name: str, data: bytes) -> None:
-        Path(self.folder + PARTIAL, name).write_bytes(data)
+        write_bytes(os.path.join(self._partial, name), data)
 
     def publish(self) -> None:
-        if os.path.isdir(self.folder):
-            os.rmdir(self.folder)
-        os.rename(self.folder + PARTIAL, self.folder)
+        os.rename(self._partial, self.folder)  # an empty folder is replaced
+
+    @property
+    def _partial(self) -> str:
+        return os.fspath(temporary_path(Path(self.folder), self.token))
 
 
 @dataclass(frozen=True)

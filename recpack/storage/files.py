@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
+import shutil
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, TextIO
@@ -47,23 +51,160 @@ def pread(descriptor: int, offset: int, length: int) -> bytes:
     return data
 
 
-PARTIAL = ".recpack-partial"
-"""Suffix of the name of an unfinished file."""
+TEMPORARY = ".recpack-"
+"""Comes after an output's name in the names of its unfinished files, and before a random token."""
+TOKEN_BYTES = 8
+
+
+def temporary_path(path: Path, token: str, suffix: str = "") -> Path:
+    """The path of an output while it is unfinished, or of another unfinished file of its run."""
+    return path.with_name(f"{path.name}{TEMPORARY}{token}{suffix}")
+
+
+class Claim(Closing):
+    """The sole right to write an output, until it is closed.
+
+    It holds the lock of a small, empty file beside the output. The output's unfinished files have
+    names with a random ``token``: nobody can have put a file or a link there. Such a file that is
+    there when the lock is ours was left by a killed run. Raises OSError, SinkError when another
+    run holds the lock.
+    """
+
+    def __init__(self, path: Path, token: str | None = None) -> None:
+        self.path = path
+        self.token = token or new_token()
+        self._name = path.with_name(f"{path.name}{TEMPORARY}lock")
+        self._descriptor = _open_locked(self._name, path)
+
+    def temporary(self, suffix: str = "") -> Path:
+        """See ``temporary_path``."""
+        return temporary_path(self.path, self.token, suffix)
+
+    def unfinished(self) -> list[Path]:
+        """The output's unfinished files and folders: this run's, and those that killed ones left.
+        Raises OSError."""
+        name = re.escape(self.path.name + TEMPORARY)
+        ours = re.compile(f"{name}[0-9a-f]{{{2 * TOKEN_BYTES}}}([.-].*)?", re.DOTALL)
+        folder = self.path.parent
+        return [folder / one for one in os.listdir(folder) if ours.fullmatch(one)]
+
+    def clear(self) -> None:
+        """Remove all that is unfinished. What can't be removed stays: it does no harm."""
+        with suppress(OSError):
+            for path in self.unfinished():
+                with suppress(OSError):
+                    if stat.S_ISDIR(os.lstat(path).st_mode):
+                        shutil.rmtree(path)
+                    else:
+                        os.unlink(path)
+
+    def close(self) -> None:
+        """Give the right back; a second call does nothing. Never raises OSError: what was written
+        is published or removed."""
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                if leads_to(self._name, self._descriptor):
+                    os.unlink(self._name)
+            descriptor, self._descriptor = self._descriptor, -1
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+def new_token() -> str:
+    """A random text for the names of a run's unfinished files."""
+    return os.urandom(TOKEN_BYTES).hex()
+
+
+def _open_locked(name: Path, output: Path) -> int:
+    """Open and lock a lock file, which is made if needed and never written."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+    while True:
+        try:
+            descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            # without O_CREAT, which the system refuses for another user's file in a sticky folder
+            try:
+                descriptor = os.open(name, flags)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise SinkError(f"{name}: {error.strerror}; remove it, then run again") from error
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SinkError(f"{name} is not a file; remove it, then run again")
+            lock(descriptor, output)
+            if leads_to(name, descriptor):  # else the other run removed it at its end
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def demand_room(path: Path, more: int = 0) -> None:
+    """Raise SinkError if the file system refuses the path with ``more`` bytes after its name."""
+    folder = path.parent
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        limits = os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX") - 1
+    except OSError:
+        limits = 255, 4095
+    for part, text, limit in zip(("name", "path"), (path.name, str(path)), limits, strict=True):
+        excess = len(os.fsencode(text)) + more - limit
+        if excess > 0:
+            ending = f" with the {more} bytes that recpack adds" * bool(more)
+            raise SinkError(f"{path}: its {part} is {excess} bytes too long{ending}; shorten it")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it. Raises SinkError for a link, which can lead to a folder
+    that nobody named, OSError."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise SinkError(f"{path} is not a folder; move it away, or name another one") from None
+
+
+def demand_replaceable(path: Path) -> bool:
+    """Whether there is something at a path that a rename would replace: a file, or a link, whose
+    target stays as it is. Raises SinkError for what can't be replaced, OSError."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
+        raise SinkError(f"{path} is not a file; move it away, or choose another name")
+    folder = os.stat(path.parent)
+    if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder.st_uid, found.st_uid):
+        raise SinkError(f"{path} belongs to another user; choose another name")
+    return True
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
     """A new file that is synced to the disk and gets its name when the block ends. If the block
-    fails, the file is removed. Raises OSError."""
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        with partial.open("wb") as file:
-            yield file
-            sync_file(file)
-        partial.rename(path)
-        sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    fails, the file is removed. Raises OSError, SinkError for what can't be replaced."""
+    demand_room(path, LONGEST_ENDING)
+    with Claim(path) as claim:
+        claim.clear()
+        demand_replaceable(path)
+        partial = claim.temporary()
+        try:
+            with partial.open("xb") as file:
+                yield file
+                sync_file(file)
+            os.rename(partial, path)
+        except BaseException:
+            claim.clear()
+            raise
+        with suppress(OSError):  # the file is whole under its name
+            sync_folder(path.parent)
+
+
+LONGEST_ENDING = len(TEMPORARY) + 2 * TOKEN_BYTES
+"""Bytes that the name of an unfinished file has more than the output's."""
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -77,10 +218,23 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def write_synced(path: Path, lines: Iterable[str]) -> None:
-    """Write and sync a text file that the caller renames later. Raises OSError."""
-    with path.open("wb") as file:
+    """Write and sync a new text file that the caller renames later. Raises OSError."""
+    with path.open("xb") as file:
         file.writelines(map(encode_line, lines))
         sync_file(file)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file. One that has the name is removed first, so that no link is followed. Raises
+    OSError."""
+    while True:
+        try:
+            with open(path, "xb") as file:
+                file.write(data)
+            return
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def encode_line(line: str) -> bytes:
@@ -95,14 +249,19 @@ def sync_file(file: BinaryIO) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until a folder's names are on the disk."""
+    """Wait until a folder's names are on the disk, if its file system can do that."""
     folder = os.open(path, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(folder)
 
 
 def lock(descriptor: int, output: object) -> None:
-    """Lock an open file or folder for this run. (One without a lock was left by a killed run.)
+    """Lock an open file for this run. (One without a lock was left by a killed run.)
     Raises SinkError when another run holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,10 +270,10 @@ def lock(descriptor: int, output: object) -> None:
 
 
 def leads_to(path: str | Path, descriptor: int) -> bool:
-    """Whether a path still is the open file or folder."""
+    """Whether a path, which is no link, still is the open file."""
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
         return False
 
 

@@ -7,8 +7,9 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import Path
 
-from recpack.errors import SinkError
+from recpack.errors import DataError, SinkError
 from recpack.storage.files import write_lines
+from recpack.storage.journal import find_companion, journal_path, settled
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
@@ -21,10 +22,23 @@ def unsafe_path(path: str) -> bool:
 
 
 def companion(rec: PathOrUrl, suffix: str) -> str:
-    """The path of a ``.rec``'s companion: beside it, on S3 in the sibling folder ``_recpack/``."""
+    """Where a ``.rec``'s companion is written: beside it, on S3 in the sibling folder
+    ``_recpack/``."""
     if is_s3(rec):
         return str(parse_location(rec).companion(suffix))
     return os.fspath(Path(rec).with_suffix(suffix))
+
+
+def companion_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
+    """Where a ``.rec``'s companion is read: of an output that was just published, it can still
+    have an unfinished name. Ask just before reading; there may be no file. Raises DataError."""
+    if is_s3(rec):
+        del s3
+        return companion(rec, suffix)
+    try:
+        return os.fspath(find_companion(Path(rec), suffix))
+    except OSError as error:
+        raise DataError(f"{journal_path(Path(rec))}: can't be read: {error.strerror}") from error
 
 
 def base_name(path: PathOrUrl) -> str:
@@ -55,14 +69,18 @@ def write_text(path: PathOrUrl, lines: Iterable[str], s3: S3Client) -> None:
 
 
 def demand_free(path: PathOrUrl, s3: S3Client, *, overwrite: bool) -> None:
-    """Raise SinkError when the path exists and must not be replaced."""
+    """Raise SinkError when the path exists and must not be replaced. If it is the companion of a
+    ``.rec``, this first ends what a killed run began."""
+    if not is_s3(path) and os.path.lexists(journal_path(rec := Path(path).with_suffix(".rec"))):
+        with settled(rec):
+            pass
     if not overwrite and _exists(path, s3):
         raise SinkError(f"{path} exists; choose another name or replace it with --overwrite")
 
 
 def _exists(path: PathOrUrl, s3: S3Client) -> bool:
     if not is_s3(path):
-        return Path(path).exists()
+        return os.path.lexists(path)
     from recpack.storage.s3.objects import head
 
     try:
