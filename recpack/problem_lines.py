@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from recpack.display import one_line
 from recpack.problems import CATALOGUE, Problem, Severity, action_text, count_text
 
 _MAX_SHOWN = 20
@@ -61,7 +62,7 @@ def group_lines(problems: Iterable[Problem], shown: int) -> Iterator[str]:
         for problem in members[:shown]:
             where = problem.file + (f", object {problem.object}" if problem.object else "")
             value = f"{problem.field} {problem.value}".strip() if problem.value else ""
-            yield f"    {where}" + (f": {value}" if value else "")
+            yield one_line(f"    {where}" + (f": {value}" if value else ""))
         if len(members) > shown:
             yield f"    … and {len(members) - shown:,} more"
 
@@ -86,7 +87,7 @@ def unknown_class_lines(
     for name, objects, near in rows[:_MAX_SHOWN]:
         hint = f"; {near_hint(name, near, used=near in used)}" if near else ""
         lines.append(f"unknown class {name!r}: {count_text(objects, 'object')}{hint}")
-    return lines
+    return list(map(one_line, lines))
 
 
 def near_hint(name: str, near: str, *, used: bool) -> str:
@@ -115,12 +116,12 @@ def unknown_classes(
 
 def quarantine_lines(problems: Iterable[Problem]) -> list[str]:
     """The quarantine list: ``file TAB code TAB object TAB field TAB value`` for every error that
-    dropped an image."""
+    dropped an image. Tabs, line breaks and control characters are escaped."""
     return [
-        "\t".join([
+        "\t".join(map(one_line, [
             problem.file, problem.code, str(problem.object), problem.field,
             " ".join(problem.value.split()),
-        ]) + "\n"
+        ])) + "\n"
         for problem in problems
         if problem.severity == "error" and problem.action == "dropped image"
     ]  # fmt: skip

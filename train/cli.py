@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import TrainError, UsageError
 from .request import INFERENCE_TYPE, Machine, Network
@@ -25,16 +23,9 @@ Command = Callable[[argparse.Namespace, Service], object]
 """Runs a command; its result is printed as JSON."""
 
 
-def console() -> NoReturn:
-    """The console script."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = parser().parse_args(arguments)
-    service = Service(args.region, args.endpoint_url)
     command: Command = args.command
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(
@@ -42,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         warnings.simplefilter("always", UserWarning)
         try:
-            answer = command(args, service)
+            answer = command(args, Service(args.region, args.endpoint_url))
         except KeyboardInterrupt:
             name = getattr(args, "name", None)
             hint = f"; see recpack-train status {name}" if name else ""
@@ -57,12 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"recpack-train: {error}", file=sys.stderr)
             return 1
     if answer is not None:
-        try:
-            print(json.dumps(answer, indent=2), flush=True)
-        except BrokenPipeError:
-            # the reader of the output is gone; Python must not complain again when it exits
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+        print(json.dumps(answer, indent=2), flush=True)
     return 0
 
 

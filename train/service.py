@@ -7,17 +7,25 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from .errors import SpecError
+from .errors import SpecError, UsageError
 
 
 @dataclass(frozen=True)
 class Service:
     """Clients for one region, made when they are first used. ``endpoint_url`` is for all services,
-    when they are not AWS's; ``session`` is a ``boto3.Session``."""
+    when they are not AWS's (UsageError when it has a password); ``session`` is a
+    ``boto3.Session``."""
 
     region_name: str | None = None
     endpoint_url: str | None = None
     session: Any = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if "@" in (self.endpoint_url or ""):
+            raise UsageError(
+                "endpoint_url: has a user name or a password, which AWS does not take; remove it, "
+                "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
 
     @cached_property
     def _session(self) -> Any:

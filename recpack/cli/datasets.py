@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recpack.cli.terminal import block, is_page, print_table, progress_bar, scope_text
+from recpack.cli.terminal import block, is_page, print_line, print_table, progress_bar, scope_text
 from recpack.errors import ConfigError, DataError, RecpackError
 from recpack.settings import options_of
 
@@ -102,7 +102,7 @@ def run_check(args: argparse.Namespace) -> object:
         write_report(report, check, dataset)
     if not (args.quiet or args.json):
         for line in text_report(check, block()):
-            print(line)
+            print_line(line)
     args.code = int(check.refused)
     return check.as_dict()
 
@@ -123,7 +123,7 @@ def _print_result(args: argparse.Namespace, result: Result) -> object:
             for line in problem_lines(result.problems):
                 print(line, file=sys.stderr)
         if result.scope is not None:
-            print(scope_text(sum(part.manifest.num_samples for part in parts), result.scope))
+            print_line(scope_text(sum(part.manifest.num_samples for part in parts), result.scope))
     outcome = {
         "output": args.output,
         "manifest": result.manifest.as_dict(),
@@ -215,7 +215,7 @@ def run_s3_cleanup(args: argparse.Namespace) -> object:
             state = "aborted" if upload.aborted else "open" if args.dry_run else "left"
             size = f"{upload.bytes:,} bytes"
             origin = "" if upload.own else ", not begun by recpack"
-            print(f"{state}  {upload.location}  {size} since {upload.initiated}{origin}")
+            print_line(f"{state}  {upload.location}  {size} since {upload.initiated}{origin}")
         if not uploads:
             print("no open uploads")
         elif not (args.dry_run or all(upload.aborted for upload in uploads)):

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 
 from recpack.cli.datasets import keywords
-from recpack.cli.terminal import block, print_table, progress_bar
+from recpack.cli.terminal import block, print_line, print_table, progress_bar
 from recpack.errors import DataError
 
 
@@ -46,7 +46,7 @@ def run_inspect(args: argparse.Namespace) -> object:
             ("box side (square root of the area, pixels)", inspection.box_sides),
         ):
             for line in bars(title, counts, block=block()):
-                print(line)
+                print_line(line)
     return inspection.as_dict()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recpack.cli.terminal import is_page, scope_text, verdict
 from recpack.data.classes import VOC_CLASSES
+from recpack.display import harmless
 from recpack.formats.manifest import Manifest
 from recpack.pipeline.check import Check
 from recpack.problem_lines import group_lines, near_hint
@@ -35,9 +36,9 @@ def write_report(path: Path, check: Check, dataset: Dataset) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a report, completely or not at all. File names that are not text get escapes, which
-    JSON allows."""
-    write_lines(path, [text.encode("utf-8", "backslashreplace").decode()])
+    """Write a report, completely or not at all. Control characters, and file names that are not
+    text, get escapes, which JSON allows."""
+    write_lines(path, [harmless(text).encode("utf-8", "backslashreplace").decode()])
 
 
 def problem_report(problems: Iterable[Problem], error: str | None = None) -> str:

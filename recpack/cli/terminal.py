@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from recpack.display import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -27,14 +29,19 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    with Bars(
-        TextColumn("{task.description:<5}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as bars:
+    from recpack.cli.process import screens, terminal
+
+    with (
+        Bars(
+            TextColumn("{task.description:<5}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(file=terminal()),
+        ) as bars,
+        screens(),
+    ):  # rich has replaced the streams by its own
         tasks = {}
 
         def show(progress: Progress) -> None:
@@ -57,12 +64,22 @@ def print_table(rows: Sequence[tuple[str, str]]) -> None:
     """Print two columns, names and values, on standard output."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+        print_line(f"{name:<{width}}  {value}")
+
+
+def print_line(text: str) -> None:
+    """Print one line, whatever line breaks the names in it have."""
+    print(one_line(text))
 
 
 def block() -> str:
     """The character of bars; ``#`` where the encoding has no block."""
-    return "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    return "█" if is_unicode() else "#"
+
+
+def is_unicode() -> bool:
+    """Whether standard output takes every character."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 def is_page(report: Path) -> bool:

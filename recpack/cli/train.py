@@ -3,13 +3,23 @@ it."""
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 from typing import NoReturn
-
-from recpack.train_package import train
 
 
 def console() -> NoReturn:
     """Run it."""
-    import_module(f"{train.__name__}.cli").console()
-    raise AssertionError("the console script ends the process")
+    try:  # as in recpack.cli.app
+        from recpack.cli.process import run_process
+
+        run_process("recpack-train", _main)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _main() -> int:
+    from importlib import import_module
+
+    from recpack.train_package import train
+
+    return int(import_module(f"{train.__name__}.cli").main())

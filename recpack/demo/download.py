@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
 
+from recpack.display import hide_secrets
 from recpack.errors import ConfigError, DataError, SinkError
 from recpack.options import DownloadSettings
 from recpack.progress import Progress
@@ -71,8 +72,9 @@ def download(
     if unknown or not names:
         got = ", ".join(unknown) or "nothing"
         raise ConfigError(f"names: must be from {', '.join(ARCHIVES)} (got {got})")
-    if settings.mirror is not None and not re.match(r"https?://[^/]", settings.mirror):
-        raise ConfigError(f"mirror: must be http(s)://host/folder (got {settings.mirror!r})")
+    if settings.mirror is not None and not re.match(r"https?://[^/@]+(/|$)", settings.mirror):
+        got = hide_secrets(repr(settings.mirror))
+        raise ConfigError(f"mirror: must be http(s)://host/folder, without a password (got {got})")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         return [_download(ARCHIVES[name], Path(folder), settings) for name in dict.fromkeys(names)]

@@ -14,6 +14,7 @@ ms to start, and its threads take time from the coordinator.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pickle
 import select
@@ -39,6 +40,8 @@ _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
 _AHEAD = 16
 """Tasks in the pipe per worker, so that no worker waits for the coordinator."""
+_SPARE = 8
+"""Files that this process opens at once besides its pipes, at most."""
 _HEAD = struct.Struct("<QQQ")
 """Before each task: its number, the size of the pickled function, the size of the pickled task.
 Before each result: the task's number, 1 for an error else 0, the size of the pickled result."""
@@ -61,29 +64,50 @@ def cores() -> int:
 
 class Pool:
     """Workers that wait for tasks. The constructor forks them; they inherit this process's state.
+    There are fewer than ``size`` where the system allows no more; OSError when it allows none.
 
     Memory: ``_AHEAD`` tasks and results per worker.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        tasks, self._tasks = _pipe()
-        token_in, token_out = os.pipe()
-        os.write(token_out, b"!")
-        self._inherited_ends = [tasks, token_in, token_out]
         self.workers: dict[int, int] = {}
         """Process id → the worker's result pipe."""
+        self._ends: list[int] = []
+        try:
+            self._fork(size)
+            for spare in [os.dup(self._tasks) for _ in range(_SPARE)]:
+                os.close(spare)
+        except OSError as error:
+            if not self.workers or error.errno == errno.EMFILE:
+                self.kill()
+                raise
+        os.set_blocking(self._tasks, False)
+
+    def _fork(self, size: int) -> None:
+        tasks, self._tasks = self._pipe()
+        token_in, token_out = self._pipe()
+        os.write(token_out, b"!")
         coordinator = os.getpid()
         for _ in range(size):
             results_in, results_out = _pipe()
-            process = os.fork()
+            try:
+                process = os.fork()
+            except OSError:
+                os.close(results_in)
+                os.close(results_out)
+                raise
             if not process:
                 for other in (self._tasks, results_in, *self.workers.values()):
                     os.close(other)
                 _work(coordinator, tasks, (token_in, token_out), results_out)
             os.close(results_out)
             self.workers[process] = results_in
-        os.set_blocking(self._tasks, False)
+
+    def _pipe(self) -> tuple[int, int]:
+        ends = _pipe()
+        self._ends += ends
+        return ends
 
     def run(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
@@ -144,9 +168,9 @@ class Pool:
             with suppress(ChildProcessError):
                 os.waitpid(process, 0)
             os.close(pipe)
-        for descriptor in (*self._inherited_ends, self._tasks) if self.workers else ():
+        for descriptor in self._ends:
             os.close(descriptor)
-        self.workers = {}
+        self.workers, self._ends = {}, []
 
 
 _pools: dict[int, Pool] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
@@ -30,7 +31,8 @@ def run(
     ``jobs`` None means all cores. One job, or one task, runs in this process, except on a cluster:
     a pool of processes would cost more than it saves. ``backend`` is ``fork`` (see
     ``workers.fork``) or any joblib backend; None means the one of ``joblib.parallel_config``, else
-    ``loky`` (processes). Ctrl-C, or closing the generator early, stops the workers. Close it at
+    ``loky`` (processes). Where the system lets no process be forked, a warning says so, and this
+    process does all. Ctrl-C, or closing the generator early, stops the workers. Close it at
     once, because later runs use the same workers.
     """
     results: Generator[Any, None, None]
@@ -40,8 +42,14 @@ def run(
     if backend == FORK:
         if sys.platform != "linux":
             raise ConfigError("backend: fork works on Linux only; use loky")
-        with block_interrupts():
-            pool = fork.pool(count)
+        try:
+            with block_interrupts():
+                pool = fork.pool(count)
+        except OSError as error:
+            warnings.warn(
+                f"no worker can start, so one process does all ({error.strerror})", stacklevel=1
+            )
+            return (function(task) for task in tasks)
         results = fork.run(pool, function, tasks)
     else:
         from recpack.workers.through_joblib import run_through_joblib  # joblib is slow to import

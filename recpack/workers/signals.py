@@ -1,4 +1,4 @@
-"""Which processes get Ctrl-C."""
+"""Which processes get Ctrl-C, and the hangup of a terminal that is closed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def block_interrupts() -> Iterator[None]:
-    """Processes and threads that start in this block ignore Ctrl-C, which a terminal sends to the
-    whole process group. The coordinator stops them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Processes and threads that start in this block ignore what a terminal sends to the whole
+    process group: Ctrl-C and, when it is closed, the hangup. The coordinator stops them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

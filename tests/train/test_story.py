@@ -337,7 +337,7 @@ def test_interrupted_waiting_says_how_to_come_back(
     before = started(service)
     name = f"waiting-{number.name.lower()}"
     process = subprocess.Popen(
-        [sys.executable, "-c", "from train.cli import console; console()", "fit",
+        [sys.executable, "-c", "from recpack.cli.train import console; console()", "fit",
          "--region", "us-east-1", "--endpoint-url", training, *DATA, "--job-name", name, "--wait"],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from recpack.display import has_password
 from recpack.settings import Settings, option
+
+NO_PASSWORD = (
+    "endpoint_url: has a user name or a password, which S3 does not take; remove it, and set "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
 
 
 class Access(Settings):
@@ -16,3 +24,7 @@ class Access(Settings):
     requester_pays: bool = option(
         default=False, help="requester-pays buckets: you pay for the requests"
     )
+
+    def faults(self) -> Iterator[str]:
+        if has_password(self.endpoint_url):
+            yield NO_PASSWORD

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from recpack._version import __version__
+from recpack.display import has_password
 from recpack.errors import ConfigError
-from recpack.storage.s3.access import Access
+from recpack.storage.s3.access import NO_PASSWORD, Access
 
 Outcome = TypeVar("Outcome")
 
@@ -121,12 +122,16 @@ class S3Client:
             try:
                 return session.create_client("s3", endpoint_url=self.endpoint_url, config=config)
             except ValueError as error:
+                if has_password(str(error)):
+                    raise ConfigError(NO_PASSWORD) from None
                 raise ConfigError(f"endpoint_url: {error}; write http(s)://host:port") from error
 
         session = botocore.session.Session()
         # without this botocore searches the folders of 400 services, twice, for S3
         session.get_component("data_loader").list_available_services = lambda *_, **__: ["s3"]
         client = make_client(signed=False)
+        if has_password(client.meta.endpoint_url):  # it can come from AWS_ENDPOINT_URL too
+            raise ConfigError(NO_PASSWORD)
         # a SHA-256 of every body costs more than sending it, and TLS already protects the body
         return client if _is_safe(client.meta.endpoint_url) else make_client(signed=True)
 

@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from botocore import exceptions
 
+from recpack.display import hide_secrets
+
 Outcome = TypeVar("Outcome")
 
 _FIRST_PAUSE = 0.1
@@ -138,7 +140,7 @@ def _explain(error: Exception, code: str) -> S3Error:
             "AWS_PROFILE, or a role"
         )
     if not isinstance(error, exceptions.ClientError):
-        return S3Error(str(error))
+        return S3Error(hide_secrets(str(error)))
     operation = error.operation_name
     message = error.response.get("Error", {}).get("Message", "")
     if code in ("404", "NoSuchKey"):

@@ -1,0 +1,44 @@
+"""Texts from outside (names, values, messages of servers), made fit to be shown."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""What moves the cursor of a terminal, or turns the order of its text: C0 but for tabs and line
+feeds, DEL, C1, line separators, bidirectional overrides."""
+
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+_BREAK = re.compile(f"[\t\n{_CONTROLS}]")
+_SECRET = re.compile(
+    r"(?<=://)[^\s/\"'<>]*@"  # a user and a password
+    r"|(?<=http://)[^\s\"'<>]*@|(?<=https://)[^\s\"'<>]*@"  # a password with a slash in it
+    r"|(?<=[?&])(?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId)"
+    r"=[^\s&\"'<>]*",
+    re.IGNORECASE,
+)
+
+
+def harmless(text: str) -> str:
+    """The text with its control characters as JSON writes them (``\\u001b``), so that JSON stays
+    JSON, and without the secrets in its URLs."""
+    return _CONTROL.sub(_escape, hide_secrets(text))
+
+
+def one_line(text: str) -> str:
+    """A text that must stay in its line: line breaks and tabs are escaped too."""
+    return _BREAK.sub(_escape, text)
+
+
+def hide_secrets(text: str) -> str:
+    """The text with ``…`` for passwords and signatures in URLs."""
+    return _SECRET.sub("…", text) if "://" in text else text
+
+
+def has_password(url: str | None) -> bool:
+    """Whether a URL has a user name or a password before its host."""
+    return url is not None and "@" in url
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
