@@ -169,7 +169,7 @@ _REMEDIES = {
 def explain(error: BaseException) -> str | None:
     """One line with a remedy, for an error that is the machine's; None for one of the program."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing is left that looks finished"
+        return "interrupted; only what is whole looks finished"
     if isinstance(error, MemoryError):
         return f"out of memory; {_MEMORY}"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):

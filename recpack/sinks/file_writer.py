@@ -71,9 +71,9 @@ class FileSegmentWriter(SegmentWriter):
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
         del checksum
         data = buffer.view()
-        self._set_slot(number, len(data) + 1)
-        start = self._await_start(number)
         try:
+            self._set_slot(number, len(data) + 1)
+            start = self._await_start(number)
             if start is None:
                 self._put_aside(number, data)
                 return {number: ASIDE}
@@ -94,8 +94,10 @@ class FileSegmentWriter(SegmentWriter):
 
     def _set_slot(self, number: int, value: int) -> None:
         lengths = self._open_lengths()
-        os.pwrite(lengths, SLOT.pack(value), SLOT.size * number)
-        os.close(lengths)
+        try:
+            os.pwrite(lengths, SLOT.pack(value), SLOT.size * number)
+        finally:
+            os.close(lengths)
 
     def _open_lengths(self) -> int:
         try:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from recpack.errors import SinkError
-from recpack.storage.files import Claim, demand_room, new_token, temporary_path, write_bytes
+from recpack.storage.files import (
+    Claim,
+    demand_room,
+    new_token,
+    sync_folder,
+    temporary_path,
+    write_bytes,
+)
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
@@ -57,7 +64,7 @@ class LocalImageFolder(ImageFolder):
         return self.folder
 
     def demand_empty(self) -> None:
-        demand_room(Path(self._partial))
+        demand_room(Path(self.partial))
         if not os.path.lexists(self.folder):
             return
         if os.path.islink(self.folder) or not os.path.isdir(self.folder):
@@ -66,7 +73,7 @@ class LocalImageFolder(ImageFolder):
             raise SinkError(f"{self.folder} is not empty; name another folder, or move it away")
 
     def demand_room(self, name: str) -> None:
-        demand_room(Path(self._partial, name))
+        demand_room(Path(self.partial, name))
 
     @contextmanager
     def filling(self) -> Iterator[None]:
@@ -74,20 +81,24 @@ class LocalImageFolder(ImageFolder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with Claim(folder, self.token) as claim:
             claim.clear()
-            os.mkdir(self._partial)
+            os.mkdir(self.partial)
             try:
                 yield
             finally:
                 claim.clear()
 
     def write(self, name: str, data: bytes) -> None:
-        write_bytes(os.path.join(self._partial, name), data)
+        write_bytes(os.path.join(self.partial, name), data)
 
     def publish(self) -> None:
-        os.rename(self._partial, self.folder)  # an empty folder is replaced
+        os.sync()  # all files at once: one by one takes many times as long
+        os.rename(self.partial, self.folder)  # an empty folder is replaced
+        with suppress(OSError):  # it is whole under its name
+            sync_folder(Path(self.folder).parent)
 
     @property
-    def _partial(self) -> str:
+    def partial(self) -> str:
+        """Its path until it is published."""
         return os.fspath(temporary_path(Path(self.folder), self.token))
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Self, TextIO
 
 from recpack.errors import SinkError
+from recpack.workers.signals import block_interrupts
 
 
 class UnsafePathError(OSError):
@@ -74,7 +75,13 @@ class Claim(Closing):
         self.path = path
         self.token = token or new_token()
         self._name = path.with_name(f"{path.name}{TEMPORARY}lock")
-        self._descriptor = _open_locked(self._name, path)
+        self._descriptor = -1
+        try:
+            with block_interrupts():
+                self._descriptor = _open_locked(self._name, path)
+        except BaseException:  # Ctrl-C that waited
+            self.close()
+            raise
 
     def temporary(self, suffix: str = "") -> Path:
         """See ``temporary_path``."""
@@ -102,12 +109,8 @@ class Claim(Closing):
         """Give the right back; a second call does nothing. Never raises OSError: what was written
         is published or removed."""
         if self._descriptor >= 0:
-            with suppress(OSError):
-                if leads_to(self._name, self._descriptor):
-                    os.unlink(self._name)
             descriptor, self._descriptor = self._descriptor, -1
-            with suppress(OSError):
-                os.close(descriptor)
+            _remove_locked(self._name, descriptor)
 
 
 def new_token() -> str:
@@ -136,9 +139,21 @@ def _open_locked(name: Path, output: Path) -> int:
             if leads_to(name, descriptor):  # else the other run removed it at its end
                 return descriptor
         except BaseException:
-            os.close(descriptor)
+            _remove_locked(name, descriptor)
             raise
         os.close(descriptor)
+
+
+def _remove_locked(name: Path, descriptor: int) -> None:
+    """Remove a lock file and close it. One that another run has locked stays."""
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) and leads_to(name, descriptor):
+                os.unlink(name)
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)
 
 
 def demand_room(path: Path, more: int = 0) -> None:
@@ -195,7 +210,12 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
             with partial.open("xb") as file:
                 yield file
                 sync_file(file)
-            os.rename(partial, path)
+                new = os.fstat(file.fileno())
+            try:
+                os.rename(partial, path)
+            except OSError:
+                if not (os.path.lexists(path) and os.path.samestat(new, os.lstat(path))):
+                    raise  # else it was renamed nevertheless
         except BaseException:
             claim.clear()
             raise

@@ -62,13 +62,30 @@ READS = {
     "listdir": (errno.EIO, errno.EACCES),
 }
 SHORTENED = ("write", "pwrite", "copy_file_range")
+"""Calls that can do less than they should."""
 
 BEFORE, AFTER, SHORT = "error before", "error after", "short write"
 KILL_BEFORE, KILL_AFTER, WORKER = "killed before", "killed after", "worker killed"
 INTERRUPT = "interrupted"
 WAYS = (BEFORE, AFTER, SHORT, KILL_BEFORE, KILL_AFTER, WORKER, INTERRUPT)
 
+
+def ways_of(kind: str, number: int, *, workers: bool) -> list[str]:
+    """How a call can fail. Left out is what leaves the same behind as another: a kill before the
+    next call of one process, errors after a call that changes nothing, and before ``close``, which
+    closes in any case."""
+    if kind in READS:
+        return [BEFORE, INTERRUPT]
+    ways = [KILL_AFTER, INTERRUPT]
+    ways += [BEFORE] * (kind not in ("close", "sync"))
+    ways += [AFTER] * (kind not in ("fsync", "sync"))
+    ways += [SHORT] * (kind in SHORTENED)
+    ways += [KILL_BEFORE] * (workers or not number)
+    return ways + [WORKER] * workers
+
+
 _COUNT = struct.Struct("<QQ")
+_KINDS, _MOST = 4096, 1 << 16
 _BY_DESCRIPTOR = ("write", "pwrite", "ftruncate", "fsync", "fchmod", "close", "read", "pread",
                   "readv", "fstat")  # fmt: skip
 _BY_PATH = ("truncate", "unlink", "remove", "mkdir", "rmdir", "chmod", "utime", "stat", "lstat",
@@ -114,7 +131,8 @@ class Calls:
     graveyard: str | None = None
 
     def __post_init__(self) -> None:
-        self._shared = mmap.mmap(-1, 4096)  # calls so far, bytes of the text behind: what failed
+        # calls so far, bytes of the text behind: what failed; from _KINDS on, each call's kind
+        self._shared = mmap.mmap(-1, _KINDS + _MOST)
         self._token = os.pipe()
         os.write(self._token[1], b"!")
         self._log = os.memfd_create("steps")
@@ -126,8 +144,11 @@ class Calls:
             os.close(descriptor)
 
     @property
-    def count(self) -> int:
-        return int(_COUNT.unpack_from(self._shared)[0])
+    def seen(self) -> list[str]:
+        """The kinds of all calls, in order."""
+        names = list(self.kinds)
+        count = _COUNT.unpack_from(self._shared)[0]
+        return [names[number] for number in self._shared[_KINDS : _KINDS + count]]
 
     @property
     def struck(self) -> tuple[str, str]:
@@ -181,9 +202,10 @@ class Calls:
         with self._alone():
             number, _ = _COUNT.unpack_from(self._shared)
             _COUNT.pack_into(self._shared, 0, number + 1, self._strike(number, kind, path))
+            self._shared[_KINDS + number] = list(self.kinds).index(kind)
             if number != self.fault.number:
                 return apply()
-            return self._fail(kind, apply, shorten)
+            return self._fail(kind, path, apply, shorten)
 
     def _watches(self, path: str) -> bool:
         return any(path == root or path.startswith(root + "/") for root in self.roots)
@@ -191,12 +213,23 @@ class Calls:
     def _strike(self, number: int, kind: str, path: str) -> int:
         if number != self.fault.number:
             return int(_COUNT.unpack_from(self._shared)[1])
-        text = f"{kind} {path}".encode()[: 4096 - _COUNT.size]
+        text = f"{kind} {path}".encode()[: _KINDS - _COUNT.size]
         self._shared[_COUNT.size : _COUNT.size + len(text)] = text
         return len(text)
 
+    def _error(self, kind: str, path: str) -> OSError:
+        errors = self.kinds[kind]
+        number = errors[self.fault.variant % len(errors)]
+        if kind in _BY_DESCRIPTOR:
+            return OSError(number, os.strerror(number))
+        return OSError(number, os.strerror(number), path)
+
     def _fail(
-        self, kind: str, apply: Callable[[], Any], shorten: Callable[[], Any] | None
+        self,
+        kind: str,
+        path: str,
+        apply: Callable[[], Any],
+        shorten: Callable[[], Any] | None,
     ) -> Any:
         way = self.fault.way
         if way == KILL_BEFORE:
@@ -206,7 +239,7 @@ class Calls:
             os.kill(os.getpid(), signal.SIGKILL)
         errors = self.kinds[kind]
         if way == BEFORE and kind != "close" and errors:
-            raise _error(errors[self.fault.variant % len(errors)])
+            raise self._error(kind, path)
         if way == SHORT and shorten is not None:
             return shorten()
         result = apply()
@@ -216,7 +249,7 @@ class Calls:
             if kind.startswith("open"):
                 _REAL["close"](result)
             if errors:
-                raise _error(errors[self.fault.variant % len(errors)])
+                raise self._error(kind, path)
         if way == INTERRUPT and os.getpid() == self._coordinator:  # workers block the signal
             os.kill(os.getpid(), signal.SIGINT)
         return result
@@ -307,9 +340,7 @@ class Calls:
 
         return call
 
-    def _open(
-        self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
-    ) -> Any:
+    def _open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> Any:
         where = _absolute(path, dir_fd)
         writing = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         kind = "open" if writing else "open-to-read"
@@ -422,10 +453,6 @@ class _RawFile(io.FileIO):
             descriptor = self.fileno()
             super().close()
             os.close(descriptor)
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
 
 
 def _path_of(descriptor: Any) -> str:

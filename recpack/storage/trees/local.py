@@ -17,6 +17,7 @@ _MAX_INSIDE = 1 << 12
 """Folders that are remembered as inside the data set."""
 _SMALL = 16 << 10
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe must not wait for its writer
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _BEYOND = bytearray(1)
 """Memory for one byte more than fits; it is never read."""
 
@@ -33,10 +34,22 @@ class LocalTree(Tree):
         return self.root
 
     def is_folder(self, path: str) -> bool:
-        return os.path.isdir(os.path.join(self.root, path))
+        return stat.S_ISDIR(self._mode(path))
 
     def is_file(self, path: str) -> bool:
-        return os.path.isfile(os.path.join(self.root, path))
+        return stat.S_ISREG(self._mode(path))
+
+    def _mode(self, path: str) -> int:
+        """The kind of what is there, 0 for nothing. OSError when that is unknown: what can't be
+        looked at must not count as missing."""
+        try:
+            return os.stat(os.path.join(self.root, path)).st_mode
+        except ValueError:  # no file has such a name
+            return 0
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            return 0
 
     def folders(self, path: str) -> list[str]:
         with os.scandir(os.path.join(self.root, path)) as entries:

@@ -13,7 +13,7 @@ from recpack.errors import RecpackError
 from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.records.reader import RecordReader
 from recpack.storage.s3.client import S3Client
-from tests.faults.commands import Command
+from tests.faults.local_commands import Command
 
 NOTHING, OLD, NEW = "nothing", "old", "new"
 BROKEN = "neither the old output nor the new one"

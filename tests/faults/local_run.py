@@ -1,4 +1,4 @@
-"""Runs a command in a child, with one call that fails, and compares what it left with the promise."""
+"""Runs a command in a child in which one call fails; compares what it left with the promise."""
 
 from __future__ import annotations
 
@@ -16,35 +16,32 @@ from pathlib import Path
 from tests.faults.calls import (
     AFTER,
     BEFORE,
-    INTERRUPT,
-    KILL_AFTER,
-    KILL_BEFORE,
     READS,
-    SHORT,
-    WORKER,
     WRITES,
     Calls,
     Fault,
     Step,
+    ways_of,
 )
-from tests.faults.commands import SKIP, Command, make_inputs
-from tests.faults.promise import NEW, NOTHING, OLD, Files, Promise, files_of, write_files
+from tests.faults.local_commands import SKIP, Command, make_inputs
+from tests.faults.local_promise import NEW, NOTHING, OLD, Files, Promise, files_of, write_files
 
 OTHERS = {"notes.txt": b"mine", "train.rec.bak": b"mine", "other.json": b"{}"}
 """Files of others, beside every output."""
-_CLEANING = ("unlink", "rmdir", "remove", "open-folder", "scandir", "listdir")
+_CLEANING = ("unlink", "rmdir", "remove", "open-folder", *READS)
+"""After such a failure a run can't know what lies there, or can't remove it: the next run does."""
 _TRACEBACK, _HANGS, _INTERRUPTED = 99, 98, 130
 _SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended: its exit code, None when it was killed; its messages; the number of its
+    """How a child ended: its exit code, None when it was killed; its messages; the kinds of its
     calls, kind and path of the one that failed, and the changes recorded."""
 
     code: int | None
     text: str
-    count: int
+    seen: list[str]
     struck: tuple[str, str]
     steps: list[Step]
 
@@ -57,7 +54,9 @@ def run(
     graveyard: Path | None = None,
 ) -> Outcome:
     """Run in a child of its own process group, until it and its workers have ended."""
-    calls = Calls(tuple(map(os.fspath, roots)), kinds, fault, os.fspath(graveyard) if graveyard else None)
+    calls = Calls(
+        tuple(map(os.fspath, roots)), kinds, fault, os.fspath(graveyard) if graveyard else None
+    )
     alive, held = os.pipe()  # all processes of the group have its end open
     with tempfile.TemporaryFile() as output:
         child = os.fork()
@@ -77,7 +76,7 @@ def run(
     if not ready:
         code = _HANGS
     steps = calls.steps() if graveyard else []
-    outcome = Outcome(None if code < 0 else code, text, calls.count, calls.struck, steps)
+    outcome = Outcome(None if code < 0 else code, text, calls.seen, calls.struck, steps)
     calls.close()
     return outcome
 
@@ -159,47 +158,48 @@ class Harness:
         """What can lie there before a run of this command."""
         return (NOTHING,) if self.command.replaces == "never" else (NOTHING, OLD)
 
-    def attempt(
+    def start(self, case: Case) -> None:
+        """Put there what lies there before."""
+        self.prepare(self.promise.old if case.before == OLD else {}, self.promise.given)
+
+    def attempt(self, case: Case, kinds: dict[str, tuple[int, ...]]) -> Outcome:
+        """Run from the beginning."""
+        self.start(case)
+        return self.go_on(case, kinds)
+
+    def go_on(
         self, case: Case, kinds: dict[str, tuple[int, ...]], graveyard: Path | None = None
     ) -> Outcome:
-        """Run from the beginning."""
-        old = self.promise.old if case.before == OLD else {}
-        self.prepare(old, self.promise.given)
-        options = ("--overwrite",) if case.before == OLD and self.command.replaces == "option" else ()
+        """Run with what lies there."""
+        options = (
+            ("--overwrite",) if case.before == OLD and self.command.replaces == "option" else ()
+        )
         reads_inputs = kinds is READS and not self.command.counts_errors
         roots = (self.out, self.inputs) if reads_inputs else (self.out,)
         return run(
             lambda: self._work(case.jobs, NEW, *options), roots, case.fault, kinds, graveyard
         )
 
-    def cases(self, kinds: dict[str, tuple[int, ...]], *, full: bool) -> Iterator[Case]:
+    def cases(self, kinds: dict[str, tuple[int, ...]]) -> Iterator[Case]:
         """Every call in turn, in every way."""
         for before in self.befores():
             for jobs in self.command.jobs:
                 calm = self.attempt(Case(before, jobs, Fault()), kinds)
                 assert calm.code == 0, calm
-                for number in range(calm.count):
-                    ways = [BEFORE, AFTER, SHORT, KILL_BEFORE, KILL_AFTER, INTERRUPT]
-                    for way in ways + [WORKER] * (jobs > 1):
-                        variants = 4 if full and way in (BEFORE, AFTER) else 1
-                        for variant in range(variants):
-                            turn = variant if full else number
-                            yield Case(before, jobs, Fault(number, way, turn))
+                for number, kind in enumerate(calm.seen):
+                    for way in ways_of(kind, number, workers=jobs > 1):
+                        yield Case(before, jobs, Fault(number, way, variant=number))
 
     def judge(self, case: Case, outcome: Outcome) -> list[Broken]:
         """What is wrong after a run with a fault."""
         files = files_of(self.out)
         states, wrong = self.promise.state(self.out, files)
         left = self.promise.others(files)
-        before = [case.before if self.promise.finished(output, self.promise.old) else NOTHING
-                  for output in self.command.outputs]  # fmt: skip
         if outcome.code == _TRACEBACK or "Traceback" in outcome.text:
             wrong.append("traceback: " + outcome.text.strip().splitlines()[-1])
         if outcome.code == _HANGS:
             wrong.append("hangs")
-        wrong += [f"{output}: the {had} output is lost"
-                  for output, had, has in zip(self.command.outputs, before, states, strict=True)
-                  if had == OLD and has == NOTHING]  # fmt: skip
+        wrong += self.lost(case.before, states)
         whole = all(state == NEW for state in states)
         killed = outcome.code is None
         if outcome.code == 0 and not whole:
@@ -208,19 +208,38 @@ class Harness:
         failed = outcome.code not in (0, None, _INTERRUPTED)
         if whole and (failed or denied) and "whole" not in outcome.text:
             wrong.append("the output is whole, but the run reports a failure")
-        blamed = outcome.struck[1] if outcome.struck[0] in _CLEANING else ""
-        unexcused = [name for name in left if not self._excused(name, blamed)]
-        if not killed and unexcused and not (outcome.code and whole):
-            wrong.append(f"left behind: {', '.join(unexcused)}")
+        if (
+            not killed
+            and left
+            and not self._excused(case, outcome)
+            and not (outcome.code and whole)
+        ):
+            wrong.append(f"left behind: {', '.join(left)}")
         if not wrong and (killed or left or (whole and outcome.code)):
-            wrong += self._run_again(case, states)
+            wrong += self.run_again(case, states)
         return [Broken(self.command.name, str(case), outcome.struck, one) for one in wrong]
 
-    def _excused(self, name: str, blamed: str) -> bool:
-        path = os.path.join(self.out, name.rstrip("/"))
-        return bool(blamed) and (path + "/").startswith(blamed + "/")
+    def lost(self, before: str, states: list[str]) -> list[str]:
+        """Old outputs that are no more; of a folder only its mark is."""
+        old = self.promise.old if before == OLD and not self.command.mark else {}
+        return [f"{output}: the old output is lost"
+                for output, state in zip(self.command.outputs, states, strict=True)
+                if state == NOTHING and self.promise.finished(output, old)]  # fmt: skip
 
-    def _run_again(self, case: Case, states: list[str]) -> list[str]:
+    def _excused(self, case: Case, outcome: Outcome) -> bool:
+        """Whether the run could not clean up: a call on the temporary files themselves failed."""
+        kind, path = outcome.struck
+        way = case.fault.way
+        if way not in (BEFORE, AFTER) or (kind == "open" and way == BEFORE):
+            return False
+        below = os.path.relpath(path, self.out)
+        return (
+            kind in (*_CLEANING, "open")
+            and not below.startswith("..")
+            and below not in self.promise.new
+        )
+
+    def run_again(self, case: Case, states: list[str]) -> list[str]:
         """The next run, first without the permission to replace."""
         wrong = []
         occupied = any(state != NOTHING for state in states)
