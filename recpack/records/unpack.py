@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -63,9 +65,9 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
     ids. A record without boxes gets a row in the list, but no annotation. Where the file begins
     with a table, as InsightFace's do, tables are left out, and images without boxes get a folder
     for each first number of a label, the identity. A new folder appears when it is complete; with
-    ``overwrite`` files are replaced in an old one, which has no image set meanwhile. Raises SinkError for a folder that is not
-    empty, RecordError for a broken file, ListError for a broken list, DataError for an id that
-    occurs twice.
+    ``overwrite`` files are replaced in an old one, which has no image set meanwhile. Raises
+    SinkError for a folder that is not empty, RecordError for a broken file, ListError for a broken
+    list, DataError for an id that occurs twice.
     """
     output = Path(folder)
     s3 = S3Client.of(settings)
@@ -76,20 +78,31 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
             raise SinkError(f"{output} is not empty; name another folder, or use --overwrite")
         with RecordReader(path, **vars(settings.part(Access))) as records:
             if os.path.islink(output) or (output.exists() and any(output.iterdir())):
-                return _Unpacking(path, output, s3).run(records, settings.progress)
+                return _Unpacking(path, output, s3, replace_file).run(records, settings.progress)
             new = LocalImageFolder(os.path.abspath(output), new_token())
             new.demand_empty()
             with new.filling():
-                unpacked = _Unpacking(path, Path(new.partial), s3).run(records, settings.progress)
+                unpacking = _Unpacking(path, Path(new.partial), s3, _new_file)
+                unpacked = unpacking.run(records, settings.progress)
                 new.publish()
             return replace(unpacked, folder=os.fspath(output))
     except OSError as error:
         raise SinkError(f"{output}: can't be written: {error.strerror or error}") from error
 
 
+def _new_file(path: Path) -> BinaryIO:
+    return path.open("xb")
+
+
 class _Unpacking:
-    def __init__(self, path: PathOrUrl, output: Path, s3: S3Client) -> None:
-        self._folder = output
+    def __init__(
+        self,
+        path: PathOrUrl,
+        output: Path,
+        s3: S3Client,
+        open_text: Callable[[Path], AbstractContextManager[BinaryIO]],
+    ) -> None:
+        self._folder, self._open_text = output, open_text
         self._manifest = manifest_beside(path, s3)
         self._stems = _stems_of_list(path, s3)
         self._used: set[str] = set()
@@ -114,8 +127,8 @@ class _Unpacking:
         image_set.unlink(missing_ok=True)
         sync_folder(image_set.parent)
         with (
-            replace_file(image_set) as ids,
-            replace_file(self._folder / self._list) as rows,
+            self._open_text(image_set) as ids,
+            self._open_text(self._folder / self._list) as rows,
         ):
             for record in records:
                 if record.kind == "table":

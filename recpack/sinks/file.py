@@ -29,6 +29,7 @@ from recpack.storage.files import (
     demand_replaceable,
     demand_room,
     leads_to,
+    make_parents,
     write_synced,
 )
 from recpack.storage.journal import settle, write_journal
@@ -64,7 +65,7 @@ class FileSink(Sink):
 
     def __enter__(self) -> Self:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_parents(self.path)
             self._claim = Claim(self.path)
             settle(self.path)
             self._claim.clear()

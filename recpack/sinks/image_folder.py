@@ -13,6 +13,7 @@ from recpack.errors import SinkError
 from recpack.storage.files import (
     Claim,
     demand_room,
+    make_parents,
     new_token,
     sync_folder,
     temporary_path,
@@ -78,7 +79,7 @@ class LocalImageFolder(ImageFolder):
     @contextmanager
     def filling(self) -> Iterator[None]:
         folder = Path(self.folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(folder)
         with Claim(folder, self.token) as claim:
             claim.clear()
             os.mkdir(self.partial)

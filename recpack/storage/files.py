@@ -109,8 +109,9 @@ class Claim(Closing):
         """Give the right back; a second call does nothing. Never raises OSError: what was written
         is published or removed."""
         if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            _remove_locked(self._name, descriptor)
+            with block_interrupts():
+                descriptor, self._descriptor = self._descriptor, -1
+                _remove_locked(self._name, descriptor)
 
 
 def new_token() -> str:
@@ -139,16 +140,18 @@ def _open_locked(name: Path, output: Path) -> int:
             if leads_to(name, descriptor):  # else the other run removed it at its end
                 return descriptor
         except BaseException:
-            _remove_locked(name, descriptor)
+            with suppress(OSError):  # if another run has it, it stays
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_locked(name, os.dup(descriptor))
+            os.close(descriptor)
             raise
         os.close(descriptor)
 
 
 def _remove_locked(name: Path, descriptor: int) -> None:
-    """Remove a lock file and close it. One that another run has locked stays."""
+    """Remove a lock file that this run has locked, and close it."""
     try:
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if stat.S_ISREG(os.fstat(descriptor).st_mode) and leads_to(name, descriptor):
                 os.unlink(name)
     finally:
@@ -170,6 +173,16 @@ def demand_room(path: Path, more: int = 0) -> None:
         if excess > 0:
             ending = f" with the {more} bytes that recpack adds" * bool(more)
             raise SinkError(f"{path}: its {part} is {excess} bytes too long{ending}; shorten it")
+
+
+def make_parents(path: Path) -> None:
+    """Make the folder of an output, and those above it, and wait until they are on the disk. Raises
+    OSError."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        with suppress(OSError):  # one that can't be listed can't be synced
+            sync_folder(folder.parent)
 
 
 def make_folder(path: Path) -> None:
@@ -230,7 +243,7 @@ LONGEST_ENDING = len(TEMPORARY) + 2 * TOKEN_BYTES
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file completely or not at all; make its folder if needed. Raises SinkError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(path)
         with replace_file(path) as file:
             file.writelines(map(encode_line, lines))
     except OSError as error:

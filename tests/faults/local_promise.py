@@ -82,13 +82,14 @@ class Promise:
 
     def finished(self, output: str, files: Files) -> dict[str, bytes]:
         """The files of an output among all, under their last names."""
-        names = [output]
+        names, known = [output], {*self.old, *self.new, output + "/"}
         if output.endswith(".rec"):
             names += [output.removesuffix(".rec") + suffix for suffix in _COMPANIONS]
         return {
             name: data
             for name, data in files.items()
-            if (name in names or name.startswith(output + "/")) and name not in self.given
+            if (name in names or (name.startswith(output + "/") and name in known))
+            and name not in self.given
         }
 
     def others(self, files: Files) -> list[str]:

@@ -242,7 +242,7 @@ class Harness:
     def run_again(self, case: Case, states: list[str]) -> list[str]:
         """The next run, first without the permission to replace."""
         wrong = []
-        occupied = any(state != NOTHING for state in states)
+        occupied = case.before == OLD or any(state != NOTHING for state in states)
         if occupied and self.command.replaces == "option":
             outcome = run(lambda: self._work(case.jobs), (self.out,))
             if outcome.code != 1 or "Traceback" in outcome.text:
