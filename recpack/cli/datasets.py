@@ -84,7 +84,12 @@ def _report_path(args: argparse.Namespace) -> Path | None:
 
     if is_s3(args.report):
         raise ConfigError(f"report: {args.report} is on S3; name a local file")
-    return Path(args.report) if args.report else None
+    if not args.report:
+        return None
+    from recpack.storage.paths import demand_local
+
+    demand_local(Path(args.report))
+    return Path(args.report)
 
 
 def run_check(args: argparse.Namespace) -> object:

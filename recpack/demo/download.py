@@ -117,7 +117,6 @@ class _Download:
         if md5 != self._archive.md5 and continues:
             # perhaps the source has changed since the first part
             self._partial.unlink()
-            self._partial.touch(exist_ok=False)
             self._fetch()
             md5 = self._digest(self._partial)
         if md5 != self._archive.md5:
@@ -145,12 +144,11 @@ class _Download:
                 sizes[path] = found.st_size
         if sizes:
             os.rename(max(sizes, key=sizes.__getitem__), self._partial)
-        else:
-            self._partial.touch(exist_ok=False)
         return bool(sizes)
 
     def _open(self) -> BinaryIO:
-        descriptor = os.open(self._partial, os.O_RDWR | os.O_NOFOLLOW)
+        creation = 0 if self._partial.exists() else os.O_CREAT | os.O_EXCL
+        descriptor = os.open(self._partial, os.O_RDWR | os.O_NOFOLLOW | creation, 0o666)
         return os.fdopen(descriptor, "r+b")
 
     def _fetch(self) -> None:
@@ -223,7 +221,7 @@ class _Download:
             raise _Interrupted(f"the connection ended after {file.tell():,} of {total:,} bytes")
 
     def _size(self) -> int:
-        return self._partial.stat().st_size
+        return self._partial.stat().st_size if self._partial.exists() else 0
 
     @staticmethod
     def _digest(path: Path) -> str:

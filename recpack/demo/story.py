@@ -20,7 +20,7 @@ from recpack.formats.image_codec import encode
 from recpack.pipeline.convert import convert
 from recpack.progress import Progress, Watch
 from recpack.records.verify import Verification, verify
-from recpack.storage.files import write_bytes
+from recpack.storage.files import make_folder, write_bytes
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 
@@ -39,8 +39,8 @@ def make_devkit(
     random = np.random.RandomState(seed)
     root = Path(root)
     folder = root / f"VOC{YEAR}"
-    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name in ("Annotations", "JPEGImages", "ImageSets", "ImageSets/Main"):
+        make_folder(folder / name)
     ids = [f"{number:06d}" for number in range(1, images + 1)]
     for number, id_ in enumerate(ids, 1):
         width, height = ((500, 375), (375, 500), (500, 333))[random.randint(3)]

@@ -230,7 +230,7 @@ def _write_image_json(
             with closing(done):
                 for _ in done:
                     pass
-            for folder in folders:
+            for folder in reversed(folders):  # the folder that was named comes last
                 folder.publish()
             return rows, problems
     except OSError as error:

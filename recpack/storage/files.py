@@ -176,13 +176,13 @@ def demand_room(path: Path, more: int = 0) -> None:
 
 
 def make_parents(path: Path) -> None:
-    """Make the folder of an output, and those above it, and wait until they are on the disk. Raises
-    OSError."""
-    missing = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for folder in reversed(missing):
-        with suppress(OSError):  # one that can't be listed can't be synced
-            sync_folder(folder.parent)
+    """Make the folders above a file, and sync their names. Raises OSError."""
+    folder = path.parent
+    if not folder.is_dir():
+        make_parents(folder)
+        with suppress(FileExistsError):  # another run made it; a file leads to an error later
+            folder.mkdir()
+        sync_folder(folder.parent)
 
 
 def make_folder(path: Path) -> None:
@@ -282,15 +282,17 @@ def sync_file(file: BinaryIO) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until a folder's names are on the disk, if its file system can do that."""
-    folder = os.open(path, os.O_RDONLY)
+    """Wait until a folder's names are on the disk, if its file system can do that and we may read
+    the folder."""
     try:
-        os.fsync(folder)
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
             raise
-    finally:
-        os.close(folder)
 
 
 def lock(descriptor: int, output: object) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recpack.errors import DataError, SinkError
-from recpack.storage.files import write_lines
+from recpack.storage.files import LONGEST_ENDING, demand_replaceable, demand_room, write_lines
 from recpack.storage.journal import find_companion, journal_path, settled
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import is_s3, parse_location
@@ -69,18 +69,26 @@ def write_text(path: PathOrUrl, lines: Iterable[str], s3: S3Client) -> None:
 
 
 def demand_free(path: PathOrUrl, s3: S3Client, *, overwrite: bool) -> None:
-    """Raise SinkError when the path exists and must not be replaced. If it is the companion of a
-    ``.rec``, this first ends what a killed run began."""
-    if not is_s3(path) and os.path.lexists(journal_path(rec := Path(path).with_suffix(".rec"))):
-        with settled(rec):
-            pass
-    if not overwrite and _exists(path, s3):
+    """Raise SinkError when the path exists and must not be replaced, or can't be written."""
+    exists = _exists(path, s3) if is_s3(path) else demand_local(Path(path))
+    if exists and not overwrite:
         raise SinkError(f"{path} exists; choose another name or replace it with --overwrite")
 
 
+def demand_local(path: Path) -> bool:
+    """Whether a local file exists. If it is the companion of a ``.rec``, this first ends what a
+    killed run began. Raises SinkError when a file can't be written there."""
+    demand_room(path, LONGEST_ENDING)
+    try:
+        if os.path.lexists(journal_path(rec := path.with_suffix(".rec"))):
+            with settled(rec):
+                pass
+        return demand_replaceable(path)
+    except OSError as error:
+        raise SinkError(f"{path}: can't be written: {error.strerror}") from error
+
+
 def _exists(path: PathOrUrl, s3: S3Client) -> bool:
-    if not is_s3(path):
-        return os.path.lexists(path)
     from recpack.storage.s3.objects import head
 
     try:

@@ -18,11 +18,13 @@ from recpack.demo import download as downloading
 from recpack.demo.download import ARCHIVES, Archive, download
 from recpack.errors import ConfigError, DataError, RecpackError, SinkError
 from recpack.progress import Progress
+from recpack.storage.files import Claim
 
 pytestmark = pytest.mark.once
 
 DATA = os.urandom(3_000_000)
 NAME = "VOCtrainval_06-Nov-2007.tar"
+LEFT = NAME + ".recpack-0123456789abcdef"
 
 Behaviour = Callable[["Handler", int], None]
 """Answers a request: the handler, and how many came before."""
@@ -118,7 +120,7 @@ def test_cut_again_and_again(server: Server, tmp_path: Path) -> None:
 
 
 def test_what_an_interrupted_run_left_is_continued(server: Server, tmp_path: Path) -> None:
-    partial = tmp_path / (NAME + ".recpack-partial")
+    partial = tmp_path / LEFT
     partial.write_bytes(DATA[:1_234_567])
     fetch(server, tmp_path)
     assert server.requests == [(f"/pub/voc2007/{NAME}", "bytes=1234567-")]
@@ -128,13 +130,33 @@ def test_what_an_interrupted_run_left_is_continued(server: Server, tmp_path: Pat
     assert (tmp_path / NAME).read_bytes() == DATA
 
 
+def test_what_is_not_ours_is_not_continued(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(DATA[:7])
+    (tmp_path / LEFT).symlink_to(tmp_path / "victim")
+    os.link(tmp_path / "victim", tmp_path / LEFT.replace("0", "1"))
+    (tmp_path / (NAME + ".recpack-partial")).symlink_to(tmp_path / "victim")
+    fetch(server, tmp_path)
+    assert server.requests == [(f"/pub/voc2007/{NAME}", None)]
+    assert (tmp_path / NAME).read_bytes() == DATA
+    assert (tmp_path / "victim").read_bytes() == DATA[:7]
+
+
+def test_one_run_at_a_time(server: Server, tmp_path: Path) -> None:
+    with (
+        Claim(tmp_path / NAME),
+        pytest.raises(SinkError, match="another run is writing it"),
+    ):
+        fetch(server, tmp_path)
+    assert server.requests == []
+
+
 def test_what_was_left_of_another_version_is_given_up(server: Server, tmp_path: Path) -> None:
-    (tmp_path / (NAME + ".recpack-partial")).write_bytes(b"old" * 1000)
+    (tmp_path / LEFT).write_bytes(b"old" * 1000)
     fetch(server, tmp_path)
     assert (tmp_path / NAME).read_bytes() == DATA
     assert [asked for _, asked in server.requests] == ["bytes=3000-", None]
-    (tmp_path / NAME).rename(tmp_path / (NAME + ".recpack-partial"))
-    with (tmp_path / (NAME + ".recpack-partial")).open("ab") as file:
+    (tmp_path / NAME).rename(tmp_path / LEFT)
+    with (tmp_path / LEFT).open("ab") as file:
         file.write(b"too much")
     fetch(server, tmp_path)
     assert (tmp_path / NAME).read_bytes() == DATA

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,35 @@ def test_folders_that_are_taken(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["unpack", str(tmp_path / "a.rec"), str(tmp_path / "full"), "--overwrite"]) == 0
     assert (tmp_path / "full" / "mine").read_text() == "mine"
     assert main(["unpack", str(tmp_path / "none.rec"), str(tmp_path / "n")]) == 1
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with recpack.RecordWriter(tmp_path / "a.rec") as writer:
+        for _ in range(2):
+            writer.write(jpeg(), label=1.0)
+    for stems, excess in (([251], 1), ([248, 248], 0), ([249, 248], 0), ([249, 249], 1)):
+        rows = [f"{i}\t1\t{'n' * length}.jpg\n" for i, length in enumerate(stems)]
+        (tmp_path / "a.lst").write_text("".join(rows))
+        if excess:
+            with pytest.raises(recpack.SinkError, match=f"its name is {excess} bytes too long"):
+                unpack(tmp_path / "a.rec", tmp_path / "un")
+            assert not (tmp_path / "un").exists()
+        else:
+            unpack(tmp_path / "a.rec", tmp_path / "un")
+            shutil.rmtree(tmp_path / "un")
+
+
+@pytest.mark.parametrize("name", ["Annotations", "JPEGImages", "ImageSets", "ImageSets/Main"])
+def test_no_file_goes_through_a_link_of_a_folder(tmp_path: Path, name: str) -> None:
+    with recpack.RecordWriter(tmp_path / "a.rec") as writer:
+        writer.write(jpeg(), label=1.0)
+    (tmp_path / "victim").mkdir()
+    link = tmp_path / "un" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "victim")
+    with pytest.raises(recpack.SinkError, match=f"{name} is not a folder; move it away"):
+        unpack(tmp_path / "a.rec", tmp_path / "un", overwrite=True)
+    assert not list((tmp_path / "victim").iterdir())
 
 
 def test_a_broken_file_leaves_no_list(tmp_path: Path) -> None:

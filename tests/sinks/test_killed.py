@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,12 @@ def names(folder: Path) -> set[str]:
 
 def wait_for_bytes(folder: Path, process: subprocess.Popen[str]) -> None:
     """Until some segments are on the disk."""
-    partial = folder / "train.rec.recpack-partial"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        if partial.exists() and partial.stat().st_size:
-            return
+        for partial in folder.glob("train.rec.recpack-" + "[0-9a-f]" * 16):
+            with suppress(FileNotFoundError):
+                if partial.stat().st_size:
+                    return
         time.sleep(0.005)
     raise AssertionError("the run never began to write")
 

@@ -516,12 +516,40 @@ def test_references_of_strangers_stay_in_the_folder(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
     place = write_voc(tmp_path / "in", TWO)
     options = OPTIONS | {"classes": CLASSES}
-    for name in ("out.recpack-partial", "out_annotation.recpack-partial"):
+    for name in ("out.recpack-0123456789abcdef", "out_annotation.recpack-0123456789abcdef"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "old.jpg").write_bytes(b"old")
     recpack.convert(place, f"{tmp_path}/out/", **options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "out_annotation"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000.jpg", "001.jpg"]
+
+
+def test_folders_of_links_and_of_long_names(tmp_path: Path) -> None:
+    place = write_voc(tmp_path / "in", TWO)
+    options = OPTIONS | {"classes": CLASSES}
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "mine").write_text("mine")
+    for name in ("out.recpack-partial", "out.recpack-0123456789abcdef"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+    recpack.convert(place, f"{tmp_path}/out/", **options)
+    assert [path.name for path in (tmp_path / "victim").iterdir()] == ["mine"]
+    (tmp_path / "empty").mkdir()
+    for name in ("link", "link2_annotation"):
+        (tmp_path / name).symlink_to(tmp_path / "empty")
+    for name, message in (
+        ("link", "link is not a folder"),
+        ("link2", "link2_annotation is not a folder"),
+        ("n" * 220, "its name is 1 bytes too long"),  # with _annotation
+    ):
+        with pytest.raises(recpack.SinkError, match=message):
+            recpack.convert(place, f"{tmp_path}/{name}/", **options)
+    (place / "JPEGImages/000.jpg").rename(place / "JPEGImages" / ("n" * 251 + ".jpg"))
+    xml = place / "Annotations/000.xml"
+    xml.rename(xml.with_name("n" * 251 + ".xml"))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(recpack.SinkError, match="its name is 1 bytes too long"):
+        recpack.convert(place, f"{tmp_path}/new/", **options)  # n….json is longer
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_two_runs_into_one_folder(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ def test_drawing(tmp_path: Path) -> None:
     all_.save(tmp_path / "x.png")
     np.testing.assert_array_equal(load(tmp_path / "x.png"), all_.pixels)
     assert all_._repr_png_().startswith(b"\x89PNG")
+    (tmp_path / "link.png").symlink_to(tmp_path / "x.txt")
+    all_.save(tmp_path / "link.png")
+    with pytest.raises(TrainError, match=r"must end in \.png"):
+        all_.save(tmp_path / "x.txt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.png", "x.png"]
     with pytest.raises(TrainError, match="can't be written"):
         all_.save(tmp_path / "none" / "x.png")
 
