@@ -82,7 +82,15 @@ def test_kill_9_of_the_coordinator_alone(devkit: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "group"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)]
+    ("number", "group"),
+    [
+        (signal.SIGINT, True),
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (signal.SIGTERM, True),
+        (signal.SIGHUP, True),
+        (signal.SIGHUP, False),
+    ],
 )
 def test_interrupted_cleans_up_and_exits_130(
     devkit: Path, tmp_path: Path, number: signal.Signals, group: bool

@@ -69,7 +69,15 @@ def await_parts(server: S3Server, count: int, process: subprocess.Popen[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("number", "group"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)]
+    ("number", "group"),
+    [
+        (signal.SIGINT, True),
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (signal.SIGTERM, True),
+        (signal.SIGHUP, True),
+        (signal.SIGHUP, False),
+    ],
 )
 def test_interrupted(
     hostile: S3Server, start: Callable[..., subprocess.Popen[str]], number: int, group: bool
