@@ -2,8 +2,8 @@
 
 They are replaced in the modules ``os``, ``io``, ``builtins`` and ``fcntl``, so that forked workers
 inherit them. Only files below the watched folder count. What C code does without these functions is
-not seen: ``DirEntry.is_file``, memory maps. Nothing of recpack writes that way; a test compares
-with strace.
+not seen: ``DirEntry.is_file``, memory maps. Nothing of recpack writes that way: strace counts
+the same calls.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from recpack.records.reader import RecordReader
 from recpack.storage.s3.client import S3Client
 from tests.faults.local_commands import Command
 
-NOTHING, OLD, NEW = "nothing", "old", "new"
+NOTHING, OLD, NEW, HALF = "nothing", "old", "new", "just published"
 BROKEN = "neither the old output nor the new one"
 _COMPANIONS = (".idx", ".lst", ".quarantine.tsv", ".json")
 

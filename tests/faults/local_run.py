@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import traceback
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from tests.faults.calls import (
     AFTER,
     BEFORE,
+    KILL_AFTER,
     READS,
     WRITES,
     Calls,
@@ -24,7 +26,16 @@ from tests.faults.calls import (
     ways_of,
 )
 from tests.faults.local_commands import SKIP, Command, make_inputs
-from tests.faults.local_promise import NEW, NOTHING, OLD, Files, Promise, files_of, write_files
+from tests.faults.local_promise import (
+    HALF,
+    NEW,
+    NOTHING,
+    OLD,
+    Files,
+    Promise,
+    files_of,
+    write_files,
+)
 
 OTHERS = {"notes.txt": b"mine", "train.rec.bak": b"mine", "other.json": b"{}"}
 """Files of others, beside every output."""
@@ -130,20 +141,36 @@ class Harness:
     def __init__(self, command: Command, inputs: Path, work: Path) -> None:
         self.command, self.inputs = command, inputs
         self.out = work / "out"
-        given = {name: (inputs / NEW / source).read_bytes()
-                 for name, source in command.given.items()}  # fmt: skip
         files = {}
         for state in (OLD, NEW):
-            sources = {name: (inputs / state / source).read_bytes()
-                       for name, source in command.given.items()}  # fmt: skip
-            self.prepare(sources)
-            scans = command.words[:1] in (("convert",), ("list",), ("check",))
-            options = SKIP if scans and state == OLD else ()
-            outcome = run(lambda s=state, o=options: self._work(1, s, *o), (self.out,))  # type: ignore[misc]
+            outcome = self._make(state)
             assert outcome.code == 0 or command.name.startswith("check"), outcome
+            given = self._given(state)
             files[state] = {name: data for name, data in files_of(self.out).items()
-                            if name not in sources}  # fmt: skip
+                            if name not in given}  # fmt: skip
+            if state == OLD:
+                calls = len(outcome.seen)
         self.promise = Promise(command, files[OLD], files[NEW], {**given, **OTHERS}, work)
+        self._published: int | None = None
+        if len(command.outputs) == 1 and command.outputs[0].endswith(".rec"):
+            self._published = bisect_left(range(calls), True, key=self._is_published)
+
+    def _given(self, state: str) -> Files:
+        return {name: (self.inputs / state / source).read_bytes()
+                for name, source in self.command.given.items()}  # fmt: skip
+
+    def _make(self, state: str, fault: Fault = Fault()) -> Outcome:  # noqa: B008
+        """Write the old or the new output where nothing is."""
+        self.prepare(self._given(state))
+        scans = self.command.words[:1] in (("convert",), ("list",), ("check",))
+        options = SKIP if scans and state == OLD else ()
+        return run(lambda: self._work(1, state, *options), (self.out,), fault)
+
+    def _is_published(self, call: int) -> bool:
+        """Whether the old output is there when its run is killed after this call."""
+        self._make(OLD, Fault(call, KILL_AFTER))
+        write_files(self.out, self.promise.given)
+        return self.promise.state(self.out, files_of(self.out))[0] == [OLD]
 
     def _work(self, jobs: int, state: str = NEW, *options: str) -> int:
         return self.command.run(self.inputs / state, self.out, jobs, *options)
@@ -156,11 +183,17 @@ class Harness:
 
     def befores(self) -> tuple[str, ...]:
         """What can lie there before a run of this command."""
-        return (NOTHING,) if self.command.replaces == "never" else (NOTHING, OLD)
+        if self.command.replaces == "never":
+            return (NOTHING,)
+        return (NOTHING, OLD) if self._published is None else (NOTHING, OLD, HALF)
 
     def start(self, case: Case) -> None:
         """Put there what lies there before."""
-        self.prepare(self.promise.old if case.before == OLD else {}, self.promise.given)
+        if case.before == HALF:
+            assert self._published is not None
+            assert self._is_published(self._published)
+        else:
+            self.prepare(self.promise.old if case.before == OLD else {}, self.promise.given)
 
     def attempt(self, case: Case, kinds: dict[str, tuple[int, ...]]) -> Outcome:
         """Run from the beginning."""
@@ -171,9 +204,8 @@ class Harness:
         self, case: Case, kinds: dict[str, tuple[int, ...]], graveyard: Path | None = None
     ) -> Outcome:
         """Run with what lies there."""
-        options = (
-            ("--overwrite",) if case.before == OLD and self.command.replaces == "option" else ()
-        )
+        replaces = case.before != NOTHING and self.command.replaces == "option"
+        options = ("--overwrite",) if replaces else ()
         reads_inputs = kinds is READS and not self.command.counts_errors
         roots = (self.out, self.inputs) if reads_inputs else (self.out,)
         return run(
@@ -212,7 +244,7 @@ class Harness:
             not killed
             and left
             and not self._excused(case, outcome)
-            and not (outcome.code and whole)
+            and not (outcome.code and (whole or case.before == HALF))
         ):
             wrong.append(f"left behind: {', '.join(left)}")
         if not wrong and (killed or left or (whole and outcome.code)):
@@ -221,7 +253,7 @@ class Harness:
 
     def lost(self, before: str, states: list[str]) -> list[str]:
         """Old outputs that are no more; of a folder only its mark is."""
-        old = self.promise.old if before == OLD and not self.command.mark else {}
+        old = self.promise.old if before != NOTHING and not self.command.mark else {}
         return [f"{output}: the old output is lost"
                 for output, state in zip(self.command.outputs, states, strict=True)
                 if state == NOTHING and self.promise.finished(output, old)]  # fmt: skip
@@ -242,7 +274,7 @@ class Harness:
     def run_again(self, case: Case, states: list[str]) -> list[str]:
         """The next run, first without the permission to replace."""
         wrong = []
-        occupied = case.before == OLD or any(state != NOTHING for state in states)
+        occupied = case.before != NOTHING or any(state != NOTHING for state in states)
         if occupied and self.command.replaces == "option":
             outcome = run(lambda: self._work(case.jobs), (self.out,))
             if outcome.code != 1 or "Traceback" in outcome.text:
