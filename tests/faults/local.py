@@ -60,7 +60,7 @@ def try_command(number: int, stride: int) -> Tally:
     """Let calls of a command fail, and cut the power: every ``stride``-th case."""
     command = COMMANDS[number]
     tally = Tally(command.name)
-    work = Path(tempfile.mkdtemp(prefix="recpack-faults-"))
+    work = Path(tempfile.mkdtemp(prefix="recpack-faults-local-"))
     try:
         harness = Harness(command, make_all_inputs(work / "in"), work)
         for name, kinds in ((WRITING, WRITES), (READING, READS)):
