@@ -32,7 +32,7 @@ from recpack.storage.files import (
     make_parents,
     write_synced,
 )
-from recpack.storage.journal import settle, write_journal
+from recpack.storage.journal import Journal, settle, write_journal
 
 
 class FileSink(Sink):
@@ -106,15 +106,15 @@ class FileSink(Sink):
     ) -> None:
         try:
             try:
-                self._write(written, companions, manifest)
+                journal = self._write(written, companions, manifest)
                 os.rename(self._temporary(), self.path)
             except OSError as error:
                 if not leads_to(self.path, self._output):  # else it was renamed nevertheless
                     raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
             try:
-                settle(self.path, published=True)
+                settle(self.path, journal)
             except SinkError:  # perhaps the fault was short
-                settle(self.path, published=True)
+                settle(self.path, journal)
             self.abort()
         except KeyboardInterrupt as error:
             if leads_to(self.path, self._output):
@@ -139,7 +139,7 @@ class FileSink(Sink):
         written: Written,
         companions: Mapping[str, Iterable[str]],
         manifest: Callable[[str | None], str],
-    ) -> None:
+    ) -> Journal:
         """Everything before the ``.rec`` is renamed."""
         assert self._claim is not None
         self._gather(written)
@@ -153,7 +153,7 @@ class FileSink(Sink):
         write_synced(self._temporary(MANIFEST), [manifest(None)])
         absent = [suffix for suffix in self._suffixes if suffix not in present]
         self._present()
-        write_journal(self._claim, (*present, MANIFEST), absent)
+        return write_journal(self._claim, (*present, MANIFEST), absent)
 
     def _gather(self, written: Written) -> None:
         """Copy segments that are in files of their own to their offsets."""

@@ -43,7 +43,7 @@ _SUFFIX = re.compile(r"(\.[a-z]+)+")
 _TOKEN = re.compile(r"[0-9a-f]+")
 
 
-class _Journal(NamedTuple):
+class Journal(NamedTuple):
     """Inodes and sizes of the files by suffix, and the suffixes without a file."""
 
     token: str
@@ -56,16 +56,17 @@ def journal_path(rec: Path) -> Path:
     return rec.with_name(f"{rec.name}{TEMPORARY}journal")
 
 
-def write_journal(claim: Claim, companions: Iterable[str], absent: Iterable[str]) -> None:
+def write_journal(claim: Claim, companions: Iterable[str], absent: Iterable[str]) -> Journal:
     """Write the journal of a ``.rec`` and companions that are all written and synced, under the
     unfinished names of the claim. Raises OSError."""
     files = {".rec": _identity(claim.temporary())}
     files |= {suffix: _identity(claim.temporary(suffix)) for suffix in companions}
-    text = json.dumps({"token": claim.token, "files": files, "absent": list(absent)})
+    journal = Journal(claim.token, files, tuple(absent))
     temporary = claim.temporary("-journal")
-    write_synced(temporary, [text])
+    write_synced(temporary, [json.dumps(journal._asdict())])
     os.rename(temporary, journal_path(claim.path))
     sync_folder(claim.path.parent)
+    return journal
 
 
 def find_companion(rec: Path, suffix: str) -> Path:
@@ -95,23 +96,22 @@ def settled(rec: Path) -> Iterator[None]:
         yield
 
 
-def settle(rec: Path, *, published: bool = False) -> None:
+def settle(rec: Path, journal: Journal | None = None) -> None:
     """Finish what a journal began, for the holder of the claim: if the ``.rec`` is published, give
-    its companions their names; else the older output stays. Raises SinkError when it can't;
-    ``published``: the caller knows that the ``.rec`` is."""
+    its companions their names; else the older output stays. ``journal``: that of the caller, who
+    has published the ``.rec``. Raises SinkError when it can't."""
     path = journal_path(rec)
     try:
-        journal = _read(rec)
+        journal = journal or _read(rec)
         if journal is None:
             if demand_replaceable(path):
                 os.unlink(path)
             return
-        published = True
         sync_folder(rec.parent)  # the companions of the older output go only after its .rec
         _rename(rec, journal)
     except (OSError, SinkError) as error:
         reason = str(error) if isinstance(error, SinkError) else f"{path}: {error.strerror}"
-        if published:
+        if journal is not None:
             reason = (
                 f"{rec}: it is published and whole, but its companions do not have their names yet "
                 f"({reason}); remove the cause, then run: "
@@ -123,7 +123,7 @@ def settle(rec: Path, *, published: bool = False) -> None:
         os.unlink(path)
 
 
-def _rename(rec: Path, journal: _Journal) -> None:
+def _rename(rec: Path, journal: Journal) -> None:
     for suffix in journal.absent:
         rec.with_suffix(suffix).unlink(missing_ok=True)
     for suffix, identity in journal.files.items():
@@ -134,7 +134,7 @@ def _rename(rec: Path, journal: _Journal) -> None:
             os.rename(temporary, final)
 
 
-def _read(rec: Path) -> _Journal | None:
+def _read(rec: Path) -> Journal | None:
     """The journal of a published ``.rec``; None without one, and for one that is another user's or
     tells of another ``.rec``: then nothing was published. Raises OSError when that is unknown."""
     try:
@@ -157,7 +157,7 @@ def _read(rec: Path) -> _Journal | None:
         return None
     if not sound or owner != found.st_uid or not _is(rec, files.get(".rec")):
         return None
-    return _Journal(token, files, absent)
+    return Journal(token, files, absent)
 
 
 def _identity(path: Path) -> tuple[int, int]:
