@@ -75,7 +75,7 @@ def ways_of(kind: str, number: int, *, workers: bool) -> list[str]:
     next call of one process, errors after a call that changes nothing, and before ``close``, which
     closes in any case."""
     if kind in READS:
-        return [BEFORE, INTERRUPT]
+        return [BEFORE] + [INTERRUPT] * (not workers)
     ways = [KILL_AFTER, INTERRUPT]
     ways += [BEFORE] * (kind not in ("close", "sync"))
     ways += [AFTER] * (kind not in ("fsync", "sync"))

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Tally:
     broken: list[Broken] = field(default_factory=list)
 
 
-def try_command(number: int, stride: int) -> Tally:
+def try_command(number: int, stride: int, offset: int) -> Tally:
     """Let calls of a command fail, and cut the power: every ``stride``-th case."""
     command = COMMANDS[number]
     tally = Tally(command.name)
@@ -65,12 +66,12 @@ def try_command(number: int, stride: int) -> Tally:
         harness = Harness(command, make_all_inputs(work / "in"), work)
         for name, kinds in ((WRITING, WRITES), (READING, READS)):
             cases = harness.cases(kinds)
-            for case in islice(cases, number % stride, None, stride):
+            for case in islice(cases, (number + offset) % stride, None, stride):
                 outcome = harness.attempt(case, kinds)
                 if outcome.struck != ("", ""):
                     tally.counts[name if case.fault.way in (BEFORE, AFTER) else case.fault.way] += 1
                 tally.broken += harness.judge(case, outcome)
-        for broken in cuts(harness, work, stride, _AGAIN):
+        for broken in cuts(harness, work, slice(offset % stride, None, stride), _AGAIN):
             tally.counts[POWER] += 1
             tally.broken += broken
     finally:
@@ -94,6 +95,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults local")
     parser.add_argument("--full", action="store_true", help="all cases; writes the table")
     parser.add_argument("--stride", type=int, default=17, help="else every so-many-th")
+    parser.add_argument("--offset", type=int, default=0, help="which ones of these")
     parser.add_argument("--commands", nargs="*", help="only these")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args(arguments)
@@ -102,7 +104,8 @@ def main(arguments: Sequence[str]) -> int:
                if not args.commands or command.name in args.commands]  # fmt: skip
     with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
         tallies = []
-        for tally in pool.map(try_command, numbers, [stride] * len(numbers)):
+        work = partial(try_command, stride=stride, offset=args.offset)
+        for tally in pool.map(work, numbers):
             tallies.append(tally)
             for broken in tally.broken:
                 print(broken, flush=True)

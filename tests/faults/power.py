@@ -208,12 +208,12 @@ class PowerCuts:
                 os.link(grave, folder / name)
 
 
-def cuts(harness: Harness, work: Path, stride: int, again: int) -> Iterator[list[Broken]]:
-    """What is wrong with every ``stride``-th state; after every ``again``-th of these the command
-    runs again."""
+def cuts(harness: Harness, work: Path, some: slice, again: int) -> Iterator[list[Broken]]:
+    """What is wrong with some of the states; after every ``again``-th of these the command runs
+    again."""
     count = 0
     for before in harness.befores():
         power = PowerCuts(harness, before, work)
-        for state in islice(power.states(), 0, None, stride):
+        for state in islice(power.states(), some.start, some.stop, some.step):
             count += 1
             yield power.judge(*state, again=count % again == 0)

@@ -95,7 +95,7 @@ def test_a_missing_sync_is_found(
 ) -> None:
     made = harness(write_without_sync)
     assert "left behind: x.tmp" in wrong(made)
-    found = {one.wrong for broken in cuts(made, tmp_path, 1, 1) for one in broken}
+    found = {one.wrong for broken in cuts(made, tmp_path, slice(None), 1) for one in broken}
     assert "x.txt: neither the old output nor the new one" in found
     assert "success was reported, but the output did not survive" in found
 
@@ -104,5 +104,5 @@ def test_a_sound_writer_passes(
     harness: Callable[[Callable[[Path, Path], int]], Harness], tmp_path: Path
 ) -> None:
     made = harness(write_well)
-    assert [one for broken in cuts(made, tmp_path, 1, 1) for one in broken] == []
+    assert [one for broken in cuts(made, tmp_path, slice(None), 1) for one in broken] == []
     assert wrong(made) == []
