@@ -46,9 +46,13 @@ class RecordWriter:
 
     def __enter__(self) -> Self:
         self._sink.__enter__()
-        # one thread writes the segments in order, so the plan needs only a limit of their number
-        self._writer = self._sink.open(SinkPlan(segments=1 << 20))
-        self._buffer = self._writer.buffer(self._segment_size)
+        try:
+            # one thread writes the segments in order: the plan needs only a limit of their number
+            self._writer = self._sink.open(SinkPlan(segments=1 << 20))
+            self._buffer = self._writer.buffer(self._segment_size)
+        except BaseException as error:
+            self._sink.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(

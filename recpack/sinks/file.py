@@ -117,7 +117,7 @@ class FileSink(Sink):
                 settle(self.path, journal)
             self.abort()
         except KeyboardInterrupt as error:
-            if leads_to(self.path, self._output):
+            if self._output < 0 or leads_to(self.path, self._output):
                 error.add_note(f"{self.path} was published before, and is whole")
             raise
 
@@ -130,9 +130,9 @@ class FileSink(Sink):
         self._claim.close()
         self._claim = None
         if self._output >= 0:
+            output, self._output = self._output, -1
             with suppress(OSError):  # it was synced, or is removed
-                os.close(self._output)
-            self._output = -1
+                os.close(output)
 
     def _write(
         self,

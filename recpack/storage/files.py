@@ -162,7 +162,7 @@ def _remove_locked(name: Path, descriptor: int) -> None:
 def demand_room(path: Path, more: int = 0) -> None:
     """Raise SinkError if the file system refuses the path with ``more`` bytes after its name."""
     folder = path.parent
-    while not folder.is_dir() and folder != folder.parent:
+    while not os.path.isdir(folder) and folder != folder.parent:
         folder = folder.parent
     try:
         limits = os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX") - 1

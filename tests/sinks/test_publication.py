@@ -203,6 +203,22 @@ def failing(call: Callable[..., None], turns: Iterator[bool], *, late: bool) -> 
     return fail
 
 
+@pytest.mark.parametrize("name", ["ftruncate", "pwrite", "fsync"])
+def test_a_fault_before_the_publication_leaves_the_older_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / "a.rec"
+    write(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, failing(getattr(os, name), itertools.repeat(True), late=False))
+        with pytest.raises(recpack.SinkError, match="can't be written: Input/output error"):
+            write(path, NEW, overwrite=True)
+    assert content(path) == OLD
+    assert names(tmp_path) == FINAL
+    write(path, NEW, overwrite=True)
+    assert content(path) == NEW
+
+
 def test_an_interruption_after_the_publication(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
