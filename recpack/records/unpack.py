@@ -26,6 +26,7 @@ from recpack.settings import takes
 from recpack.sinks.image_folder import LocalImageFolder
 from recpack.storage.files import (
     LONGEST_ENDING,
+    Claim,
     demand_room,
     make_folder,
     new_token,
@@ -64,10 +65,10 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
     last part only), else from the records' ids; class names come from the manifest, else from the
     ids. A record without boxes gets a row in the list, but no annotation. Where the file begins
     with a table, as InsightFace's do, tables are left out, and images without boxes get a folder
-    for each first number of a label, the identity. A new folder appears when it is complete; with
-    ``overwrite`` files are replaced in an old one, which has no image set meanwhile. Raises
-    SinkError for a folder that is not empty, RecordError for a broken file, ListError for a broken
-    list, DataError for an id that occurs twice.
+    for each first number of a label, the identity. A new folder appears when it is complete; one
+    that exists is filled in place, and has no image set meanwhile. Raises SinkError for a folder
+    that is not empty, RecordError for a broken file, ListError for a broken list, DataError for an
+    id that occurs twice.
     """
     output = Path(folder)
     s3 = S3Client.of(settings)
@@ -77,8 +78,11 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
         if not settings.overwrite and output.exists() and any(output.iterdir()):
             raise SinkError(f"{output} is not empty; name another folder, or use --overwrite")
         with RecordReader(path, **vars(settings.part(Access))) as records:
-            if os.path.islink(output) or (output.exists() and any(output.iterdir())):
-                return _Unpacking(path, output, s3, replace_file).run(records, settings.progress)
+            if os.path.lexists(output):  # in place: it can be the root of a file system
+                with Claim(Path(os.path.abspath(output))) as claim:
+                    claim.clear()
+                    unpacking = _Unpacking(path, output, s3, replace_file)
+                    return unpacking.run(records, settings.progress)
             new = LocalImageFolder(os.path.abspath(output), new_token())
             new.demand_empty()
             with new.filling():

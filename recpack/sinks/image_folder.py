@@ -13,6 +13,7 @@ from recpack.errors import SinkError
 from recpack.storage.files import (
     Claim,
     demand_room,
+    give_name,
     make_parents,
     new_token,
     sync_folder,
@@ -82,8 +83,8 @@ class LocalImageFolder(ImageFolder):
         make_parents(folder)
         with Claim(folder, self.token) as claim:
             claim.clear()
-            os.mkdir(self.partial)
             try:
+                os.mkdir(self.partial)
                 yield
             finally:
                 claim.clear()
@@ -93,7 +94,7 @@ class LocalImageFolder(ImageFolder):
 
     def publish(self) -> None:
         os.sync()  # all files at once: one by one takes many times as long
-        os.rename(self.partial, self.folder)  # an empty folder is replaced
+        give_name(self.partial, self.folder)  # an empty folder is replaced
         with suppress(OSError):  # it is whole under its name
             sync_folder(Path(self.folder).parent)
 

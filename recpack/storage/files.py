@@ -223,17 +223,22 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
             with partial.open("xb") as file:
                 yield file
                 sync_file(file)
-                new = os.fstat(file.fileno())
-            try:
-                os.rename(partial, path)
-            except OSError:
-                if not (os.path.lexists(path) and os.path.samestat(new, os.lstat(path))):
-                    raise  # else it was renamed nevertheless
+            give_name(partial, path)
         except BaseException:
             claim.clear()
             raise
         with suppress(OSError):  # the file is whole under its name
             sync_folder(path.parent)
+
+
+def give_name(unfinished: str | Path, path: str | Path) -> None:
+    """Rename a file or a folder that is complete. Raises OSError if it does not have the name."""
+    new = os.lstat(unfinished)
+    try:
+        os.rename(unfinished, path)
+    except OSError:
+        if not (os.path.lexists(path) and os.path.samestat(new, os.lstat(path))):
+            raise  # else it was renamed nevertheless
 
 
 LONGEST_ENDING = len(TEMPORARY) + 2 * TOKEN_BYTES

@@ -96,7 +96,7 @@ _REAL: dict[str, Any] = {
     for name in (*_BY_DESCRIPTOR, *_BY_PATH, *_BY_TWO, "open", "fdatasync", "copy_file_range",
                  "readlink", "sync")
 }  # fmt: skip
-_OPEN = io.open
+_OPEN, _LOCKF = io.open, fcntl.lockf
 
 
 class Fault(NamedTuple):
@@ -133,14 +133,13 @@ class Calls:
     def __post_init__(self) -> None:
         # calls so far, bytes of the text behind: what failed; from _KINDS on, each call's kind
         self._shared = mmap.mmap(-1, _KINDS + _MOST)
-        self._token = os.pipe()
-        os.write(self._token[1], b"!")
+        self._lock = os.memfd_create("lock")
         self._log = os.memfd_create("steps")
         self._coordinator = 0
 
     def close(self) -> None:
         self._shared.close()
-        for descriptor in (*self._token, self._log):
+        for descriptor in (self._lock, self._log):
             os.close(descriptor)
 
     @property
@@ -235,7 +234,6 @@ class Calls:
         if way == KILL_BEFORE:
             os.killpg(0, signal.SIGKILL)
         if way == WORKER and os.getpid() != self._coordinator:
-            _REAL["write"](self._token[1], b"!")
             os.kill(os.getpid(), signal.SIGKILL)
         errors = self.kinds[kind]
         if way == BEFORE and kind != "close" and errors:
@@ -256,18 +254,21 @@ class Calls:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time, so that the record has the order of the calls."""
-        _REAL["read"](self._token[0], 1)
+        """One process at a time, so that the record has the order of the calls. The lock ends with
+        a process that is killed."""
+        _LOCKF(self._lock, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            _REAL["write"](self._token[1], b"!")
+            _LOCKF(self._lock, fcntl.LOCK_UN)
 
     def _descriptor_call(self, name: str) -> Callable[..., Any]:
         real = _REAL[name]
 
         def call(descriptor: int, *rest: Any) -> Any:
             path = _path_of(descriptor)
+            if name == "close" and path and not _is_writable(descriptor):
+                return real(descriptor)  # this never fails, and changes nothing
 
             def apply(*changed: Any) -> Any:
                 if name == "fsync" and path:
@@ -463,6 +464,10 @@ def _path_of(descriptor: Any) -> str:
     except OSError:
         return ""
     return path.removesuffix(" (deleted)") if path.startswith("/") else ""
+
+
+def _is_writable(descriptor: int) -> bool:
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR))
 
 
 def _absolute(path: Any, folder: int | None = None) -> str:
