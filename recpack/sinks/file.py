@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Self
 
 from recpack.errors import SinkError
@@ -109,7 +110,7 @@ class FileSink(Sink):
                 journal = self._write(written, companions, manifest)
                 os.rename(self._temporary(), self.path)
             except OSError as error:
-                if not leads_to(self.path, self._output):  # else it was renamed nevertheless
+                if not self._is_published():  # else it was renamed nevertheless
                     raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
             try:
                 settle(self.path, journal)
@@ -117,8 +118,9 @@ class FileSink(Sink):
                 settle(self.path, journal)
             self.abort()
         except KeyboardInterrupt as error:
-            if self._output < 0 or leads_to(self.path, self._output):
-                error.add_note(f"{self.path} was published before, and is whole")
+            with suppress(SinkError):
+                if self._output < 0 or self._is_published():
+                    error.add_note(f"{self.path} was published before, and is whole")
             raise
 
     def abort(self) -> None:
@@ -133,6 +135,16 @@ class FileSink(Sink):
             output, self._output = self._output, -1
             with suppress(OSError):  # it was synced, or is removed
                 os.close(output)
+
+    def _is_published(self) -> bool:
+        """Whether the ``.rec`` has its name. Raises SinkError when that is unknown."""
+        try:
+            return leads_to(self.path, self._output)
+        except OSError as error:
+            raise SinkError(
+                f"{self.path}: it can't be read ({error.strerror}), but perhaps it is published "
+                f"and whole; look with: recpack verify {quote(os.fspath(self.path))}"
+            ) from error
 
     def _write(
         self,

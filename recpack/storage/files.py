@@ -310,10 +310,10 @@ def lock(descriptor: int, output: object) -> None:
 
 
 def leads_to(path: str | Path, descriptor: int) -> bool:
-    """Whether a path, which is no link, still is the open file."""
+    """Whether a path, which is no link, still is the open file. Raises OSError."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except OSError:
+    except FileNotFoundError:
         return False
 
 

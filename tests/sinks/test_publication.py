@@ -286,3 +286,23 @@ def test_one_run_at_a_time_makes_an_index(tmp_path: Path) -> None:
         pytest.raises(recpack.SinkError, match="another run is writing it"),
     ):
         recpack.reindex(tmp_path / "a.rec", overwrite=True)
+
+
+def test_a_disk_that_does_not_answer_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it renamed the .rec is unknown."""
+    path = tmp_path / "a.rec"
+    rename, fail = os.rename, failing(print, itertools.repeat(True), late=False)
+
+    def rename_and_die(source: str, target: str) -> None:
+        rename(source, target)
+        if Path(target) == path:
+            monkeypatch.setattr(os, "lstat", fail)
+            fail()
+
+    monkeypatch.setattr(os, "rename", rename_and_die)
+    with pytest.raises(recpack.SinkError, match=r"perhaps it is .* whole; look with: .* verify"):
+        write(path, NEW)
+    monkeypatch.undo()
+    assert content(path) == NEW
