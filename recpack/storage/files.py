@@ -79,8 +79,9 @@ class Claim(Closing):
         try:
             with block_interrupts():
                 self._descriptor = _open_locked(self._name, path)
-        except BaseException:  # Ctrl-C that waited
+        except BaseException:  # Ctrl-C that waited, or that another thread got
             self.close()
+            _remove_free(self._name)
             raise
 
     def temporary(self, suffix: str = "") -> Path:
@@ -140,12 +141,21 @@ def _open_locked(name: Path, output: Path) -> int:
             if leads_to(name, descriptor):  # else the other run removed it at its end
                 return descriptor
         except BaseException:
-            with suppress(OSError):  # if another run has it, it stays
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove_locked(name, os.dup(descriptor))
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _remove_free(name: Path) -> None:
+    """Remove a lock file that no run holds."""
+    with suppress(OSError):
+        descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another run holds it
+            os.close(descriptor)
+        else:
+            _remove_locked(name, descriptor)
 
 
 def _remove_locked(name: Path, descriptor: int) -> None:
