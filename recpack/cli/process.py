@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import mmap
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from typing import Any, NoReturn, TextIO, cast
 
 from recpack.display import harmless, one_line
 
+_SPARE = 8 << 20
+"""Bytes that are reserved, not used, until an error must be told: it can be a lack of memory."""
 _HANGUPS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -110,7 +113,9 @@ def run_process(name: str, main: Callable[[], int]) -> NoReturn:
 
 
 def _code_of(name: str, main: Callable[[], int]) -> int:
+    spare = None
     try:
+        spare = mmap.mmap(-1, _SPARE)
         try:
             code = main()
         except SystemExit as stop:  # argparse has said why, and takes no notice of a lost stream
@@ -120,6 +125,8 @@ def _code_of(name: str, main: Callable[[], int]) -> int:
         sys.stdout.flush()
         return code
     except BaseException as error:
+        if spare is not None:
+            spare.close()
         if isinstance(error, StdoutError) and error.errno == errno.EPIPE:
             return 1  # as of every tool before head
         message = explain(error)
@@ -170,7 +177,8 @@ def explain(error: BaseException) -> str | None:
     """One line with a remedy, for an error that is the machine's; None for one of the program."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; only what is whole looks finished"
-    if isinstance(error, MemoryError):
+    # without memory Python can forget its error (SystemError), and OpenCV has an error of its own
+    if isinstance(error, (MemoryError, SystemError)) or "OutOfMemoryError" in str(error):
         return f"out of memory; {_MEMORY}"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return f"no more threads can start; {_PROCESSES}"

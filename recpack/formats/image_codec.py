@@ -53,7 +53,8 @@ def decode(
     """Encoded image → pixels, uint8, shape (height, width, 3), blue first.
 
     ``reduction`` 2, 4 or 8 divides each side by it (rounded up), in a fraction of the time.
-    Raises ImageError (``image-corrupt``) when OpenCV can't decode it.
+    Raises ImageError (``image-corrupt``) when OpenCV can't decode it, MemoryError when there is no
+    memory for the pixels.
     """
     import cv2
     import numpy as np
@@ -69,6 +70,8 @@ def decode(
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error).strip()) from None
         raise ImageError("image-corrupt", str(error).strip()[:200]) from None
     if pixels is None:
         raise ImageError("image-corrupt", "OpenCV can't decode it")

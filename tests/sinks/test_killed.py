@@ -109,6 +109,20 @@ def test_interrupted_cleans_up_and_exits_130(
     assert names(output.parent) == set()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_with_the_workers_of_joblib(
+    devkit: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "out" / "train.rec"
+    process = start(devkit, output, *SLOW, "--backend", "loky")
+    wait_for_bytes(output.parent, process)
+    os.killpg(process.pid, number)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130, complaint
+    assert "Traceback" not in complaint
+    assert names(output.parent) == set()
+
+
 def test_a_worker_that_is_killed_fails_the_run(devkit: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "train.rec"
     process = start(devkit, output, *SLOW)

@@ -330,7 +330,7 @@ def training(moto: str) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_waiting_says_how_to_come_back(
     service: Service, training: str, number: signal.Signals
 ) -> None:
