@@ -6,6 +6,8 @@
 # make lint   ruff, mypy, and the workflow of the public CI
 # make docs   the documentation, in docs/_build/html
 # make bench  measures, side by side: tables and plots in benchmarks/work/results; ARGS=--quick
+# make faults  every call on files fails in turn, and every power cut: takes an hour, and writes the
+#             table of the documentation
 # make coverage   what the last make test covered
 # make lock   what is installed, written down anew: the newest releases, with hashes
 # Each makes the virtual environments that it needs, in this folder.
@@ -36,7 +38,7 @@ VARIABLES = RECPACK_SDK_PYTHON=$(PEERS) $(MXNET_PYTHON) $(if $(filter 1,$(SWIFT)
 # file by file, as many at once as there are cores, and four at most
 PYTEST = -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-.PHONY: demo test dev quick lint docs bench environments test-numpy2 test-numpy1 coverage lock clean
+.PHONY: demo test dev quick lint docs faults bench environments test-numpy2 test-numpy1 coverage lock clean
 
 demo: .venv/installed
 	.venv/bin/recpack demo recpack-demo --overwrite
@@ -74,6 +76,9 @@ lint: .venv-dev/installed
 
 docs: .venv-dev/installed
 	.venv-dev/bin/python docs/make.py
+
+faults: .venv-test/installed
+	.venv-test/bin/python -m tests.faults local $(or $(ARGS),--full)
 
 coverage:
 	.venv-test/bin/python -m coverage report

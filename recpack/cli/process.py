@@ -176,7 +176,7 @@ _REMEDIES = {
 def explain(error: BaseException) -> str | None:
     """One line with a remedy, for an error that is the machine's; None for one of the program."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing is left that looks finished"
+        return "interrupted; only what is whole looks finished"
     # without memory Python can forget its error (SystemError), and OpenCV has an error of its own
     if isinstance(error, (MemoryError, SystemError)) or "OutOfMemoryError" in str(error):
         return f"out of memory; {_MEMORY}"

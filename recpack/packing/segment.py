@@ -16,7 +16,8 @@ from recpack.formats.recordio import RecordBuffer
 from recpack.packing.plan import Segment
 from recpack.sinks.base import Receipts, SegmentWriter
 from recpack.storage.checksums import Checksum
-from recpack.storage.explain import explain
+from recpack.storage.explain import Reason, explain
+from recpack.storage.regular import NotRegularError
 from recpack.storage.trees.base import OpenFile
 
 
@@ -79,8 +80,7 @@ def pack_segment(
                 except RecordError as error:
                     raise RecordError(f"{sample.path}: {error}") from None
                 except (ImageError, OSError) as error:
-                    reason = explain(error, "image")
-                    failures.append(Failure(sample.index, sample.path, *reason))
+                    failures.append(Failure(sample.index, sample.path, *explain_image(error)))
         value = checksum.of(buffer.view())
     except BaseException:
         writer.fail(segment.number)
@@ -92,9 +92,16 @@ def pack_segment(
     return PackedSegment(lengths, value, failures, receipts)
 
 
+def explain_image(error: Exception) -> Reason:
+    """Why an image that was checked can't be packed."""
+    if isinstance(error, NotRegularError):  # it was a file
+        return Reason("image-changed", str(error))
+    return explain(error, "image")
+
+
 def read_same(sample: Sample, file: OpenFile) -> bytes:
     """The bytes of an image. Raises ImageError when it is not the file that was checked."""
-    if file.identity != sample.identity or file.size != sample.image_bytes:
+    if file.size != sample.image_bytes or file.identity != sample.identity:
         raise ImageError("image-changed", "")
     return file.read(0, file.size)
 

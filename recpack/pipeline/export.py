@@ -27,7 +27,7 @@ from recpack.formats.manifest import RecFile, describe
 from recpack.formats.sagemaker_json import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
 from recpack.options import ConvertOptions, Options, OutputFormat
 from recpack.packing.publish import Result
-from recpack.packing.segment import read_same
+from recpack.packing.segment import explain_image, read_same
 from recpack.pipeline.output import is_root
 from recpack.pipeline.prepare import refuse, scan_source
 from recpack.problem_lines import summary, way_out
@@ -36,7 +36,6 @@ from recpack.progress import Progress
 from recpack.scanning.order import orders
 from recpack.scanning.run import ScanResult
 from recpack.sinks.image_folder import ImageFolder, image_folder
-from recpack.storage.explain import explain
 from recpack.storage.paths import demand_free, write_text
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import parse_location
@@ -283,7 +282,7 @@ def _write_images(
                 header = read_header(partial(_part, data), len(data))
                 sizes[row] = header.width, header.height
             except (ImageError, OSError) as error:
-                code, value = explain(error, "image")
+                code, value = explain_image(error)
                 failures.append(Problem(code, "error", sample.path, "error", value=value))
             else:
                 folder.write(name, data)

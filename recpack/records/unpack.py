@@ -6,7 +6,9 @@ import os
 import posixpath
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 from xml.sax.saxutils import escape
@@ -22,11 +24,15 @@ from recpack.records.inspect import class_name, image_header
 from recpack.records.reader import RecordReader
 from recpack.records.settings import ReplaceSettings
 from recpack.settings import takes
+from recpack.sinks.image_folder import LocalImageFolder
 from recpack.storage.files import (
     LONGEST_ENDING,
+    Claim,
     demand_room,
     make_folder,
+    new_token,
     replace_file,
+    sync_folder,
     text_lines,
     write_bytes,
 )
@@ -61,9 +67,10 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
     last part only), else from the records' ids; class names come from the manifest, else from the
     ids. A record without boxes gets a row in the list, but no annotation. Where the file begins
     with a table, as InsightFace's do, tables are left out, and images without boxes get a folder
-    for each first number of a label, the identity. Raises SinkError for a folder that is not
-    empty, RecordError for a broken file, ListError for a broken list, DataError for an id that
-    occurs twice.
+    for each first number of a label, the identity. A new folder appears when it is complete; one
+    that exists is filled in place, and has no image set meanwhile. Raises SinkError for a folder
+    that is not empty, RecordError for a broken file, ListError for a broken list, DataError for an
+    id that occurs twice.
     """
     output = Path(folder)
     s3 = S3Client.of(settings)
@@ -73,14 +80,35 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
         if not settings.overwrite and output.exists() and any(output.iterdir()):
             raise SinkError(f"{output} is not empty; name another folder, or use --overwrite")
         with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
-            return _Unpacking(path, output, s3).run(records, settings.progress)
+            if os.path.lexists(output):  # in place: it can be the root of a file system
+                with Claim(Path(os.path.abspath(output))) as claim:
+                    claim.clear()
+                    unpacking = _Unpacking(path, output, s3, replace_file)
+                    return unpacking.run(records, settings.progress)
+            new = LocalImageFolder(os.path.abspath(output), new_token())
+            new.demand_empty()
+            with new.filling():
+                unpacking = _Unpacking(path, Path(new.partial), s3, _new_file)
+                unpacked = unpacking.run(records, settings.progress)
+                new.publish()
+            return replace(unpacked, folder=os.fspath(output))
     except OSError as error:
         raise SinkError(f"{output}: can't be written: {error.strerror or error}") from error
 
 
+def _new_file(path: Path) -> BinaryIO:
+    return path.open("xb")
+
+
 class _Unpacking:
-    def __init__(self, path: PathOrUrl, output: Path, s3: S3Client) -> None:
-        self._folder = output
+    def __init__(
+        self,
+        path: PathOrUrl,
+        output: Path,
+        s3: S3Client,
+        open_text: Callable[[Path], AbstractContextManager[BinaryIO]],
+    ) -> None:
+        self._folder, self._open_text = output, open_text
         self._manifest = manifest_beside(path, s3)
         self._stems = _stems_of_list(path, s3)
         self._used: set[str] = set()
@@ -100,10 +128,13 @@ class _Unpacking:
     def run(self, records: RecordReader, progress: Watch) -> Unpacked:
         self._prepare()
         images = annotations = tables = 0
-        # the image set comes last: without it the folder does not look finished
+        # without its image set the folder does not look finished, so an older one goes first
+        image_set = self._folder / SETS / "trainval.txt"
+        image_set.unlink(missing_ok=True)
+        sync_folder(image_set.parent)
         with (
-            replace_file(self._folder / SETS / "trainval.txt") as ids,
-            replace_file(self._folder / self._list) as rows,
+            self._open_text(image_set) as ids,
+            self._open_text(self._folder / self._list) as rows,
         ):
             for record in records:
                 if record.kind == "table":
@@ -114,6 +145,7 @@ class _Unpacking:
                 if progress is not None and images % 256 == 0:
                     guess = round(images * records.size / max(record.offset, 1))
                     progress(Progress("unpack", images, guess, record.offset))
+            os.sync()  # all files at once: one by one takes many times as long
         return Unpacked(os.fspath(self._folder), images, annotations, tables)
 
     def _write_record(

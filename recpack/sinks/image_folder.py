@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from recpack.errors import SinkError
 from recpack.storage.files import (
     Claim,
     demand_room,
+    give_name,
     make_parents,
     new_token,
+    sync_folder,
     temporary_path,
     write_bytes,
 )
@@ -64,7 +66,7 @@ class LocalImageFolder(ImageFolder):
         return self.folder
 
     def demand_empty(self) -> None:
-        demand_room(Path(self._partial))
+        demand_room(Path(self.partial))
         if not os.path.lexists(self.folder):
             return
         if os.path.islink(self.folder) or not os.path.isdir(self.folder):
@@ -73,7 +75,7 @@ class LocalImageFolder(ImageFolder):
             raise SinkError(f"{self.folder} is not empty; name another folder, or move it away")
 
     def demand_room(self, name: str) -> None:
-        demand_room(Path(self._partial, name))
+        demand_room(Path(self.partial, name))
 
     @contextmanager
     def filling(self) -> Iterator[None]:
@@ -81,20 +83,24 @@ class LocalImageFolder(ImageFolder):
         make_parents(folder)
         with Claim(folder, self.token) as claim:
             claim.clear()
-            os.mkdir(self._partial)
             try:
+                os.mkdir(self.partial)
                 yield
             finally:
                 claim.clear()
 
     def write(self, name: str, data: bytes) -> None:
-        write_bytes(os.path.join(self._partial, name), data)
+        write_bytes(os.path.join(self.partial, name), data)
 
     def publish(self) -> None:
-        os.rename(self._partial, self.folder)  # an empty folder is replaced
+        os.sync()  # all files at once: one by one takes many times as long
+        give_name(self.partial, self.folder)  # an empty folder is replaced
+        with suppress(OSError):  # it is whole under its name
+            sync_folder(Path(self.folder).parent)
 
     @property
-    def _partial(self) -> str:
+    def partial(self) -> str:
+        """Its path until it is published."""
         return os.fspath(temporary_path(Path(self.folder), self.token))
 
 

@@ -18,6 +18,7 @@ from typing import BinaryIO, Self, TextIO
 from recpack.errors import SinkError
 from recpack.storage.limits import MAX_LINE, MAX_LIST
 from recpack.storage.regular import open_regular
+from recpack.workers.signals import block_interrupts
 
 
 class UnsafePathError(OSError):
@@ -79,7 +80,14 @@ class Claim(Closing):
         self.path = path
         self.token = token or new_token()
         self._name = path.with_name(f"{path.name}{TEMPORARY}lock")
-        self._descriptor = _open_locked(self._name, path)
+        self._descriptor = -1
+        try:
+            with block_interrupts():
+                self._descriptor = _open_locked(self._name, path)
+        except BaseException:  # Ctrl-C that waited, or that another thread got
+            self.close()
+            _remove_free(self._name)
+            raise
 
     def temporary(self, suffix: str = "") -> Path:
         """See ``temporary_path``."""
@@ -107,12 +115,9 @@ class Claim(Closing):
         """Give the right back; a second call does nothing. Never raises OSError: what was written
         is published or removed."""
         if self._descriptor >= 0:
-            with suppress(OSError):
-                if leads_to(self._name, self._descriptor):
-                    os.unlink(self._name)
-            descriptor, self._descriptor = self._descriptor, -1
-            with suppress(OSError):
-                os.close(descriptor)
+            with block_interrupts():
+                descriptor, self._descriptor = self._descriptor, -1
+                _remove_locked(self._name, descriptor)
 
 
 def new_token() -> str:
@@ -144,6 +149,29 @@ def _open_locked(name: Path, output: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _remove_free(name: Path) -> None:
+    """Remove a lock file that no run holds."""
+    with suppress(OSError):
+        descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another run holds it
+            os.close(descriptor)
+        else:
+            _remove_locked(name, descriptor)
+
+
+def _remove_locked(name: Path, descriptor: int) -> None:
+    """Remove a lock file that this run has locked, and close it."""
+    try:
+        with suppress(OSError):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) and leads_to(name, descriptor):
+                os.unlink(name)
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)
 
 
 def demand_room(path: Path, more: int = 0) -> None:
@@ -210,12 +238,22 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
             with partial.open("xb") as file:
                 yield file
                 sync_file(file)
-            os.rename(partial, path)
+            give_name(partial, path)
         except BaseException:
             claim.clear()
             raise
         with suppress(OSError):  # the file is whole under its name
             sync_folder(path.parent)
+
+
+def give_name(unfinished: str | Path, path: str | Path) -> None:
+    """Rename a file or a folder that is complete. Raises OSError if it does not have the name."""
+    new = os.lstat(unfinished)
+    try:
+        os.rename(unfinished, path)
+    except OSError:
+        if not (os.path.lexists(path) and os.path.samestat(new, os.lstat(path))):
+            raise  # else it was renamed nevertheless
 
 
 LONGEST_ENDING = len(TEMPORARY) + 2 * TOKEN_BYTES

@@ -132,17 +132,23 @@ def test_no_file_goes_through_a_link_of_a_folder(tmp_path: Path, name: str) -> N
     assert not list((tmp_path / "victim").iterdir())
 
 
-def test_a_broken_file_leaves_no_list(tmp_path: Path) -> None:
-    """Without the image set and the list the folder does not look like all of the data."""
+def test_a_broken_file_leaves_no_folder(tmp_path: Path) -> None:
+    """An older folder loses its image set: it does not look like all of the data."""
     make_voc(tmp_path / "d", {"2007": 4})
     recpack.convert(tmp_path / "d", tmp_path / "a.rec")
+    unpack(tmp_path / "a.rec", tmp_path / "old")
+    (tmp_path / "old" / "mine").write_text("mine")
     with recpack.RecordReader(tmp_path / "a.rec") as records:
         last = records[-1].offset
     os.truncate(tmp_path / "a.rec", last + 100)
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(recpack.DataError):
         unpack(tmp_path / "a.rec", tmp_path / "un")
-    left = {path.suffix for path in (tmp_path / "un").rglob("*") if path.is_file()}
-    assert left <= {".jpg", ".xml"}
+    assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(recpack.DataError):
+        unpack(tmp_path / "a.rec", tmp_path / "old", overwrite=True)
+    assert not list((tmp_path / "old" / "ImageSets" / "Main").iterdir())
+    assert (tmp_path / "old" / "mine").read_text() == "mine"
 
 
 def test_images_without_boxes(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -131,36 +132,36 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
     _demand_folder(root, annotations)
     remedy = f"put the images there, or use --images FOLDER --annotations {annotations}"
     _demand_folder(root, images, f"; {remedy}")
-    folder = join(str(root), annotations)
+    read: Callable[[], Iterable[str]]
     if not sets or not root.is_folder(sets):
         if name and not Path(name).is_file():
             raise DataError(
                 f"set: there is no {join(str(root), sets or 'ImageSets')} and no file {name}"
             )
-        lines = text_lines(Path(name)) if name else None
+        path, read = name, partial(text_lines, Path(name))
     else:
         found = [name[:-4] for name in root.files(sets) if name.endswith(".txt")]
         name = name or _default_set(found)
         file = join(sets, f"{name}.txt")
+        path, read = join(str(root), file), partial(root.lines, file)
         if not root.is_file(file):
             raise DataError(
-                f"{join(str(root), file)}: no such image set; choose with --set from: "
+                f"{path}: no such image set; choose with --set from: "
                 f"{', '.join([*found, EVERY]) if found else 'none'}"
             )
-        lines = root.lines(file)
-    if lines is None:
+    if not path:
         ids = StringColumn(all_ids(root, annotations))
     else:
         try:
             ids = StringColumn(
-                read_image_set(lines, lambda file: root.is_file(join(annotations, file)))
+                read_image_set(read(), lambda file: root.is_file(join(annotations, file)))
             )
         except (OSError, ValueError) as error:
-            file = name if not sets else join(str(root), join(sets, f"{name}.txt"))
-            raise DataError(f"{file}: can't be read: {error}") from error
+            raise DataError(f"{path}: can't be read: {error}") from error
     if not ids:
+        folder = join(str(root), annotations)
         raise DataError(f"{folder}: the image set {name or 'all'} has no annotations")
-    return ImageSet(_label(annotations, name), annotations, images, ids, lines is not None)
+    return ImageSet(_label(annotations, name), annotations, images, ids, bool(path))
 
 
 def _label(annotations: str, name: str) -> str:

@@ -17,6 +17,7 @@ from recpack.sources.tails import parts_of
 from recpack.storage.decode import reason
 from recpack.storage.limits import MAX_LAYOUT
 from recpack.storage.paths import unsafe_path
+from recpack.storage.regular import NotRegularError
 from recpack.storage.trees.base import Tree
 
 _ROBOFLOW = "_darknet.labels"
@@ -259,10 +260,13 @@ def _listed_images(root: Tree, file: str) -> Iterator[str]:
     """The images of a list, as written: ``./images/…`` is relative to the list's folder, all else
     to the root."""
     beside = posixpath.dirname(file) or "."
-    for line in root.lines(file):
-        image = line.strip()
-        if image:
-            yield below(beside if image.startswith("./") else ".", image)
+    try:
+        for line in root.lines(file):
+            image = line.strip()
+            if image:
+                yield below(beside if image.startswith("./") else ".", image)
+    except NotRegularError as error:
+        raise DataError(f"{root}/{file}: can't be read: {error}") from None
 
 
 def files_below(

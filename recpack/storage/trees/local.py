@@ -18,6 +18,7 @@ _MAX_INSIDE = 1 << 12
 """Folders that are remembered as inside the data set."""
 _SMALL = 16 << 10
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe must not wait for its writer
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _BEYOND = bytearray(1)
 """Memory for one byte more than fits; it is never read."""
 
@@ -35,13 +36,23 @@ class LocalTree(Tree):
         return self.root
 
     def is_folder(self, path: str) -> bool:
-        return os.path.isdir(os.path.join(self.root, path))
+        return stat.S_ISDIR(self._mode(path))
 
     def is_file(self, path: str) -> bool:
-        try:  # who opens a pipe says what it is
-            return not stat.S_ISDIR(os.stat(os.path.join(self.root, path)).st_mode)
-        except (OSError, ValueError):
-            return False
+        mode = self._mode(path)  # who opens a pipe says what it is
+        return mode != 0 and not stat.S_ISDIR(mode)
+
+    def _mode(self, path: str) -> int:
+        """The kind of what is there, 0 for nothing. OSError when that is unknown: what can't be
+        looked at must not count as missing."""
+        try:
+            return os.stat(os.path.join(self.root, path)).st_mode
+        except ValueError:  # no file has such a name
+            return 0
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            return 0
 
     def folders(self, path: str) -> list[str]:
         with os.scandir(os.path.join(self.root, path)) as entries:
@@ -64,8 +75,8 @@ class LocalTree(Tree):
             yield from (join(below, name) for name in files)
 
     def lines(self, path: str) -> Iterator[str]:
-        with self.folder(".") as folder, folder.open(path) as file:
-            _ = file.size  # an error for a pipe, which would wait for its writer
+        with self.folder(".") as folder:
+            folder.open(path).close()  # an error for a link that leads out
         return text_lines(Path(self.root, path))
 
     def naming(self, *folders: str) -> LocalTree:
