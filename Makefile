@@ -6,8 +6,8 @@
 # make lint   ruff, mypy, and the workflow of the public CI
 # make docs   the documentation, in docs/_build/html
 # make bench  measures, side by side: tables and plots in benchmarks/work/results; ARGS=--quick
-# make faults  every call on files fails in turn, and every power cut: takes an hour, and writes the
-#             table of the documentation
+# make faults  every call on files and every request to S3 fails in turn, power cuts, a faulty store:
+#             takes an hour or more, and writes the tables of the documentation
 # make coverage   what the last make test covered
 # make lock   what is installed, written down anew: the newest releases, with hashes
 # Each makes the virtual environments that it needs, in this folder.
@@ -79,6 +79,7 @@ docs: .venv-dev/installed
 
 faults: .venv-test/installed
 	.venv-test/bin/python -m tests.faults local $(or $(ARGS),--full)
+	.venv-test/bin/python -m tests.faults s3 $(or $(ARGS),--full)
 
 coverage:
 	.venv-test/bin/python -m coverage report

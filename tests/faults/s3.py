@@ -4,8 +4,9 @@
     python -m tests.faults.s3 --only overwrite    of the commands with this word in their names
     python -m tests.faults.s3 --only =convert     of the command with this name
     python -m tests.faults.s3 --seeds 1-2000      a faulty store, by seed
+    python -m tests.faults.s3 --full              all of it; writes the tables of the documentation
 
-Prints a table, and exits with 1 if a promise broke.
+Prints tables, and exits with 1 if a promise broke.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from tests.faults.s3_commands import Command, Commands
 from tests.faults.s3_promise import Promise
 from tests.faults.s3_run import Outcome
 from tests.faults.store import TURNS, BySeed, Fault, InTurn, Store
+
+TABLES = Path(__file__).parents[2] / "docs" / "reference"
+SEEDS = "1-2000"
+ENDS = ("well", "error", "interrupted", "killed")
 
 
 class Count:
@@ -102,32 +107,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", metavar="A-B", help="a faulty store, by these seeds")
     parser.add_argument("--only", default="", metavar="WORD", help="commands with this in the name")
     parser.add_argument("--stride", type=int, default=1, help="every nth of the requests in turn")
+    parser.add_argument("--full", action="store_true", help="both, all; writes the tables")
     args = parser.parse_args(arguments)
-    if args.seeds:
-        first, _, last = args.seeds.partition("-")
-        counts = by_seed(range(int(first), int(last or first) + 1), args.only)
-    else:
-        counts = in_turn(args.only, stride=args.stride)
-    return report(counts)
+    first, _, last = (args.seeds or SEEDS).partition("-")
+    seeds = range(int(first), int(last or first) + 1)
+    counts: dict[str, Iterator[Count]] = {}
+    if args.full or not args.seeds:
+        counts["faults-s3-turn"] = in_turn(args.only, stride=args.stride)
+    if args.full or args.seeds:
+        counts["faults-s3-seeds"] = by_seed(seeds, args.only)
+    broken = 0
+    for name, found in counts.items():
+        tallies = list(told(found))
+        tallies.append(total(tallies))
+        print(table(tallies), end="", flush=True)
+        broken += len(tallies[-1].broken) + (not tallies[-1].runs)
+        if args.full:
+            (TABLES / f"{name}.txt").write_text(table(tallies))
+    return int(broken > 0)
 
 
-def report(counts: Iterator[Count]) -> int:
-    ends = ("well", "error", "interrupted", "killed")
-    print(f"{'':50}{'runs':>7}" + "".join(f"{end:>13}" for end in ends) + f"{'broken':>8}")
-    total = Count("all")
+def told(counts: Iterable[Count]) -> Iterator[Count]:
+    """The counts; each is told when it is there, with its first broken promises."""
     for count in counts:
-        _print_row(count, ends)
+        print(f"{count.title}: {count.runs:,} runs, {len(count.broken)} broken", file=sys.stderr)
         for text in count.broken[:5]:
-            print(f"    {text}")
-        total.ends += count.ends
-        total.broken += count.broken
-    _print_row(total, ends)
-    return 1 if total.broken or not total.runs else 0
+            print(f"    {text}", flush=True)
+        yield count
 
 
-def _print_row(count: Count, ends: Sequence[str]) -> None:
-    numbers = "".join(f"{count.ends[end]:>13,}" for end in ends)
-    print(f"{count.title:50}{count.runs:>7,}{numbers}{len(count.broken):>8,}", flush=True)
+def total(counts: Iterable[Count]) -> Count:
+    """The sum of all counts."""
+    sum_ = Count("all")
+    for count in counts:
+        sum_.ends += count.ends
+        sum_.broken += count.broken
+    return sum_
+
+
+def table(counts: Iterable[Count]) -> str:
+    """All counts, in Markdown."""
+    rows = [["command", "runs", *ENDS, "broken promises"]]
+    rows.append(["---"] + ["---:"] * (len(rows[0]) - 1))
+    for count in counts:
+        numbers = (count.runs, *(count.ends[end] for end in ENDS), len(count.broken))
+        rows.append([count.title, *(f"{number:,}" for number in numbers)])
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
 if __name__ == "__main__":
