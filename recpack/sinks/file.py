@@ -126,15 +126,15 @@ class FileSink(Sink):
     def abort(self) -> None:
         if self._claim is None:
             return
-        with suppress(SinkError):  # readers find the companions of a published output
-            settle(self.path)
-            self._claim.clear()
-        self._claim.close()
-        self._claim = None
-        if self._output >= 0:
+        if self._output >= 0:  # first, because no more files can be opened where they run short
             output, self._output = self._output, -1
             with suppress(OSError):  # it was synced, or is removed
                 os.close(output)
+        with suppress(SinkError):  # readers find the companions of a published output
+            settle(self.path)
+        self._claim.clear()
+        self._claim.close()
+        self._claim = None
 
     def _is_published(self) -> bool:
         """Whether the ``.rec`` has its name. Raises SinkError when that is unknown."""

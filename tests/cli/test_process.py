@@ -9,7 +9,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -145,11 +144,7 @@ def test_a_terminal_that_is_closed(devkit: Path, tmp_path: Path) -> None:
     if not process:
         words = ("convert", devkit, output, "--jobs", "2", "--segment-size", "64KiB", *SLOW)
         os.execv(sys.executable, command(*words))
-    give_up = time.monotonic() + 60
-    partial = output.with_name("train.rec.recpack-partial")
-    while not (partial.exists() and partial.stat().st_size):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    wait_for_bytes(output.parent)
     os.close(ours)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130
     assert names(output.parent) == set()

@@ -35,10 +35,10 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
-def wait_for_bytes(folder: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_bytes(folder: Path, process: subprocess.Popen[str] | None = None) -> None:
     """Until some segments are on the disk."""
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and (process is None or process.poll() is None):
         for partial in folder.glob("train.rec.recpack-" + "[0-9a-f]" * 16):
             with suppress(FileNotFoundError):
                 if partial.stat().st_size:

@@ -190,10 +190,8 @@ def test_answers_out_of_order_and_uploads_apart_from_jobs(
 
 def test_patience_ends(hostile: S3Server, photos: Path) -> None:
     hostile.fault = lambda r: "503" if r.name == "upload_part" else None
-    start = time.monotonic()
     with pytest.raises(recpack.SinkError, match=r"train.rec: .*SlowDown.*\d+ attempts in \d+ s"):
         convert(photos, hostile, patience=1.0)
-    assert time.monotonic() - start < 15
     assert sorted(hostile.objects) == []
 
 
@@ -222,22 +220,19 @@ def test_preflight(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     hostile.fault = lambda r: harm if r.name == name else None
-    start = time.monotonic()
     assert run("convert", os.fspath(devkit), URL, "--endpoint-url", hostile.url) == 1
     error = capsys.readouterr().err
     assert message in error
     assert URL in error
     assert "Traceback" not in error
-    assert time.monotonic() - start < 5
+    assert hostile.calls[name] == 1  # at once
     assert hostile.calls["upload_part"] == 0
     assert sorted(hostile.objects) == []
 
 
 def test_a_server_that_is_not_there(devkit: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    start = time.monotonic()
     assert run("convert", os.fspath(devkit), URL, "--endpoint-url", "http://127.0.0.1:1") == 1
     assert "Could not connect to the endpoint URL" in capsys.readouterr().err
-    assert time.monotonic() - start < 25
 
 
 def test_the_object_of_somebody_else_is_not_touched(hostile: S3Server, photos: Path) -> None:
