@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .detections import Detection, Detections, Evaluation, evaluate, truth_of
-    from .endpoint import (
-        Endpoint,
-        attach_endpoint,
-        delete_endpoint,
-        deploy,
-        transform,
-    )
+    from .endpoint import Endpoint, attach_endpoint
     from .errors import JobError, SpecError, TrainError, UsageError
+    from .hosting import delete_endpoint, deploy
     from .hyperparameters import Hyperparameters
     from .job import Job, attach, jobs
     from .planning import Plan, fit, plan
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Detection": "detections", "Detections": "detections", "Evaluation": "detections",
     "evaluate": "detections", "truth_of": "detections", "Endpoint": "endpoint",
-    "attach_endpoint": "endpoint", "delete_endpoint": "endpoint", "deploy": "endpoint",
+    "attach_endpoint": "endpoint", "delete_endpoint": "hosting", "deploy": "hosting",
     "transform": "endpoint", "JobError": "errors", "SpecError": "errors", "TrainError": "errors",
     "UsageError": "errors",
     "Plan": "planning", "fit": "planning", "plan": "planning", "Hyperparameters": "hyperparameters",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import SpecError
 from .request import channel_prefix
-from .service import Service
+from .service import Service, message_of
 
 if TYPE_CHECKING:
     from recpack import Manifest
@@ -103,6 +103,21 @@ def demand_region(name: str, bucket: str, service: Service) -> None:
             f"{name}: bucket {bucket} is in {region}, but the job is in {service.region}; use a "
             "bucket in the job's region"
         )
+
+
+def demand_model(url: str, service: Service) -> None:
+    """Raise SpecError when a ``model.tar.gz`` is not there or in another region."""
+    bucket, key = split_url(url)
+    demand_region("model", bucket, service)
+    client = service.client("s3")
+    try:
+        found = client.head_object(Bucket=bucket, Key=key)
+    except client.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            raise SpecError(f"model: there is no {url}") from error
+        raise SpecError(f"model: {url} can't be read: {message_of(error)}") from error
+    if not found["ContentLength"]:
+        raise SpecError(f"model: {url} is empty")
 
 
 def _demand_boxes(name: str, rec: str, manifest: Manifest) -> None:

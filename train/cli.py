@@ -14,11 +14,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-from .errors import TrainError, UsageError
+from .errors import JobError, TrainError, UsageError
 from .request import INFERENCE_TYPE, Machine, Network
 from .service import Service
 
 if TYPE_CHECKING:
+    from .endpoint import Endpoint
     from .logs import Metric
 
 Command = Callable[[argparse.Namespace, Service], object]
@@ -43,19 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", UserWarning)
         try:
             answer = command(args, service)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             name = getattr(args, "name", None)
             hint = f"; see recpack-train status {name}" if name else ""
             print(f"interrupted; a started job or endpoint continues{hint}", file=sys.stderr)
+            _print_notes(error)
             return 130
-        except (TrainError, OSError) as error:
-            print(f"recpack-train: {error}", file=sys.stderr)
-            return 2 if isinstance(error, UsageError) else 1
         except Exception as error:
-            if not _is_aws(error):
+            if not isinstance(error, (TrainError, OSError)) and not _is_aws(error):
                 raise
             print(f"recpack-train: {error}", file=sys.stderr)
-            return 1
+            _print_notes(error)
+            return 2 if isinstance(error, UsageError) else 1
     if answer is not None:
         try:
             print(json.dumps(answer, indent=2), flush=True)
@@ -132,12 +132,12 @@ def _stop(args: argparse.Namespace, service: Service) -> None:
 
 
 def _deploy(args: argparse.Namespace, service: Service) -> object:
-    from .endpoint import deploy
+    from .hosting import deploy
 
     endpoint = deploy(
         args.model, name=args.endpoint_name, classes=_split(args.classes) or None, role=args.role,
         service=service, instance_type=args.instance_type, instance_count=args.instance_count,
-        image=args.image, wait=not args.no_wait,
+        image=args.image, wait=not args.no_wait, update=args.update, on_made=_print_endpoint,
     )  # fmt: skip
     return {"endpoint": endpoint.name, "classes": list(endpoint.classes)}
 
@@ -175,9 +175,24 @@ def _evaluate(args: argparse.Namespace, service: Service) -> object:
 
 
 def _delete(args: argparse.Namespace, service: Service) -> None:
-    from .endpoint import delete_endpoint
+    from .hosting import delete_endpoint
 
-    delete_endpoint(args.name, service)
+    deleted = delete_endpoint(args.name, service)
+    if not deleted:
+        raise JobError(f"{args.name}: there is no such endpoint in {service.region}")
+    print(f"deleted {', '.join(deleted)}", file=sys.stderr)
+
+
+def _print_endpoint(endpoint: Endpoint) -> None:
+    print(
+        f"endpoint {endpoint.name}: it costs money until recpack-train delete {endpoint.name}",
+        file=sys.stderr,
+    )
+
+
+def _print_notes(error: BaseException) -> None:
+    for note in getattr(error, "__notes__", ()):
+        print(f"recpack-train: {note}", file=sys.stderr)
 
 
 def _print_status(status: object) -> None:
@@ -250,6 +265,10 @@ def parser() -> argparse.ArgumentParser:
     deploy.add_argument("--instance-count", type=int, default=1)
     deploy.add_argument("--image", metavar="URI", help="container (default: the region's)")
     deploy.add_argument("--no-wait", action="store_true")
+    deploy.add_argument(
+        "--update", action="store_true",
+        help="replace the model of the endpoint that --endpoint-name names, while it serves",
+    )  # fmt: skip
     predict = command(
         "predict", _predict, "detect objects in an image", "voc-1 cat.jpg --draw x.png"
     )

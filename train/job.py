@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import JobError, SpecError
 from .logs import LogReader, Metric, parse_metric
+from .records import Trained, read_trained
 from .service import Service, is_temporary
-
-if TYPE_CHECKING:
-    from recpack import Manifest
 
 POLL_SECONDS = 15.0
 
-_PATIENCE = 40
+PATIENCE = 40
 """Failed requests in a row that end the waiting for a job."""
 
 _RUNNING = ("InProgress", "Stopping")
@@ -73,7 +72,8 @@ class Job:
         """The URL of its ``model.tar.gz``. Raises JobError while there is none."""
         description = self.describe()
         artifacts = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
-        if not artifacts:
+        state = description["TrainingJobStatus"]
+        if not artifacts or state not in ("Completed", "Stopped"):
             raise JobError(f"{self.name}: it has no model ({_status(description)})")
         return str(artifacts)
 
@@ -124,7 +124,7 @@ class Job:
                     break
             except Exception as error:
                 failures += 1
-                if failures == _PATIENCE or not is_temporary(error):
+                if failures == PATIENCE or not is_temporary(error):
                     raise
             sleep(poll)
         if status.state != "Completed":
@@ -177,6 +177,8 @@ class Previous:
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     train: str | None = None
     """The prefix of its training channel, to find its classes."""
+    trained: Trained | None = None
+    """What it was trained on, where the job was one of ``fit``."""
 
 
 def find_previous(model: str | Job, service: Service) -> Previous:
@@ -187,25 +189,34 @@ def find_previous(model: str | Job, service: Service) -> Previous:
             try:
                 found = find_previous(Job(parts[-3], service), service)
             except JobError:
-                return Previous(model)
-            if found.model == model:
+                found = None
+            if found is not None and found.model == model:
                 return found
-        return Previous(model)
+        return Previous(model, trained=read_trained(model, service))
     job = Job(model, service) if isinstance(model, str) else model
     description = job.describe()
+    trained_by = description.get("AlgorithmSpecification", {}).get("TrainingImage", "")
+    if trained_by and not re.search(r"/object-detection(:|$)", trained_by):
+        raise JobError(f"{job.name}: it was trained by another algorithm: {trained_by}")
     channels = {
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
         for channel in description.get("InputDataConfig", [])
         if "S3DataSource" in channel["DataSource"]
     }
-    return Previous(job.model, description.get("HyperParameters", {}), channels.get("train"))
+    artifacts = job.model
+    return Previous(
+        artifacts,
+        description.get("HyperParameters", {}),
+        channels.get("train"),
+        read_trained(artifacts, service),
+    )
 
 
 def demand_same(
     before: Previous,
     hyperparameters: Mapping[str, str],
-    classes: Manifest,
-    classes_before: Manifest | None,
+    classes: Sequence[str],
+    classes_before: Sequence[str] | None,
 ) -> None:
     """Raise SpecError when the model to continue has another network or other classes: such a job
     fails late, or learns wrong names. The message shows both."""
@@ -214,10 +225,10 @@ def demand_same(
         earlier, now = before.hyperparameters.get(name), hyperparameters[name]
         if earlier is not None and earlier != now:
             wrong.append(f"{name}: the model to continue has {earlier}, but this job has {now}")
-    if classes_before is not None and classes_before.classes != classes.classes:
+    if classes_before is not None and tuple(classes_before) != tuple(classes):
         wrong.append(
             "classes: the model to continue has "
-            f"{', '.join(classes_before.classes)}; this data has {', '.join(classes.classes)}; "
+            f"{', '.join(classes_before)}; this data has {', '.join(classes)}; "
             "pack it with --classes and the earlier manifest"
         )
     if wrong:

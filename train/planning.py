@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-import secrets
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from .channels import demand_region, manifest_below, read_channel, split_url
+from .channels import demand_model, demand_region, manifest_below, read_channel, split_url
 from .errors import JobError, SpecError
 from .hyperparameters import Hyperparameters, Learning
 from .images import image_uri
 from .job import Job, Previous, demand_same, find_previous
+from .names import unique_name
+from .records import Trained, place_of, write_trained
 from .request import Machine, Network, Request, TrainingSpec, training_request
 from .service import Service, find_role
 
@@ -26,11 +26,16 @@ R = TypeVar("R")
 @dataclass(frozen=True)
 class Plan:
     """A job that has passed all checks and has not started. ``request`` is for
-    ``create_training_job``; ``classes`` are the names in the order of their ids."""
+    ``create_training_job``; ``trained`` tells its data and classes."""
 
     spec: TrainingSpec
-    classes: tuple[str, ...]
+    trained: Trained
     service: Service
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in the order of their ids."""
+        return self.trained.classes
 
     @property
     def request(self) -> Request:
@@ -40,11 +45,17 @@ class Plan:
     def start(self) -> Job:
         """Start the job; it then costs money. Raises JobError when the service refuses it."""
         client = self.service.client("sagemaker")
+        write_trained(self.record, self.trained, self.service)
         try:
             client.create_training_job(**self.request)
         except client.exceptions.ClientError as error:
             raise _explain(error, self.spec) from error
         return Job(self.spec.job_name, self.service)
+
+    @property
+    def record(self) -> str:
+        """Where it is written down what the job is trained on."""
+        return place_of(self.spec.output, self.spec.job_name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +127,20 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         manifest, channels["validation"].manifest, **hyperparameters
     )
     if before is not None:
-        earlier = None if before.train is None else manifest_below(before.train, service)
-        if earlier is None:
+        demand_model(before.model, service)
+        try:
+            earlier = classes_of(before, None, service)
+        except SpecError:
+            earlier = None
             warnings.warn(
                 f"the classes of {before.model} can't be found; their names and order must be the "
                 "same as in this data",
                 stacklevel=3,
             )
-        demand_same(before, learning.as_strings(), manifest, earlier)
+        demand_same(before, learning.as_strings(), tuple(manifest.classes), earlier)
     spec = TrainingSpec(
-        job_name=job_name or default_name(channels["train"].rec),
+        job_name=job_name
+        or unique_name(channels["train"].rec.rpartition("/")[2].removesuffix(".rec")),
         role=find_role(role, service),
         image=image or image_uri(service.region),
         train=channels["train"].prefix,
@@ -137,7 +152,8 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         network=network or Network(),
         **machine,
     )
-    return Plan(spec, manifest.classes, service)
+    data = {name: (channel.rec, channel.manifest) for name, channel in channels.items()}
+    return Plan(spec, Trained.on(data), service)
 
 
 @_Keywords(Choices)
@@ -146,19 +162,33 @@ def fit(train: str, validation: str, output: str, choices: dict[str, Any]) -> Jo
     return plan(train, validation, output, **choices).start()
 
 
-def default_name(rec: str) -> str:
-    """A job name, from the data's name and the time."""
-    stem = rec.rpartition("/")[2].removesuffix(".rec")
-    characters = "".join(
-        letter if letter.isascii() and letter.isalnum() else "-" for letter in stem
-    )
-    parts = "-".join(part for part in characters[:30].split("-") if part)
-    return f"{parts or 'recpack'}-{unique_suffix()}"
-
-
-def unique_suffix() -> str:
-    """The time and four random hexadecimal digits: names of jobs and endpoints must be unique."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+def classes_of(model: Previous, classes: Sequence[str] | None, service: Service) -> tuple[str, ...]:
+    """A model's class names in the order of their ids: those of its training, which ``classes``
+    must equal. For a job of another program they are those of the manifest that its data has now,
+    else ``classes``. Raises SpecError."""
+    given = tuple(classes or ())
+    known = None if model.trained is None else model.trained.classes
+    if known is None and model.train is not None:
+        manifest = manifest_below(model.train, service)
+        known = None if manifest is None else tuple(manifest.classes)
+    count = model.hyperparameters.get("num_classes")
+    names = given or known
+    if names is None:
+        raise SpecError(
+            "classes: what the model was trained on can't be found; give the names in the order of "
+            "their ids, with --classes"
+        )
+    if known is not None and given and given != known:
+        raise SpecError(
+            f"classes: the model was trained on {', '.join(known)}; leave out --classes "
+            f"{','.join(given)}"
+        )
+    if count is not None and count != str(len(names)):
+        raise SpecError(
+            f"classes: the model was trained on {count}, but these are {len(names)}: "
+            f"{', '.join(names)}"
+        )
+    return names
 
 
 def _find_model(model: str | Job, service: Service) -> Previous:

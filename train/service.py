@@ -45,6 +45,20 @@ class Service:
         return str(region)
 
 
+def is_missing(error: Any) -> bool:
+    """Whether a ClientError says that something does not exist."""
+    found = error.response["Error"]
+    text = found.get("Message", "").lower()
+    return found.get("Code") in ("404", "NoSuchKey", "NoSuchBucket", "NoSuchEntity") or any(
+        words in text for words in ("could not find", "not found", "does not exist")
+    )
+
+
+def message_of(error: Any) -> str:
+    """The service's words, with the code where they are none."""
+    return str(error.response["Error"].get("Message") or error)
+
+
 def is_temporary(error: Exception) -> bool:
     """Whether an error is temporary: throttling, a server error, no connection."""
     from botocore.exceptions import ClientError, HTTPClientError

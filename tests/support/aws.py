@@ -1,0 +1,465 @@
+"""SageMaker, its logs and its roles over HTTP, with a state: names that exist, work in progress
+that can't be deleted, answers that come late, faults at any call. S3 is another server's.
+
+What it does follows the API reference and messages of the real service. A request that the
+service's model forbids is refused, as there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import RLock, Thread
+from typing import Any, Literal
+from urllib.parse import parse_qs, unquote
+
+from tests.support.botomodel import faults
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/Training"
+NOW = 1_790_000_000.0
+Answer = dict[str, Any]
+
+THROTTLED = ("ThrottlingException", 400, "Rate exceeded")
+EXPIRED = ("ExpiredTokenException", 403, "The security token included in the request is expired")
+DENIED = ("AccessDeniedException", 403, "User is not authorized to perform this action")
+BROKEN = ("InternalFailure", 500, "The request processing has failed")
+
+
+class Refusal(Exception):
+    """An error of the service: its code, HTTP status and message."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, status
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to a call: an ``error`` before or after it took effect, or a lost ``None``
+    answer (the connection ends)."""
+
+    error: tuple[str, int, str] | None
+    when: Literal["before", "after"] = "before"
+
+
+Plan = Callable[[str, int], Fault | None]
+"""The fault of an operation's call, by its name and the number of the call (all calls counted)."""
+
+
+@dataclass
+class Aws:
+    """The state, and what is to come.
+
+    ``polls``: descriptions until what was begun is done · ``hidden``: descriptions of a new thing
+    that say it is not there yet · ``reason``: of a failure of endpoints and jobs · ``plan``: the
+    faults.
+    """
+
+    models: dict[str, Answer] = field(default_factory=dict)
+    configs: dict[str, Answer] = field(default_factory=dict)
+    endpoints: dict[str, Answer] = field(default_factory=dict)
+    jobs: dict[str, Answer] = field(default_factory=dict)
+    transforms: dict[str, Answer] = field(default_factory=dict)
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    answers: list[bytes] = field(default_factory=list)
+    calls: list[tuple[str, Answer]] = field(default_factory=list)
+    polls: int = 2
+    hidden: int = 0
+    reason: str = ""
+    end: str = "Completed"
+    plan: Plan = lambda _operation, _number: None
+    page: int = 100
+    url: str = ""
+    _left: Counter[str] = field(default_factory=Counter)
+    _lock: Any = field(default_factory=RLock)
+
+    def holds(self) -> dict[str, set[str]]:
+        """The names of what is there."""
+        kinds = {"models": self.models, "configs": self.configs, "endpoints": self.endpoints}
+        return {kind: set(names) for kind, names in kinds.items()}
+
+    def asked(self, operation: str) -> list[Answer]:
+        """The requests of an operation so far."""
+        return [request for name, request in self.calls if name == operation]
+
+    def serve(self, operation: str, request: Answer) -> Answer:
+        """Do one call. Raises Refusal, ConnectionError for a lost answer."""
+        with self._lock:
+            number = len(self.calls)
+            self.calls.append((operation, request))
+            fault = self.plan(operation, number)
+            if fault is not None and fault.when == "before":
+                raise _failure(fault)
+            handler = getattr(self, "_" + _snake(operation), None)
+            if handler is None:
+                raise Refusal("UnknownOperationException", operation)
+            if _OF_SAGEMAKER.fullmatch(operation) and (
+                wrong := faults("sagemaker", operation, request)
+            ):
+                raise Refusal("ValidationException", "; ".join(wrong))
+            answer: Answer = handler(request)
+            if fault is not None:
+                raise _failure(fault)
+            return answer
+
+    # ---- models, configurations, endpoints
+
+    def _create_model(self, request: Answer) -> Answer:
+        return self._create("model", self.models, request["ModelName"], request)
+
+    def _create_endpoint_config(self, request: Answer) -> Answer:
+        for variant in request["ProductionVariants"]:
+            self._find("model", self.models, variant["ModelName"])
+        name = request["EndpointConfigName"]
+        return self._create("endpoint configuration", self.configs, name, request)
+
+    def _create_endpoint(self, request: Answer) -> Answer:
+        self._find("endpoint configuration", self.configs, request["EndpointConfigName"])
+        name = request["EndpointName"]
+        answer = self._create("endpoint", self.endpoints, name, request)
+        self._begin(self.endpoints[name], "Creating")
+        return answer
+
+    def _update_endpoint(self, request: Answer) -> Answer:
+        endpoint = self._find("endpoint", self.endpoints, request["EndpointName"])
+        self._find("endpoint configuration", self.configs, request["EndpointConfigName"])
+        self._demand_done(endpoint)
+        endpoint["next"] = request["EndpointConfigName"]
+        self._begin(endpoint, "Updating")
+        return {"EndpointArn": _arn("endpoint", request["EndpointName"])}
+
+    def _describe_model(self, request: Answer) -> Answer:
+        return self._shown("model", self.models, request["ModelName"])
+
+    def _describe_endpoint_config(self, request: Answer) -> Answer:
+        return self._shown("endpoint configuration", self.configs, request["EndpointConfigName"])
+
+    def _describe_endpoint(self, request: Answer) -> Answer:
+        name = request["EndpointName"]
+        endpoint = self._find("endpoint", self.endpoints, name)
+        self._step(endpoint)
+        self._find("endpoint", self.endpoints, name)  # it can be deleted now
+        return {name: value for name, value in endpoint.items() if name[0].isupper()}
+
+    def _delete_endpoint(self, request: Answer) -> Answer:
+        endpoint = self._find("endpoint", self.endpoints, request["EndpointName"])
+        self._demand_done(endpoint)
+        self._begin(endpoint, "Deleting")
+        return {}
+
+    def _delete_endpoint_config(self, request: Answer) -> Answer:
+        name = request["EndpointConfigName"]
+        self._find("endpoint configuration", self.configs, name)
+        del self.configs[name]
+        return {}
+
+    def _delete_model(self, request: Answer) -> Answer:
+        self._find("model", self.models, request["ModelName"])
+        del self.models[request["ModelName"]]
+        return {}
+
+    def _list_endpoints(self, request: Answer) -> Answer:
+        return self._listed("Endpoints", "Endpoint", self.endpoints, request)
+
+    def _list_endpoint_configs(self, request: Answer) -> Answer:
+        return self._listed("EndpointConfigs", "EndpointConfig", self.configs, request)
+
+    def _list_models(self, request: Answer) -> Answer:
+        return self._listed("Models", "Model", self.models, request)
+
+    def _invoke_endpoint(self, request: Answer) -> Answer:
+        endpoint = self.endpoints.get(request["EndpointName"])
+        if endpoint is None or endpoint["EndpointStatus"] == "Creating":
+            raise Refusal(
+                "ValidationError",
+                f"Endpoint {request['EndpointName']} of account {ACCOUNT} not found.",
+            )
+        return {"body": self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]}
+
+    # ---- jobs
+
+    def _create_training_job(self, request: Answer) -> Answer:
+        name = request["TrainingJobName"]
+        if name in self.jobs:
+            raise Refusal(
+                "ResourceInUse",
+                "Training job names must be unique within an AWS account and region, and a "
+                f"training job with this name already exists ({_arn('training-job', name)})",
+            )
+        output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+        self.jobs[name] = request | {
+            "TrainingJobArn": _arn("training-job", name),
+            "CreationTime": NOW + len(self.calls),
+            "ModelArtifacts": {"S3ModelArtifacts": ""},
+            "model": f"{output}/{name}/output/model.tar.gz",
+        }
+        self._left["training-job " + name] = self.hidden
+        self._begin(self.jobs[name], "InProgress")
+        return {"TrainingJobArn": _arn("training-job", name)}
+
+    def _describe_training_job(self, request: Answer) -> Answer:
+        name = request["TrainingJobName"]
+        job = self.jobs.get(name)
+        if job is None or self._is_hidden("training-job " + name):
+            raise Refusal("ValidationException", "Requested resource not found.")
+        self._step(job)
+        return {name: value for name, value in job.items() if name[0].isupper()}
+
+    def _stop_training_job(self, request: Answer) -> Answer:
+        job = self.jobs.get(request["TrainingJobName"])
+        if job is None:
+            raise Refusal("ValidationException", "Requested resource not found.")
+        if job["TrainingJobStatus"] != "InProgress":
+            state = job["TrainingJobStatus"]
+            raise Refusal(
+                "ValidationException",
+                f"The request was rejected because the training job is in status {state}.",
+            )
+        self._begin(job, "Stopping")
+        return {}
+
+    def _list_training_jobs(self, request: Answer) -> Answer:
+        found = {name: job for name, job in self.jobs.items()
+                 if request.get("NameContains", "") in name}  # fmt: skip
+        return self._listed("TrainingJobSummaries", "TrainingJob", found, request)
+
+    def _create_transform_job(self, request: Answer) -> Answer:
+        name = request["TransformJobName"]
+        if name in self.transforms:
+            raise Refusal("ResourceInUse", "Job name must be unique within an AWS account")
+        self._find("model", self.models, request["ModelName"])
+        self.transforms[name] = request | {"CreationTime": NOW + len(self.calls)}
+        self._begin(self.transforms[name], "InProgress")
+        return {"TransformJobArn": _arn("transform-job", name)}
+
+    def _describe_transform_job(self, request: Answer) -> Answer:
+        job = self.transforms.get(request["TransformJobName"])
+        if job is None:
+            raise Refusal("ValidationException", "Requested resource not found.")
+        self._step(job)
+        return {name: value for name, value in job.items() if name[0].isupper()}
+
+    # ---- logs, roles
+
+    def _describe_log_streams(self, request: Answer) -> Answer:
+        prefix = request.get("logStreamNamePrefix", "")
+        found = sorted(name for name in self.logs if name.startswith(prefix))
+        if not found:
+            raise Refusal("ResourceNotFoundException", "The specified log group does not exist.")
+        start = int(request.get("nextToken", 0))
+        answer: Answer = {
+            "logStreams": [{"logStreamName": name} for name in found[start : start + self.page]]
+        }
+        if start + self.page < len(found):
+            answer["nextToken"] = str(start + self.page)
+        return answer
+
+    def _get_log_events(self, request: Answer) -> Answer:
+        lines = self.logs[request["logStreamName"]]
+        start = int(request.get("nextToken", "f/0").partition("/")[2])
+        page = lines[start : start + self.page]
+        return {
+            "events": [{"message": line, "timestamp": int(NOW)} for line in page],
+            "nextForwardToken": f"f/{start + len(page)}",
+            "nextBackwardToken": "b/0",
+        }
+
+    def _get_role(self, request: Answer) -> Answer:
+        return {"xml": f"<Role><Arn>arn:aws:iam::{ACCOUNT}:role/{request['RoleName']}</Arn>"
+                       f"<RoleName>{request['RoleName']}</RoleName></Role>"}  # fmt: skip
+
+    def _get_caller_identity(self, request: Answer) -> Answer:
+        del request
+        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/Training/session"
+        return {"xml": f"<Arn>{arn}</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account>"}
+
+    # ---- what all of them do
+
+    def _create(self, kind: str, into: dict[str, Answer], name: str, request: Answer) -> Answer:
+        arn = _arn(kind, name)
+        if name in into:
+            raise Refusal("ValidationException", f'Cannot create already existing {kind} "{arn}".')
+        key = "".join(part.capitalize() for part in kind.split())
+        key = key.replace("Configuration", "Config") + "Arn"
+        into[name] = request | {key: arn, "CreationTime": NOW + len(self.calls)}
+        self._left[f"{kind} {name}"] = self.hidden
+        return {key: arn}
+
+    def _find(self, kind: str, among: dict[str, Answer], name: str) -> Answer:
+        if name not in among:
+            raise Refusal("ValidationException", f'Could not find {kind} "{_arn(kind, name)}".')
+        return among[name]
+
+    def _shown(self, kind: str, among: dict[str, Answer], name: str) -> Answer:
+        found = self._find(kind, among, name)
+        if self._is_hidden(f"{kind} {name}"):
+            raise Refusal("ValidationException", f'Could not find {kind} "{_arn(kind, name)}".')
+        return found
+
+    def _is_hidden(self, key: str) -> bool:
+        self._left[key] -= 1
+        return self._left[key] >= 0
+
+    def _listed(self, key: str, kind: str, found: dict[str, Answer], request: Answer) -> Answer:
+        ordered = sorted(found, key=lambda name: -found[name]["CreationTime"])
+        start = int(request.get("NextToken", 0))
+        names = ordered[start : start + min(self.page, request.get("MaxResults", 100))]
+        shown = [
+            {f"{kind}Name": name, f"{kind}Arn": _arn(kind.lower(), name)}
+            | {part: value for part, value in found[name].items()
+               if part in ("CreationTime", "LastModifiedTime", f"{kind}Status")}
+            for name in names
+        ]  # fmt: skip
+        answer: Answer = {key: shown}
+        if start + len(names) < len(ordered):
+            answer["NextToken"] = str(start + len(names))
+        return answer
+
+    def _begin(self, one: Answer, state: str) -> None:
+        one["left"] = self.polls
+        one["LastModifiedTime"] = NOW + len(self.calls)
+        self._set(one, state)
+
+    def _set(self, one: Answer, state: str) -> None:
+        for kind in ("Endpoint", "TrainingJob", "TransformJob"):
+            if f"{kind}Name" in one:
+                one[f"{kind}Status"] = state
+        if "TrainingJobName" in one:
+            one["SecondaryStatus"] = {"InProgress": "Starting"}.get(state, state)
+
+    def _demand_done(self, endpoint: Answer) -> None:
+        if endpoint["EndpointStatus"].endswith("ing"):
+            arn = _arn("endpoint", endpoint["EndpointName"])
+            raise Refusal("ValidationException", f'Cannot update in-progress endpoint "{arn}".')
+
+    def _step(self, one: Answer) -> None:
+        """One description nearer to the end of what was begun."""
+        state = one.get("EndpointStatus") or one.get("TrainingJobStatus")
+        state = state or one["TransformJobStatus"]
+        if not state.endswith(("ing", "InProgress")):
+            return
+        one["left"] -= 1
+        if one["left"] >= 0:
+            return
+        if state == "Deleting":
+            del self.endpoints[one["EndpointName"]]
+        elif "EndpointName" in one:
+            if self.reason and state == "Creating":
+                one["FailureReason"] = self.reason
+                self._set(one, "Failed")
+            elif self.reason:  # an update that fails goes back
+                one["FailureReason"] = self.reason
+                del one["next"]
+                self._set(one, "InService")
+            else:
+                one["EndpointConfigName"] = one.pop("next", one["EndpointConfigName"])
+                self._set(one, "InService")
+        else:
+            end = "Stopped" if state == "Stopping" else self.end
+            self._set(one, end)
+            if self.reason:
+                one["FailureReason"] = self.reason
+            if "TrainingJobName" in one and end != "Failed":
+                one["ModelArtifacts"] = {"S3ModelArtifacts": one["model"]}
+
+
+_OF_SAGEMAKER = re.compile("(Create|Update|Delete|Stop).*(Model|Endpoint|EndpointConfig|Job)")
+
+
+def _failure(fault: Fault) -> Exception:
+    if fault.error is None:
+        return ConnectionError()
+    code, status, message = fault.error
+    return Refusal(code, message, status)
+
+
+def _arn(kind: str, name: str) -> str:
+    kind = kind.replace("endpoint configuration", "endpoint-config").replace(" ", "-")
+    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
+
+
+def _snake(name: str) -> str:
+    return re.sub("(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    aws: Aws
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        target = self.headers.get("X-Amz-Target", "").partition(".")[2]
+        invoked = re.fullmatch(r"/endpoints/([^/]+)/invocations", self.path)
+        form = {} if target or invoked else parse_qs(body.decode())
+        if invoked:
+            operation = "InvokeEndpoint"
+            request: Answer = {
+                "EndpointName": unquote(invoked[1]), "Body": body,
+                "ContentType": self.headers.get("Content-Type"),
+            }  # fmt: skip
+        elif target:
+            operation, request = target, json.loads(body or b"{}")
+        else:
+            operation = form["Action"][0]
+            request = {name: values[0] for name, values in form.items()}
+        try:
+            answer = self.aws.serve(operation, request)
+        except ConnectionError:
+            self.close_connection = True
+            return
+        except Refusal as refusal:
+            self._refuse(refusal, xml=bool(form))
+            return
+        if "body" in answer:
+            self._send(200, answer["body"], "application/json")
+        elif "xml" in answer:
+            text = f"<{operation}Response><{operation}Result>{answer['xml']}" \
+                f"</{operation}Result></{operation}Response>"  # fmt: skip
+            self._send(200, text.encode(), "text/xml")
+        else:
+            self._send(200, json.dumps(answer).encode(), "application/x-amz-json-1.1")
+
+    def _refuse(self, refusal: Refusal, *, xml: bool) -> None:
+        if xml:
+            text = (
+                f"<ErrorResponse><Error><Code>{refusal.code}</Code><Message>{refusal.message}"
+                "</Message></Error></ErrorResponse>"
+            )
+            self._send(refusal.status, text.encode(), "text/xml")
+            return
+        data = {"__type": refusal.code, "message": refusal.message, "Message": refusal.message}
+        self.send_response(refusal.status)
+        self.send_header("x-amzn-ErrorType", refusal.code)
+        self._finish(json.dumps(data).encode(), "application/x-amz-json-1.1")
+
+    def _send(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self._finish(body, kind)
+
+    def _finish(self, body: bytes, kind: str) -> None:
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(aws: Aws) -> Iterator[str]:
+    """Its URL, for ``AWS_ENDPOINT_URL``."""
+    handler = type("Handler", (_Handler,), {"aws": aws})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, daemon=True).start()
+        aws.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield aws.url
+        finally:
+            server.shutdown()

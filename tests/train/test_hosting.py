@@ -1,0 +1,271 @@
+"""Endpoints are made, replaced and deleted, and nothing that others made ever is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import boto3
+import pytest
+
+from tests.support.aws import BROKEN, DENIED, EXPIRED, ROLE, THROTTLED, Aws, Fault, serving
+from train import hosting
+from train.cli import main
+from train.endpoint import Endpoint, attach_endpoint
+
+pytestmark = pytest.mark.once
+
+MODELS = "s3://hosting/models"
+Typed = Callable[..., tuple[int, str, str]]
+
+
+def rest(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
+    """What the commands do between two questions."""
+    for function in (hosting.deploy, hosting.delete_endpoint, Endpoint.wait):
+        monkeypatch.setitem(function.__kwdefaults__, "sleep", sleep)
+    monkeypatch.setattr("train.endpoint.RETRY_SECONDS", 0)
+
+
+@pytest.fixture
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    """SageMaker without anything in it, and two trained models."""
+    aws = Aws()
+    with serving(aws) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        rest(monkeypatch, lambda _: None)
+        s3 = boto3.client("s3", endpoint_url=moto, region_name="us-east-1")
+        s3.create_bucket(Bucket="hosting")
+        for job, classes in (("voc-1", ["cat", "dog"]), ("voc-2", ["cat", "dog", "cow"])):
+            record = {"version": 1, "classes": classes, "data": {}}
+            s3.put_object(
+                Bucket="hosting", Key=f"models/{job}/recpack.json", Body=json.dumps(record)
+            )
+            s3.put_object(Bucket="hosting", Key=f"models/{job}/output/model.tar.gz", Body=b"m")
+        yield aws
+
+
+@pytest.fixture
+def typed(aws: Aws, capsys: pytest.CaptureFixture[str]) -> Typed:
+    del aws
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+def deploy(typed: Typed, *options: str, job: str = "voc-1") -> tuple[int, str, str]:
+    return typed("deploy", f"{MODELS}/{job}/output/model.tar.gz", "--role", ROLE, *options)
+
+
+def test_a_live_endpoint_is_never_deleted(aws: Aws, typed: Typed) -> None:
+    assert deploy(typed, "--endpoint-name", "prod")[0] == 0
+    before = aws.holds()
+    code, out, err = deploy(typed, "--endpoint-name", "prod")
+    assert (code, out) == (1, "")
+    assert "there is an endpoint of this name (InService)" in err
+    assert "--update" in err
+    assert aws.holds() == before
+    assert len(aws.asked("CreateModel")) == 1
+
+
+def test_an_endpoint_that_another_makes_at_the_same_time(aws: Aws, typed: Typed) -> None:
+    def plan(operation: str, _: int) -> None:
+        if operation == "CreateModel" and "prod" not in aws.endpoints:
+            for kind, into in (("Endpoint", aws.endpoints), ("EndpointConfig", aws.configs)):
+                into["prod"] = {f"{kind}Name": "prod", f"{kind}Status": "InService",
+                                "EndpointConfigName": "prod", "CreationTime": 1}  # fmt: skip
+
+    aws.plan = plan
+    code, _, err = deploy(typed, "--endpoint-name", "prod")
+    assert code == 1
+    assert "already existing" in err
+    assert aws.holds() == {"models": set(), "configs": {"prod"}, "endpoints": {"prod"}}
+
+
+def test_a_new_model_takes_the_place_of_the_old_one(aws: Aws, typed: Typed) -> None:
+    deploy(typed, "--endpoint-name", "prod")
+    old = aws.endpoints["prod"]["EndpointConfigName"]
+    code, out, _ = deploy(typed, "--endpoint-name", "prod", "--update", job="voc-2")
+    assert (code, json.loads(out)["classes"]) == (0, ["cat", "dog", "cow"])
+    (new,) = aws.configs
+    assert new != old
+    assert aws.endpoints["prod"]["EndpointConfigName"] == new
+    (model,) = aws.models.values()
+    assert model["PrimaryContainer"]["ModelDataUrl"] == f"{MODELS}/voc-2/output/model.tar.gz"
+    assert deploy(typed, "--endpoint-name", "nowhere", "--update")[0] == 1
+    assert aws.holds()["endpoints"] == {"prod"}
+
+
+def test_an_update_that_fails_leaves_the_old_model_serving(aws: Aws, typed: Typed) -> None:
+    deploy(typed, "--endpoint-name", "prod")
+    before = aws.holds()
+    aws.reason = "no room"
+    code, _, err = deploy(typed, "--endpoint-name", "prod", "--update")
+    assert code == 1
+    assert "the old one does: no room" in err
+    assert aws.holds() == before
+
+
+def test_an_endpoint_that_fails_is_deleted_with_its_parts(aws: Aws, typed: Typed) -> None:
+    aws.reason = "the image has no such entry point"
+    code, _, err = deploy(typed)
+    assert code == 1
+    assert aws.reason in err
+    assert aws.holds()["models"] == aws.holds()["configs"] == set()
+    assert [one["EndpointStatus"] for one in aws.endpoints.values()] == ["Deleting"]
+
+
+@pytest.mark.parametrize("error", [THROTTLED, BROKEN, None])
+def test_waiting_outlasts_what_passes(
+    aws: Aws, typed: Typed, error: tuple[str, int, str] | None
+) -> None:
+    aws.plan = lambda name, number: (
+        Fault(error) if name == "DescribeEndpoint" and 4 <= number < 20 else None
+    )
+    aws.polls = 3
+    assert deploy(typed, "--endpoint-name", "prod")[0] == 0
+    assert aws.endpoints["prod"]["EndpointStatus"] == "InService"
+
+
+@pytest.mark.parametrize("error", [EXPIRED, DENIED])
+def test_what_can_not_be_deleted_is_named(
+    aws: Aws, typed: Typed, error: tuple[str, int, str]
+) -> None:
+    aws.plan = lambda name, number: (
+        Fault(error) if number >= 5 and name != "CreateEndpoint" else None
+    )
+    aws.polls = 9
+    code, _, err = deploy(typed)
+    assert code == 1
+    (name,) = aws.endpoints
+    assert f"endpoint {name}" in err
+    assert f"recpack-train delete {name}" in err
+    aws.plan = lambda *_: None
+    code, _, err = typed("delete", name)
+    assert code == 0
+    assert aws.holds()["models"] == aws.holds()["configs"] == set()
+
+
+def test_interrupted_while_it_is_being_made(
+    aws: Aws, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    rest(monkeypatch, interrupt)
+    aws.polls = 5
+    code, out, err = deploy(typed, "--endpoint-name", "prod")
+    assert (code, out) == (130, "")
+    assert "endpoint prod" in err
+    assert "recpack-train delete prod" in err
+    assert set(aws.endpoints) == {"prod"}
+    assert len(aws.models) == len(aws.configs) == 1
+
+
+@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
+def test_an_answer_that_is_lost(
+    aws: Aws, typed: Typed, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """botocore asks again, and hears that the name is taken: by itself."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    lost: list[str] = []
+
+    def plan(name: str, _: int) -> Fault | None:
+        if name != operation or lost:
+            return None
+        lost.append(name)
+        return Fault(None, "after")
+
+    aws.plan = plan
+    code, _, err = deploy(typed, "--endpoint-name", "prod")
+    assert code == 0, err
+    assert {name: len(found) for name, found in aws.holds().items()} == {
+        "models": 1, "configs": 1, "endpoints": 1,
+    }  # fmt: skip
+
+
+def test_delete_takes_what_deploy_made_and_nothing_else(aws: Aws, typed: Typed) -> None:
+    deploy(typed, "--endpoint-name", "prod")
+    deploy(typed, "--endpoint-name", "prod-2")
+    shared = {"ModelName": "theirs", "CreationTime": 1}
+    aws.models["theirs"] = shared
+    aws.configs["theirs"] = {"EndpointConfigName": "theirs", "CreationTime": 1,
+                             "ProductionVariants": [{"ModelName": "theirs"}]}  # fmt: skip
+    aws.endpoints["other"] = {"EndpointName": "other", "EndpointConfigName": "theirs",
+                              "EndpointStatus": "InService", "CreationTime": 1}  # fmt: skip
+    code, _, err = typed("delete", "prod")
+    assert code == 0
+    assert "deleted endpoint prod" in err
+    assert {name[:7] for name in aws.configs} == {"prod-2-", "theirs"}
+    code, _, err = typed("delete", "other")
+    assert code == 0
+    assert "not made by deploy, so it stays: endpoint config theirs, model theirs" in err
+    assert aws.models["theirs"] is shared
+    code, _, err = typed("delete", "tpyo")
+    assert code == 1
+    assert "tpyo: there is no such endpoint" in err
+
+
+def test_delete_takes_what_an_interrupted_deploy_left(aws: Aws, typed: Typed) -> None:
+    aws.plan = lambda name, _: Fault(EXPIRED) if name.startswith("Delete") else (
+        Fault(DENIED) if name == "CreateEndpoint" else None
+    )  # fmt: skip
+    code, _, err = deploy(typed, "--endpoint-name", "prod")
+    assert code == 1
+    assert len(aws.models) == len(aws.configs) == 1
+    assert "recpack-train delete prod" in err
+    aws.plan = lambda *_: None
+    assert typed("delete", "prod")[0] == 0
+    assert aws.holds() == {"models": set(), "configs": set(), "endpoints": set()}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("cat", "classes: the model was trained on cat, dog"),
+        ("dog,cat", "classes: the model was trained on cat, dog"),
+    ],
+)
+def test_other_classes_than_those_of_the_training(
+    aws: Aws, typed: Typed, given: str, message: str
+) -> None:
+    code, _, err = deploy(typed, "--classes", given)
+    assert code == 1
+    assert message in err
+    assert aws.holds()["models"] == set()
+
+
+def test_a_model_that_is_not_there(aws: Aws, typed: Typed) -> None:
+    code, _, err = typed("deploy", f"{MODELS}/voc-3/output/model.tar.gz", "--role", ROLE,
+                         "--classes", "cat")  # fmt: skip
+    assert code == 1
+    assert f"model: there is no {MODELS}/voc-3/output/model.tar.gz" in err
+    assert aws.holds()["models"] == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(DENIED, "not authorized"), (EXPIRED, "expired"), (THROTTLED, "Rate")]
+)
+def test_an_endpoint_that_can_not_be_seen_is_not_one_that_is_missing(
+    aws: Aws, typed: Typed, error: tuple[str, int, str], words: str
+) -> None:
+    deploy(typed, "--endpoint-name", "prod")
+    aws.plan = lambda name, _: Fault(error) if name == "DescribeEndpoint" else None
+    code, _, err = typed("predict", "prod", "x.jpg")
+    assert code == 1
+    assert words in err
+    assert "no such endpoint" not in err
+
+
+def test_models_of_several_containers(aws: Aws, typed: Typed) -> None:
+    deploy(typed, "--endpoint-name", "prod")
+    for model in aws.models.values():
+        model["Containers"] = [model.pop("PrimaryContainer"), {"Image": "after"}]
+    aws.answers = [json.dumps({"prediction": [[1, 0.9, 0, 0, 1, 1]]}).encode()]
+    assert attach_endpoint("prod").classes == ("cat", "dog")
