@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .plots import plot_jobs
     from .request import Network
     from .service import Service
+    from .tuning import Tuning, plan_tuning, tune
 
 _HOMES = {
     "Detection": "detections", "Detections": "detections", "Evaluation": "detections",
@@ -31,7 +32,7 @@ _HOMES = {
     "UsageError": "errors",
     "Plan": "planning", "fit": "planning", "plan": "planning", "Hyperparameters": "hyperparameters",
     "Job": "job", "attach": "job", "jobs": "job", "plot_jobs": "plots", "Network": "request",
-    "Service": "service",
+    "Service": "service", "Tuning": "tuning", "plan_tuning": "tuning", "tune": "tuning",
 }  # fmt: skip
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Service",
     "SpecError",
     "TrainError",
+    "Tuning",
     "UsageError",
     "attach",
     "attach_endpoint",
@@ -56,9 +58,11 @@ __all__ = [
     "fit",
     "jobs",
     "plan",
+    "plan_tuning",
     "plot_jobs",
     "transform",
     "truth_of",
+    "tune",
 ]  # fmt: skip
 
 

@@ -8,13 +8,14 @@ import time
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _SUFFIX = r"-\d{8}-\d{6}-[0-9a-f]{4}"
-_LONGEST = 63 - len("-20260101-000000-abcd")
+_LONGEST = 63
 
 
-def unique_name(text: str) -> str:
-    """A valid name that begins like ``text`` and ends with the time and four random digits."""
+def unique_name(text: str, longest: int = _LONGEST) -> str:
+    """A valid name that begins like ``text`` and ends with the time and four random digits, of at
+    most ``longest`` characters."""
     parts = re.findall(r"[a-zA-Z0-9]+", text)
-    stem = "-".join(parts)[:_LONGEST].rstrip("-") or "recpack"
+    stem = "-".join(parts)[: longest - len("-20260101-000000-abcd")].rstrip("-") or "recpack"
     return f"{stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
