@@ -534,7 +534,7 @@ def serving(aws: Aws) -> Iterator[str]:
     handler = type("Handler", (_Handler,), {"aws": aws})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         aws.url = f"http://127.0.0.1:{server.server_port}"
         try:
             yield aws.url

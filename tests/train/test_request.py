@@ -15,7 +15,7 @@ from train.request import (
     model_request,
     transform_request,
 )
-from train.spec import Data, TrainingSpec, channel_prefix, training_request
+from train.spec import TrainingSpec, channel_prefix, training_request
 
 pytestmark = pytest.mark.once
 

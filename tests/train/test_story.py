@@ -30,7 +30,7 @@ from train.channels import manifest_key, read_channel
 from train.cli import main
 from train.detections import Detection, Detections
 from train.endpoint import Endpoint, attach_endpoint
-from train.errors import JobError, SpecError, TrainError
+from train.errors import SpecError, TrainError
 from train.hosting import deploy
 from train.pictures import colour, load
 from train.planning import Plan, fit, plan
