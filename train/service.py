@@ -44,6 +44,13 @@ class Service:
             raise SpecError("region: missing; set AWS_REGION or give --region")
         return str(region)
 
+    def command(self, *words: str) -> str:
+        """The line to type for a command of ``recpack-train`` on the same service."""
+        region, url = self.region_name, self.endpoint_url
+        options = [("--region", region), ("--endpoint-url", url)]
+        given = [word for option in options if option[1] for word in option]
+        return " ".join(["recpack-train", *words, *map(str, given)])
+
 
 def is_missing(error: Any) -> bool:
     """Whether a ClientError says that something does not exist."""

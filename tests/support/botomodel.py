@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import botocore.session
@@ -12,12 +13,21 @@ from botocore.validate import ParamValidator
 
 def faults(service: str, operation: str, request: dict[str, Any]) -> list[str]:
     """All that is wrong with the arguments of a call, by botocore's name of the operation."""
-    session = botocore.session.Session()
-    shape = session.get_service_model(service).operation_model(operation).input_shape
+    shape = _shape(service, operation)
     report = ParamValidator().validate(request, shape)
     if report.has_errors():
         return [report.generate_report()]
     return _deep(request, shape, operation)
+
+
+@cache
+def _shape(service: str, operation: str) -> Any:
+    return _model(service).operation_model(operation).input_shape
+
+
+@cache
+def _model(service: str) -> Any:
+    return botocore.session.Session().get_service_model(service)  # megabytes of JSON
 
 
 def _deep(value: Any, shape: Any, where: str) -> list[str]:
