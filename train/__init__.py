@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .pricing import price
     from .request import Network
     from .service import Service
+    from .tuning import Tuning, plan_tuning, tune
 
 _HOMES = {
     "Detection": "detections", "Detections": "detections", "Evaluation": "detections",
@@ -36,7 +37,7 @@ _HOMES = {
     "JobError": "errors", "SpecError": "errors", "TrainError": "errors", "UsageError": "errors",
     "Plan": "planning", "fit": "planning", "plan": "planning", "Hyperparameters": "hyperparameters",
     "Job": "job", "attach": "job", "jobs": "job", "plot_jobs": "plots", "Network": "request",
-    "Service": "service",
+    "Service": "service", "Tuning": "tuning", "plan_tuning": "tuning", "tune": "tuning",
 }  # fmt: skip
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Service",
     "SpecError",
     "TrainError",
+    "Tuning",
     "UsageError",
     "attach",
     "attach_batch",
@@ -66,10 +68,12 @@ __all__ = [
     "fit",
     "jobs",
     "plan",
+    "plan_tuning",
     "plot_jobs",
     "price",
     "transform",
     "truth_of",
+    "tune",
 ]  # fmt: skip
 
 

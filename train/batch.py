@@ -23,7 +23,7 @@ from .request import (
     INFERENCE_TYPE,
     Network,
     Request,
-    channel_prefix,
+    as_folder,
     model_request,
     transform_request,
 )
@@ -132,7 +132,7 @@ def transform(
     for what, url in (("images", images), ("output", output)):
         if not url.startswith("s3://"):
             raise UsageError(f"{what}: {url!r}; write s3://bucket/…")
-    images, output = channel_prefix(images), channel_prefix(output)
+    images, output = as_folder(images), as_folder(output)
     found = find_previous(model, service)
     demand_model(found.model, service)
     names = classes_of(found, classes, service)
@@ -181,7 +181,7 @@ def attach_batch(
 
 def _places(found: Request) -> tuple[str, str]:
     source = found["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
-    return channel_prefix(source), channel_prefix(found["TransformOutput"]["S3OutputPath"])
+    return as_folder(source), as_folder(found["TransformOutput"]["S3OutputPath"])
 
 
 def objects_below(prefix: str, service: Service) -> list[tuple[str, int]]:

@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             answer = command(args, service)
         except KeyboardInterrupt as error:
-            name = getattr(args, "name", None)
-            hint = f"; see recpack-train status {name}" if name else ""
-            say(f"interrupted; a started job or endpoint continues{hint}")
+            say("interrupted")
             _print_notes(error)
             return 130
         except Exception as error:

@@ -8,9 +8,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli_parts import Add, pairs, say, split
+from .cli_parts import Add, add_network, network_of, pairs, say, split, whole_number
 from .errors import JobError, TrainError, UsageError
-from .request import INFERENCE_TYPE, Network
+from .request import INFERENCE_TYPE
 from .service import Service
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def add_commands(command: Add) -> None:
         "--hours", type=float, default=1.0, metavar="N", help="how long (default: %(default)s)"
     )
     cost.add_argument(
-        "--count", type=int, default=1, metavar="N", help="how many (default: %(default)s)"
+        "--count", type=whole_number, default=1, metavar="N", help="how many (default: %(default)s)"
     )
     delete = command(
         "delete", _delete, "delete an endpoint and its model, or what is left of them", "voc-1"
@@ -115,44 +115,28 @@ def _making_options(sub: argparse.ArgumentParser) -> None:
     """Those of the commands that make something from a model."""
     sub.add_argument("model", metavar="JOB|s3://…/model.tar.gz")
     sub.add_argument("--classes", metavar="A,B", help=_CLASSES)
-    for flag, metavar, help in (
-        ("--role", "ARN", "execution role (default: your own)"),
-        ("--image", "URI", "container (default: the region's)"),
-        ("--subnets", "A,B", "subnets of a VPC (default: none)"),
-        ("--security-groups", "A,B", "security groups of the VPC (default: none)"),
-        ("--volume-kms-key", "KEY", "encrypts the machines' disks (default: the service's key)"),
-        ("--output-kms-key", "KEY", "encrypts what is written to S3 (default: the bucket's key)"),
-    ):
-        sub.add_argument(flag, metavar=metavar, help=help)
+    sub.add_argument("--role", metavar="ARN", help="execution role (default: your own)")
+    sub.add_argument("--image", metavar="URI", help="container (default: the region's)")
     sub.add_argument(
         "--instance-type", default=INFERENCE_TYPE, metavar="T",
         help="machine type (default: %(default)s)",
     )  # fmt: skip
     sub.add_argument(
-        "--instance-count", type=int, default=1, metavar="N",
+        "--instance-count", type=whole_number, default=1, metavar="N",
         help="number of machines (default: %(default)s)",
     )  # fmt: skip
-    sub.add_argument(
-        "--isolated", action="store_true", help="the container can't reach the network"
-    )
-    sub.add_argument(
-        "--tag", action="append", default=[], metavar="key=value",
-        help="tag of everything that is made; can be repeated (default: none)",
-    )  # fmt: skip
+    add_network(sub, traffic=False)
 
 
 def _making(args: argparse.Namespace, service: Service) -> dict[str, Any]:
-    subnets, groups = split(args.subnets), split(args.security_groups)
-    if bool(subnets) != bool(groups):
+    network = network_of(args)
+    if bool(network.subnets) != bool(network.security_groups):
         raise UsageError("network: give both --subnets and --security-groups, or none of them")
     return {
         "model": args.model, "classes": split(args.classes) or None, "role": args.role,
         "service": service, "image": args.image, "instance_type": args.instance_type,
         "instance_count": args.instance_count, "tags": pairs(args.tag, "--tag"),
-        "network": Network(
-            subnets=subnets, security_groups=groups, volume_kms_key=args.volume_kms_key,
-            output_kms_key=args.output_kms_key, isolated=args.isolated,
-        ),
+        "network": network,
     }  # fmt: skip
 
 

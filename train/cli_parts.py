@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .errors import UsageError
+from .request import Network
 from .service import Service
+from .values import whole
 
 Command = Callable[[argparse.Namespace, Service], object]
 """Runs a command; its result is printed as JSON."""
@@ -33,3 +35,41 @@ def pairs(arguments: Sequence[str], option: str) -> dict[str, str]:
 def split(text: str | None) -> list[str]:
     """``a,b`` → its parts."""
     return [name for name in (text or "").split(",") if name]
+
+
+def add_network(parser: argparse.ArgumentParser, *, traffic: bool = True) -> None:
+    """Tags, VPC, keys and isolation of what a command makes; ``network_of`` reads them. ``traffic``
+    is for machines that work together."""
+    parser.add_argument(
+        "--tag", action="append", default=[], metavar="key=value",
+        help="a tag of what is made; can be given several times (default: none)",
+    )  # fmt: skip
+    for flag, metavar, help in (
+        ("--subnets", "A,B", "subnets of a VPC to run in (default: SageMaker's own network)"),
+        ("--security-groups", "A,B", "their security groups"),
+        ("--volume-kms-key", "KEY", "KMS key of the machines' disks (default: SageMaker's)"),
+        ("--output-kms-key", "KEY", "KMS key of the output (default: the bucket's)"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=help)
+    if traffic:
+        parser.add_argument(
+            "--encrypt-traffic", action="store_true", help="encrypt what machines send each other"
+        )
+    parser.add_argument("--isolated", action="store_true", help="no network for the container")
+
+
+def network_of(args: argparse.Namespace) -> Network:
+    """What the options of ``add_network`` say."""
+    return Network(
+        subnets=split(args.subnets), security_groups=split(args.security_groups),
+        volume_kms_key=args.volume_kms_key, output_kms_key=args.output_kms_key,
+        encrypt_traffic=getattr(args, "encrypt_traffic", False), isolated=args.isolated,
+    )  # fmt: skip
+
+
+def whole_number(text: str) -> int:
+    """An option's integer; argparse's message names the option."""
+    try:
+        return whole(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -11,12 +11,15 @@ from .errors import SpecError
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _SUFFIX = r"-\d{8}-\d{6}-[0-9a-f]{4}"
-_LONGEST = 63 - len("-20260101-000000-abcd")
+_LONGEST = 63
+_ADDED = len("-20260101-000000-abcd")
+_STEM = _LONGEST - _ADDED
 
 
-def unique_name(text: str) -> str:
-    """A valid name that begins like ``text`` and ends with the time and four random digits."""
-    stem = _stem(text)[:_LONGEST].rstrip("-") or "recpack"
+def unique_name(text: str, longest: int = _LONGEST) -> str:
+    """A valid name that begins like ``text`` and ends with the time and four random digits, of at
+    most ``longest`` characters."""
+    stem = _stem(text)[: longest - _ADDED].rstrip("-") or "recpack"
     return f"{stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
@@ -34,7 +37,7 @@ def is_of(name: str, owner: str) -> bool:
 
 def shared_start(owner: str) -> str:
     """What the names of an endpoint and of all its parts begin with."""
-    return owner.partition("-")[0][: _LONGEST - 7]
+    return owner.partition("-")[0][: _STEM - 7]
 
 
 def demand_name(name: str) -> str:
@@ -47,10 +50,10 @@ def demand_name(name: str) -> str:
 def _own_stem(owner: str) -> str:
     """Two owners never have the same, also where their names are too long to be repeated."""
     stem = _stem(owner)
-    if stem == owner and len(stem) <= _LONGEST:
+    if stem == owner and len(stem) <= _STEM:
         return stem
     digits = hashlib.sha256(owner.encode()).hexdigest()[:6]
-    return f"{stem[: _LONGEST - 7].rstrip('-')}-{digits}"
+    return f"{stem[: _STEM - 7].rstrip('-')}-{digits}"
 
 
 def _stem(text: str) -> str:

@@ -6,18 +6,28 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from .channels import demand_model, demand_region, manifest_below, read_channel, split_url
+from .channels import (
+    Channel,
+    demand_model,
+    demand_output,
+    manifest_below,
+    objects_below,
+    read_channel,
+)
 from .errors import JobError, SpecError
 from .hyperparameters import Hyperparameters, Learning
 from .images import image_uri
 from .job import Job, Previous, demand_same, find_previous
+from .machines import disk_gb
 from .names import unique_name
-from .records import Trained, place_of, write_trained
-from .request import Machine, Network, Request, TrainingSpec, training_request
+from .records import Trained, place_of
+from .request import Network, Request
 from .service import Service, find_role
+from .spec import Data, Machine, TrainingSpec, training_request
+from .starting import start
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,11 +36,13 @@ R = TypeVar("R")
 @dataclass(frozen=True)
 class Plan:
     """A job that has passed all checks and has not started. ``request`` is for
-    ``create_training_job``; ``trained`` tells its data and classes."""
+    ``create_training_job``; ``trained`` tells its data and classes. ``notes`` tell what a job that
+    continues another has other data in."""
 
     spec: TrainingSpec
     trained: Trained
     service: Service
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -44,13 +56,8 @@ class Plan:
 
     def start(self) -> Job:
         """Start the job; it then costs money. Raises JobError when the service refuses it."""
-        client = self.service.client("sagemaker")
-        write_trained(self.record, self.trained, self.service)
-        try:
-            client.create_training_job(**self.request)
-        except client.exceptions.ClientError as error:
-            raise _explain(error, self.spec) from error
-        return Job(self.spec.job_name, self.service)
+        start("training_job", self.request, self.record, self.trained, self.service)
+        return Job(self.spec.job_name, self.service, started=True)
 
     @property
     def record(self) -> str:
@@ -75,7 +82,7 @@ class Choices(Machine, Learning):
     label_width: int | None = None
 
 
-class _Keywords(Generic[P]):
+class Keywords(Generic[P]):
     """A decorator. Type checkers and the signature see the keywords of ``kind``. At run time the
     function gets a dict of the keywords that the caller passed; the defaults of the others depend
     on the model to continue."""
@@ -98,11 +105,13 @@ class _Keywords(Generic[P]):
         return call  # type: ignore[return-value]  # the keywords are those of the kind
 
 
-@_Keywords(Choices)
+@Keywords(Choices)
 def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> Plan:
     """Check everything that can be checked without paying, and describe the job.
 
-    ``train`` and ``validation`` are ``.rec`` objects that recpack wrote, or their prefixes;
+    ``train`` and ``validation`` are ``.rec`` objects that recpack wrote, or their prefixes; or an
+    augmented manifest each, or prefixes of images with JSON files beside them (see
+    ``read_channel``).
     ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The other keywords are
     those of the machine (see ``Machine``) and the hyperparameters, whose values can be strings as
     on the command line. ``num_classes``, ``num_training_samples`` and ``label_width`` come from the
@@ -119,7 +128,11 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         for name, url in (("train", train), ("validation", validation))
     }
     manifest = channels["train"].manifest
-    demand_region("output", split_url(output)[0], service)
+    data = _data_of(channels)
+    if data.kind == "augmented":
+        machine["input_mode"] = "Pipe"
+    trained = Trained.on(channels)
+    notes: tuple[str, ...] = ()
     before = None if model is None else _find_model(model, service)
     if before is not None and "base_network" in before.hyperparameters:
         hyperparameters.setdefault("base_network", before.hyperparameters["base_network"])
@@ -128,16 +141,10 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     )
     if before is not None:
         demand_model(before.model, service)
-        try:
-            earlier = classes_of(before, None, service)
-        except SpecError:
-            earlier = None
-            warnings.warn(
-                f"the classes of {before.model} can't be found; their names and order must be the "
-                "same as in this data",
-                stacklevel=3,
-            )
-        demand_same(before, learning.as_strings(), tuple(manifest.classes), earlier)
+        demand_same(
+            before, learning.as_strings(), manifest.classes, _classes_before(before, service)
+        )
+        notes = () if before.trained is None else tuple(before.trained.differences(trained))
     spec = TrainingSpec(
         job_name=job_name
         or unique_name(channels["train"].rec.rpartition("/")[2].removesuffix(".rec")),
@@ -148,15 +155,72 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         output=output,
         hyperparameters=learning,
         model=None if before is None else before.model,
+        data=data,
         tags=tags or {},
         network=network or Network(),
         **machine,
     )
-    data = {name: (channel.rec, channel.manifest) for name, channel in channels.items()}
-    return Plan(spec, Trained.on(data), service)
+    demand_output(spec.output, spec.role, service)
+    _demand_room(spec, channels)
+    if (
+        channels["train"].manifest.rec["checksum"]
+        == channels["validation"].manifest.rec["checksum"]
+    ):
+        warnings.warn(
+            "validation: these are the images of train, so mAP tells nothing about other images",
+            stacklevel=3,
+        )
+    return Plan(_with_checkpoints(spec, service), trained, service, notes)
 
 
-@_Keywords(Choices)
+def _data_of(channels: Mapping[str, Channel]) -> Data:
+    """The format of the channels. Raises SpecError when they have two."""
+    one, other = (channel.data for channel in channels.values())
+    if one.kind != other.kind or one.attributes != other.attributes:
+        raise SpecError("train and validation have two formats; write both in one")
+    if one.content_type == other.content_type:
+        return one
+    return replace(one, content_type="application/x-image")
+
+
+def _classes_before(before: Previous, service: Service) -> tuple[str, ...] | None:
+    """The classes of the model to continue; None, with a warning, when nobody knows them."""
+    try:
+        return classes_of(before, None, service)
+    except SpecError:
+        warnings.warn(
+            f"the classes of {before.model} can't be found; their names and order must be the same "
+            "as in this data",
+            stacklevel=4,
+        )
+        return None
+
+
+def _demand_room(spec: TrainingSpec, channels: Mapping[str, Channel]) -> None:
+    """Raise SpecError when the machine's disk is smaller than the data that it is to hold."""
+    room = disk_gb(spec.instance_type, spec.volume_gb)
+    need = sum(channel.manifest.rec["bytes"] or 0 for channel in channels.values()) / 1e9
+    if spec.input_mode == "File" and need > room:
+        raise SpecError(
+            f"volume_gb: the data has {need:,.0f} GB, and the disk of {spec.instance_type} "
+            f"{room:,}; give --input-mode Pipe"
+            + ("" if room != spec.volume_gb else f", or --volume-gb {need * 1.2 + 10:.0f}")
+        )
+
+
+def _with_checkpoints(spec: TrainingSpec, service: Service) -> TrainingSpec:
+    """A spot job that is paused would begin again without checkpoints, so it gets some."""
+    if spec.checkpoints is not None and objects_below(spec.checkpoints, service, most=1):
+        warnings.warn(
+            f"checkpoints: {spec.checkpoints} is not empty; the job goes on from what is there",
+            stacklevel=4,
+        )
+    if not spec.spot or spec.checkpoints is not None:
+        return spec
+    return replace(spec, checkpoints=f"{spec.output.rstrip('/')}/{spec.job_name}/checkpoints/")
+
+
+@Keywords(Choices)
 def fit(train: str, validation: str, output: str, choices: dict[str, Any]) -> Job:
     """Start a training job, incremental with ``model=``; see ``plan`` for the keywords."""
     return plan(train, validation, output, **choices).start()
@@ -171,6 +235,12 @@ def classes_of(model: Previous, classes: Sequence[str] | None, service: Service)
     if known is None and model.train is not None:
         manifest = manifest_below(model.train, service)
         known = None if manifest is None else tuple(manifest.classes)
+        if known is not None:
+            warnings.warn(
+                f"{model.model}: it is not written down what it was trained on; these are the "
+                f"classes that its data has now: {', '.join(known)}",
+                stacklevel=4,
+            )
     count = model.hyperparameters.get("num_classes")
     names = given or known
     if names is None:
@@ -196,19 +266,3 @@ def _find_model(model: str | Job, service: Service) -> Previous:
         return find_previous(model, service)
     except JobError as error:
         raise SpecError(f"model: {error}") from error
-
-
-def _explain(error: Any, spec: TrainingSpec) -> JobError:
-    code = error.response["Error"]["Code"]
-    message = error.response["Error"].get("Message", "")
-    if code == "ResourceLimitExceeded":
-        usage = f"{spec.instance_type} for {'spot ' if spec.spot else ''}training job usage"
-        return JobError(
-            f"your account's quota does not allow {spec.instance_count} x {spec.instance_type} for "
-            f'training: request more under Service Quotas (Amazon SageMaker, "{usage}"), or use '
-            f"another type. {message}",
-            message,
-        )
-    if code == "ResourceInUse":
-        return JobError(f"there is a job {spec.job_name} already; choose another name", message)
-    return JobError(f"the service refuses the job: {code}: {message}", message)

@@ -4,16 +4,17 @@ job's output. The manifest of the data can be another one by now, and the job ca
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .channels import split_url
-from .errors import SpecError
-from .service import Service, is_missing
+from .errors import JobError, SpecError
+from .service import Service, is_denied, is_missing, message_of
 
 if TYPE_CHECKING:
-    from recpack import Manifest
+    from .channels import Channel
 
 _VERSION = 1
 _MOST = 16 << 20
@@ -21,25 +22,41 @@ _MOST = 16 << 20
 
 @dataclass(frozen=True)
 class Trained:
-    """``classes`` in the order of their ids; ``data``: for each channel the ``.rec``'s URL,
-    ``bytes``, ``checksum`` and number of ``samples``."""
+    """``classes`` in the order of their ids; ``data``: for each channel the URL of its ``.rec``,
+    manifest or images, their ``bytes`` and ``checksum`` (None where nobody knows it) and number of
+    ``samples``."""
 
     classes: tuple[str, ...]
     data: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def on(cls, channels: Mapping[str, tuple[str, Manifest]]) -> Trained:
-        """By the URL and the manifest of each channel's ``.rec``."""
+    def on(cls, channels: Mapping[str, Channel]) -> Trained:
+        """By the channels ``train`` and ``validation``."""
         data = {
             name: {
-                "rec": rec,
-                "bytes": manifest.rec["bytes"],
-                "checksum": manifest.rec["checksum"],
-                "samples": manifest.num_samples,
+                "rec": channel.rec,
+                "bytes": channel.manifest.rec["bytes"],
+                "checksum": channel.manifest.rec["checksum"],
+                "samples": channel.manifest.num_samples,
             }
-            for name, (rec, manifest) in channels.items()
+            for name, channel in channels.items()
         }
-        return cls(channels["train"][1].classes, data)
+        return cls(channels["train"].manifest.classes, data)
+
+    def differences(self, now: Trained) -> Iterator[str]:
+        """What a job that continues has other data in, for people to read."""
+        hints = {"validation": "; mAP can't be compared with the earlier job's"}
+        for name, before in self.data.items():
+            after = now.data.get(name, {})
+            if before.get("checksum") != after.get("checksum"):
+                yield (
+                    f"{name}: other data than the model was trained on: {_shown(after)}, then "
+                    f"{_shown(before)}{hints.get(name, '')}"
+                )
+
+
+def _shown(data: Mapping[str, Any]) -> str:
+    return f"{data.get('rec')} ({data.get('samples')} images, {data.get('checksum')})"
 
 
 def place_of(output: str, job_name: str) -> str:
@@ -47,26 +64,57 @@ def place_of(output: str, job_name: str) -> str:
     return f"{output.rstrip('/')}/{job_name}/recpack.json"
 
 
-def write_trained(url: str, trained: Trained, service: Service) -> None:
-    """Write a job's record."""
+def write_trained(url: str, trained: Trained, service: Service, kms_key: str | None = None) -> bool:
+    """Write a job's record; False, with a warning, where the caller has no right to. Raises
+    JobError when there is one: of another job of this name."""
     bucket, key = split_url(url)
     body = json.dumps({"version": _VERSION, **asdict(trained)}, indent=2).encode()
-    service.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+    kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+    client = service.client("s3")
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **kms)
+    except client.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+            raise JobError(
+                f"{url} exists, of another job of this name; choose another --job-name or --output"
+            ) from error
+        if not is_denied(error):
+            raise
+        warnings.warn(
+            f"the classes can't be kept beside the model, {url}: {message_of(error)}; deploy it "
+            f"with --classes {','.join(trained.classes)}",
+            stacklevel=4,
+        )
+        return False
+    return True
+
+
+def remove_trained(url: str, service: Service) -> None:
+    """Delete a record."""
+    bucket, key = split_url(url)
+    service.client("s3").delete_object(Bucket=bucket, Key=key)
 
 
 def read_trained(model: str, service: Service) -> Trained | None:
-    """What the ``model.tar.gz`` of a job was trained on; None where no record is beside it. Raises
-    SpecError for one that is damaged."""
+    """What the ``model.tar.gz`` of a job was trained on; None where no record is beside it. The
+    jobs of a tuning have one record, a level higher. Raises SpecError for one that is damaged."""
     parts = model.split("/")
-    if parts[-2:] != ["output", "model.tar.gz"]:
+    if parts[-2:] != ["output", "model.tar.gz"] or len(parts) < 5:
         return None
-    url = "/".join([*parts[:-2], "recpack.json"])
+    folders = [parts[:-2]]
+    if parts[-3].startswith(parts[-4] + "-"):
+        folders.append(parts[:-3])
+    found = (_read("/".join([*folder, "recpack.json"]), service) for folder in folders)
+    return next((one for one in found if one is not None), None)
+
+
+def _read(url: str, service: Service) -> Trained | None:
     bucket, key = split_url(url)
     client = service.client("s3")
     try:
         answer = client.get_object(Bucket=bucket, Key=key)
     except client.exceptions.ClientError as error:
-        if is_missing(error) or error.response["Error"]["Code"] == "AccessDenied":
+        if is_missing(error) or is_denied(error):
             return None  # a store that does not list says "denied" for what is not there
         raise
     try:
@@ -74,6 +122,6 @@ def read_trained(model: str, service: Service) -> Trained | None:
         classes = values["classes"]
         if not all(isinstance(name, str) for name in classes) or not isinstance(classes, list):
             raise ValueError("classes")
-        return Trained(tuple(classes), dict(values["data"]))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return Trained(tuple(classes), {name: dict(one) for name, one in values["data"].items()})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SpecError(f"{url}: this is not the record of a job; delete it") from error

@@ -13,7 +13,8 @@ import pytest
 
 from tests.train.test_request import KEY, PARAMETERS, SPEC
 from train.images import ACCOUNTS, image_uri
-from train.request import Network, TrainingSpec, channel_prefix, training_request
+from train.request import Network
+from train.spec import TrainingSpec, channel_prefix, training_request
 
 pytestmark = pytest.mark.once
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import RLock, Thread
 from typing import Any, Literal
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 from tests.support.botomodel import faults
 
@@ -57,7 +57,9 @@ class Aws:
     """The state, and what is to come.
 
     ``polls``: descriptions until what was begun is done · ``hidden``: descriptions of a new thing
-    that say it is not there yet · ``reason``: of a failure of endpoints and jobs · ``plan``: the
+    that say it is not there yet · ``reason``: of a failure of endpoints and jobs · ``phase``: of a
+    job that has ended, where it is not its state · ``logs``: each stream's lines, or (time, line) ·
+    ``decision``: of IAM about a role · ``domain``: what Studio's descriptions say · ``plan``: the
     faults.
     """
 
@@ -65,14 +67,19 @@ class Aws:
     configs: dict[str, Answer] = field(default_factory=dict)
     endpoints: dict[str, Answer] = field(default_factory=dict)
     jobs: dict[str, Answer] = field(default_factory=dict)
+    tunings: dict[str, Answer] = field(default_factory=dict)
     transforms: dict[str, Answer] = field(default_factory=dict)
-    logs: dict[str, list[str]] = field(default_factory=dict)
+    logs: dict[str, list[Any]] = field(default_factory=dict)
     answers: list[bytes] = field(default_factory=list)
     calls: list[tuple[str, Answer]] = field(default_factory=list)
     polls: int = 2
     hidden: int = 0
     reason: str = ""
     end: str = "Completed"
+    phase: str = ""
+    decision: str = ""
+    trusted: str = "sagemaker.amazonaws.com"
+    domain: Answer = field(default_factory=dict)
     plan: Plan = lambda _operation, _number: None
     page: int = 100
     url: str = ""
@@ -229,6 +236,52 @@ class Aws:
                  if request.get("NameContains", "") in name}  # fmt: skip
         return self._listed("TrainingJobSummaries", "TrainingJob", found, request)
 
+    def _create_hyper_parameter_tuning_job(self, request: Answer) -> Answer:
+        name = request["HyperParameterTuningJobName"]
+        if name in self.tunings:
+            raise Refusal("ResourceInUse", "Tuning job names must be unique")
+        self.tunings[name] = request | {"CreationTime": NOW + len(self.calls)}
+        self._begin(self.tunings[name], "InProgress")
+        return {"HyperParameterTuningJobArn": _arn("hyper-parameter-tuning-job", name)}
+
+    def _describe_hyper_parameter_tuning_job(self, request: Answer) -> Answer:
+        name = request["HyperParameterTuningJobName"]
+        tuning = self.tunings.get(name)
+        if tuning is None:
+            raise Refusal("ResourceNotFound", "Amazon SageMaker can't find a tuning job")
+        self._step(tuning)
+        if (
+            tuning["HyperParameterTuningJobStatus"] == "Completed"
+            and "BestTrainingJob" not in tuning
+        ):
+            self._tuned(name, tuning)
+        return {name: value for name, value in tuning.items() if name[0].isupper()}
+
+    def _tuned(self, name: str, tuning: Answer) -> None:
+        """Its one job, which has ended."""
+        job, definition = f"{name}-001-0a1b2c3d", tuning["TrainingJobDefinition"]
+        self._create_training_job(definition | {"TrainingJobName": job})
+        self.jobs[job]["left"] = 0
+        self._step(self.jobs[job])
+        ranges = tuning["HyperParameterTuningJobConfig"]["ParameterRanges"]
+        tuned = {
+            one["Name"]: one.get("MinValue") or one["Values"][0]
+            for several in ranges.values() for one in several
+        }  # fmt: skip
+        self.jobs[job]["HyperParameters"] = definition["StaticHyperParameters"] | tuned
+        tuning["TrainingJobStatusCounters"] = {"Completed": 1}
+        tuning["BestTrainingJob"] = {
+            "TrainingJobName": job, "TrainingJobArn": _arn("training-job", job),
+            "CreationTime": NOW, "TrainingJobStatus": "Completed", "TunedHyperParameters": tuned,
+            "FinalHyperParameterTuningJobObjectiveMetric": {
+                "MetricName": "validation:mAP", "Value": 0.5,
+            },
+        }  # fmt: skip
+
+    def _stop_hyper_parameter_tuning_job(self, request: Answer) -> Answer:
+        self._begin(self.tunings[request["HyperParameterTuningJobName"]], "Stopping")
+        return {}
+
     def _create_transform_job(self, request: Answer) -> Answer:
         name = request["TransformJobName"]
         if name in self.transforms:
@@ -261,18 +314,40 @@ class Aws:
         return answer
 
     def _get_log_events(self, request: Answer) -> Answer:
-        lines = self.logs[request["logStreamName"]]
+        lines = [
+            (int(NOW), line) if isinstance(line, str) else line
+            for line in self.logs[request["logStreamName"]]
+        ]
         start = int(request.get("nextToken", "f/0").partition("/")[2])
         page = lines[start : start + self.page]
         return {
-            "events": [{"message": line, "timestamp": int(NOW)} for line in page],
+            "events": [{"message": line, "timestamp": time} for time, line in page],
             "nextForwardToken": f"f/{start + len(page)}",
             "nextBackwardToken": "b/0",
         }
 
     def _get_role(self, request: Answer) -> Answer:
+        trust = quote(json.dumps({"Principal": {"Service": self.trusted}}))
         return {"xml": f"<Role><Arn>arn:aws:iam::{ACCOUNT}:role/{request['RoleName']}</Arn>"
+                       f"<AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>"
                        f"<RoleName>{request['RoleName']}</RoleName></Role>"}  # fmt: skip
+
+    def _simulate_principal_policy(self, request: Answer) -> Answer:
+        del request
+        if not self.decision:
+            raise Refusal("AccessDenied", "not authorized to perform: iam:SimulatePrincipalPolicy")
+        return {"xml": "<EvaluationResults><member><EvalActionName>s3:PutObject</EvalActionName>"
+                       f"<EvalDecision>{self.decision}</EvalDecision></member>"
+                       "</EvaluationResults>"}  # fmt: skip
+
+    def _describe_domain(self, request: Answer) -> Answer:
+        return {"DomainId": request["DomainId"]} | self.domain
+
+    def _describe_user_profile(self, request: Answer) -> Answer:
+        return {"DomainId": request["DomainId"]} | self.domain
+
+    def _describe_notebook_instance(self, request: Answer) -> Answer:
+        return {"NotebookInstanceName": request["NotebookInstanceName"]} | self.domain
 
     def _get_caller_identity(self, request: Answer) -> Answer:
         del request
@@ -327,7 +402,7 @@ class Aws:
         self._set(one, state)
 
     def _set(self, one: Answer, state: str) -> None:
-        for kind in ("Endpoint", "TrainingJob", "TransformJob"):
+        for kind in ("Endpoint", "TrainingJob", "TransformJob", "HyperParameterTuningJob"):
             if f"{kind}Name" in one:
                 one[f"{kind}Status"] = state
         if "TrainingJobName" in one:
@@ -341,7 +416,7 @@ class Aws:
     def _step(self, one: Answer) -> None:
         """One description nearer to the end of what was begun."""
         state = one.get("EndpointStatus") or one.get("TrainingJobStatus")
-        state = state or one["TransformJobStatus"]
+        state = state or one.get("HyperParameterTuningJobStatus") or one["TransformJobStatus"]
         if not state.endswith(("ing", "InProgress")):
             return
         one["left"] -= 1
@@ -365,6 +440,8 @@ class Aws:
             self._set(one, end)
             if self.reason:
                 one["FailureReason"] = self.reason
+            if self.phase and "TrainingJobName" in one:
+                one["SecondaryStatus"] = self.phase
             if "TrainingJobName" in one and end != "Failed":
                 one["ModelArtifacts"] = {"S3ModelArtifacts": one["model"]}
 

@@ -20,7 +20,7 @@ from train.detections import (
     parse_response,
     truth_of,
 )
-from train.endpoint import MAX_BODY, payload
+from train.bodies import MAX_BODY, payload
 from train.errors import JobError, TrainError
 from train.pictures import colour, draw, load
 

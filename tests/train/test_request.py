@@ -10,14 +10,12 @@ from train.errors import SpecError
 from train.hyperparameters import Hyperparameters
 from train.request import (
     Network,
-    TrainingSpec,
-    channel_prefix,
     endpoint_config_request,
     endpoint_request,
     model_request,
-    training_request,
     transform_request,
 )
+from train.spec import Data, TrainingSpec, channel_prefix, training_request
 
 pytestmark = pytest.mark.once
 

@@ -26,12 +26,12 @@ from recpack.storage.s3.location import parse_location
 from tests.support.botomodel import faults
 from tests.support.devkits import jpeg
 from tests.support.stubs import Stubs
-from tests.train.test_request import SPEC
 from train.channels import manifest_key, read_channel
 from train.cli import main
 from train.detections import Detection, Detections
-from train.endpoint import Endpoint, attach_endpoint, deploy
+from train.endpoint import Endpoint, attach_endpoint
 from train.errors import JobError, SpecError, TrainError
+from train.hosting import deploy
 from train.pictures import colour, load
 from train.planning import Plan, fit, plan
 from train.service import Service
@@ -54,11 +54,11 @@ class Mixed:
         self._url, self._stubs = url, stubs
         self._session = boto3.Session(region_name=self.region_name)
 
-    def client(self, name: str, endpoint_url: str | None = None) -> Any:
+    def client(self, name: str, region_name: str, endpoint_url: str | None = None) -> Any:
         assert endpoint_url is None
         if name == "sagemaker-runtime":
-            return self._stubs.client(name)
-        return self._session.client(name, endpoint_url=self._url)
+            return self._stubs.client(name, region_name)
+        return self._session.client(name, region_name=region_name, endpoint_url=self._url)
 
 
 @pytest.fixture
@@ -72,8 +72,11 @@ def service(moto: str, stubs: Stubs, devkit: Path) -> Iterator[Service]:
         made = Service(session=Mixed(moto, stubs))
         client = made.client("s3")
         client.create_bucket(Bucket=BUCKET)
-        for place in (TRAIN, VALIDATION):
-            recpack.convert(devkit, place, endpoint_url=moto, segment_size="5MiB", jobs=1)
+        for place, year in ((TRAIN, "2007"), (VALIDATION, "2012")):
+            recpack.convert(
+                devkit, place, year=year, classes="voc", endpoint_url=moto, segment_size="5MiB",
+                jobs=1,
+            )  # fmt: skip
         yield made
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
             for one in page.get("Contents", []):
@@ -263,30 +266,6 @@ def test_manifests_are_where_recpack_puts_them(service: Service) -> None:
     put(service, "prod/train/", b"")  # as the console makes folders
     channel = read_channel("train", f"s3://{BUCKET}/prod/train", service)
     assert (channel.rec, channel.prefix) == (TRAIN, f"s3://{BUCKET}/prod/train/")
-
-
-def test_errors_of_the_service_in_words() -> None:
-    for code, message in (
-        ("ResourceLimitExceeded", "your account's quota does not allow 1 x ml.g5.xlarge"),
-        ("ResourceInUse", "there is a job voc-1 already"),
-        ("ValidationException", "the service refuses the job: ValidationException: why"),
-    ):
-        stubs = Stubs()
-        stubs.refuse("sagemaker", "create_training_job", code, "why")
-        with pytest.raises(JobError, match=message):
-            Plan(SPEC, ("cat",), stubs.service).start()
-
-
-def test_a_failed_deployment_leaves_nothing(service: Service, monkeypatch: Any) -> None:
-    job = fit(TRAIN, VALIDATION, OUTPUT, role=ROLE, service=service, job_name="failing-1")
-    monkeypatch.setattr(
-        "train.endpoint.Endpoint.wait", lambda *_, **__: (_ for _ in ()).throw(JobError("no room"))
-    )
-    with pytest.raises(JobError, match="no room"):
-        deploy(job, name="failing", role=ROLE, service=service)
-    client = service.client("sagemaker")
-    assert client.list_endpoints()["Endpoints"] == []
-    assert client.list_models()["Models"] == []
 
 
 class _Training(BaseHTTPRequestHandler):
