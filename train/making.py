@@ -101,13 +101,15 @@ class Made:
                 elif not part.sure:
                     error.add_note(f"asked for, but not there now: {part}")
                 left.pop()
-        except Exception as failure:  # the first error is the important one
-            names = dict.fromkeys(part.name for part in left if part.kind != "transform_job")
+        except BaseException as failure:  # a second Ctrl-C too: the first error is the one to show
             endpoint = [part.name for part in left if part.kind == "endpoint"]
-            commands = [self.service.command("delete", name) for name in endpoint or names]
+            names = [part.name for part in left if part.kind != "transform_job"]
+            commands = [
+                self.service.command("delete", name) for name in dict.fromkeys(endpoint or names)
+            ]
             error.add_note(
-                f"left, and it may cost money: {', '.join(map(str, left))} ({failure}); delete it "
-                f"with: {' and '.join(commands)}"
+                f"left, and it may cost money: {', '.join(map(str, left))} "
+                f"({failure or 'interrupted'}); delete it with: {' and '.join(commands)}"
             )
         if deleted:
             error.add_note(f"deleted again: {', '.join(deleted)}")
