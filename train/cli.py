@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from recpack import __version__
+
 from .cli_hosting import add_commands as add_hosting_commands
 from .cli_jobs import add_commands as add_job_commands
 from .cli_parts import Command, say
@@ -71,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         prog="recpack-train",
         description="Amazon SageMaker object detection, from the .rec and manifest of recpack.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subs = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run: Command, help: str, example: str) -> argparse.ArgumentParser:

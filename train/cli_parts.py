@@ -37,8 +37,9 @@ def split(text: str | None) -> list[str]:
     return [name for name in (text or "").split(",") if name]
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
-    """Tags, VPC, keys and isolation of what a command makes; ``network_of`` reads them."""
+def add_network(parser: argparse.ArgumentParser, *, traffic: bool = True) -> None:
+    """Tags, VPC, keys and isolation of what a command makes; ``network_of`` reads them. ``traffic``
+    is for machines that work together."""
     parser.add_argument(
         "--tag", action="append", default=[], metavar="key=value",
         help="a tag of what is made; can be given several times (default: none)",
@@ -50,9 +51,10 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         ("--output-kms-key", "KEY", "KMS key of the output (default: the bucket's)"),
     ):
         parser.add_argument(flag, metavar=metavar, help=help)
-    parser.add_argument(
-        "--encrypt-traffic", action="store_true", help="encrypt what machines send each other"
-    )
+    if traffic:
+        parser.add_argument(
+            "--encrypt-traffic", action="store_true", help="encrypt what machines send each other"
+        )
     parser.add_argument("--isolated", action="store_true", help="no network for the container")
 
 
@@ -61,7 +63,7 @@ def network_of(args: argparse.Namespace) -> Network:
     return Network(
         subnets=split(args.subnets), security_groups=split(args.security_groups),
         volume_kms_key=args.volume_kms_key, output_kms_key=args.output_kms_key,
-        encrypt_traffic=args.encrypt_traffic, isolated=args.isolated,
+        encrypt_traffic=getattr(args, "encrypt_traffic", False), isolated=args.isolated,
     )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from .asynchronous import RETRY_SECONDS, ask_later, patiently
 from .bodies import payload
 from .detections import Detections, parse_response
 from .errors import JobError
-from .job import PATIENCE, POLL_SECONDS, Previous, find_previous
+from .job import POLL_SECONDS, Previous, find_previous
 from .service import Service, is_missing, is_temporary, message_of
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ _CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"
 @dataclass(frozen=True)
 class Endpoint:
     """An endpoint by its name. As a context manager it is deleted at the end of the block, so that
-    it costs no more money. ``classes`` are the names in the order of their ids."""
+    it costs no more money. ``classes`` are the names in the order of their ids, ``results`` the S3
+    prefix where the answers of an asynchronous one go."""
 
     name: str
     classes: Sequence[str]
     service: Service
+    results: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -46,10 +49,14 @@ class Endpoint:
 
         What is not like the pictures of the training (gray, rotated by its EXIF data, 16 bits,
         another kind than JPEG and PNG) is encoded again, and what has more than 5 MB becomes
-        smaller, with a warning. Throttled and unanswered calls are repeated. Raises JobError.
+        smaller, with a warning. Throttled and unanswered calls are repeated. An asynchronous
+        endpoint takes the image from S3, and this waits for its answer there. Raises JobError.
         """
         body, content_type, width, height = payload(image)
-        answer = patiently(lambda: self._invoke(body, content_type), time.sleep, RETRY_SECONDS)
+        if self.results is None:
+            answer = patiently(lambda: self._invoke(body, content_type), time.sleep, RETRY_SECONDS)
+        else:
+            answer = ask_later(self.name, self.results, body, content_type, self.service)
         return parse_response(answer, self.classes, width, height)
 
     def _invoke(self, body: bytes, content_type: str) -> bytes:
@@ -86,21 +93,6 @@ class Endpoint:
         delete_endpoint(self.name, self.service)
 
 
-RETRY_SECONDS = 2.0
-
-
-def patiently(call: Callable[[], Any], sleep: Callable[[float], None], pause: float) -> Any:
-    """The result of a call that is repeated while its error is temporary, some minutes long."""
-    for _ in range(PATIENCE - 1):
-        try:
-            return call()
-        except Exception as error:
-            if not is_temporary(error):
-                raise
-        sleep(pause)
-    return call()
-
-
 def describe(name: str, service: Service) -> dict[str, Any] | None:
     """The answer of ``describe_endpoint``; None when there is none of this name."""
     client = service.client("sagemaker")
@@ -117,16 +109,29 @@ def is_changing(description: dict[str, Any]) -> bool:
     return description["EndpointStatus"] in _CHANGING
 
 
-def hosted(config: str, service: Service) -> list[str]:
-    """The names of the models of an endpoint's configuration; empty when it does not exist."""
+def configuration(config: str, service: Service) -> dict[str, Any]:
+    """The answer of ``describe_endpoint_config``; empty when there is none of this name."""
     client = service.client("sagemaker")
     try:
-        found = client.describe_endpoint_config(EndpointConfigName=config)
+        return dict(client.describe_endpoint_config(EndpointConfigName=config))
     except client.exceptions.ClientError as error:
         if not is_missing(error):
             raise
-        return []
-    return [one["ModelName"] for one in found.get("ProductionVariants", []) if "ModelName" in one]
+        return {}
+
+
+def hosted(config: str, service: Service) -> list[str]:
+    """The names of the models of an endpoint's configuration; empty when it does not exist."""
+    return _models(configuration(config, service))
+
+
+def _models(config: dict[str, Any]) -> list[str]:
+    return [one["ModelName"] for one in config.get("ProductionVariants", []) if "ModelName" in one]
+
+
+def is_serverless(config: dict[str, Any]) -> bool:
+    """Whether a configuration has no instances."""
+    return any("ServerlessConfig" in one for one in config.get("ProductionVariants", []))
 
 
 def attach_endpoint(
@@ -140,15 +145,22 @@ def attach_endpoint(
     found = describe(name, service)
     if found is None:
         raise JobError(f"{name}: there is no such endpoint in {service.region}")
-    models = hosted(found["EndpointConfigName"], service)
-    urls = [url for model in models for url in _artifacts(model, service)]
+    config = configuration(found["EndpointConfigName"], service)
+    urls = [url for model in _models(config) for url in artifacts(model, service)]
     previous = find_previous(urls[0], service) if len(urls) == 1 else Previous("")
-    return Endpoint(name, classes_of(previous, classes, service), service)
+    results = config.get("AsyncInferenceConfig", {}).get("OutputConfig", {}).get("S3OutputPath")
+    return Endpoint(name, classes_of(previous, classes, service), service, results)
 
 
-def _artifacts(model: str, service: Service) -> list[str]:
-    """The URLs of a model's files, one for each container."""
-    found = service.client("sagemaker").describe_model(ModelName=model)
+def artifacts(model: str, service: Service) -> list[str]:
+    """The URLs of a model's files, one for each container; empty when there is no such model."""
+    client = service.client("sagemaker")
+    try:
+        found = client.describe_model(ModelName=model)
+    except client.exceptions.ClientError as error:
+        if not is_missing(error):
+            raise
+        return []
     containers = found.get("Containers") or [found.get("PrimaryContainer", {})]
     urls = [
         one.get("ModelDataUrl")

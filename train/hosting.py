@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from .channels import demand_model
-from .endpoint import Endpoint, describe, hosted, is_changing
-from .errors import JobError, SpecError
+from .channels import demand_model, demand_region, split_url
+from .endpoint import Endpoint, configuration, describe, hosted, is_changing, is_serverless
+from .errors import JobError, SpecError, UsageError
 from .images import image_uri
 from .job import POLL_SECONDS, Job, find_previous
-from .names import NAME, is_of, unique_name
+from .making import NAMED, Made, label, remove
+from .names import demand_name, is_of, part_name, shared_start, unique_name
 from .planning import classes_of
 from .request import (
     INFERENCE_TYPE,
@@ -24,14 +25,48 @@ from .request import (
     endpoint_request,
     model_request,
 )
-from .service import Service, find_role, is_missing, message_of
+from .service import Service, find_role
 
-_KINDS = {
-    "endpoint": "EndpointName",
-    "endpoint_config": "EndpointConfigName",
-    "model": "ModelName",
-}
-"""What a deployment consists of, in the order in which it can be deleted, and the parameter."""
+
+@dataclass(frozen=True, kw_only=True)
+class Hosting:
+    """How a model is hosted: on instances, or ``serverless`` (megabytes of memory, most calls at
+    once), or on instances whose answers go to the S3 prefix ``results`` (asynchronous). Raises
+    UsageError that lists everything that is wrong."""
+
+    instance_type: str = INFERENCE_TYPE
+    instance_count: int = 1
+    serverless: tuple[int, int] | None = None
+    results: str | None = None
+
+    def __post_init__(self) -> None:
+        if wrong := list(self._faults()):
+            raise UsageError("\n".join(wrong))
+
+    def _faults(self) -> Iterator[str]:
+        if self.instance_count < 1:
+            yield f"instance_count: must be at least 1 (got {self.instance_count})"
+        if self.results is not None and not self.results.startswith("s3://"):
+            yield f"async: {self.results!r}; write s3://bucket/…"
+        if self.serverless is None:
+            return
+        memory, concurrency = self.serverless
+        if memory not in range(1024, 6145, 1024):
+            yield f"serverless: {memory} MB; use 1024, 2048, 3072, 4096, 5120 or 6144"
+        if not 1 <= concurrency <= 200:
+            yield f"serverless: {concurrency} calls at once; use 1 to 200"
+        if self.results is not None:
+            yield "serverless: such an endpoint is not asynchronous; leave out one of them"
+
+    def demand_network(self, network: Network | None) -> None:
+        """Raise UsageError for what the service has on instances only."""
+        if self.serverless is not None and network is not None and (
+            network.subnets or network.isolated or network.volume_kms_key
+        ):  # fmt: skip
+            raise UsageError(
+                "serverless: subnets, security groups, isolation and a key for disks are for "
+                "instances; leave them out"
+            )
 
 
 def deploy(
@@ -45,6 +80,8 @@ def deploy(
     image: str | None = None,
     instance_type: str = INFERENCE_TYPE,
     instance_count: int = 1,
+    serverless: tuple[int, int] | None = None,
+    results: str | None = None,
     tags: Mapping[str, str] | None = None,
     network: Network | None = None,
     wait: bool = True,
@@ -55,38 +92,45 @@ def deploy(
 
     ``name`` must be new; with ``update`` it is an endpoint that exists, which serves its old model
     until the new one serves. ``classes`` default to those that the model was trained on.
-    ``on_made`` is called once the endpoint exists, and costs money.
+    ``serverless`` and ``results`` are those of ``Hosting``. ``on_made`` is called once the endpoint
+    exists, and costs money.
 
     If this fails, what it made is deleted again; nothing else ever is. What can't be deleted (the
     service refuses while an endpoint is being made) is named in a note of the exception. Raises
     SpecError before anything is made, JobError afterwards.
     """
     service = service or Service()
+    how = Hosting(
+        instance_type=instance_type, instance_count=instance_count, serverless=serverless,
+        results=results,
+    )  # fmt: skip
+    how.demand_network(network)
+    if name is None and update:
+        raise UsageError("name: give the endpoint to update, with --endpoint-name")
     found = find_previous(model, service)
     demand_model(found.model, service)
     names = classes_of(found, classes, service)
-    if name is None and update:
-        raise SpecError("name: give the endpoint to update, with --endpoint-name")
+    if results is not None:
+        demand_region("async", split_url(results)[0], service)
     stem = found.model.split("/")[-3] if found.model.count("/") > 3 else "recpack"
-    name = unique_name(stem) if name is None else _valid(name)
+    name = unique_name(stem) if name is None else demand_name(name)
     before = describe(name, service)
     _demand(name, before, update=update)
+    if before is not None:
+        _demand_same_kind(name, configuration(before["EndpointConfigName"], service), how)
     arn = find_role(role, service)
-    made = _Made(name, service)
-    part = unique_name(name)
+    made = Made(service)
+    part = part_name(name)
     options: dict[str, Any] = {"tags": tags, "network": network}
-    endpoint = Endpoint(name, names, service)
+    endpoint = Endpoint(name, names, service, results)
     try:
         made.create(
             "model",
             model_request(part, arn, image or image_uri(service.region), found.model, **options),
         )
         made.create(
-            "endpoint_config",
-            endpoint_config_request(
-                part, part, instance_type=instance_type, instance_count=instance_count, **options
-            ),
-        )
+            "endpoint_config", endpoint_config_request(part, part, **vars(how), **options)
+        )  # fmt: skip
         if update:
             made.update(name, part)
         else:
@@ -115,14 +159,22 @@ def _demand_updated(name: str, config: str, service: Service) -> None:
 
 def _retire(config: str, endpoint: Endpoint, *, done: bool) -> None:
     """Delete the configuration and the model that an endpoint used before."""
-    kept = [config]
+    kept = [label("endpoint_config", config)]
+    why = "the update goes on"
     if done:
+        why = "not made by deploy"
         try:
             kept = _remove_parts(config, endpoint.name, endpoint.service)[1]
         except Exception as error:  # the new model serves
-            kept.append(str(error))
+            why = str(error)
     if kept:
-        warnings.warn(f"{endpoint.name}: left of the old model: {', '.join(kept)}", stacklevel=3)
+        remedy = ""
+        if is_of(config, endpoint.name) and config != endpoint.name:
+            remedy = f"; delete it with: {endpoint.service.command('delete', config)}"
+        warnings.warn(
+            f"{endpoint.name}: left of the old model: {', '.join(kept)} ({why}){remedy}",
+            stacklevel=3,
+        )
 
 
 def delete_endpoint(
@@ -134,13 +186,16 @@ def delete_endpoint(
     The service refuses to delete an endpoint that is being made or updated: this waits for the end.
     """
     service = service or Service()
-    found = describe(name, service)
+    found = describe(demand_name(name), service)
     while found is not None and is_changing(found) and found["EndpointStatus"] != "Deleting":
         sleep(POLL_SECONDS)
         found = describe(name, service)
     deleted: list[str] = []
+    used: set[str] = set()
     if found is None:
-        configs = _ours("endpoint_config", name, service)
+        used = _used(name, service)
+        configs = [one for one in _ours("endpoint_config", name, service) if one not in used]
+        used = {model for config in used for model in hosted(config, service)}
     else:
         configs = [found["EndpointConfigName"]]
         if found["EndpointStatus"] != "Deleting" and remove("endpoint", name, service):
@@ -154,9 +209,22 @@ def delete_endpoint(
             )
     if found is None:
         deleted += [
-            f"model {one}" for one in _ours("model", name, service) if remove("model", one, service)
+            label("model", one)
+            for one in _ours("model", name, service)
+            if one not in used and remove("model", one, service)
         ]
     return deleted
+
+
+def _used(name: str, service: Service) -> set[str]:
+    """The configurations with a name like this one that endpoints use."""
+    pages = service.client("sagemaker").get_paginator("list_endpoints")
+    found = [
+        describe(one["EndpointName"], service)
+        for page in pages.paginate(NameContains=shared_start(name))
+        for one in page["Endpoints"]
+    ]
+    return {one["EndpointConfigName"] for one in found if one is not None}
 
 
 def _remove_parts(config: str, endpoint: str, service: Service) -> tuple[list[str], list[str]]:
@@ -166,31 +234,23 @@ def _remove_parts(config: str, endpoint: str, service: Service) -> tuple[list[st
     parts = [("endpoint_config", config)]
     parts += [("model", model) for model in hosted(config, service)]
     for kind, name in parts:
-        label = f"{kind.replace('_', ' ')} {name}"
         if not is_of(name, endpoint):
-            kept.append(label)
+            kept.append(label(kind, name))
         elif remove(kind, name, service):
-            deleted.append(label)
+            deleted.append(label(kind, name))
     return deleted, kept
 
 
 def _ours(kind: str, endpoint: str, service: Service) -> list[str]:
     """The names of an endpoint's own configurations or models."""
     pages = service.client("sagemaker").get_paginator(f"list_{kind}s")
-    key = _KINDS[kind]
-    stem = endpoint[:40]
+    key = NAMED[kind]
     return [
         one[key]
-        for page in pages.paginate(NameContains=stem)
+        for page in pages.paginate(NameContains=shared_start(endpoint))
         for one in page[key.removesuffix("Name") + "s"]
         if is_of(one[key], endpoint)
     ]
-
-
-def _valid(name: str) -> str:
-    if not NAME.fullmatch(name):
-        raise SpecError(f"name: {name!r}; use at most 63 letters, digits and inner hyphens")
-    return name
 
 
 def _demand(name: str, before: Request | None, *, update: bool) -> None:
@@ -208,76 +268,10 @@ def _demand(name: str, before: Request | None, *, update: bool) -> None:
         )
 
 
-@dataclass
-class _Made:
-    """What a call has made, in this order; nothing else can be undone."""
-
-    owner: str
-    service: Service
-    parts: list[tuple[str, str]] = field(default_factory=list)
-    updating: str = ""
-    """The endpoint that was told to change."""
-
-    def create(self, kind: str, request: Request) -> None:
-        """Make one part. Raises JobError when the service refuses."""
-        client = self.service.client("sagemaker")
-        name = request[_KINDS[kind]]
-        self.parts.append((kind, name))  # before, because the call can be interrupted
-        try:
-            getattr(client, f"create_{kind}")(**request)
-        except client.exceptions.ClientError as error:
-            # an earlier attempt can have succeeded, but its answer was lost
-            if "already existing" in message_of(error) and self._is_own(kind, request):
-                return
-            self.parts.pop()
-            raise JobError(
-                f"{name}: the service refuses the {kind.replace('_', ' ')}: {message_of(error)}",
-                message_of(error),
-            ) from error
-
-    def update(self, name: str, config: str) -> None:
-        client = self.service.client("sagemaker")
-        self.updating = name
-        try:
-            client.update_endpoint(EndpointName=name, EndpointConfigName=config)
-        except client.exceptions.ClientError as error:
-            self.updating = ""
-            raise JobError(
-                f"{name}: the service refuses the update: {message_of(error)}", message_of(error)
-            ) from error
-
-    def _is_own(self, kind: str, request: Request) -> bool:
-        if kind != "endpoint":
-            return True  # nobody else knows this name
-        found = describe(request["EndpointName"], self.service)
-        return found is not None and found["EndpointConfigName"] == request["EndpointConfigName"]
-
-    def undo(self, error: BaseException) -> None:
-        """Delete what was made; what is left becomes a note of ``error``."""
-        try:
-            if self.updating:
-                now = describe(self.updating, self.service)
-                if now is not None and is_changing(now):
-                    raise JobError("the update goes on")
-            while self.parts:
-                remove(*self.parts[-1], self.service)
-                self.parts.pop()
-        except Exception as failure:  # the first error is the important one
-            names = ", ".join(f"{kind.replace('_', ' ')} {name}" for kind, name in self.parts)
-            owner = self.updating or self.owner
-            error.add_note(
-                f"left, and it may cost money: {names} ({failure}); delete it with: "
-                f"recpack-train delete {owner}"
-            )
-
-
-def remove(kind: str, name: str, service: Service) -> bool:
-    """Delete one part; returns whether it existed."""
-    client = service.client("sagemaker")
-    try:
-        getattr(client, f"delete_{kind}")(**{_KINDS[kind]: name})
-    except client.exceptions.ClientError as error:
-        if not is_missing(error):
-            raise
-        return False
-    return True
+def _demand_same_kind(name: str, before: Request, now: Hosting) -> None:
+    """Raise SpecError for an update that the service refuses."""
+    if now.serverless is not None and not is_serverless(before):
+        raise SpecError(
+            f"{name}: it runs on instances and can't become serverless; deploy the model with "
+            "another --endpoint-name"
+        )

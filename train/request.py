@@ -72,24 +72,33 @@ def endpoint_config_request(
     *,
     instance_type: str = INFERENCE_TYPE,
     instance_count: int = 1,
+    serverless: tuple[int, int] | None = None,
+    results: str | None = None,
     tags: Mapping[str, str] | None = None,
     network: Network | None = None,
 ) -> Request:
-    """The arguments of ``create_endpoint_config``."""
-    request: Request = {
-        "EndpointConfigName": name,
-        "ProductionVariants": [
-            {
-                "VariantName": "AllTraffic",
-                "ModelName": model_name,
-                "InitialInstanceCount": instance_count,
-                "InstanceType": instance_type,
-                "InitialVariantWeight": 1,
-            }
-        ],
+    """The arguments of ``create_endpoint_config``. ``serverless``: megabytes of memory and most
+    calls at once, in the place of instances; ``results``: the S3 prefix of an asynchronous one."""
+    network = network or Network()
+    variant: Request = {
+        "VariantName": "AllTraffic",
+        "ModelName": model_name,
+        "InitialVariantWeight": 1,
     }
-    if network is not None and network.volume_kms_key and not OWN_DISK.match(instance_type):
+    if serverless is not None:
+        memory, concurrency = serverless
+        variant["ServerlessConfig"] = {"MemorySizeInMB": memory, "MaxConcurrency": concurrency}
+    else:
+        variant |= {"InitialInstanceCount": instance_count, "InstanceType": instance_type}
+    request: Request = {"EndpointConfigName": name, "ProductionVariants": [variant]}
+    if network.volume_kms_key and not OWN_DISK.match(instance_type):
         request["KmsKeyId"] = network.volume_kms_key
+    if results is not None:
+        prefix = as_folder(results)
+        output = {"S3OutputPath": prefix, "S3FailurePath": f"{prefix}failed/"}
+        if network.output_kms_key:
+            output["KmsKeyId"] = network.output_kms_key
+        request["AsyncInferenceConfig"] = {"OutputConfig": output}
     return request | tags_of(tags or {})
 
 
@@ -100,32 +109,46 @@ def endpoint_request(
     return {"EndpointName": name, "EndpointConfigName": config_name} | tags_of(tags or {})
 
 
+def as_folder(url: str) -> str:
+    """An S3 prefix with ``/`` at its end, so that its siblings are not meant."""
+    return url if url.endswith("/") else url + "/"
+
+
 def transform_request(
     name: str,
     model_name: str,
     images: str,
     output: str,
     *,
-    content_type: str = "image/jpeg",
+    content_type: str = "application/x-image",
+    most_mb: int = 6,
     instance_type: str = INFERENCE_TYPE,
     instance_count: int = 1,
     tags: Mapping[str, str] | None = None,
+    network: Network | None = None,
 ) -> Request:
-    """The arguments of ``create_transform_job``: one image per object below ``images``."""
+    """The arguments of ``create_transform_job``: one image, of at most ``most_mb`` megabytes, per
+    object below ``images``. The service takes every key that begins with the prefix, so it ends
+    with ``/``."""
+    network = network or Network()
+    result: Request = {"S3OutputPath": output, "AssembleWith": "None"}
+    if network.output_kms_key:
+        result["KmsKeyId"] = network.output_kms_key
+    resources: Request = {"InstanceType": instance_type, "InstanceCount": instance_count}
+    if network.volume_kms_key and not OWN_DISK.match(instance_type):
+        resources["VolumeKmsKeyId"] = network.volume_kms_key
     return {
         "TransformJobName": name,
         "ModelName": model_name,
+        "MaxPayloadInMB": most_mb,
         "TransformInput": {
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": images}},
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": as_folder(images)}},
             "ContentType": content_type,
             "CompressionType": "None",
             "SplitType": "None",
         },
-        "TransformOutput": {"S3OutputPath": output, "AssembleWith": "None"},
-        "TransformResources": {
-            "InstanceType": instance_type,
-            "InstanceCount": instance_count,
-        },
+        "TransformOutput": result,
+        "TransformResources": resources,
     } | tags_of(tags or {})
 
 

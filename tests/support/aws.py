@@ -1,5 +1,5 @@
-"""SageMaker, its logs and its roles over HTTP, with a state: names that exist, work in progress
-that can't be deleted, answers that come late, faults at any call. S3 is another server's.
+"""SageMaker, its logs and its roles, with a state: names that exist, work in progress that can't be
+deleted, answers that come late, faults at any call; and a small S3, where no other is named.
 
 What it does follows the API reference and messages of the real service. A request that the
 service's model forbids is refused, as there.
@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import RLock, Thread
 from typing import Any, Literal
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 from tests.support.botomodel import faults
 
@@ -59,8 +60,9 @@ class Aws:
     ``polls``: descriptions until what was begun is done · ``hidden``: descriptions of a new thing
     that say it is not there yet · ``reason``: of a failure of endpoints and jobs · ``phase``: of a
     job that has ended, where it is not its state · ``logs``: each stream's lines, or (time, line) ·
-    ``decision``: of IAM about a role · ``domain``: what Studio's descriptions say · ``plan``: the
-    faults.
+    ``objects`` of S3 by ``bucket/key`` · ``invocations`` by endpoint, for CloudWatch · ``prices``:
+    products of the price list · ``decision``: of IAM about a role · ``domain``: what Studio's
+    descriptions say · ``plan``: the faults.
     """
 
     models: dict[str, Answer] = field(default_factory=dict)
@@ -69,6 +71,9 @@ class Aws:
     jobs: dict[str, Answer] = field(default_factory=dict)
     tunings: dict[str, Answer] = field(default_factory=dict)
     transforms: dict[str, Answer] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    invocations: dict[str, float] = field(default_factory=dict)
+    prices: list[Answer] = field(default_factory=list)
     logs: dict[str, list[Any]] = field(default_factory=dict)
     answers: list[bytes] = field(default_factory=list)
     calls: list[tuple[str, Answer]] = field(default_factory=list)
@@ -189,6 +194,77 @@ class Aws:
             )
         return {"body": self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]}
 
+    def _invoke_endpoint_async(self, request: Answer) -> Answer:
+        answer = self._invoke_endpoint(request)["body"]
+        config = self.configs[self.endpoints[request["EndpointName"]]["EndpointConfigName"]]
+        if "AsyncInferenceConfig" not in config:
+            raise Refusal("ValidationError", "Endpoint is not asynchronous")
+        self._object(request["InputLocation"].removeprefix("s3://"))
+        output = config["AsyncInferenceConfig"]["OutputConfig"]
+        name = f"{len(self.calls)}.out"
+        places = {"Output": f"{output['S3OutputPath']}{name}",
+                  "Failure": f"{output['S3FailurePath']}{name}"}  # fmt: skip
+        made = places["Failure" if self.reason else "Output"].removeprefix("s3://")
+        self.objects[made] = self.reason.encode() or answer
+        self._left["object " + made] = self.polls
+        return {"headers": {f"X-Amzn-SageMaker-{kind}Location": place
+                            for kind, place in places.items()}}  # fmt: skip
+
+    def _get_metric_statistics(self, request: Answer) -> Answer:
+        points = [calls for name, calls in self.invocations.items() if f"'{name}'" in str(request)]
+        if "Action" in request:  # as older versions of botocore ask
+            rows = "".join(f"<member><Sum>{point}</Sum></member>" for point in points)
+            return {"xml": f"<Datapoints>{rows}</Datapoints>"}
+        return {"Datapoints": [{"Sum": point} for point in points]}
+
+    def _get_products(self, request: Answer) -> Answer:
+        wanted = {one["Field"]: one["Value"] for one in request["Filters"]}
+        found = [one for one in self.prices
+                 if wanted.items() <= one["product"]["attributes"].items()]  # fmt: skip
+        return {"PriceList": [json.dumps(one) for one in found], "FormatVersion": "aws_v1"}
+
+    # ---- S3
+
+    def _object(self, key: str) -> bytes:
+        if key not in self.objects or self._is_hidden("object " + key):
+            raise Refusal("NoSuchKey", "The specified key does not exist.", 404)
+        return self.objects[key]
+
+    def _head_bucket(self, request: Answer) -> Answer:
+        if not any(key.startswith(request["Bucket"] + "/") for key in self.objects):
+            raise Refusal("404", "Not Found", 404)
+        return {"headers": {"x-amz-bucket-region": REGION}}
+
+    def _head_object(self, request: Answer) -> Answer:
+        found = self._object(f"{request['Bucket']}/{request['Key']}")
+        return {"headers": {"Content-Length": str(len(found))}}
+
+    def _get_object(self, request: Answer) -> Answer:
+        found = self._object(f"{request['Bucket']}/{request['Key']}")
+        if not request.get("Range"):
+            return {"body": found}
+        first, last = map(int, request["Range"].removeprefix("bytes=").split("-"))
+        last = min(last, len(found) - 1)
+        span = f"bytes {first}-{last}/{len(found)}"
+        return {"body": found[first : last + 1], "headers": {"Content-Range": span}}
+
+    def _put_object(self, request: Answer) -> Answer:
+        self.objects[f"{request['Bucket']}/{request['Key']}"] = request["Body"]
+        return {}
+
+    def _delete_object(self, request: Answer) -> Answer:
+        self.objects.pop(f"{request['Bucket']}/{request['Key']}", None)
+        return {}
+
+    def _list_objects_v2(self, request: Answer) -> Answer:
+        start = f"{request['Bucket']}/{request.get('prefix', '')}"
+        rows = "".join(
+            f"<Contents><Key>{escape(key.partition('/')[2])}</Key><Size>{len(body)}</Size>"
+            "</Contents>"
+            for key, body in sorted(self.objects.items()) if key.startswith(start)
+        )  # fmt: skip
+        return {"body": f"<ListBucketResult>{rows}</ListBucketResult>".encode()}
+
     # ---- jobs
 
     def _create_training_job(self, request: Answer) -> Answer:
@@ -296,7 +372,25 @@ class Aws:
         if job is None:
             raise Refusal("ValidationException", "Requested resource not found.")
         self._step(job)
+        if job["TransformJobStatus"] == "Completed":
+            self._transformed(job)
         return {name: value for name, value in job.items() if name[0].isupper()}
+
+    def _stop_transform_job(self, request: Answer) -> Answer:
+        job = self.transforms.get(request["TransformJobName"])
+        if job is None:
+            raise Refusal("ValidationException", "Requested resource not found.")
+        if job["TransformJobStatus"] != "InProgress":
+            raise Refusal("ValidationException", "The transform job is not in progress.")
+        self._begin(job, "Stopping")
+        return {}
+
+    def _transformed(self, job: Answer) -> None:
+        """The answer for each image of a job that has ended."""
+        source = job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"][len("s3://") :]
+        output = job["TransformOutput"]["S3OutputPath"][len("s3://") :]
+        for key in [key for key in self.objects if key.startswith(source)]:
+            self.objects[f"{output}{key[len(source) :]}.out"] = self.answers[0]
 
     # ---- logs, roles
 
@@ -382,7 +476,10 @@ class Aws:
         return self._left[key] >= 0
 
     def _listed(self, key: str, kind: str, found: dict[str, Answer], request: Answer) -> Answer:
-        ordered = sorted(found, key=lambda name: -found[name]["CreationTime"])
+        ordered = sorted(
+            (name for name in found if request.get("NameContains", "") in name),
+            key=lambda name: -found[name]["CreationTime"],
+        )
         start = int(request.get("NextToken", 0))
         names = ordered[start : start + min(self.page, request.get("MaxResults", 100))]
         shown = [
@@ -469,60 +566,21 @@ class _Handler(BaseHTTPRequestHandler):
     aws: Aws
 
     def do_POST(self) -> None:
+        from tests.support.aws_http import respond
+
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        target = self.headers.get("X-Amz-Target", "").partition(".")[2]
-        invoked = re.fullmatch(r"/endpoints/([^/]+)/invocations", self.path)
-        form = {} if target or invoked else parse_qs(body.decode())
-        if invoked:
-            operation = "InvokeEndpoint"
-            request: Answer = {
-                "EndpointName": unquote(invoked[1]), "Body": body,
-                "ContentType": self.headers.get("Content-Type"),
-            }  # fmt: skip
-        elif target:
-            operation, request = target, json.loads(body or b"{}")
-        else:
-            operation = form["Action"][0]
-            request = {name: values[0] for name, values in form.items()}
         try:
-            answer = self.aws.serve(operation, request)
+            found = respond(self.aws, self.command, self.path, dict(self.headers), body)
         except ConnectionError:
             self.close_connection = True
             return
-        except Refusal as refusal:
-            self._refuse(refusal, xml=bool(form))
-            return
-        if "body" in answer:
-            self._send(200, answer["body"], "application/json")
-        elif "xml" in answer:
-            text = f"<{operation}Response><{operation}Result>{answer['xml']}" \
-                f"</{operation}Result></{operation}Response>"  # fmt: skip
-            self._send(200, text.encode(), "text/xml")
-        else:
-            self._send(200, json.dumps(answer).encode(), "application/x-amz-json-1.1")
-
-    def _refuse(self, refusal: Refusal, *, xml: bool) -> None:
-        if xml:
-            text = (
-                f"<ErrorResponse><Error><Code>{refusal.code}</Code><Message>{refusal.message}"
-                "</Message></Error></ErrorResponse>"
-            )
-            self._send(refusal.status, text.encode(), "text/xml")
-            return
-        data = {"__type": refusal.code, "message": refusal.message, "Message": refusal.message}
-        self.send_response(refusal.status)
-        self.send_header("x-amzn-ErrorType", refusal.code)
-        self._finish(json.dumps(data).encode(), "application/x-amz-json-1.1")
-
-    def _send(self, status: int, body: bytes, kind: str) -> None:
-        self.send_response(status)
-        self._finish(body, kind)
-
-    def _finish(self, body: bytes, kind: str) -> None:
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_response(found.status)
+        for name, value in ({"Content-Length": str(len(found.body))} | found.headers).items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(found.body)
+
+    do_GET = do_HEAD = do_PUT = do_DELETE = do_POST
 
     def log_message(self, *_: object) -> None:
         pass

@@ -18,7 +18,7 @@ JSONFileLoader.load_file = lambda _, path: _read(path)
 
 def faults(service: str, operation: str, request: dict[str, Any]) -> list[str]:
     """All that is wrong with the arguments of a call, by botocore's name of the operation."""
-    shape = _model(service).operation_model(operation).input_shape
+    shape = _shape(service, operation)
     report = ParamValidator().validate(request, shape)
     if report.has_errors():
         return [report.generate_report()]
@@ -26,8 +26,12 @@ def faults(service: str, operation: str, request: dict[str, Any]) -> list[str]:
 
 
 @cache
+def _shape(service: str, operation: str) -> Any:
+    return _model(service).operation_model(operation).input_shape
+
+
+@cache
 def _model(service: str) -> Any:
-    """Read once: SageMaker's has megabytes."""
     return botocore.session.Session().get_service_model(service)
 
 

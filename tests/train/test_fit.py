@@ -4,7 +4,6 @@ there before and after."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,79 +11,13 @@ from typing import Any
 import pytest
 
 import recpack
-from tests.support.aws import DENIED, EXPIRED, ROLE, THROTTLED, Aws, Fault, serving
+from tests.support.aws import DENIED, EXPIRED, ROLE, THROTTLED, Aws, Fault
 from tests.support.botomodel import faults
+from tests.support.hosts import Typed
+from tests.support.jobs import DATA, MODEL, OUTPUT, RECORD, TRAIN, VALIDATION, fit, trained
 from tests.support.s3server import Blob, S3Server
-from train.cli import main
-from train.job import Job
 
 pytestmark = pytest.mark.once
-
-TRAIN, VALIDATION = "s3://bucket/voc/train/train.rec", "s3://bucket/voc/val/val.rec"
-OUTPUT = "s3://bucket/voc/models"
-DATA = ("--train", TRAIN, "--validation", VALIDATION, "--output", OUTPUT, "--role", ROLE)
-RECORD = "voc/models/voc-1/recpack.json"
-MODEL = "voc/models/voc-1/output/model.tar.gz"
-Typed = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def packed(devkit: Path) -> dict[str, Blob]:
-    """The objects of two packed channels."""
-    server = S3Server()
-    for url, year in ((TRAIN, "2007"), (VALIDATION, "2012")):
-        recpack.convert(
-            devkit, url, year=year, classes="voc", endpoint_url=server.url, jobs=1,
-            segment_size="5MiB",
-        )  # fmt: skip
-    server.close()
-    return server.objects
-
-
-@pytest.fixture
-def s3(packed: dict[str, Blob], monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """They, and the model of a job that is to come."""
-    server = S3Server()
-    server.objects |= deepcopy(packed)
-    server.objects[MODEL] = Blob(b"model", "0")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def aws(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    del s3
-    aws = Aws()
-    with serving(aws) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        monkeypatch.setitem(Job.wait.__kwdefaults__, "sleep", lambda _: None)
-        yield aws
-
-
-@pytest.fixture
-def typed(aws: Aws, capsys: pytest.CaptureFixture[str]) -> Typed:
-    del aws
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return run
-
-
-def fit(typed: Typed, *options: str, name: str = "voc-1") -> tuple[int, str, str]:
-    return typed("fit", *DATA, "--job-name", name, *options)
-
-
-def trained(aws: Aws, typed: Typed) -> None:
-    """A job that has ended."""
-    assert fit(typed, "--wait")[0] == 0
-    assert aws.jobs["voc-1"]["TrainingJobStatus"] == "Completed"
-
 
 # ---- what is written down
 
@@ -366,15 +299,13 @@ def test_lines_that_come_late_and_lines_of_two_machines(aws: Aws, typed: Typed) 
         "voc-1/algo-1": [(1, "first"), (4, "fourth")],
         "voc-1/algo-2": [(2, "second"), (3, "third")],
     }
-    done: list[int] = []
+    reads: list[int] = []
 
     def plan(name: str, number: int) -> None:
-        if name == "DescribeTrainingJob" and aws.jobs and aws.jobs["voc-1"]["left"] < 0:
-            done.append(number)
-        if name == "DescribeLogStreams" and not aws.jobs["voc-1"]["left"] >= 0 and len(done) == 0:
-            done.append(number)
-        elif name == "DescribeLogStreams" and done:
-            aws.logs["voc-1/algo-1"] = [*aws.logs["voc-1/algo-1"][:2], (9, "late")]
+        if name == "DescribeLogStreams" and aws.jobs["voc-1"]["TrainingJobStatus"] == "Completed":
+            reads.append(number)
+            if len(reads) == 2:
+                aws.logs["voc-1/algo-1"].append((9, "late"))
 
     aws.plan = plan
     code, _, err = fit(typed, "--wait")

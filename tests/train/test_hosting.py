@@ -3,64 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 
-import boto3
 import pytest
 
-from tests.support.aws import BROKEN, DENIED, EXPIRED, ROLE, THROTTLED, Aws, Fault, serving
-from train import hosting
-from train.cli import main
-from train.endpoint import Endpoint, attach_endpoint
+from tests.support.aws import BROKEN, DENIED, EXPIRED, ROLE, THROTTLED, Aws, Fault
+from tests.support.hosts import MODELS, Typed, connect, model, rest, trained
+from train.endpoint import attach_endpoint
 
 pytestmark = pytest.mark.once
 
-MODELS = "s3://hosting/models"
-Typed = Callable[..., tuple[int, str, str]]
-
-
-def rest(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
-    """What the commands do between two questions."""
-    for function in (hosting.deploy, hosting.delete_endpoint, Endpoint.wait):
-        monkeypatch.setitem(function.__kwdefaults__, "sleep", sleep)
-    monkeypatch.setattr("train.endpoint.RETRY_SECONDS", 0)
-
 
 @pytest.fixture
-def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """SageMaker without anything in it, and two trained models."""
-    aws = Aws()
-    with serving(aws) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        rest(monkeypatch, lambda _: None)
-        s3 = boto3.client("s3", endpoint_url=moto, region_name="us-east-1")
-        s3.create_bucket(Bucket="hosting")
-        for job, classes in (("voc-1", ["cat", "dog"]), ("voc-2", ["cat", "dog", "cow"])):
-            record = {"version": 1, "classes": classes, "data": {}}
-            s3.put_object(
-                Bucket="hosting", Key=f"models/{job}/recpack.json", Body=json.dumps(record)
-            )
-            s3.put_object(Bucket="hosting", Key=f"models/{job}/output/model.tar.gz", Body=b"m")
-        yield aws
-
-
-@pytest.fixture
-def typed(aws: Aws, capsys: pytest.CaptureFixture[str]) -> Typed:
-    del aws
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return run
+def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
+    aws = trained()
+    connect(monkeypatch, aws)
+    rest(monkeypatch, lambda _: None)
+    return aws
 
 
 def deploy(typed: Typed, *options: str, job: str = "voc-1") -> tuple[int, str, str]:
-    return typed("deploy", f"{MODELS}/{job}/output/model.tar.gz", "--role", ROLE, *options)
+    return typed("deploy", model(job), "--role", ROLE, *options)
 
 
 def test_a_live_endpoint_is_never_deleted(aws: Aws, typed: Typed) -> None:
@@ -125,8 +87,10 @@ def test_an_endpoint_that_fails_is_deleted_with_its_parts(aws: Aws, typed: Typed
 def test_waiting_outlasts_what_passes(
     aws: Aws, typed: Typed, error: tuple[str, int, str] | None
 ) -> None:
-    aws.plan = lambda name, number: (
-        Fault(error) if name == "DescribeEndpoint" and 4 <= number < 20 else None
+    aws.plan = lambda name, _: (
+        Fault(error)
+        if aws.endpoints and name == "DescribeEndpoint" and len(aws.asked(name)) < 20
+        else None
     )
     aws.polls = 3
     assert deploy(typed, "--endpoint-name", "prod")[0] == 0
@@ -137,9 +101,7 @@ def test_waiting_outlasts_what_passes(
 def test_what_can_not_be_deleted_is_named(
     aws: Aws, typed: Typed, error: tuple[str, int, str]
 ) -> None:
-    aws.plan = lambda name, number: (
-        Fault(error) if number >= 5 and name != "CreateEndpoint" else None
-    )
+    aws.plan = lambda *_: Fault(error) if aws.endpoints else None
     aws.polls = 9
     code, _, err = deploy(typed)
     assert code == 1
@@ -173,7 +135,7 @@ def test_an_answer_that_is_lost(
     aws: Aws, typed: Typed, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """botocore asks again, and hears that the name is taken: by itself."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    connect(monkeypatch, aws, attempts=3)
     lost: list[str] = []
 
     def plan(name: str, _: int) -> Fault | None:
@@ -263,9 +225,12 @@ def test_an_endpoint_that_can_not_be_seen_is_not_one_that_is_missing(
     assert "no such endpoint" not in err
 
 
-def test_models_of_several_containers(aws: Aws, typed: Typed) -> None:
+def test_models_of_several_containers(
+    aws: Aws, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = connect(monkeypatch, aws)
     deploy(typed, "--endpoint-name", "prod")
-    for model in aws.models.values():
-        model["Containers"] = [model.pop("PrimaryContainer"), {"Image": "after"}]
+    for one in aws.models.values():
+        one["Containers"] = [one.pop("PrimaryContainer"), {"Image": "after"}]
     aws.answers = [json.dumps({"prediction": [[1, 0.9, 0, 0, 1, 1]]}).encode()]
-    assert attach_endpoint("prod").classes == ("cat", "dog")
+    assert attach_endpoint("prod", service).classes == ("cat", "dog")

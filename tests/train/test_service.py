@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.stubs import Stubs
-from train.endpoint import Endpoint, transform
+from train.endpoint import Endpoint
 from train.errors import JobError, SpecError, TrainError
 from train.job import Job
 from train.logs import Metric
@@ -98,17 +98,6 @@ def test_what_is_not_there_is_deleted_already_and_other_errors_are_told() -> Non
     stubs.refuse("sagemaker", "delete_endpoint", "AccessDeniedException", "you may not")
     with pytest.raises(Exception, match="you may not"):
         endpoint.delete()
-    stubs.done()
-
-
-def test_a_batch_job() -> None:
-    stubs = Stubs()
-    stubs.answer(
-        "sagemaker", "create_transform_job",
-        {"TransformJobArn": "arn:aws:sagemaker:us-east-1:123456789012:transform-job/t"},
-    )  # fmt: skip
-    made = transform("m", "s3://b/images/", "s3://b/out/", name="t", service=stubs.service)
-    assert made == "t"
     stubs.done()
 
 
