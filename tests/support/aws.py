@@ -83,6 +83,7 @@ class Aws:
     end: str = "Completed"
     phase: str = ""
     decision: str = ""
+    caller: str = "assumed-role/Training/session"
     trusted: str = "sagemaker.amazonaws.com"
     domain: Answer = field(default_factory=dict)
     plan: Plan = lambda _operation, _number: None
@@ -445,7 +446,7 @@ class Aws:
 
     def _get_caller_identity(self, request: Answer) -> Answer:
         del request
-        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/Training/session"
+        arn = f"arn:aws:sts::{ACCOUNT}:{self.caller}"
         return {"xml": f"<Arn>{arn}</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account>"}
 
     # ---- what all of them do

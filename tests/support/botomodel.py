@@ -25,6 +25,11 @@ def faults(service: str, operation: str, request: dict[str, Any]) -> list[str]:
     return _deep(request, shape, operation)
 
 
+def enum(service: str, shape: str) -> list[str]:
+    """The values that a service takes for a kind of text."""
+    return list(_model(service).shape_for(shape).enum)
+
+
 @cache
 def _shape(service: str, operation: str) -> Any:
     return _model(service).operation_model(operation).input_shape

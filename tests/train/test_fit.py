@@ -4,6 +4,9 @@ there before and after."""
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -271,6 +274,32 @@ def test_waiting_outlasts_what_passes(
 ) -> None:
     aws.plan = lambda _, number: Fault(error) if 3 <= number < 20 else None
     assert fit(typed, "--wait")[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_waiting_leaves_the_job_alone(aws: Aws, number: signal.Signals) -> None:
+    aws.polls = 1_000_000
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from train.cli import console; console()", "fit", *DATA,
+         "--job-name", "voc-1", "--wait"],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        told = [process.stderr.readline() for _ in range(2)]
+        assert told[0] == "started voc-1\n"
+        assert told[1].startswith("InProgress"), told + process.stderr.readlines()
+        process.send_signal(number)
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "recpack-train status voc-1" in err
+    assert "recpack-train logs voc-1 --follow" in err
+    assert "Traceback" not in err
+    assert aws.jobs["voc-1"]["TrainingJobStatus"] == "InProgress"
 
 
 @pytest.mark.parametrize(
