@@ -14,6 +14,7 @@ _NAMES = {
     "training_job": "TrainingJobName",
     "hyper_parameter_tuning_job": "HyperParameterTuningJobName",
 }
+_OF_TUNING = "HyperParameterTuningResourceConfig"
 
 
 def start(kind: str, request: Request, record: str, trained: Trained, service: Service) -> None:
@@ -97,7 +98,8 @@ def _refusal(error: Any, request: Request) -> JobError:
     code, message = _code(error), message_of(error)
     if code == "ResourceLimitExceeded":
         limit = re.search(r"limit '([^']+)'", message)
-        resources = _definition(request)["ResourceConfig"]
+        definition = _definition(request)
+        resources = definition.get("ResourceConfig") or definition[_OF_TUNING]
         return JobError(
             f"your account's quota {limit[1] if limit else ''!r} does not allow this job "
             f"({resources['InstanceCount']} x {resources['InstanceType']}): request more under "
