@@ -193,8 +193,12 @@ def delete_endpoint(
     deleted: list[str] = []
     used: set[str] = set()
     if found is None:
-        used = _used(name, service)
-        configs = [one for one in _ours("endpoint_config", name, service) if one not in used]
+        ours = _ours("endpoint_config", name, service)
+        used = set(ours) & _used(name, service)
+        configs = [one for one in ours if one not in used]
+        if used:
+            labels = [label("endpoint_config", one) for one in sorted(used)]
+            warnings.warn(f"{', '.join(labels)}: an endpoint uses it, so it stays", stacklevel=2)
         used = {model for config in used for model in hosted(config, service)}
     else:
         configs = [found["EndpointConfigName"]]
@@ -224,7 +228,9 @@ def _used(name: str, service: Service) -> set[str]:
         for page in pages.paginate(NameContains=shared_start(name))
         for one in page["Endpoints"]
     ]
-    return {one["EndpointConfigName"] for one in found if one is not None}
+    serving = [one for one in found if one is not None and one["EndpointStatus"] != "Deleting"]
+    soon = [one.get("PendingDeploymentSummary", {}).get("EndpointConfigName") for one in serving]
+    return {one["EndpointConfigName"] for one in serving} | {name for name in soon if name}
 
 
 def _remove_parts(config: str, endpoint: str, service: Service) -> tuple[list[str], list[str]]:

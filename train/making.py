@@ -109,7 +109,7 @@ class Made:
             ]
             error.add_note(
                 f"left, and it may cost money: {', '.join(map(str, left))} "
-                f"({failure or 'interrupted'}); delete it with: {' and '.join(commands)}"
+                f"({str(failure) or 'interrupted'}); delete it with: {' and '.join(commands)}"
             )
         if deleted:
             error.add_note(f"deleted again: {', '.join(deleted)}")

@@ -74,6 +74,7 @@ class Walk:
             self.aws.plan = lambda *_: None
             self.counts[f"{words[0]} {code}"] += 1
             self._judge(words, code, text, before)
+            self._follow(text, everything(self.aws) - before)
 
     def _command(self) -> list[str]:
         draw = self.random
@@ -158,6 +159,21 @@ class Walk:
             known = name in text or any(user in text for user in users if kind != "endpoint")
             assert known, f"{made} is not named\n{told}"
         assert "Traceback" not in text, told
+
+    def _follow(self, text: str, made: set[str]) -> None:
+        """What is left is gone after the command that is shown for it, or an endpoint uses it."""
+        self.aws.reason, self.aws.end = "", "Completed"
+        for line in text.splitlines():
+            _, _, commands = line.partition("delete it with: ")
+            for command in commands.split(" and ") if commands else ():
+                code, told = self._typed(command.split()[1:], set())
+                self.counts[f"remedy {code}"] += 1
+                used = {config for one in self.aws.endpoints.values()
+                        if one["EndpointStatus"] != "Deleting"
+                        for config in (one["EndpointConfigName"], one.get("next"))}  # fmt: skip
+                left = {one for one in made & everything(self.aws) if one.split()[1] in line}
+                left = {one for one in left if one.split()[1] not in used}
+                assert not {one for one in left if "batch" not in one}, f"{text}\n{told}"
 
 
 def everything(aws: Aws) -> set[str]:
