@@ -189,7 +189,8 @@ def test_train_knows_the_manifest_and_nothing_else_of_recpack() -> None:
                 assert node.module == "recpack"
                 assert {one.name for one in node.names} <= {"Manifest", "__version__"}
             if isinstance(node, ast.Import) and any("recpack" in name.name for name in node.names):
-                assert path.name in ("documents.py", "evaluation.py")  # they read, by public names
+                # they read data, by public functions
+                assert path.name in ("documents.py", "evaluation.py")
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 assert node.module.partition(".")[0] != "train", "another train may hide it"
 

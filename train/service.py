@@ -61,9 +61,12 @@ def is_missing(error: Any) -> bool:
     """Whether a ClientError says that something does not exist."""
     found = error.response["Error"]
     text = found.get("Message", "").lower()
-    return found.get("Code") in (
-        "404", "NoSuchKey", "NoSuchBucket", "NoSuchEntity", "ResourceNotFound",
-    ) or any(words in text for words in ("could not find", "not found", "does not exist"))  # fmt: skip
+    return found.get("Code") in _MISSING or any(
+        words in text for words in ("could not find", "not found", "does not exist")
+    )
+
+
+_MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NoSuchEntity", "ResourceNotFound")
 
 
 def is_denied(error: Any) -> bool:

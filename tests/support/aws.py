@@ -83,6 +83,7 @@ class Aws:
     end: str = "Completed"
     phase: str = ""
     decision: str = ""
+    caller: str = "assumed-role/Training/session"
     trusted: str = "sagemaker.amazonaws.com"
     domain: Answer = field(default_factory=dict)
     plan: Plan = lambda _operation, _number: None
@@ -449,7 +450,7 @@ class Aws:
 
     def _get_caller_identity(self, request: Answer) -> Answer:
         del request
-        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/Training/session"
+        arn = f"arn:aws:sts::{ACCOUNT}:{self.caller}"
         return {"xml": f"<Arn>{arn}</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account>"}
 
     # ---- what all of them do
@@ -596,7 +597,7 @@ def serving(aws: Aws) -> Iterator[str]:
     handler = type("Handler", (_Handler,), {"aws": aws})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         aws.url = f"http://127.0.0.1:{server.server_port}"
         try:
             yield aws.url

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import sys
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
@@ -180,19 +181,17 @@ class Walk:
         assert "Traceback" not in text, told
 
     def _follow(self, text: str, made: set[str]) -> None:
-        """What is left is gone after the command that is shown for it, or an endpoint uses it."""
+        """What is left is gone after the commands that are shown for it."""
         self.aws.reason, self.aws.end = "", "Completed"
         for line in text.splitlines():
-            _, _, commands = line.partition("delete it with: ")
-            for command in commands.split(" and ") if commands else ():
-                code, told = self._typed(command.split()[1:], set())
+            _, _, shown = line.partition("delete it with: ")
+            commands, told = shown.split(" and ") if shown else [], ""
+            while commands:
+                code, told = self._typed(commands.pop().split()[1:], set())
                 self.counts[f"remedy {code}"] += 1
-                used = {config for one in self.aws.endpoints.values()
-                        if one["EndpointStatus"] != "Deleting"
-                        for config in (one["EndpointConfigName"], one.get("next"))}  # fmt: skip
-                left = {one for one in made & everything(self.aws) if one.split()[1] in line}
-                left = {one for one in left if one.split()[1] not in used}
-                assert not {one for one in left if "batch" not in one}, f"{text}\n{told}"
+                commands += re.findall("delete both with: (.*)", told)
+            left = {one for one in made & everything(self.aws) if one.split()[1] in line}
+            assert not shown or not {one for one in left if "batch" not in one}, f"{text}\n{told}"
 
 
 def everything(aws: Aws) -> set[str]:
