@@ -59,7 +59,11 @@ class Batch:
                 return self
             if state not in ("InProgress", "Stopping"):
                 reason = (found or {}).get("FailureReason", "the service gives no reason")
-                raise JobError(f"{self.name}: {state.lower()}: {reason}", reason)
+                raise JobError(
+                    f"{self.name}: {state.lower()}: {reason}; what it has answered is below "
+                    f"{self.output}",
+                    reason,
+                )
             sleep(poll)
 
     def finish(self, *, sleep: Callable[[float], None] = time.sleep) -> Batch:
@@ -88,14 +92,25 @@ class Batch:
 
     def detections(self) -> Iterator[tuple[str, bytes, Detections]]:
         """For each image its key below ``images``, its bytes and what was found in it. Raises
-        JobError for an image without an answer."""
+        JobError for an image without an answer, or with several."""
+        bucket, folder = split_url(self.images)
+        place = split_url(self.output)[0]
+        answers = {key for key, _ in objects_below(self.output, self.service)}
         for key, _ in objects_below(self.images, self.service):
-            name = key[len(split_url(self.images)[1]) :]
-            answer = read_object(f"{self.output}{name}.out", self.service)
-            image = read_object(f"s3://{split_url(self.images)[0]}/{key}", self.service)
-            if answer is None or image is None:
-                missing = f"{self.output}{name}.out" if answer is None else f"{self.images}{name}"
-                raise JobError(f"{self.name}: there is no {missing}")
+            name = key[len(folder) :]
+            # AWS's own example has another folder than the service makes
+            found = [f"{split_url(self.output)[1]}{name}.out"]
+            if found[0] not in answers:
+                found = [one for one in answers if one.endswith(f"/{name}.out")]
+            if len(found) != 1:
+                raise JobError(
+                    f"{self.name}: {len(found)} answers for {key} are below {self.output}; there "
+                    "must be one"
+                )
+            image = read_object(f"s3://{bucket}/{key}", self.service)
+            answer = read_object(f"s3://{place}/{found[0]}", self.service)
+            if image is None or answer is None:
+                raise JobError(f"{self.name}: {key} or its answer was deleted")
             yield name, image, parse_response(answer, self.classes, *size_of(image))
 
     def delete_model(self) -> bool:

@@ -289,7 +289,9 @@ def _delete(args: argparse.Namespace, service: Service) -> None:
 
     deleted = delete_endpoint(args.endpoint, service)
     if not deleted:
-        raise JobError(f"{args.endpoint}: there is no such endpoint in {service.region}")
+        raise JobError(
+            f"{args.endpoint}: there is no such endpoint in {service.region}; nothing was deleted"
+        )
     say(f"deleted {', '.join(deleted)}")
 
 

@@ -190,15 +190,24 @@ def delete_endpoint(
     while found is not None and is_changing(found) and found["EndpointStatus"] != "Deleting":
         sleep(POLL_SECONDS)
         found = describe(name, service)
+    if found is not None and found["EndpointStatus"] == "Deleting":
+        found = None  # what an earlier call left of it
     deleted: list[str] = []
     used: set[str] = set()
     if found is None:
-        used = _used(name, service)
-        configs = [one for one in _ours("endpoint_config", name, service) if one not in used]
-        used = {model for config in used for model in hosted(config, service)}
+        users = _users(name, service)
+        configs = _ours("endpoint_config", name, service)
+        for config in set(configs) & users.keys():
+            configs.remove(config)
+            used.update([config, *hosted(config, service)])
+            warnings.warn(
+                f"{label('endpoint_config', config)}: the endpoint {users[config]} uses it, so it "
+                f"stays; delete both with: {service.command('delete', users[config])}",
+                stacklevel=2,
+            )
     else:
         configs = [found["EndpointConfigName"]]
-        if found["EndpointStatus"] != "Deleting" and remove("endpoint", name, service):
+        if remove("endpoint", name, service):
             deleted.append(f"endpoint {name}")
     for config in configs:
         more, kept = _remove_parts(config, name, service)
@@ -216,29 +225,28 @@ def delete_endpoint(
     return deleted
 
 
-def _used(name: str, service: Service) -> set[str]:
-    """The configurations with a name like this one that endpoints use."""
+def _users(name: str, service: Service) -> dict[str, str]:
+    """The endpoints with a name like this one, by the configurations that they use now or soon."""
     pages = service.client("sagemaker").get_paginator("list_endpoints")
-    found = [
-        describe(one["EndpointName"], service)
-        for page in pages.paginate(NameContains=shared_start(name))
-        for one in page["Endpoints"]
-    ]
-    return {one["EndpointConfigName"] for one in found if one is not None}
+    users: dict[str, str] = {}
+    for page in pages.paginate(NameContains=shared_start(name)):
+        for one in page["Endpoints"]:
+            found = describe(one["EndpointName"], service)
+            if found is not None and found["EndpointStatus"] != "Deleting":
+                for part in (found, found.get("PendingDeploymentSummary", {})):
+                    users[part.get("EndpointConfigName", "")] = one["EndpointName"]
+    return users
 
 
 def _remove_parts(config: str, endpoint: str, service: Service) -> tuple[list[str], list[str]]:
-    """Delete a configuration and its models when they have the names of the endpoint's own;
-    returns what was deleted, and what stays."""
-    deleted, kept = [], []
+    """Delete a configuration and its models when all of them have the names of the endpoint's own
+    (other programs give a configuration its endpoint's name, too); returns what was deleted, and
+    what stays."""
     parts = [("endpoint_config", config)]
     parts += [("model", model) for model in hosted(config, service)]
-    for kind, name in parts:
-        if not is_of(name, endpoint):
-            kept.append(label(kind, name))
-        elif remove(kind, name, service):
-            deleted.append(label(kind, name))
-    return deleted, kept
+    if not all(is_of(name, endpoint) for _, name in parts):
+        return [], [label(*part) for part in parts]
+    return [label(*part) for part in parts if remove(*part, service)], []
 
 
 def _ours(kind: str, endpoint: str, service: Service) -> list[str]:

@@ -78,7 +78,7 @@ class Made:
             if is_temporary(error):
                 raise
             now = describe(name, self.service)
-            if now is not None and is_changing(now):
+            if now is not None and (is_changing(now) or now["EndpointConfigName"] == config):
                 return  # by an earlier attempt whose answer was lost; the end of it tells
             self.updating = ""
             raise JobError(
@@ -102,14 +102,15 @@ class Made:
                     error.add_note(f"asked for, but not there now: {part}")
                 left.pop()
         except BaseException as failure:  # a second Ctrl-C too: the first error is the one to show
-            endpoint = [part.name for part in left if part.kind == "endpoint"]
-            names = [part.name for part in left if part.kind != "transform_job"]
+            endpoint = [part.name for part in left if part.kind == "endpoint" and part.sure]
+            # the name of an endpoint that is not sure can be another's
+            names = [part.name for part in left if part.kind in ("model", "endpoint_config")]
             commands = [
                 self.service.command("delete", name) for name in dict.fromkeys(endpoint or names)
             ]
             error.add_note(
                 f"left, and it may cost money: {', '.join(map(str, left))} "
-                f"({failure or 'interrupted'}); delete it with: {' and '.join(commands)}"
+                f"({str(failure) or 'interrupted'}); delete it with: {' and '.join(commands)}"
             )
         if deleted:
             error.add_note(f"deleted again: {', '.join(deleted)}")

@@ -158,7 +158,10 @@ class Aws:
         endpoint = self._find("endpoint", self.endpoints, name)
         self._step(endpoint)
         self._find("endpoint", self.endpoints, name)  # it can be deleted now
-        return {name: value for name, value in endpoint.items() if name[0].isupper()}
+        shown = {name: value for name, value in endpoint.items() if name[0].isupper()}
+        if "next" in endpoint:
+            shown["PendingDeploymentSummary"] = {"EndpointConfigName": endpoint["next"]}
+        return shown
 
     def _delete_endpoint(self, request: Answer) -> Answer:
         endpoint = self._find("endpoint", self.endpoints, request["EndpointName"])
@@ -238,7 +241,8 @@ class Aws:
 
     def _head_object(self, request: Answer) -> Answer:
         found = self._object(f"{request['Bucket']}/{request['Key']}")
-        return {"headers": {"Content-Length": str(len(found))}}
+        return {"headers": {"Content-Length": str(len(found)), "ETag": '"1"',
+                            "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}}  # fmt: skip
 
     def _get_object(self, request: Answer) -> Answer:
         found = self._object(f"{request['Bucket']}/{request['Key']}")

@@ -50,6 +50,26 @@ def test_an_endpoint_that_another_makes_at_the_same_time(aws: Aws, typed: Typed)
     assert aws.holds() == {"models": set(), "configs": {"prod"}, "endpoints": {"prod"}}
 
 
+def test_the_remedy_is_not_the_name_of_what_another_made(aws: Aws, typed: Typed) -> None:
+    """Interrupted in the very call that makes the endpoint, and then nothing can be seen."""
+
+    def plan(operation: str, _: int) -> Fault | None:
+        if operation == "CreateEndpoint":
+            aws.endpoints["prod"] = {"EndpointName": "prod", "EndpointStatus": "InService",
+                                     "EndpointConfigName": "theirs", "CreationTime": 1}  # fmt: skip
+            raise KeyboardInterrupt
+        return Fault(DENIED) if "prod" in aws.endpoints else None
+
+    aws.plan = plan
+    code, _, err = deploy(typed, "--endpoint-name", "prod")
+    assert code == 130
+    (part,) = aws.configs
+    assert f"delete it with: recpack-train delete {part}\n" in err
+    aws.plan = lambda *_: None
+    assert typed("delete", part)[0] == 0
+    assert aws.holds() == {"models": set(), "configs": set(), "endpoints": {"prod"}}
+
+
 def test_a_new_model_takes_the_place_of_the_old_one(aws: Aws, typed: Typed) -> None:
     deploy(typed, "--endpoint-name", "prod")
     old = aws.endpoints["prod"]["EndpointConfigName"]
@@ -72,6 +92,45 @@ def test_an_update_that_fails_leaves_the_old_model_serving(aws: Aws, typed: Type
     assert code == 1
     assert "the old one does: no room" in err
     assert aws.holds() == before
+
+
+def test_an_update_that_was_interrupted_goes_on(
+    aws: Aws, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts stay, also when they are named to be deleted, and the endpoint is never in what
+    is shown as the remedy."""
+    deploy(typed, "--endpoint-name", "prod")
+    (old,) = aws.configs
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    rest(monkeypatch, interrupt)
+    aws.polls = 9
+    code, _, err = deploy(typed, "--endpoint-name", "prod", "--update", job="voc-2")
+    assert code == 130
+    (new,) = set(aws.configs) - {old}
+    assert f"the update of prod goes on, with: model {new}, endpoint config {new}" in err
+    assert "delete it with" not in err
+    code, _, err = typed("delete", new)
+    assert code == 1
+    assert f"endpoint config {new}: the endpoint prod uses it, so it stays" in err
+    assert "delete both with: recpack-train delete prod" in err
+    assert set(aws.configs) == set(aws.models) == {old, new}
+
+
+def test_endpoints_with_long_or_similar_names_do_not_share_parts(aws: Aws, typed: Typed) -> None:
+    names = ["a" * 50 + "-blue", "a" * 50 + "-green", "b--c", "b-c"]
+    for name in names:
+        assert deploy(typed, "--endpoint-name", name)[0] == 0
+    aws.polls = 0
+    for name in names[::2]:
+        assert typed("delete", name)[0] == 0
+        assert typed("delete", name)[0] in (0, 1)  # once more, when it is gone
+    assert set(aws.endpoints) == set(names[1::2])
+    assert len(aws.configs) == len(aws.models) == 2
+    kept = {one["EndpointConfigName"] for one in aws.endpoints.values()}
+    assert set(aws.configs) == kept
 
 
 def test_an_endpoint_that_fails_is_deleted_with_its_parts(aws: Aws, typed: Typed) -> None:
@@ -130,7 +189,9 @@ def test_interrupted_while_it_is_being_made(
     assert len(aws.models) == len(aws.configs) == 1
 
 
-@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
+@pytest.mark.parametrize(
+    "operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint"]
+)
 def test_an_answer_that_is_lost(
     aws: Aws, typed: Typed, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,8 +205,12 @@ def test_an_answer_that_is_lost(
         lost.append(name)
         return Fault(None, "after")
 
+    update = ["--update"] if operation == "UpdateEndpoint" else []
+    if update:
+        deploy(typed, "--endpoint-name", "prod")
+        aws.polls = 0  # it is done when it is asked for again
     aws.plan = plan
-    code, _, err = deploy(typed, "--endpoint-name", "prod")
+    code, _, err = deploy(typed, "--endpoint-name", "prod", *update)
     assert code == 0, err
     assert {name: len(found) for name, found in aws.holds().items()} == {
         "models": 1, "configs": 1, "endpoints": 1,
@@ -169,6 +234,12 @@ def test_delete_takes_what_deploy_made_and_nothing_else(aws: Aws, typed: Typed) 
     assert code == 0
     assert "not made by deploy, so it stays: endpoint config theirs, model theirs" in err
     assert aws.models["theirs"] is shared
+    aws.configs["sdk"] = {"EndpointConfigName": "sdk", "CreationTime": 1,
+                          "ProductionVariants": [{"ModelName": "theirs"}]}  # fmt: skip
+    aws.endpoints["sdk"] = dict(aws.endpoints["prod-2"], EndpointName="sdk",
+                                EndpointConfigName="sdk")  # fmt: skip
+    assert typed("delete", "sdk")[0] == 0
+    assert "sdk" in aws.configs
     code, _, err = typed("delete", "tpyo")
     assert code == 1
     assert "tpyo: there is no such endpoint" in err

@@ -13,4 +13,4 @@ pytestmark = pytest.mark.once
 def test_a_walk(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     walk = Walk(seed, monkeypatch)
     walk.run(20)
-    assert walk.counts.total() == 20
+    assert walk.counts.total() >= 20

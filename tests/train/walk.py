@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import sys
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
@@ -40,6 +41,7 @@ class Walk:
     seed: int
     monkeypatch: pytest.MonkeyPatch
     counts: Counter[str] = field(default_factory=Counter)
+    foreign: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -56,10 +58,11 @@ class Walk:
             "EndpointConfigName": "theirs", "CreationTime": 1.0,
             "ProductionVariants": [{"ModelName": "prod-model", "VariantName": "v"}],
         }  # fmt: skip
-        self.aws.endpoints["theirs"] = {
+        self._theirs = {
             "EndpointName": "theirs", "EndpointConfigName": "theirs", "CreationTime": 1.0,
             "EndpointStatus": "InService",
         }  # fmt: skip
+        self.aws.endpoints["theirs"] = dict(self._theirs)
 
     def run(self, times: int) -> None:
         for _ in range(times):
@@ -68,12 +71,14 @@ class Walk:
             self.aws.polls = self.random.choice((0, 1, 2, 5))
             self.aws.reason = "no room" if self.random.random() < 0.15 else ""
             self.aws.end = "Failed" if self.aws.reason else "Completed"
+            self.foreign.clear()
             naps = self._faults()
             before = everything(self.aws)
             code, text = self._typed(words, naps)
             self.aws.plan = lambda *_: None
             self.counts[f"{words[0]} {code}"] += 1
             self._judge(words, code, text, before)
+            self._follow(text, everything(self.aws) - before - self.foreign)
 
     def _command(self) -> list[str]:
         draw = self.random
@@ -100,10 +105,15 @@ class Walk:
         draw = self.random
         start = len(self.aws.calls)
         at = {start + draw.randrange(_LONG) for _ in range(draw.choice((0, 1, 1, 2, 5)))}
+        if draw.random() < 0.2:  # several, one after the other
+            first = start + draw.randrange(_LONG)
+            at |= set(range(first, first + 4))
         forever = start + draw.randrange(_LONG) if draw.random() < 0.15 else None
         error = draw.choice((EXPIRED, DENIED))
 
-        def plan(_: str, number: int) -> Fault | None:
+        def plan(operation: str, number: int) -> Fault | None:
+            if operation == "CreateEndpoint" and draw.random() < 0.1:
+                self._another(self.aws.calls[number][1]["EndpointName"])
             if forever is not None and number >= forever:
                 return Fault(error)
             if number not in at:
@@ -116,6 +126,12 @@ class Walk:
 
         self.aws.plan = plan
         return {draw.randrange(6)} if draw.random() < 0.2 else set()
+
+    def _another(self, name: str) -> None:
+        """Another person takes the name of an endpoint just before this run does."""
+        if name not in self.aws.endpoints:
+            self.aws.endpoints[name] = self._theirs | {"EndpointName": name}
+            self.foreign.add(f"endpoint {name}")
 
     def _typed(self, words: list[str], interrupted: set[int]) -> tuple[int, str]:
         naps = 0
@@ -147,17 +163,35 @@ class Walk:
         if "--update" in words:
             may_go.discard(f"endpoint {owner}")
         assert before - after <= may_go, told
+        assert self.foreign <= after, told
         for one in self.aws.endpoints.values():
             # what serves is never without its parts, unless it is being deleted
             if one["EndpointStatus"] != "Deleting":
                 assert f"config {one['EndpointConfigName']}" in after, told
-        for made in after - before:
+        for made in after - before - self.foreign:
             kind, name = made.split()
             users = [user for user, one in self.aws.endpoints.items()
                      if name in (one["EndpointConfigName"], one.get("next"))]  # fmt: skip
             known = name in text or any(user in text for user in users if kind != "endpoint")
             assert known, f"{made} is not named\n{told}"
+        models = [name for name in self.aws.models if f"model {name}" not in before]
+        if words[0] == "transform" and models:
+            assert code or "--no-wait" in words, told
+            assert "recpack-train results" in text or "recpack-train delete" in text, told
         assert "Traceback" not in text, told
+
+    def _follow(self, text: str, made: set[str]) -> None:
+        """What is left is gone after the commands that are shown for it."""
+        self.aws.reason, self.aws.end = "", "Completed"
+        for line in text.splitlines():
+            _, _, shown = line.partition("delete it with: ")
+            commands, told = shown.split(" and ") if shown else [], ""
+            while commands:
+                code, told = self._typed(commands.pop().split()[1:], set())
+                self.counts[f"remedy {code}"] += 1
+                commands += re.findall("delete both with: (.*)", told)
+            left = {one for one in made & everything(self.aws) if one.split()[1] in line}
+            assert not shown or not {one for one in left if "batch" not in one}, f"{text}\n{told}"
 
 
 def everything(aws: Aws) -> set[str]:
