@@ -19,6 +19,7 @@ from recpack.demo.s3_server import credentials
 from recpack.storage.s3.location import parse_location
 from tests.support.botomodel import faults
 from tests.support.devkits import jpeg
+from tests.support.jobs import put_model
 from tests.support.stubs import Stubs
 from train.channels import manifest_key, read_channel
 from train.cli import main
@@ -60,12 +61,6 @@ class Mixed:
     def _train(self, params: dict[str, Any], **_: Any) -> None:
         output = params["OutputDataConfig"]["S3OutputPath"]
         put_model(self.client("s3", self.region_name), output, params["TrainingJobName"])
-
-
-def put_model(s3: Any, output: str, job: str) -> None:
-    """What a job that moto takes for completed has learnt."""
-    bucket, _, prefix = output.removeprefix("s3://").partition("/")
-    s3.put_object(Bucket=bucket, Key=f"{prefix}/{job}/output/model.tar.gz", Body=b"model")
 
 
 @pytest.fixture
