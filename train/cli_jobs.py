@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -29,7 +30,7 @@ def add_commands(command: Add) -> None:
         "tune", _tune, "start many jobs that look for the highest mAP",
         f"{data} --range learning_rate=0.0001..0.01 --range optimizer=sgd,adam --jobs 20",
     )  # fmt: skip
-    _job_options(tune)
+    _job_options(tune, without=("checkpoints", "keep_alive"))
     tune.add_argument(
         "--range", action="append", default=[], metavar="name=LOW..HIGH",
         help="what to try of a hyperparameter: lowest and highest value, or a list: sgd,adam",
@@ -57,7 +58,7 @@ def add_commands(command: Add) -> None:
 
 def _choices(args: argparse.Namespace, service: Service) -> dict[str, Any]:
     """The keywords of ``plan`` that the options say."""
-    machine = {one.name: getattr(args, one.name) for one in fields(Machine)}
+    machine = {one.name: getattr(args, one.name, one.default) for one in fields(Machine)}
     names = ("role", "model", "job_name", "image")
     return {
         **{name: getattr(args, name) for name in names}, **machine, "service": service,
@@ -107,7 +108,7 @@ def _shown(tuning: Tuning, best: Best | None) -> dict[str, Any]:
     return {"best": best and asdict(best), "model": model}
 
 
-def _job_options(parser: argparse.ArgumentParser) -> None:
+def _job_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
     data = "; or an augmented .manifest, or a prefix of images with JSON files beside it"
     parser.add_argument(
         "--train", required=True, metavar="s3://…/train.rec", help=f"the images to learn{data}"
@@ -128,16 +129,17 @@ def _job_options(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="name=value",
         help="a hyperparameter; can be given several times (default: the algorithm's)",
     )  # fmt: skip
-    parser.add_argument(
-        "--job-name", metavar="N", help="default: from the data's name and the time"
-    )
+    parser.add_argument("--job-name", metavar="N", help="default: one with the time")
     for one in fields(Machine):
+        if one.name in without:
+            continue
         flag = "--" + one.name.replace("_", "-")
         help = one.metadata["help"]
         if one.default is False:
             parser.add_argument(flag, action="store_true", help=help)
             continue
-        help += " (default: %(default)s)" if one.default is not None else " (default: none)"
+        if "default" not in help:
+            help += f" (default: {'none' if one.default is None else '%(default)s'})"
         hint = get_type_hints(Machine)[one.name]
         choices = get_args(hint) if get_origin(hint) is Literal else None
         number = whole_number if hint in (int, int | None) else str

@@ -41,9 +41,13 @@ class Machine:
     max_run: int = _setting(24 * 3600, "seconds after which the job is stopped", "SECONDS")
     input_mode: Literal["File", "Pipe"] = _setting("File", "how the machine gets the data")
     spot: bool = _setting(False, "use spot instances: cheaper, can be paused")
-    max_wait: int | None = _setting(None, "seconds for a spot job, waiting included", "SECONDS")
+    max_wait: int | None = _setting(
+        None, "seconds for a spot job, waiting included (default: those of --max-run)", "SECONDS"
+    )
     checkpoints: str | None = _setting(
-        None, "where the state of a paused job is kept; with --spot in the output", "s3://…/"
+        None,
+        "where the state of a paused job is kept (default: with --spot in the output, else none)",
+        "s3://…/",
     )
     keep_alive: int | None = _setting(
         None, "seconds that the machines stay for a next job like this (a warm pool); they cost",

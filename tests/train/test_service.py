@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from tests.support.aws import DENIED, Aws, Fault
@@ -99,6 +100,11 @@ def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     with pytest.raises(SpecError, match="region: missing"):
         Service().client("s3")
     assert Service("eu-west-1").region == "eu-west-1"
+    session = boto3.Session("x", "x", region_name="us-west-1")
+    for name in ("s3", "sagemaker", "iam"):
+        assert Service("eu-west-1", session=session).client(name).meta.region_name in (
+            "eu-west-1", "aws-global",
+        )  # fmt: skip
     monkeypatch.setenv("AWS_REGION", "eu-west-2")
     assert Service().region == "eu-west-2"
     assert Service().client("s3").meta.region_name == "eu-west-2"

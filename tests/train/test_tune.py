@@ -11,6 +11,8 @@ from tests.support.botomodel import faults
 from tests.support.hosts import Typed
 from tests.support.jobs import DATA, OUTPUT
 from tests.support.s3server import Blob, S3Server
+from train.errors import UsageError
+from train.tuning import plan_tuning
 
 pytestmark = pytest.mark.once
 
@@ -136,8 +138,6 @@ def test_a_tuning_that_is_refused_leaves_nothing(aws: Aws, s3: S3Server, typed: 
         (["--jobs", "0"], 2, "jobs: 0; give 1 to 750"),
         (["--jobs", "2", "--parallel", "3"], 2, "parallel: 3; give 1 to 2"),
         (["--job-name", "a" * 33], 2, "use at most 32"),
-        (["--checkpoints", "s3://bucket/x", "--spot"], 2, "checkpoints: not for a tuning"),
-        (["--keep-alive", "600"], 2, "keep_alive: not for a tuning, it keeps no machines"),
     ],
 )  # fmt: skip
 def test_tunings_that_are_refused(
@@ -162,3 +162,11 @@ def test_a_tuning_of_spot_machines_names_itself(aws: Aws, typed: Typed) -> None:
     code, out, _ = typed("tune", *DATA, *RANGES, "--dry-run")
     assert (code, faults("sagemaker", CREATE, json.loads(out))) == (0, [])
     assert len(aws.tunings) == 1
+
+
+def test_what_jobs_of_a_tuning_can_not_have() -> None:
+    """They would continue each other."""
+    urls = DATA[1:6:2]
+    for name, value in (("checkpoints", "s3://bucket/x"), ("keep_alive", 600)):
+        with pytest.raises(UsageError, match=f"{name}: not for a tuning"):
+            plan_tuning(*urls, ranges={"momentum": "0.5..0.9"}, **{name: value})
