@@ -85,6 +85,11 @@ def test_results_of_a_job_that_was_not_waited_for(aws: Aws, typed: Typed) -> Non
     assert "there is no such batch job" in err
 
 
+def test_a_batch_job_that_is_not_seen_yet(aws: Aws, typed: Typed) -> None:
+    aws.hidden = 2
+    assert transform(typed)[0] == 0
+
+
 def test_a_batch_job_that_fails_leaves_no_model(aws: Aws, typed: Typed) -> None:
     aws.end, aws.reason = "Failed", "Bad HTTP status received from algorithm: 400"
     code, out, err = transform(typed)

@@ -66,9 +66,11 @@ class Walk:
 
     def run(self, times: int) -> None:
         for _ in range(times):
+            self.aws.settle()
             words = self._command()
             connect(self.monkeypatch, self.aws, self.random.choice((1, 1, 3)))
             self.aws.polls = self.random.choice((0, 1, 2, 5))
+            self.aws.hidden = self.random.choice((0, 0, 0, 1, 2))
             self.aws.reason = "no room" if self.random.random() < 0.15 else ""
             self.aws.end = "Failed" if self.aws.reason else "Completed"
             self.foreign.clear()
@@ -182,6 +184,7 @@ class Walk:
 
     def _follow(self, text: str, made: set[str]) -> None:
         """What is left is gone after the commands that are shown for it."""
+        self.aws.settle()
         self.aws.reason, self.aws.end = "", "Completed"
         for line in text.splitlines():
             _, _, shown = line.partition("delete it with: ")
