@@ -29,6 +29,11 @@ class Channel:
     manifest: Manifest
     data: Data = RECORDS
 
+    @property
+    def checksum(self) -> str | None:
+        """The same for the same bytes; None where nobody knows."""
+        return self.manifest.rec["checksum"] or self.manifest.rec.get("etag")
+
 
 def split_url(url: str) -> tuple[str, str]:
     """``s3://bucket/key`` → bucket, key."""
@@ -134,12 +139,13 @@ def _is_open(name: str, bucket: str, service: Service) -> bool:
     return bool(found["HTTPStatusCode"] != 403)
 
 
-def demand_output(url: str, role: str, service: Service) -> None:
-    """``demand_region`` of a job's output. The job's role writes it: a bucket that is closed to the
-    caller is a warning, when IAM does not say that the role may write there either."""
+def demand_output(name: str, url: str, role: str, service: Service) -> bool:
+    """``demand_region`` of what a job's role writes: a bucket that is closed to the caller is a
+    warning, when IAM does not say that the role may write there either. Returns whether the caller
+    may look into it."""
     bucket, key = split_url(url)
-    if _is_open("output", bucket, service):
-        return
+    if _is_open(name, bucket, service):
+        return True
     client = service.client("iam")
     partition = role.split(":")[1]
     try:
@@ -152,13 +158,14 @@ def demand_output(url: str, role: str, service: Service) -> None:
     except client.exceptions.ClientError as error:
         decision = message_of(error)
     if decision == "explicitDeny":
-        raise SpecError(f"output: {role} may not write to {url}; use another --output or --role")
+        raise SpecError(f"{name}: {role} may not write to {url}; use another --{name} or --role")
     if decision != "allowed":  # a policy of the bucket can still allow it
         warnings.warn(
-            f"output: you have no access to bucket {bucket}, and it is not known whether {role} "
+            f"{name}: you have no access to bucket {bucket}, and it is not known whether {role} "
             f"may write there ({decision}); if not, the job fails when it has trained",
             stacklevel=4,
         )
+    return False
 
 
 def demand_model(url: str, service: Service) -> None:

@@ -111,11 +111,11 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
 
     ``train`` and ``validation`` are ``.rec`` objects that recpack wrote, or their prefixes; or an
     augmented manifest each, or prefixes of images with JSON files beside them (see
-    ``read_channel``).
-    ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The other keywords are
-    those of the machine (see ``Machine``) and the hyperparameters, whose values can be strings as
-    on the command line. ``num_classes``, ``num_training_samples`` and ``label_width`` come from the
-    manifests. Raises SpecError, and UsageError for choices that are wrong for any data.
+    ``read_channel``). ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The
+    other keywords are those of the machine (see ``Machine``) and the hyperparameters, whose values
+    can be strings as on the command line. ``num_classes``, ``num_training_samples`` and
+    ``label_width`` come from the data. Raises SpecError, and UsageError for choices that are wrong
+    for any data.
     """
     rest = dict(choices)
     machine = {one.name: rest.pop(one.name) for one in fields(Machine) if one.name in rest}
@@ -160,12 +160,9 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         network=network or Network(),
         **machine,
     )
-    demand_output(spec.output, spec.role, service)
+    demand_output("output", spec.output, spec.role, service)
     _demand_room(spec, channels)
-    if (
-        channels["train"].manifest.rec["checksum"]
-        == channels["validation"].manifest.rec["checksum"]
-    ):
+    if channels["train"].checksum == channels["validation"].checksum is not None:
         warnings.warn(
             "validation: these are the images of train, so mAP tells nothing about other images",
             stacklevel=3,
@@ -210,12 +207,16 @@ def _demand_room(spec: TrainingSpec, channels: Mapping[str, Channel]) -> None:
 
 def _with_checkpoints(spec: TrainingSpec, service: Service) -> TrainingSpec:
     """A spot job that is paused would begin again without checkpoints, so it gets some."""
-    if spec.checkpoints is not None and objects_below(spec.checkpoints, service, most=1):
-        warnings.warn(
-            f"checkpoints: {spec.checkpoints} is not empty; the job goes on from what is there",
-            stacklevel=4,
-        )
-    if not spec.spot or spec.checkpoints is not None:
+    if spec.checkpoints is not None:
+        if demand_output("checkpoints", spec.checkpoints, spec.role, service) and objects_below(
+            spec.checkpoints, service, most=1
+        ):
+            warnings.warn(
+                f"checkpoints: {spec.checkpoints} is not empty; the job goes on from what is there",
+                stacklevel=4,
+            )
+        return spec
+    if not spec.spot:
         return spec
     return replace(spec, checkpoints=f"{spec.output.rstrip('/')}/{spec.job_name}/checkpoints/")
 

@@ -4,6 +4,7 @@ job's output. The manifest of the data can be another one by now, and the job ca
 from __future__ import annotations
 
 import json
+import secrets
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -36,7 +37,7 @@ class Trained:
             name: {
                 "rec": channel.rec,
                 "bytes": channel.manifest.rec["bytes"],
-                "checksum": channel.manifest.rec["checksum"],
+                "checksum": channel.checksum,
                 "samples": channel.manifest.num_samples,
             }
             for name, channel in channels.items()
@@ -68,13 +69,17 @@ def write_trained(url: str, trained: Trained, service: Service, kms_key: str | N
     """Write a job's record; False, with a warning, where the caller has no right to. Raises
     JobError when there is one: of another job of this name."""
     bucket, key = split_url(url)
-    body = json.dumps({"version": _VERSION, **asdict(trained)}, indent=2).encode()
+    own = {"version": _VERSION, "id": secrets.token_hex(8)}
+    body = json.dumps(own | asdict(trained), indent=2).encode()
     kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
     client = service.client("s3")
     try:
         client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **kms)
     except client.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+            # an earlier attempt can have succeeded, but its answer was lost
+            if client.get_object(Bucket=bucket, Key=key)["Body"].read(_MOST) == body:
+                return True
             raise JobError(
                 f"{url} exists, of another job of this name; choose another --job-name or --output"
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from .errors import JobError
@@ -14,6 +15,7 @@ _NAMES = {
     "training_job": "TrainingJobName",
     "hyper_parameter_tuning_job": "HyperParameterTuningJobName",
 }
+_OF_TUNING = "HyperParameterTuningResourceConfig"
 
 
 def start(kind: str, request: Request, record: str, trained: Trained, service: Service) -> None:
@@ -23,31 +25,40 @@ def start(kind: str, request: Request, record: str, trained: Trained, service: S
     record is deleted). When it is not known whether the job was started, a note of the exception
     has the command that looks.
     """
+    from botocore.exceptions import ClientError
+
     client = service.client("sagemaker")
     name = request[_NAMES[kind]]
-    key = _definition(request)["OutputDataConfig"].get("KmsKeyId")
     if _describe(kind, name, service) is not None:
         raise JobError(f"{name}: there is a job of this name already; choose another --job-name")
-    written = False
+    key = _definition(request)["OutputDataConfig"].get("KmsKeyId")
     try:
         written = write_trained(record, trained, service, key)
+    except BaseException as error:
+        if not isinstance(error, JobError):
+            error.add_note(f"no job was started, but {record} may be there; delete it")
+        raise
+    try:
         getattr(client, f"create_{kind}")(**request)
-    except client.exceptions.ClientError as error:
-        if is_temporary(error):
-            _warn_of(name, record if written else "", service, error)
+    except BaseException as error:
+        refused = isinstance(error, ClientError) and not is_temporary(error)
+        taken = refused and "InUse" in _code(error)
+        # an earlier attempt can have succeeded, but its answer was lost
+        if isinstance(error, Exception) and (taken or not refused):
+            with suppress(Exception):  # the first error is the important one
+                found = _describe(kind, name, service)
+                if found is not None and _is_same(found, request):
+                    return
+        if not refused:
+            error.add_note(
+                f"the job {name} may have been started{f', and {record} is there' * written}; see "
+                f"{service.command('status', name)}, end it with {service.command('stop', name)}"
+            )
             raise
-        found = _describe(kind, name, service) if "InUse" in _code(error) else None
-        if found is not None and _is_same(found, request):
-            return  # an earlier attempt succeeded, but its answer was lost
         failure = _refusal(error, request)
         if written:
             _remove(record, service, failure)
         raise failure from error
-    except JobError:
-        raise
-    except BaseException as error:
-        _warn_of(name, record if written else "", service, error)
-        raise
 
 
 def _describe(kind: str, name: str, service: Service) -> dict[str, Any] | None:
@@ -73,14 +84,6 @@ def _is_same(found: Request, request: Request) -> bool:
     return bool(there["RoleArn"] == ours["RoleArn"] and outputs[0] == outputs[1])
 
 
-def _warn_of(name: str, record: str, service: Service, error: BaseException) -> None:
-    kept = f", and {record} is there" if record else ""
-    error.add_note(
-        f"the job {name} may have been started{kept}; see {service.command('status', name)}, end "
-        f"it with {service.command('stop', name)}"
-    )
-
-
 def _remove(record: str, service: Service, failure: JobError) -> None:
     try:
         remove_trained(record, service)
@@ -97,7 +100,8 @@ def _refusal(error: Any, request: Request) -> JobError:
     code, message = _code(error), message_of(error)
     if code == "ResourceLimitExceeded":
         limit = re.search(r"limit '([^']+)'", message)
-        resources = _definition(request)["ResourceConfig"]
+        definition = _definition(request)
+        resources = definition.get("ResourceConfig") or definition[_OF_TUNING]
         return JobError(
             f"your account's quota {limit[1] if limit else ''!r} does not allow this job "
             f"({resources['InstanceCount']} x {resources['InstanceType']}): request more under "

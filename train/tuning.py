@@ -28,7 +28,9 @@ _TUNABLE = {
     "learning_rate": "Continuous", "momentum": "Continuous", "weight_decay": "Continuous",
     "mini_batch_size": "Integer", "optimizer": "Categorical",
 }  # fmt: skip
-_NOT_IN_A_DEFINITION = ("TrainingJobName", "HyperParameters", "ProfilerConfig", "Tags")
+_NOT_IN_A_DEFINITION = (
+    "TrainingJobName", "HyperParameters", "ProfilerConfig", "ResourceConfig", "Tags",
+)  # fmt: skip
 
 
 def ranges_request(ranges: Mapping[str, str]) -> Request:
@@ -118,7 +120,11 @@ class TuningPlan:
                 "TrainingJobEarlyStoppingType": "Off",
             },
             "TrainingJobDefinition": definition
-            | {"StaticHyperParameters": static, "OutputDataConfig": output},
+            | {
+                "StaticHyperParameters": static,
+                "OutputDataConfig": output,
+                "HyperParameterTuningResourceConfig": job["ResourceConfig"],
+            },
         } | tags_of(spec.tags)
 
     @property
@@ -257,8 +263,11 @@ def plan_tuning(train: str, validation: str, output: str, choices: dict[str, Any
     ranges_request(ranges)
     if twice := sorted(ranges.keys() & {k for k, v in rest.items() if v is not None}):
         raise UsageError(f"range: {', '.join(twice)}: also set to one value; leave that out")
-    if rest.get("checkpoints") is not None:
-        raise UsageError("checkpoints: not for a tuning, whose jobs would share them; leave it out")
+    for name, why in (
+        ("checkpoints", "its jobs would share them"), ("keep_alive", "it keeps no machines"),
+    ):  # fmt: skip
+        if rest.get(name) is not None:
+            raise UsageError(f"{name}: not for a tuning, {why}; leave it out")
     if "mini_batch_size" in ranges:  # the highest must fit the data
         rest["mini_batch_size"] = whole(ranges["mini_batch_size"].partition("..")[2])
     rest["job_name"] = rest.get("job_name") or unique_name("tune", _LONGEST_NAME)

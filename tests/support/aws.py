@@ -258,7 +258,10 @@ class Aws:
         return {"body": found[first : last + 1], "headers": {"Content-Range": span}}
 
     def _put_object(self, request: Answer) -> Answer:
-        self.objects[f"{request['Bucket']}/{request['Key']}"] = request["Body"]
+        key = f"{request['Bucket']}/{request['Key']}"
+        if request.get("IfNoneMatch") == "*" and key in self.objects:
+            raise Refusal("PreconditionFailed", "At least one precondition did not hold", 412)
+        self.objects[key] = request["Body"]
         return {}
 
     def _delete_object(self, request: Answer) -> Answer:

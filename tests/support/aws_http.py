@@ -76,7 +76,8 @@ def _read(
     operation = f"{verb}Object" if key else f"{verb}Bucket"
     if "list-type" in query:
         operation = "ListObjectsV2"
-    request = {"Bucket": bucket, "Key": key, "Body": body, "Range": headers.get("range")} | query
+    asked = {"Range": headers.get("range"), "IfNoneMatch": headers.get("if-none-match")}
+    request = {"Bucket": bucket, "Key": key, "Body": body} | asked | query
     return operation, request, "s3"
 
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import recpack
 from tests.support.aws import ROLE, Aws
 from tests.support.hosts import Typed
+from tests.support.s3server import Blob, S3Server
 
 TRAIN, VALIDATION = "s3://bucket/voc/train/train.rec", "s3://bucket/voc/val/val.rec"
 OUTPUT = "s3://bucket/voc/models"
 DATA = ("--train", TRAIN, "--validation", VALIDATION, "--output", OUTPUT, "--role", ROLE)
 RECORD = "voc/models/voc-1/recpack.json"
 MODEL = "voc/models/voc-1/output/model.tar.gz"
+
+
+def packed_objects(devkit: Path) -> dict[str, Blob]:
+    """The objects of both channels in the bucket ``bucket``."""
+    server = S3Server()
+    for url, year in ((TRAIN, "2007"), (VALIDATION, "2012")):
+        recpack.convert(
+            devkit, url, year=year, classes="voc", endpoint_url=server.url, jobs=1,
+            segment_size="5MiB",
+        )  # fmt: skip
+    server.close()
+    return server.objects
 
 
 def fit(typed: Typed, *options: str, name: str = "voc-1") -> tuple[int, str, str]:

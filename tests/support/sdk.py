@@ -17,29 +17,38 @@ from sagemaker.inputs import TrainingInput
 from sagemaker.model import Model
 from sagemaker.serverless import ServerlessInferenceConfig
 from sagemaker.transformer import Transformer
+from sagemaker.tuner import (
+    CategoricalParameter,
+    ContinuousParameter,
+    HyperparameterTuner,
+    IntegerParameter,
+)
 
 
 def sent(job: dict[str, Any]) -> dict[str, Any]:
     session = boto3.Session("x", "x", region_name="us-east-1")
     client = session.client("sagemaker")
     request: dict[str, Any] = {}
-    client.create_training_job = request.update
+    client.create_training_job = client.create_hyper_parameter_tuning_job = request.update
     estimator = Estimator(
         sagemaker_session=sagemaker.Session(session, client, default_bucket="bucket"),
         debugger_hook_config=False,
         disable_profiler=True,
         **job["estimator"],
     )
-    estimator.fit(
-        {
-            name: TrainingInput(
-                place, distribution="FullyReplicated", content_type="application/x-recordio",
-                s3_data_type="S3Prefix", input_mode=job["estimator"]["input_mode"],
-            )
-            for name, place in job["channels"].items()
-        },
-        wait=False, logs=False, job_name=job["name"],
-    )  # fmt: skip
+    channels = {name: TrainingInput(**channel) for name, channel in job["channels"].items()}
+    if "tuning" not in job:
+        estimator.fit(channels, wait=False, logs=False, job_name=job["name"])
+        return request
+    kinds = {"Continuous": ContinuousParameter, "Integer": IntegerParameter}
+    ranges = {
+        name: kinds[kind](low, high, scaling)
+        for name, (kind, low, high, scaling) in job["tuning"]["numbers"].items()
+    } | {name: CategoricalParameter(values) for name, values in job["tuning"]["lists"].items()}
+    HyperparameterTuner(
+        estimator, "validation:mAP", ranges, max_jobs=job["tuning"]["jobs"],
+        max_parallel_jobs=job["tuning"]["parallel"], tags=job["estimator"].get("tags"),
+    ).fit(channels, job_name=job["name"], wait=False)  # fmt: skip
     return request
 
 

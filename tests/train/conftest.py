@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import recpack
 from tests.support.aws import Aws, serving
 from tests.support.hosts import Typed
-from tests.support.jobs import MODEL, TRAIN, VALIDATION
+from tests.support.jobs import MODEL, packed_objects
 from tests.support.s3server import Blob, S3Server
 from train.cli import main
 from train.job import Job
@@ -34,14 +33,7 @@ def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
 @pytest.fixture(scope="session")
 def packed(devkit: Path) -> dict[str, Blob]:
     """The objects of two packed channels."""
-    server = S3Server()
-    for url, year in ((TRAIN, "2007"), (VALIDATION, "2012")):
-        recpack.convert(
-            devkit, url, year=year, classes="voc", endpoint_url=server.url, jobs=1,
-            segment_size="5MiB",
-        )  # fmt: skip
-    server.close()
-    return server.objects
+    return packed_objects(devkit)
 
 
 @pytest.fixture

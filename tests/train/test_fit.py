@@ -55,6 +55,20 @@ def test_a_job_of_the_same_name_is_not_touched(aws: Aws, s3: S3Server, typed: Ty
     assert len(aws.asked("CreateTrainingJob")) == 1
 
 
+def test_an_answer_about_the_record_that_is_lost(
+    aws: Aws, s3: S3Server, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """botocore asks again, and hears that there is one: its own."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    s3.fault = lambda request: (
+        "lost" if request.name == "put_object" and request.count == 1 else None
+    )
+    code, _, err = fit(typed)
+    assert code == 0, err
+    assert s3.calls["put_object"] == 2
+    assert set(aws.jobs) == {"voc-1"}
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -94,11 +108,13 @@ def lose_one_answer(aws: Aws, operation: str) -> None:
     aws.plan = plan
 
 
+@pytest.mark.parametrize("attempts", ["1", "3"])
 def test_an_answer_that_is_lost(
-    aws: Aws, s3: S3Server, typed: Typed, monkeypatch: pytest.MonkeyPatch
+    aws: Aws, s3: S3Server, typed: Typed, monkeypatch: pytest.MonkeyPatch, attempts: str
 ) -> None:
-    """botocore asks again, and hears that the name is taken: by itself."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    """botocore asks again, and hears that the name is taken: by itself. Or it does not, and we
+    look."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", attempts)
     lose_one_answer(aws, "CreateTrainingJob")
     code, out, err = fit(typed)
     assert (code, json.loads(out)) == (0, {"job": "voc-1"}), err
@@ -106,13 +122,14 @@ def test_an_answer_that_is_lost(
 
 
 def test_a_job_that_may_have_been_started_is_named(aws: Aws, s3: S3Server, typed: Typed) -> None:
-    lose_one_answer(aws, "CreateTrainingJob")
+    aws.plan = lambda *_: Fault(None, "after") if aws.asked("CreateTrainingJob") else None
     code, out, err = fit(typed, "--region", "us-east-1")
     assert (code, out) == (1, "")
     assert f"the job voc-1 may have been started, and s3://bucket/{RECORD} is there" in err
     assert "recpack-train stop voc-1 --region us-east-1" in err
     assert set(aws.jobs) == {"voc-1"}
     assert RECORD in s3.objects
+    aws.plan = lambda *_: None
     assert typed("stop", "voc-1", "--region", "us-east-1")[0] == 0
 
 

@@ -137,6 +137,7 @@ def test_a_tuning_that_is_refused_leaves_nothing(aws: Aws, s3: S3Server, typed: 
         (["--jobs", "2", "--parallel", "3"], 2, "parallel: 3; give 1 to 2"),
         (["--job-name", "a" * 33], 2, "use at most 32"),
         (["--checkpoints", "s3://bucket/x", "--spot"], 2, "checkpoints: not for a tuning"),
+        (["--keep-alive", "600"], 2, "keep_alive: not for a tuning, it keeps no machines"),
     ],
 )  # fmt: skip
 def test_tunings_that_are_refused(
