@@ -1,5 +1,6 @@
 """A random walk: commands that make, replace and delete, against the stand-in of AWS, with faults
-and interruptions at every call. ``python -m tests.train.walk 10000`` runs more than the tests do.
+and interruptions at every call. ``python -m tests.train.walk 10000`` runs more than the tests do;
+a second number is the first seed.
 
 After each run: nothing is gone that the run did not make (``delete`` and ``--update``: but for the
 endpoint that was named, and its own parts), and what is new is named in the output.
@@ -219,7 +220,8 @@ _IMAGE = _jpeg()
 
 if __name__ == "__main__":
     counts: Counter[str] = Counter()
-    for seed in range(int(sys.argv[1]) // 20):
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    for seed in range(first, first + int(sys.argv[1]) // 20):
         with pytest.MonkeyPatch.context() as patch:
             walk = Walk(seed, patch)
             walk.run(20)
