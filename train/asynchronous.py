@@ -31,6 +31,19 @@ def patiently(call: Callable[[], Any], sleep: Callable[[float], None], pause: fl
     return call()
 
 
+def seen(
+    look: Callable[[], dict[str, Any] | None], sleep: Callable[[float], None], pause: float
+) -> dict[str, Any] | None:
+    """A description, or None when there is none in three looks: what was just made can be invisible
+    for some seconds."""
+    for _ in range(2):
+        found = look()
+        if found is not None:
+            return found
+        sleep(pause)
+    return look()
+
+
 def ask_later(name: str, results: str, body: bytes, content_type: str, service: Service) -> bytes:
     """Upload an image below ``results``, invoke the endpoint, wait for the answer; the image is
     deleted again. Raises JobError with the place of the answer when the waiting ends without it."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .asynchronous import patiently, read_object
+from .asynchronous import patiently, read_object, seen
 from .bodies import size_of
 from .channels import demand_model, demand_region, split_url
 from .detections import Detections, parse_response
@@ -52,8 +53,12 @@ class Batch:
     ) -> Batch:
         """Wait until it is done, also while the service throttles or can't be reached for some
         minutes. Raises JobError with the service's reason when it failed or was stopped."""
+
+        def look() -> Request | None:
+            return describe_batch(self.name, self.service)
+
         while True:
-            found = patiently(lambda: describe_batch(self.name, self.service), sleep, poll)
+            found = seen(lambda: patiently(look, sleep, poll), sleep, poll)
             state = "Deleted" if found is None else found["TransformJobStatus"]
             if state == "Completed":
                 return self
@@ -88,7 +93,8 @@ class Batch:
 
     def back(self) -> str:
         """The command that waits for it, prints what it found, and deletes its model."""
-        return self.service.command("results", self.name, "--classes", ",".join(self.classes))
+        classes = shlex.quote(",".join(self.classes))
+        return self.service.command("results", self.name, "--classes", classes)
 
     def detections(self) -> Iterator[tuple[str, bytes, Detections]]:
         """For each image its key below ``images``, its bytes and what was found in it. Raises

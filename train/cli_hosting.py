@@ -45,14 +45,16 @@ def add_commands(command: Add) -> None:
     predict = command(
         "predict", _predict, "detect objects in an image", "voc-1 cat.jpg --draw x.png"
     )
-    predict.add_argument("endpoint", metavar="ENDPOINT")
-    predict.add_argument("image", type=Path)
+    predict.add_argument("endpoint", metavar="ENDPOINT", help="name of the endpoint")
+    predict.add_argument(
+        "image", type=Path, metavar="IMAGE", help="file of any kind that OpenCV reads"
+    )
     _finding_options(predict, "FILE", "write the image with the boxes")
     evaluate = command(
         "evaluate", _evaluate, "measure the mAP of an endpoint on a .rec", "voc-1 val.rec"
     )
-    evaluate.add_argument("endpoint", metavar="ENDPOINT")
-    evaluate.add_argument("rec", metavar="REC")
+    evaluate.add_argument("endpoint", metavar="ENDPOINT", help="name of the endpoint")
+    evaluate.add_argument("rec", metavar="REC", help=".rec file: path or s3://…")
     evaluate.add_argument(
         "--overlap", type=float, default=0.5, metavar="IOU",
         help="least overlap with an object, 0 to 1 (default: %(default)s)",
@@ -68,8 +70,8 @@ def add_commands(command: Add) -> None:
         "voc-1 s3://b/images/ s3://b/found/ --draw drawn",
     )  # fmt: skip
     _making_options(transform)
-    transform.add_argument("images", metavar="s3://…/images/")
-    transform.add_argument("output", metavar="s3://…/output/")
+    transform.add_argument("images", metavar="s3://…/images/", help="prefix of the images")
+    transform.add_argument("output", metavar="s3://…/output/", help="prefix of the answers")
     transform.add_argument(
         "--name", metavar="NAME", help="name of the batch job (default: the job's, with the time)"
     )
@@ -81,7 +83,7 @@ def add_commands(command: Add) -> None:
         "results", _results, "wait for a batch job, print what it found, delete the model it made",
         "voc-1-batch --draw drawn",
     )  # fmt: skip
-    results.add_argument("batch", metavar="NAME")
+    results.add_argument("batch", metavar="NAME", help="name of the batch job")
     _finding_options(results, "DIR", "write the images with the boxes")
     endpoints = command(
         "endpoints", _endpoints, "list endpoints: what they run on, and calls of the last day", ""
@@ -94,7 +96,7 @@ def add_commands(command: Add) -> None:
         "cost", _cost, "show what an instance costs, by AWS's price list",
         "ml.g5.xlarge --for training --hours 3",
     )  # fmt: skip
-    cost.add_argument("instance_type", metavar="TYPE")
+    cost.add_argument("instance_type", metavar="TYPE", help="machine type, like ml.g5.xlarge")
     cost.add_argument(
         "--for", dest="use", choices=("training", "hosting", "transform"), default="training",
         help="what it is used for (default: %(default)s)",
@@ -108,12 +110,12 @@ def add_commands(command: Add) -> None:
     delete = command(
         "delete", _delete, "delete an endpoint and its model, or what is left of them", "voc-1"
     )
-    delete.add_argument("endpoint", metavar="NAME")
+    delete.add_argument("endpoint", metavar="NAME", help="of an endpoint, or of what is left of it")
 
 
 def _making_options(sub: argparse.ArgumentParser) -> None:
     """Those of the commands that make something from a model."""
-    sub.add_argument("model", metavar="JOB|s3://…/model.tar.gz")
+    sub.add_argument("model", metavar="JOB|s3://…/model.tar.gz", help="a job, or its model")
     sub.add_argument("--classes", metavar="A,B", help=_CLASSES)
     sub.add_argument("--role", metavar="ARN", help="execution role (default: your own)")
     sub.add_argument("--image", metavar="URI", help="container (default: the region's)")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .asynchronous import RETRY_SECONDS, ask_later, patiently
+from .asynchronous import RETRY_SECONDS, ask_later, patiently, seen
 from .bodies import payload
 from .detections import Detections, parse_response
 from .errors import JobError
@@ -76,8 +76,12 @@ class Endpoint:
     ) -> Endpoint:
         """Wait until it serves, also while the service throttles or can't be reached for some
         minutes. Raises JobError with the service's reason when it fails."""
+
+        def look() -> dict[str, Any] | None:
+            return describe(self.name, self.service)
+
         while True:
-            found = patiently(lambda: describe(self.name, self.service), sleep, poll)
+            found = seen(lambda: patiently(look, sleep, poll), sleep, poll)
             state = "Deleted" if found is None else found["EndpointStatus"]
             if state == "InService":
                 return self

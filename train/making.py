@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
+from .asynchronous import RETRY_SECONDS, seen
 from .endpoint import describe, is_changing
 from .errors import JobError
 from .request import Request
@@ -127,14 +129,10 @@ class Made:
 
     def _is_own(self, part: Part) -> bool:
         """Whether what has this name is what was asked for."""
-        if part.kind == "endpoint":
-            found = describe(part.name, self.service)
-            key = "EndpointConfigName"
-        elif part.kind == "transform_job":
-            found = describe_batch(part.name, self.service)
-            key = "ModelName"
-        else:
+        if part.kind not in _OWNED:
             return True  # nobody else knows this name
+        look, key = _OWNED[part.kind]
+        found = seen(lambda: look(part.name, self.service), time.sleep, RETRY_SECONDS)
         return found is not None and found[key] == part.request[key]
 
 
@@ -152,6 +150,13 @@ def describe_batch(name: str, service: Service) -> Request | None:
         if not is_missing(error):
             raise
         return None
+
+
+_OWNED = {
+    "endpoint": (describe, "EndpointConfigName"),
+    "transform_job": (describe_batch, "ModelName"),
+}
+"""Kinds whose names others can take: how to look, and the part that is only this call's."""
 
 
 def remove(kind: str, name: str, service: Service) -> bool:

@@ -15,7 +15,14 @@ from tests.train.test_request import KEY, PARAMETERS, SPEC
 from train.images import ACCOUNTS, image_uri
 from train.planning import Plan
 from train.records import Trained
-from train.request import Network
+from train.request import (
+    Network,
+    Request,
+    endpoint_config_request,
+    endpoint_request,
+    model_request,
+    transform_request,
+)
 from train.service import Service
 from train.spec import Data, TrainingSpec, channel_prefix, training_request
 from train.tuning import TuningPlan
@@ -103,10 +110,12 @@ def described(spec: TrainingSpec, more: dict[str, Any], tuning: dict[str, Any]) 
 
 
 class Sdk(NamedTuple):
-    """What the SDK's Estimator sends for each of JOBS, and its images by region."""
+    """What the SDK's Estimator sends for each of JOBS, its images by region, and what it sends to
+    host models."""
 
     sent: list[dict[str, Any]]
     images: dict[str, str]
+    hosted: list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +144,37 @@ def test_a_tuning(sdk: Sdk) -> None:
 
 def test_the_images(sdk: Sdk) -> None:
     assert {region: image_uri(region) for region in ACCOUNTS} == sdk.images
+
+
+def endpoint(tags: dict[str, str], network: Network | None, **how: Any) -> dict[str, Request]:
+    options: dict[str, Any] = {"tags": tags, "network": network}
+    return {
+        "model": model_request(
+            "m", "arn:aws:iam::1:role/R", "image", "s3://b/model.tar.gz", **options
+        ),
+        "endpoint_config": endpoint_config_request("e", "m", **how, **options),
+        "endpoint": endpoint_request("e", "e", tags=tags),
+    }
+
+
+def test_endpoints_and_batch_jobs(sdk: Sdk) -> None:
+    tags = {"team": "vision"}
+    network = Network(
+        subnets=["subnet-1"], security_groups=["sg-1"], volume_kms_key="disk", isolated=True
+    )
+    keys = Network(volume_kms_key="disk", output_kms_key="out")
+    batch = transform_request(
+        "t", "m", "s3://b/i", "s3://b/o/", instance_count=2, tags=tags, network=keys
+    )
+    ours = [
+        endpoint(tags, network, instance_count=2),
+        endpoint({}, None, serverless=(2048, 7)),
+        endpoint({}, Network(output_kms_key="out"), instance_count=2, results="s3://b/o"),
+        {"transform_job": batch},
+    ]
+    for requests in sdk.hosted:  # what it sends although it is empty
+        for request in requests.values():
+            if not request.get("Tags"):
+                request.pop("Tags", None)
+            request.get("PrimaryContainer", {}).pop("Environment", None)
+    assert ours == sdk.hosted

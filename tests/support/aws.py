@@ -97,6 +97,10 @@ class Aws:
         kinds = {"models": self.models, "configs": self.configs, "endpoints": self.endpoints}
         return {kind: set(names) for kind, names in kinds.items()}
 
+    def settle(self) -> None:
+        """Time passes: what was made before can be seen."""
+        self._left.clear()
+
     def asked(self, operation: str) -> list[Answer]:
         """The requests of an operation so far."""
         return [request for name, request in self.calls if name == operation]
@@ -155,7 +159,7 @@ class Aws:
 
     def _describe_endpoint(self, request: Answer) -> Answer:
         name = request["EndpointName"]
-        endpoint = self._find("endpoint", self.endpoints, name)
+        endpoint = self._shown("endpoint", self.endpoints, name)
         self._step(endpoint)
         self._find("endpoint", self.endpoints, name)  # it can be deleted now
         shown = {name: value for name, value in endpoint.items() if name[0].isupper()}
@@ -372,12 +376,13 @@ class Aws:
             raise Refusal("ResourceInUse", "Job name must be unique within an AWS account")
         self._find("model", self.models, request["ModelName"])
         self.transforms[name] = request | {"CreationTime": NOW + len(self.calls)}
+        self._left["transform-job " + name] = self.hidden
         self._begin(self.transforms[name], "InProgress")
         return {"TransformJobArn": _arn("transform-job", name)}
 
     def _describe_transform_job(self, request: Answer) -> Answer:
         job = self.transforms.get(request["TransformJobName"])
-        if job is None:
+        if job is None or self._is_hidden("transform-job " + request["TransformJobName"]):
             raise Refusal("ValidationException", "Requested resource not found.")
         self._step(job)
         if job["TransformJobStatus"] == "Completed":

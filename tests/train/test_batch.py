@@ -4,13 +4,17 @@ endpoints; lists and prices."""
 from __future__ import annotations
 
 import json
+from argparse import _SubParsersAction
 from pathlib import Path
 
 import pytest
 
+import recpack
+import train
 from tests.support.aws import BROKEN, DENIED, EXPIRED, ROLE, Aws, Fault
 from tests.support.devkits import jpeg
 from tests.support.hosts import Typed, connect, model, rest, trained
+from train.cli import main, parser
 from train.pictures import load
 
 pytestmark = pytest.mark.once
@@ -79,6 +83,11 @@ def test_results_of_a_job_that_was_not_waited_for(aws: Aws, typed: Typed) -> Non
     code, _, err = typed("results", "tpyo")
     assert code == 1
     assert "there is no such batch job" in err
+
+
+def test_a_batch_job_that_is_not_seen_yet(aws: Aws, typed: Typed) -> None:
+    aws.hidden = 2
+    assert transform(typed)[0] == 0
 
 
 def test_a_batch_job_that_fails_leaves_no_model(aws: Aws, typed: Typed) -> None:
@@ -179,6 +188,18 @@ def test_a_serverless_endpoint(aws: Aws, typed: Typed) -> None:
     assert "InstanceType" not in variant
     assert all(made["Tags"] for made in (config, *aws.models.values(), *aws.endpoints.values()))
     assert deploy(typed, "--serverless", "1024", "--update")[0] == 0
+
+
+def test_an_endpoint_in_a_network_of_its_own(aws: Aws, typed: Typed) -> None:
+    code, _, err = deploy(
+        typed, "--subnets", "subnet-1,subnet-2", "--security-groups", "sg-1", "--isolated",
+        "--volume-kms-key", "disk",
+    )  # fmt: skip
+    assert code == 0, err
+    (made,), (config,) = aws.models.values(), aws.configs.values()
+    assert made["VpcConfig"]["Subnets"] == ["subnet-1", "subnet-2"]
+    assert made["EnableNetworkIsolation"]
+    assert config["KmsKeyId"] == "disk"
 
 
 @pytest.mark.parametrize(
@@ -316,3 +337,31 @@ def test_prices(aws: Aws, typed: Typed) -> None:
     code, _, err = typed("cost", "ml.g5.xlarge", "--region", "us-gov-west-1")
     assert code == 1
     assert "can't be asked from us-gov-west-1" in err
+
+
+# ---- the command line
+
+
+def test_every_option_is_explained_with_its_default() -> None:
+    (commands,) = [one for one in parser()._actions if isinstance(one, _SubParsersAction)]
+    seen = 0
+    for name, command in commands.choices.items():
+        for option in command._actions:
+            if option.option_strings and option.dest != "help":
+                seen += 1
+                assert option.help, f"{name} {option.option_strings[0]}"
+                if option.default not in (None, False, "", []) and option.nargs != 0:
+                    assert "default" in option.help, f"{name} {option.option_strings[0]}"
+    assert seen > 50
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"recpack-train {recpack.__version__}\n"
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(train, name) is not None for name in train.__all__)
+    assert len(train.__all__) > 25

@@ -156,6 +156,12 @@ def test_waiting_outlasts_what_passes(
     assert aws.endpoints["prod"]["EndpointStatus"] == "InService"
 
 
+def test_what_was_just_made_may_not_be_seen_yet(aws: Aws, typed: Typed) -> None:
+    aws.hidden = 2
+    assert deploy(typed, "--endpoint-name", "prod")[0] == 0
+    assert aws.endpoints["prod"]["EndpointStatus"] == "InService"
+
+
 @pytest.mark.parametrize("error", [EXPIRED, DENIED])
 def test_what_can_not_be_deleted_is_named(
     aws: Aws, typed: Typed, error: tuple[str, int, str]

@@ -1,5 +1,6 @@
 """A random walk: commands that make, replace and delete, against the stand-in of AWS, with faults
-and interruptions at every call. ``python -m tests.train.walk 10000`` runs more than the tests do.
+and interruptions at every call. ``python -m tests.train.walk 10000`` runs more than the tests do;
+a second number is the first seed.
 
 After each run: nothing is gone that the run did not make (``delete`` and ``--update``: but for the
 endpoint that was named, and its own parts), and what is new is named in the output.
@@ -66,9 +67,11 @@ class Walk:
 
     def run(self, times: int) -> None:
         for _ in range(times):
+            self.aws.settle()
             words = self._command()
             connect(self.monkeypatch, self.aws, self.random.choice((1, 1, 3)))
             self.aws.polls = self.random.choice((0, 1, 2, 5))
+            self.aws.hidden = self.random.choice((0, 0, 0, 1, 2))
             self.aws.reason = "no room" if self.random.random() < 0.15 else ""
             self.aws.end = "Failed" if self.aws.reason else "Completed"
             self.foreign.clear()
@@ -182,6 +185,7 @@ class Walk:
 
     def _follow(self, text: str, made: set[str]) -> None:
         """What is left is gone after the commands that are shown for it."""
+        self.aws.settle()
         self.aws.reason, self.aws.end = "", "Completed"
         for line in text.splitlines():
             _, _, shown = line.partition("delete it with: ")
@@ -216,7 +220,8 @@ _IMAGE = _jpeg()
 
 if __name__ == "__main__":
     counts: Counter[str] = Counter()
-    for seed in range(int(sys.argv[1]) // 20):
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    for seed in range(first, first + int(sys.argv[1]) // 20):
         with pytest.MonkeyPatch.context() as patch:
             walk = Walk(seed, patch)
             walk.run(20)
