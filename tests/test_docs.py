@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import boto3
 import pytest
 
 import recpack
@@ -29,6 +30,7 @@ from tests.sinks.test_s3_stores import upload_tree
 from tests.support.clusters import Dask, Ray
 from tests.support.datasets import Picture, write_coco, write_yolo
 from tests.support.devkits import jpeg, make_photos
+from tests.support.jobs import put_model
 
 pytestmark = pytest.mark.once
 
@@ -39,6 +41,7 @@ PAGES = [
     if "decisions" not in path.parts  # nothing to type there
     and path.name not in ("commands.md", "options.md", "problems.md")  # made by make docs
     and path.parent.name != "generated"
+    and path.name != "hosting.md"  # tests/train/test_page.py types it
 ]
 READERS = {
     "torch": "RECPACK_TORCH_PYTHON",
@@ -180,6 +183,9 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
         assert words[2:] == ["."]  # make demo does
     elif words[0] == "recpack-train":
         assert train.cli.main(words[1:]) == 0, words
+        if words[1] == "fit":
+            output, job = (words[words.index(name) + 1] for name in ("--output", "--job-name"))
+            put_model(boto3.client("s3", region_name="us-east-1"), output, job)
     elif "dask" in words:
         dask: Dask = request.getfixturevalue("dask")  # of this environment
         on_a_cluster(words, "tcp://scheduler:8786", dask.address)

@@ -35,6 +35,7 @@ def right() -> None:
     recpack.Options(segment_size="16MiB", to_nothing=None)  # type: ignore[call-arg]
     job: train.Job = train.fit("s3://a", "s3://b", "s3://c", role="arn", epochs=5, spot=True)
     recpack.train.plan("s3://a", "s3://b", "s3://c", base_network="resnet-50", model=job)
+    recpack.train.tune("s3://a", "s3://b", "s3://c", ranges={"momentum": "0.5..0.9"}, jobs=20)
     del result, found, verified, inspection, shown, manifest, number, several
 
 
@@ -61,5 +62,6 @@ def wrong() -> None:
     recpack.S3Sink("s3://b/k.rec", checksum="md5")  # type: ignore[arg-type]
     recpack.Options(encoding="webp")  # type: ignore[arg-type]
     train.fit("s3://a", "s3://b", "s3://c", rol="arn")  # type: ignore[call-arg]
+    train.tune("s3://a", "s3://b", "s3://c")  # type: ignore[call-arg]
     train.fit("s3://a", "s3://b", "s3://c", optimizer="sdg")  # type: ignore[arg-type]
     recpack.train.plan("s3://a", "s3://b", "s3://c", epochs="5")  # type: ignore[arg-type]

@@ -12,34 +12,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .batch import Batch, attach_batch, transform
     from .detections import Detection, Detections, Evaluation, evaluate, truth_of
-    from .endpoint import (
-        Endpoint,
-        attach_endpoint,
-        delete_endpoint,
-        deploy,
-        transform,
-    )
+    from .endpoint import Endpoint, attach_endpoint
     from .errors import JobError, SpecError, TrainError, UsageError
+    from .evaluation import evaluate_endpoint
+    from .hosting import delete_endpoint, deploy
     from .hyperparameters import Hyperparameters
     from .job import Job, attach, jobs
+    from .listing import Running, endpoints
     from .planning import Plan, fit, plan
     from .plots import plot_jobs
+    from .pricing import price
     from .request import Network
     from .service import Service
+    from .tuning import Tuning, plan_tuning, tune
 
 _HOMES = {
     "Detection": "detections", "Detections": "detections", "Evaluation": "detections",
     "evaluate": "detections", "truth_of": "detections", "Endpoint": "endpoint",
-    "attach_endpoint": "endpoint", "delete_endpoint": "endpoint", "deploy": "endpoint",
-    "transform": "endpoint", "JobError": "errors", "SpecError": "errors", "TrainError": "errors",
-    "UsageError": "errors",
+    "attach_endpoint": "endpoint", "delete_endpoint": "hosting", "deploy": "hosting",
+    "transform": "batch", "attach_batch": "batch", "Batch": "batch", "price": "pricing",
+    "endpoints": "listing", "Running": "listing", "evaluate_endpoint": "evaluation",
+    "JobError": "errors", "SpecError": "errors", "TrainError": "errors", "UsageError": "errors",
     "Plan": "planning", "fit": "planning", "plan": "planning", "Hyperparameters": "hyperparameters",
     "Job": "job", "attach": "job", "jobs": "job", "plot_jobs": "plots", "Network": "request",
-    "Service": "service",
+    "Service": "service", "Tuning": "tuning", "plan_tuning": "tuning", "tune": "tuning",
 }  # fmt: skip
 
 __all__ = [
+    "Batch",
     "Detection",
     "Detections",
     "Endpoint",
@@ -49,21 +51,29 @@ __all__ = [
     "JobError",
     "Network",
     "Plan",
+    "Running",
     "Service",
     "SpecError",
     "TrainError",
+    "Tuning",
     "UsageError",
     "attach",
+    "attach_batch",
     "attach_endpoint",
     "delete_endpoint",
     "deploy",
+    "endpoints",
     "evaluate",
+    "evaluate_endpoint",
     "fit",
     "jobs",
     "plan",
+    "plan_tuning",
     "plot_jobs",
+    "price",
     "transform",
     "truth_of",
+    "tune",
 ]  # fmt: skip
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import SpecError
-from .request import channel_prefix
-from .service import Service
+from .service import Service, message_of
+from .spec import RECORDS, Data, channel_prefix
 
 if TYPE_CHECKING:
     from recpack import Manifest
@@ -21,11 +22,18 @@ _OBJECT_WIDTH = 5
 
 @dataclass(frozen=True)
 class Channel:
-    """A prefix, the one ``.rec`` below it, and that file's manifest."""
+    """A prefix, the one ``.rec`` below it, and that file's manifest. For other formats ``data``
+    tells them: ``prefix`` and ``rec`` are the augmented manifest's URL, or the images' prefix."""
 
     prefix: str
     rec: str
     manifest: Manifest
+    data: Data = RECORDS
+
+    @property
+    def checksum(self) -> str | None:
+        """The same for the same bytes; None where nobody knows."""
+        return self.manifest.rec["checksum"] or self.manifest.rec.get("etag")
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -43,20 +51,28 @@ def manifest_key(rec_key: str) -> str:
 
 
 def read_channel(name: str, url: str, service: Service) -> Channel:
-    """Find the ``.rec`` of a channel, and check that it is the file of its manifest.
+    """Find the data of a channel, and check that a ``.rec`` is the file of its manifest.
 
-    ``url`` is the ``.rec`` or its prefix. Raises SpecError: no bucket, another region, no object,
-    several objects (the service would use all of them), no manifest, another size or checksum.
+    ``url`` is the ``.rec`` or its prefix, an augmented ``….manifest``, or a prefix of images that
+    has one with ``_annotation`` for JSON files beside it. Raises SpecError: no bucket, another
+    region, no object, several objects (the service would use all of them), no manifest, another
+    size or checksum.
     """
-    client = service.client("s3")
-    prefix = channel_prefix(url)
-    bucket, folder = split_url(prefix)
+    from .documents import ANNOTATION, read_augmented, read_images
+
+    bucket, _ = split_url(url)
     demand_region(name, bucket, service)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
-    found = [one for page in pages for one in page.get("Contents", [])]
-    # a folder made in the AWS console is an empty object
-    keys = [one["Key"] for one in found if one["Size"] or not one["Key"].endswith("/")]
+    if url.endswith(".manifest"):
+        return Channel(url, url, *read_augmented(name, url, service))
+    prefix = channel_prefix(url)
+    found = objects_below(prefix, service)
+    keys = [one["Key"] for one in found]
     recs = [key for key in keys if key.endswith(".rec")]
+    if keys and not recs:
+        annotations = objects_below(f"{prefix[:-1]}{ANNOTATION}/", service)
+        if annotations:
+            images = read_images(name, prefix, found, annotations, service)
+            return Channel(prefix, prefix, *images)
     if not recs:
         raise SpecError(
             f"{name}: there is no .rec below {prefix} ({len(keys)} other objects); write one with "
@@ -74,6 +90,21 @@ def read_channel(name: str, url: str, service: Service) -> Channel:
     return Channel(prefix, rec, manifest)
 
 
+def objects_below(prefix: str, service: Service, most: int | None = None) -> list[dict[str, Any]]:
+    """The objects below a prefix, ``most`` at most, as S3 lists them."""
+    bucket, folder = split_url(prefix)
+    pages = service.client("s3").get_paginator("list_objects_v2")
+    found = (
+        one
+        for page in pages.paginate(
+            Bucket=bucket, Prefix=folder, PaginationConfig={"MaxItems": most}
+        )
+        for one in page.get("Contents", [])
+    )
+    # a folder made in the AWS console is an empty object
+    return [one for one in found if one["Size"] or not one["Key"].endswith("/")]
+
+
 def manifest_below(url: str, service: Service) -> Manifest | None:
     """The current manifest of a channel; None when it can't be found."""
     try:
@@ -83,27 +114,74 @@ def manifest_below(url: str, service: Service) -> Manifest | None:
 
 
 def demand_region(name: str, bucket: str, service: Service) -> None:
-    """Raise SpecError when a bucket does not exist or is in another region than the job."""
+    """Raise SpecError when a bucket does not exist, is in another region than the job, or is closed
+    to the caller."""
+    if not _is_open(name, bucket, service):
+        raise SpecError(f"{name}: no access to bucket {bucket}; use credentials that have it")
+
+
+def _is_open(name: str, bucket: str, service: Service) -> bool:
+    """Whether the caller has access to a bucket. Raises SpecError when it does not exist or is in
+    another region than the job."""
     client = service.client("s3")
     try:
-        headers = client.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+        answer = client.head_bucket(Bucket=bucket)
     except client.exceptions.ClientError as error:
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        headers = error.response["ResponseMetadata"]["HTTPHeaders"]
-        if status == 404:
-            raise SpecError(
-                f"{name}: there is no bucket {bucket}; make it, or correct the name"
-            ) from error
-        if status == 403:
-            raise SpecError(
-                f"{name}: no access to bucket {bucket}; use credentials that have it"
-            ) from error
-    region = headers.get("x-amz-bucket-region", service.region)
+        answer = error.response
+    found = answer["ResponseMetadata"]
+    if found["HTTPStatusCode"] == 404:
+        raise SpecError(f"{name}: there is no bucket {bucket}; make it, or correct the name")
+    region = found["HTTPHeaders"].get("x-amz-bucket-region", service.region)
     if region != service.region:
         raise SpecError(
             f"{name}: bucket {bucket} is in {region}, but the job is in {service.region}; use a "
             "bucket in the job's region"
         )
+    return bool(found["HTTPStatusCode"] != 403)
+
+
+def demand_output(name: str, url: str, role: str, service: Service) -> bool:
+    """``demand_region`` of what a job's role writes: a bucket that is closed to the caller is a
+    warning, when IAM does not say that the role may write there either. Returns whether the caller
+    may look into it."""
+    bucket, key = split_url(url)
+    if _is_open(name, bucket, service):
+        return True
+    client = service.client("iam")
+    partition = role.split(":")[1]
+    try:
+        answer = client.simulate_principal_policy(
+            PolicySourceArn=role,
+            ActionNames=["s3:PutObject"],
+            ResourceArns=[f"arn:{partition}:s3:::{bucket}/{key.rstrip('/')}/x"],
+        )
+        decision = answer["EvaluationResults"][0]["EvalDecision"]
+    except client.exceptions.ClientError as error:
+        decision = message_of(error)
+    if decision == "explicitDeny":
+        raise SpecError(f"{name}: {role} may not write to {url}; use another --{name} or --role")
+    if decision != "allowed":  # a policy of the bucket can still allow it
+        warnings.warn(
+            f"{name}: you have no access to bucket {bucket}, and it is not known whether {role} "
+            f"may write there ({decision}); if not, the job fails when it has trained",
+            stacklevel=4,
+        )
+    return False
+
+
+def demand_model(url: str, service: Service) -> None:
+    """Raise SpecError when a ``model.tar.gz`` is not there or in another region."""
+    bucket, key = split_url(url)
+    demand_region("model", bucket, service)
+    client = service.client("s3")
+    try:
+        found = client.head_object(Bucket=bucket, Key=key)
+    except client.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            raise SpecError(f"model: there is no {url}") from error
+        raise SpecError(f"model: {url} can't be read: {message_of(error)}") from error
+    if not found["ContentLength"]:
+        raise SpecError(f"model: {url} is empty")
 
 
 def _demand_boxes(name: str, rec: str, manifest: Manifest) -> None:

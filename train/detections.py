@@ -87,18 +87,21 @@ def parse_response(body: bytes, classes: Sequence[str], width: int, height: int)
                 (int(one["class_id"]), float(one["score"]), _ratios(one, wide, high))
                 for one in answer["annotations"]
             ]
-        if not all(map(math.isfinite, (edge for *_, box in rows for edge in box))):
-            raise ValueError("an edge is not finite")
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         start = body[:200].decode(errors="replace")
         raise JobError(f"the endpoint's answer is not a list of detections: {start!r}") from error
     found = [
-        Detection(id_, classes[id_] if 0 <= id_ < len(classes) else str(id_), score, box)
+        Detection(id_, name_of(id_, classes), 0.0 if math.isnan(score) else score, box)
         for id_, score, box in rows
         if id_ >= 0
     ]
     found.sort(key=lambda one: -one.score)
     return Detections(tuple(found), width, height)
+
+
+def name_of(class_id: int, classes: Sequence[str]) -> str:
+    """A class's name; its number when it has none."""
+    return classes[class_id] if class_id < len(classes) else str(class_id)
 
 
 def _ratios(one: dict[str, Any], width: float, height: float) -> Box:

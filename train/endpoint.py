@@ -1,50 +1,37 @@
-"""Hosting: deploy a model behind an endpoint, detect objects with it, delete it."""
+"""An endpoint: wait for it, detect objects with it. ``hosting`` makes and deletes it."""
 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .channels import manifest_below
+from .asynchronous import RETRY_SECONDS, ask_later, patiently, seen
+from .bodies import payload
 from .detections import Detections, parse_response
-from .errors import JobError, SpecError
-from .images import image_uri
-from .job import POLL_SECONDS, Job, find_previous
-from .planning import unique_suffix
-from .request import (
-    INFERENCE_TYPE,
-    Network,
-    endpoint_config_request,
-    endpoint_request,
-    model_request,
-    transform_request,
-)
-from .service import Service, find_role
+from .errors import JobError
+from .job import POLL_SECONDS, Previous, find_previous
+from .service import Service, is_missing, is_temporary, message_of
 
 if TYPE_CHECKING:
     from .detections import Pixels
 
-MAX_BODY = 5_000_000
-"""Most bytes of an image that the service accepts."""
-
-_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PN": "image/png"}
+_CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint by its name; its configuration and model have the same name. As a context manager
-    it is deleted at the end of the block, so that it costs no more money. ``classes`` are the names
-    in the order of their ids."""
+    """An endpoint by its name. As a context manager it is deleted at the end of the block, so that
+    it costs no more money. ``classes`` are the names in the order of their ids, ``results`` the S3
+    prefix where the answers of an asynchronous one go."""
 
     name: str
     classes: Sequence[str]
     service: Service
+    results: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -60,183 +47,128 @@ class Endpoint:
     def predict(self, image: str | Path | bytes | Pixels) -> Detections:
         """Detect the objects in an image: a file, its bytes, or pixels (uint8, blue first).
 
-        What the service does not accept (other kinds than JPEG and PNG, more than 5 MB) is encoded
-        again, with a warning when the image gets smaller. Raises JobError.
+        What is not like the pictures of the training (gray, rotated by its EXIF data, 16 bits,
+        another kind than JPEG and PNG) is encoded again, and what has more than 5 MB becomes
+        smaller, with a warning. Throttled and unanswered calls are repeated. An asynchronous
+        endpoint takes the image from S3, and this waits for its answer there. Raises JobError.
         """
         body, content_type, width, height = payload(image)
+        if self.results is None:
+            answer = patiently(lambda: self._invoke(body, content_type), time.sleep, RETRY_SECONDS)
+        else:
+            answer = ask_later(self.name, self.results, body, content_type, self.service)
+        return parse_response(answer, self.classes, width, height)
+
+    def _invoke(self, body: bytes, content_type: str) -> bytes:
         client = self.service.client("sagemaker-runtime")
         try:
             answer = client.invoke_endpoint(
                 EndpointName=self.name, ContentType=content_type, Body=body
             )
+            return bytes(answer["Body"].read())
         except client.exceptions.ClientError as error:
-            message = error.response["Error"].get("Message", str(error))
-            raise JobError(f"{self.name}: {message}", message) from error
-        return parse_response(answer["Body"].read(), self.classes, width, height)
+            if is_temporary(error):
+                raise
+            raise JobError(f"{self.name}: {message_of(error)}", message_of(error)) from error
 
     def wait(
         self, *, sleep: Callable[[float], None] = time.sleep, poll: float = POLL_SECONDS
     ) -> Endpoint:
-        """Wait until it serves. Raises JobError with the service's reason when it fails."""
-        client = self.service.client("sagemaker")
+        """Wait until it serves, also while the service throttles or can't be reached for some
+        minutes. Raises JobError with the service's reason when it fails."""
+
+        def look() -> dict[str, Any] | None:
+            return describe(self.name, self.service)
+
         while True:
-            description = client.describe_endpoint(EndpointName=self.name)
-            state = description["EndpointStatus"]
+            found = seen(lambda: patiently(look, sleep, poll), sleep, poll)
+            state = "Deleted" if found is None else found["EndpointStatus"]
             if state == "InService":
                 return self
-            if state not in ("Creating", "Updating", "SystemUpdating"):
-                reason = description.get("FailureReason", state)
+            if found is None or state == "Deleting" or not is_changing(found):
+                reason = (found or {}).get("FailureReason", state)
                 raise JobError(f"{self.name}: {reason}", reason)
             sleep(poll)
 
     def delete(self) -> None:
-        """Delete endpoint, configuration and model; no error when one does not exist."""
+        """Delete it with its configuration and model; no error when there is none."""
+        from .hosting import delete_endpoint
+
         delete_endpoint(self.name, self.service)
 
 
-def delete_endpoint(name: str, service: Service) -> None:
-    """See ``Endpoint.delete``."""
+def describe(name: str, service: Service) -> dict[str, Any] | None:
+    """The answer of ``describe_endpoint``; None when there is none of this name."""
     client = service.client("sagemaker")
-    for call, parameter in (
-        (client.delete_endpoint, "EndpointName"),
-        (client.delete_endpoint_config, "EndpointConfigName"),
-        (client.delete_model, "ModelName"),
-    ):
-        try:
-            call(**{parameter: name})
-        except client.exceptions.ClientError as error:
-            message = error.response["Error"].get("Message", "").lower()
-            if not any(text in message for text in ("could not find", "not found", "not exist")):
-                raise
-
-
-def deploy(
-    model: str | Job,
-    *,
-    name: str | None = None,
-    classes: Sequence[str] | None = None,
-    role: str | None = None,
-    service: Service | None = None,
-    image: str | None = None,
-    instance_type: str = INFERENCE_TYPE,
-    instance_count: int = 1,
-    tags: Mapping[str, str] | None = None,
-    network: Network | None = None,
-    wait: bool = True,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Endpoint:
-    """Host a model: ``model`` is a job, its name, or a ``model.tar.gz``.
-
-    ``classes`` default to those of the manifest of the training data. If this fails, everything
-    that it has made is deleted again.
-    """
-    service = service or Service()
-    found = find_previous(model, service)
-    names = tuple(classes or _classes(found.train, service))
-    stem = found.model.split("/")[-3] if found.model.count("/") > 3 else "recpack"
-    name = name or f"{stem[:40].strip('-')}-{unique_suffix()}"
-    arn = find_role(role, service)
-    client = service.client("sagemaker")
-    endpoint = Endpoint(name, names, service)
     try:
-        client.create_model(
-            **model_request(
-                name, arn, image or image_uri(service.region), found.model,
-                tags=tags, network=network,
-            )
-        )  # fmt: skip
-        client.create_endpoint_config(
-            **endpoint_config_request(
-                name, name, instance_type=instance_type, instance_count=instance_count,
-                tags=tags, network=network,
-            )
-        )  # fmt: skip
-        client.create_endpoint(**endpoint_request(name, name, tags=tags))
-        return endpoint.wait(sleep=sleep) if wait else endpoint
-    except BaseException as error:
-        with suppress(Exception):  # the first error is the important one
-            endpoint.delete()
-        if isinstance(error, client.exceptions.ClientError):
-            message = error.response["Error"].get("Message", str(error))
-            raise JobError(
-                f"{name}: the service refuses the endpoint: {message}", message
-            ) from error
-        raise
+        return dict(client.describe_endpoint(EndpointName=name))
+    except client.exceptions.ClientError as error:
+        if not is_missing(error):
+            raise
+        return None
+
+
+def is_changing(description: dict[str, Any]) -> bool:
+    """Whether it is being made, updated or deleted."""
+    return description["EndpointStatus"] in _CHANGING
+
+
+def configuration(config: str, service: Service) -> dict[str, Any]:
+    """The answer of ``describe_endpoint_config``; empty when there is none of this name."""
+    client = service.client("sagemaker")
+    try:
+        return dict(client.describe_endpoint_config(EndpointConfigName=config))
+    except client.exceptions.ClientError as error:
+        if not is_missing(error):
+            raise
+        return {}
+
+
+def hosted(config: str, service: Service) -> list[str]:
+    """The names of the models of an endpoint's configuration; empty when it does not exist."""
+    return _models(configuration(config, service))
+
+
+def _models(config: dict[str, Any]) -> list[str]:
+    return [one["ModelName"] for one in config.get("ProductionVariants", []) if "ModelName" in one]
+
+
+def is_serverless(config: dict[str, Any]) -> bool:
+    """Whether a configuration has no instances."""
+    return any("ServerlessConfig" in one for one in config.get("ProductionVariants", []))
 
 
 def attach_endpoint(
     name: str, service: Service | None = None, *, classes: Sequence[str] | None = None
 ) -> Endpoint:
-    """An existing endpoint. Its ``classes`` default to those of ``deploy``."""
+    """An existing endpoint. Its ``classes`` default to those that its model was trained on.
+    Raises JobError when there is no such endpoint, SpecError when its classes are not known."""
+    from .planning import classes_of
+
     service = service or Service()
-    if classes is None:
-        client = service.client("sagemaker")
-        try:
-            description = client.describe_model(ModelName=name)
-        except client.exceptions.ClientError as error:
-            raise JobError(f"{name}: there is no such endpoint of recpack-train") from error
-        found = find_previous(description["PrimaryContainer"]["ModelDataUrl"], service)
-        classes = _classes(found.train, service)
-    return Endpoint(name, tuple(classes), service)
+    found = describe(name, service)
+    if found is None:
+        raise JobError(f"{name}: there is no such endpoint in {service.region}")
+    config = configuration(found["EndpointConfigName"], service)
+    urls = [url for model in _models(config) for url in artifacts(model, service)]
+    previous = find_previous(urls[0], service) if len(urls) == 1 else Previous("")
+    results = config.get("AsyncInferenceConfig", {}).get("OutputConfig", {}).get("S3OutputPath")
+    return Endpoint(name, classes_of(previous, classes, service), service, results)
 
 
-def transform(
-    model_name: str,
-    images: str,
-    output: str,
-    *,
-    name: str,
-    service: Service | None = None,
-    **options: Any,
-) -> str:
-    """Start a batch job for all images below an S3 prefix, and return its name. The answers are
-    below ``output``, one object per image, with the image's name plus ``.out``."""
-    service = service or Service()
-    request = transform_request(name, model_name, images, output, **options)
-    service.client("sagemaker").create_transform_job(**request)
-    return name
-
-
-def payload(image: str | Path | bytes | Pixels) -> tuple[bytes, str, int, int]:
-    """(body, content type, width, height) of a request; the size is that of the original image."""
-    import cv2
-
-    from .pictures import load, read_file
-
-    pixels = load(image)
-    height, width = pixels.shape[:2]
-    data = image if isinstance(image, bytes) else b""
-    if isinstance(image, (str, Path)):
-        data = read_file(image)
-    content_type = _TYPES.get(data[:3])
-    if content_type is not None and len(data) <= MAX_BODY:
-        return data, content_type, width, height
-    before = len(data)
-    scale = 1.0
-    while True:
-        if scale < 1:
-            size = max(round(width * scale), 1), max(round(height * scale), 1)
-            smaller = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        else:
-            smaller = pixels
-        data = cv2.imencode(".jpg", smaller, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
-        if len(data) <= MAX_BODY:
-            break
-        scale *= 0.8
-    if before > MAX_BODY or scale < 1:
-        warnings.warn(
-            f"the image was encoded again, with {len(data):,} bytes and {scale:.0%} of its size: "
-            f"the service accepts at most {MAX_BODY:,} bytes",
-            stacklevel=3,
-        )
-    return data, "image/jpeg", width, height
-
-
-def _classes(train: str | None, service: Service) -> Sequence[str]:
-    manifest = None if train is None else manifest_below(train, service)
-    if manifest is None:
-        raise SpecError(
-            "classes: the manifest of the model's training data can't be found; give the names in "
-            "the order of their ids"
-        )
-    return manifest.classes
+def artifacts(model: str, service: Service) -> list[str]:
+    """The URLs of a model's files, one for each container; empty when there is no such model."""
+    client = service.client("sagemaker")
+    try:
+        found = client.describe_model(ModelName=model)
+    except client.exceptions.ClientError as error:
+        if not is_missing(error):
+            raise
+        return []
+    containers = found.get("Containers") or [found.get("PrimaryContainer", {})]
+    urls = [
+        one.get("ModelDataUrl")
+        or one.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri")
+        for one in containers
+    ]
+    return [url for url in urls if url]

@@ -22,3 +22,7 @@ class JobError(TrainError):
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class MissingError(JobError):
+    """There is no such job."""

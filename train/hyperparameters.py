@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import SpecError, UsageError
+from .values import make_plain, number, plain, whole
 
 if TYPE_CHECKING:
     from recpack import Manifest
@@ -104,6 +105,7 @@ class Learning:
     )
 
     def __post_init__(self) -> None:
+        make_plain(self)
         wrong = []
         for parameter in fields(self):
             value = getattr(self, parameter.name)
@@ -112,6 +114,13 @@ class Learning:
             expected = parameter.metadata["check"](value)
             if expected:
                 wrong.append(f"{parameter.name}: {value!r} is not {expected}")
+        if not wrong and self.lr_scheduler_step:
+            last = int(self.lr_scheduler_step.rpartition(",")[2])
+            if last >= self.epochs:
+                wrong.append(
+                    f"lr_scheduler_step: {self.lr_scheduler_step}; with {self.epochs} epochs "
+                    f"there is nothing after epoch {last}"
+                )
         if wrong:
             raise UsageError("\n".join(wrong))
 
@@ -182,6 +191,13 @@ class Hyperparameters(Learning, _Counts):
             hyperparameters = cls(**values)
         except UsageError as error:
             misuse.append(str(error))
+        else:
+            batch = hyperparameters.mini_batch_size
+            if batch > train.num_samples:
+                wrong.append(
+                    f"mini_batch_size: {batch}, but train has {train.num_samples} images; choose "
+                    "fewer"
+                )
         if wrong or misuse:
             raise (SpecError if wrong else UsageError)("\n".join(wrong + misuse))
         return hyperparameters
@@ -193,12 +209,12 @@ _BOOLS = {"true": True, "false": False, "1": True, "0": False}
 def _value(cls: type[Hyperparameters], name: str, value: Any) -> Any:
     """A string → a value of the parameter's type, or the string itself when that fails."""
     if not isinstance(value, str):
-        return value
+        return plain(value)
     default = next(one.default for one in fields(cls) if one.name == name)
     kind = int if default is MISSING else type(default)
     try:
         if kind in (int, float):
-            return kind(value)
+            return whole(value) if kind is int else number(value)
     except ValueError:
         return value
     return _BOOLS.get(value.lower(), value) if kind is bool else value

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .errors import JobError, SpecError
+from .errors import JobError, MissingError, SpecError
 from .logs import LogReader, Metric, parse_metric
-from .service import Service, is_temporary
-
-if TYPE_CHECKING:
-    from recpack import Manifest
+from .machines import OWN_ALGORITHM
+from .records import Trained, read_trained
+from .service import Service, is_missing, is_temporary, message_of
 
 POLL_SECONDS = 15.0
 
-_PATIENCE = 40
+PATIENCE = 40
 """Failed requests in a row that end the waiting for a job."""
 
 _RUNNING = ("InProgress", "Stopping")
+
+_LATE_READS = 2
+_LATE_SECONDS = 5.0
+"""Looks for lines that the log gets after the job's end."""
+
+_ENDINGS = {
+    "MaxRuntimeExceeded": "it ran for its longest time, --max-run",
+    "MaxWaitTimeExceeded": "it ran and waited for spot machines for its longest time, --max-wait",
+    "Interrupted": "its spot machines were taken away",
+    "Stopped": "it was told to stop",
+}
+"""Why a job stopped, by its phase, where the service gives no reason."""
 
 
 @dataclass(frozen=True)
 class Status:
     """The status of a job: ``state`` (InProgress, Completed, Failed, Stopping, Stopped), ``phase``
-    (Starting, Downloading, Training, …), ``billed`` seconds so far, ``reason`` of a failure."""
+    (Starting, Downloading, Training, …), ``billed`` seconds so far, ``reason`` of a failure or
+    stop, URL of its ``model``."""
 
     state: str
     phase: str
     billed: int
     reason: str
+    model: str = ""
 
     @property
     def running(self) -> bool:
@@ -44,25 +58,28 @@ class Status:
 
 @dataclass
 class Job:
-    """A training job by its name. ``metrics`` are those of the log lines read so far."""
+    """A training job by its name. ``metrics`` are those of the log lines read so far. One that has
+    just been ``started`` may not be visible yet."""
 
     name: str
     service: Service
     metrics: list[Metric] = field(default_factory=list)
+    started: bool = False
     _logs: LogReader | None = None
 
     def describe(self) -> dict[str, Any]:
-        """The answer of ``describe_training_job``. Raises JobError when there is no such job."""
+        """The answer of ``describe_training_job``. Raises MissingError, a JobError, when there is
+        no such job."""
         client = self.service.client("sagemaker")
         try:
             return dict(client.describe_training_job(TrainingJobName=self.name))
         except client.exceptions.ClientError as error:
-            message = error.response["Error"].get("Message", "")
-            if any(text in message.lower() for text in ("not found", "could not find")):
-                raise JobError(
-                    f"{self.name}: there is no such training job in {self.service.region}", message
-                ) from error
-            raise
+            if not is_missing(error):
+                raise
+            raise MissingError(
+                f"{self.name}: there is no such training job in {self.service.region}",
+                message_of(error),
+            ) from error
 
     def status(self) -> Status:
         """The current status."""
@@ -71,11 +88,7 @@ class Job:
     @property
     def model(self) -> str:
         """The URL of its ``model.tar.gz``. Raises JobError while there is none."""
-        description = self.describe()
-        artifacts = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
-        if not artifacts:
-            raise JobError(f"{self.name}: it has no model ({_status(description)})")
-        return str(artifacts)
+        return _model(self.describe())
 
     def new_lines(self) -> Iterator[str]:
         """The log's lines since the last call; their metrics are added to ``metrics``."""
@@ -85,6 +98,31 @@ class Job:
             if metric is not None:
                 self.metrics.append(metric)
             yield line
+
+    def read_log(
+        self,
+        on_line: Callable[[str], None] | None = None,
+        on_metric: Callable[[Metric], None] | None = None,
+    ) -> bool:
+        """Hand on the new lines and their metrics. What can't be read for a moment is read by the
+        next call; False, with a warning, when there is no use in that."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        count = len(self.metrics)
+        try:
+            for line in self.new_lines():
+                if on_line is not None:
+                    on_line(line)
+                if on_metric is not None:
+                    for metric in self.metrics[count:]:
+                        on_metric(metric)
+                count = len(self.metrics)
+        except (BotoCoreError, ClientError) as error:
+            if is_temporary(error):
+                return True
+            warnings.warn(f"{self.name}: its log can't be read: {error}", stacklevel=2)
+            return False
+        return True
 
     def wait(
         self,
@@ -97,40 +135,63 @@ class Job:
     ) -> Job:
         """Wait until the job is done. Calls ``on_status`` at every change, ``on_line`` for every
         line of its log, ``on_metric`` for every metric in it, and asks the service every ``poll``
-        seconds. When the service throttles or can't be reached for some minutes, the waiting goes
-        on.
+        seconds. The waiting goes on when the service throttles or can't be reached for some
+        minutes, and when the log can't be read.
 
-        Raises JobError with the service's reason when the job failed or was stopped. When the
-        waiting is interrupted, the job continues; ``attach`` finds it again.
+        Raises JobError with the service's reason when the job failed or was stopped, and with the
+        model that it kept. When the waiting ends in another way, the job continues; a note of the
+        exception has the command that comes back.
         """
-        last = None
+        try:
+            found = self._until_done(on_status, on_line, on_metric, sleep, poll)
+        except BaseException as error:
+            see, wait = (
+                self.service.command(*words)
+                for words in (("status", self.name), ("logs", self.name, "--follow"))
+            )
+            error.add_note(f"the job {self.name} goes on; see {see}, or wait: {wait}")
+            raise
+        status = _status(found)
+        if status.state != "Completed":
+            model = f"; its model so far: {status.model}" if status.model else ""
+            reason = status.reason or "the service gives no reason"
+            raise JobError(f"{self.name}: {status.state.lower()}: {reason}{model}", status.reason)
+        return self
+
+    def _until_done(
+        self,
+        on_status: Callable[[Status], None] | None,
+        on_line: Callable[[str], None] | None,
+        on_metric: Callable[[Metric], None] | None,
+        sleep: Callable[[float], None],
+        poll: float,
+    ) -> dict[str, Any]:
+        """The last description."""
+        last: Status | None = None
         failures = 0
+        readable = True
+        late = _LATE_READS
         while True:
             try:
-                status = self.status()
-                if status != last and on_status is not None:
-                    on_status(status)
-                last = status
-                count = len(self.metrics)
-                for line in self.new_lines():
-                    if on_line is not None:
-                        on_line(line)
-                    if on_metric is not None:
-                        for metric in self.metrics[count:]:
-                            on_metric(metric)
-                    count = len(self.metrics)
+                if last is None or last.running:
+                    found = self.describe()
+                    status = _status(found)
+                    if status != last and on_status is not None:
+                        on_status(status)
+                    last = status
                 failures = 0
-                if not status.running:
-                    break
             except Exception as error:
                 failures += 1
-                if failures == _PATIENCE or not is_temporary(error):
+                hidden = self.started and last is None and isinstance(error, MissingError)
+                if failures == PATIENCE or not (hidden or is_temporary(error)):
                     raise
-            sleep(poll)
-        if status.state != "Completed":
-            reason = status.reason or "the service gives no reason"
-            raise JobError(f"{self.name}: {status.state.lower()}: {reason}", status.reason)
-        return self
+            if readable and last is not None:
+                readable = self.read_log(on_line, on_metric)
+            if last is not None and not last.running:
+                late -= 1
+                if late < 0 or not readable:
+                    return found
+            sleep(poll if last is None or last.running else min(poll, _LATE_SECONDS))
 
     def stop(self) -> None:
         """Ask it to stop. What it has learnt so far becomes its model."""
@@ -142,12 +203,24 @@ class Job:
 
 
 def _status(description: Mapping[str, Any]) -> Status:
+    state, phase = description["TrainingJobStatus"], description.get("SecondaryStatus", "")
+    ending = "" if state in (*_RUNNING, "Completed") else _ENDINGS.get(phase, "")
+    model = description.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
     return Status(
-        description["TrainingJobStatus"],
-        description.get("SecondaryStatus", ""),
+        state,
+        phase,
         int(description.get("BillableTimeInSeconds", 0)),
-        description.get("FailureReason", ""),
+        description.get("FailureReason") or ending,
+        model if state in ("Completed", "Stopped") else "",
     )
+
+
+def _model(description: Mapping[str, Any]) -> str:
+    status = _status(description)
+    if not status.model:
+        why = f"{status}: {status.reason}" if status.reason else f"{status}"
+        raise JobError(f"{description['TrainingJobName']}: it has no model ({why})")
+    return status.model
 
 
 def attach(name: str, service: Service | None = None) -> Job:
@@ -177,35 +250,61 @@ class Previous:
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     train: str | None = None
     """The prefix of its training channel, to find its classes."""
+    trained: Trained | None = None
+    """What it was trained on, where the job was one of ``fit``."""
 
 
 def find_previous(model: str | Job, service: Service) -> Previous:
-    """Find the model of a job, of its name, or a ``model.tar.gz``, whose path can tell its job."""
+    """Find the model of a job, of its name, or a ``model.tar.gz``, whose path can tell its job.
+    Raises JobError: no such job, another algorithm's, or one without a model."""
     if isinstance(model, str) and model.startswith("s3://"):
         parts = model.split("/")
-        if len(parts) > 3 and parts[-2:] == ["output", "model.tar.gz"]:
+        if len(parts) > 4 and parts[-2:] == ["output", "model.tar.gz"]:
             try:
-                found = find_previous(Job(parts[-3], service), service)
-            except JobError:
-                return Previous(model)
-            if found.model == model:
-                return found
-        return Previous(model)
+                description = Job(parts[-3], service).describe()
+            except MissingError:
+                description = {}
+            if model in _models(description):
+                return _previous(description, service)
+        return Previous(model, trained=read_trained(model, service))
     job = Job(model, service) if isinstance(model, str) else model
-    description = job.describe()
+    return _previous(job.describe(), service)
+
+
+def _models(description: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where the model of a job is, or is to be."""
+    if not description:
+        return ()
+    output = description.get("OutputDataConfig", {}).get("S3OutputPath", "").rstrip("/")
+    planned = f"{output}/{description['TrainingJobName']}/output/model.tar.gz"
+    return planned, description.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
+
+
+def _previous(description: Mapping[str, Any], service: Service) -> Previous:
+    image = description.get("AlgorithmSpecification", {}).get("TrainingImage", "")
+    if image and not OWN_ALGORITHM.search(image):
+        raise JobError(
+            f"{description['TrainingJobName']}: it was trained by another algorithm: {image}"
+        )
     channels = {
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
         for channel in description.get("InputDataConfig", [])
         if "S3DataSource" in channel["DataSource"]
     }
-    return Previous(job.model, description.get("HyperParameters", {}), channels.get("train"))
+    model = _model(description)
+    return Previous(
+        model,
+        description.get("HyperParameters", {}),
+        channels.get("train"),
+        read_trained(model, service),
+    )
 
 
 def demand_same(
     before: Previous,
     hyperparameters: Mapping[str, str],
-    classes: Manifest,
-    classes_before: Manifest | None,
+    classes: Sequence[str],
+    classes_before: Sequence[str] | None,
 ) -> None:
     """Raise SpecError when the model to continue has another network or other classes: such a job
     fails late, or learns wrong names. The message shows both."""
@@ -214,10 +313,10 @@ def demand_same(
         earlier, now = before.hyperparameters.get(name), hyperparameters[name]
         if earlier is not None and earlier != now:
             wrong.append(f"{name}: the model to continue has {earlier}, but this job has {now}")
-    if classes_before is not None and classes_before.classes != classes.classes:
+    if classes_before is not None and tuple(classes_before) != tuple(classes):
         wrong.append(
             "classes: the model to continue has "
-            f"{', '.join(classes_before.classes)}; this data has {', '.join(classes.classes)}; "
+            f"{', '.join(classes_before)}; this data has {', '.join(classes)}; "
             "pack it with --classes and the earlier manifest"
         )
     if wrong:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .service import Service
@@ -56,31 +56,43 @@ class LogReader:
     def __init__(self, job_name: str, service: Service) -> None:
         self._prefix = job_name + "/"
         self._service = service
-        self._tokens: dict[str, str | None] = {}
+        self._tokens: dict[str, str] = {}
 
-    def new_lines(self) -> Iterator[str]:
-        """The lines since the last call."""
+    def new_lines(self) -> list[str]:
+        """The lines since the last call; those of several machines by their time. What fails is
+        read again by the next call."""
         logs = self._service.client("logs")
-        missing = logs.exceptions.ResourceNotFoundException
+        names: list[str] = []
         try:
             pages = logs.get_paginator("describe_log_streams").paginate(
                 logGroupName=GROUP, logStreamNamePrefix=self._prefix
             )
             for page in pages:
-                for stream in page["logStreams"]:
-                    self._tokens.setdefault(stream["logStreamName"], None)
-        except missing:
-            return
-        for stream in list(self._tokens):
-            yield from self._stream_lines(logs.get_log_events, stream)
+                names += (stream["logStreamName"] for stream in page["logStreams"])
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        tokens: dict[str, str] = {}
+        events: list[dict[str, Any]] = []
+        for name in names:
+            for page in self._pages(logs, name):
+                tokens[name] = page["nextForwardToken"]
+                events += page["events"]
+        self._tokens |= tokens
+        if len(names) > 1:
+            events.sort(key=lambda event: event.get("timestamp", 0))
+        return [event["message"] for event in events]
 
-    def _stream_lines(self, get: Callable[..., Any], stream: str) -> Iterator[str]:
+    def _pages(self, logs: Any, stream: str) -> Iterator[dict[str, Any]]:
+        """Pages that follow those read before, until the service repeats its token."""
+        token = self._tokens.get(stream)
         while True:
-            token = self._tokens[stream]
             more = {"nextToken": token} if token else {}
-            page = get(logGroupName=GROUP, logStreamName=stream, startFromHead=True, **more)
-            yield from (event["message"] for event in page["events"])
-            following = page.get("nextForwardToken")
-            if following is None or following == token:
+            page = logs.get_log_events(
+                logGroupName=GROUP, logStreamName=stream, startFromHead=True, **more
+            )
+            if "nextForwardToken" not in page:
+                page["nextForwardToken"] = token or ""
+            yield page
+            if page["nextForwardToken"] in (token, ""):
                 return
-            self._tokens[stream] = following
+            token = page["nextForwardToken"]

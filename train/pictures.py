@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .errors import TrainError
+from .errors import TrainError, UsageError
 from .files import replace
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,6 +21,9 @@ Pixels = npt.NDArray[np.uint8]
 _MAX_IMAGE = 1 << 30
 _GOLDEN = 0.61803398875
 """Steps of this size around the colour circle give different hues for many classes."""
+
+
+_FARTHEST = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +44,17 @@ class Picture:
         return cv2.imencode(".png", self.pixels)[1].tobytes()
 
 
-def load(image: str | Path | bytes | Pixels) -> Pixels:
-    """A file, its bytes, or pixels (blue first; they are copied) → pixels."""
+def demand_writable(path: Path) -> None:
+    """Raise UsageError for a picture that can't be written: its kind, its folder."""
+    if not path.suffix or not cv2.haveImageWriter(str(path)):
+        raise UsageError(f"{path}: no picture has this extension; use .png or .jpg")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: can't be written; check the folder")
+
+
+def load(image: str | Path | bytes | Pixels, name: str = "") -> Pixels:
+    """A file, its bytes, or pixels (blue first; they are copied) → pixels. ``name`` is the bytes'
+    file."""
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise TrainError(
@@ -54,8 +66,9 @@ def load(image: str | Path | bytes | Pixels) -> Pixels:
     # OpenCV raises its own error for empty bytes
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if pixels is None:
-        name = "the bytes are" if isinstance(image, bytes) else f"{image} is"
-        raise TrainError(f"{name} not an image that OpenCV can decode")
+        name = name or ("" if isinstance(image, bytes) else str(image))
+        what = f"{name} is" if name else "the bytes are"
+        raise TrainError(f"{what} not an image that OpenCV can decode")
     return pixels  # type: ignore[return-value]  # IMREAD_COLOR always gives uint8
 
 
@@ -81,12 +94,15 @@ def draw(
     labels: Sequence[str],
     class_ids: Sequence[int],
 ) -> Picture:
-    """Draw boxes (in pixels) with labels on an image; the first ones are on top."""
+    """Draw boxes (in pixels) with labels on an image; the first ones are on top. Boxes that are not
+    numbers, or far too large for any image, are left out."""
     pixels = load(image)
     height, width = pixels.shape[:2]
     thick = max(round(max(height, width) / 400), 1)
     scale = max(max(height, width) / 1200, 0.4)
     for box, label, class_id in reversed(list(zip(boxes, labels, class_ids, strict=True))):
+        if not all(abs(edge) < _FARTHEST for edge in box):  # so is NaN
+            continue
         ink = colour(class_id)
         left, top, right, bottom = (round(edge) for edge in box)
         cv2.rectangle(pixels, (left, top), (right, bottom), ink, thick)

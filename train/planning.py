@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import functools
 import inspect
-import secrets
-import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from .channels import demand_region, manifest_below, read_channel, split_url
+from .channels import (
+    Channel,
+    demand_model,
+    demand_output,
+    manifest_below,
+    objects_below,
+    read_channel,
+)
 from .errors import JobError, SpecError
 from .hyperparameters import Hyperparameters, Learning
 from .images import image_uri
 from .job import Job, Previous, demand_same, find_previous
-from .request import Machine, Network, Request, TrainingSpec, training_request
+from .machines import disk_gb
+from .names import unique_name
+from .records import Trained, place_of
+from .request import Network, Request
 from .service import Service, find_role
+from .spec import Data, Machine, TrainingSpec, training_request
+from .starting import start
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,11 +36,18 @@ R = TypeVar("R")
 @dataclass(frozen=True)
 class Plan:
     """A job that has passed all checks and has not started. ``request`` is for
-    ``create_training_job``; ``classes`` are the names in the order of their ids."""
+    ``create_training_job``; ``trained`` tells its data and classes. ``notes`` tell what a job that
+    continues another has other data in."""
 
     spec: TrainingSpec
-    classes: tuple[str, ...]
+    trained: Trained
     service: Service
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in the order of their ids."""
+        return self.trained.classes
 
     @property
     def request(self) -> Request:
@@ -39,12 +56,13 @@ class Plan:
 
     def start(self) -> Job:
         """Start the job; it then costs money. Raises JobError when the service refuses it."""
-        client = self.service.client("sagemaker")
-        try:
-            client.create_training_job(**self.request)
-        except client.exceptions.ClientError as error:
-            raise _explain(error, self.spec) from error
-        return Job(self.spec.job_name, self.service)
+        start("training_job", self.request, self.record, self.trained, self.service)
+        return Job(self.spec.job_name, self.service, started=True)
+
+    @property
+    def record(self) -> str:
+        """Where it is written down what the job is trained on."""
+        return place_of(self.spec.output, self.spec.job_name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +82,7 @@ class Choices(Machine, Learning):
     label_width: int | None = None
 
 
-class _Keywords(Generic[P]):
+class Keywords(Generic[P]):
     """A decorator. Type checkers and the signature see the keywords of ``kind``. At run time the
     function gets a dict of the keywords that the caller passed; the defaults of the others depend
     on the model to continue."""
@@ -87,15 +105,17 @@ class _Keywords(Generic[P]):
         return call  # type: ignore[return-value]  # the keywords are those of the kind
 
 
-@_Keywords(Choices)
+@Keywords(Choices)
 def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> Plan:
     """Check everything that can be checked without paying, and describe the job.
 
-    ``train`` and ``validation`` are ``.rec`` objects that recpack wrote, or their prefixes;
-    ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The other keywords are
-    those of the machine (see ``Machine``) and the hyperparameters, whose values can be strings as
-    on the command line. ``num_classes``, ``num_training_samples`` and ``label_width`` come from the
-    manifests. Raises SpecError, and UsageError for choices that are wrong for any data.
+    ``train`` and ``validation`` are ``.rec`` objects that recpack wrote, or their prefixes; or an
+    augmented manifest each, or prefixes of images with JSON files beside them (see
+    ``read_channel``). ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The
+    other keywords are those of the machine (see ``Machine``) and the hyperparameters, whose values
+    can be strings as on the command line. ``num_classes``, ``num_training_samples`` and
+    ``label_width`` come from the data. Raises SpecError, and UsageError for choices that are wrong
+    for any data.
     """
     rest = dict(choices)
     machine = {one.name: rest.pop(one.name) for one in fields(Machine) if one.name in rest}
@@ -108,7 +128,11 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         for name, url in (("train", train), ("validation", validation))
     }
     manifest = channels["train"].manifest
-    demand_region("output", split_url(output)[0], service)
+    data = _data_of(channels)
+    if data.kind == "augmented":
+        machine["input_mode"] = "Pipe"
+    trained = Trained.on(channels)
+    notes: tuple[str, ...] = ()
     before = None if model is None else _find_model(model, service)
     if before is not None and "base_network" in before.hyperparameters:
         hyperparameters.setdefault("base_network", before.hyperparameters["base_network"])
@@ -116,16 +140,14 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         manifest, channels["validation"].manifest, **hyperparameters
     )
     if before is not None:
-        earlier = None if before.train is None else manifest_below(before.train, service)
-        if earlier is None:
-            warnings.warn(
-                f"the classes of {before.model} can't be found; their names and order must be the "
-                "same as in this data",
-                stacklevel=3,
-            )
-        demand_same(before, learning.as_strings(), manifest, earlier)
+        demand_model(before.model, service)
+        demand_same(
+            before, learning.as_strings(), manifest.classes, _classes_before(before, service)
+        )
+        notes = () if before.trained is None else tuple(before.trained.differences(trained))
     spec = TrainingSpec(
-        job_name=job_name or default_name(channels["train"].rec),
+        job_name=job_name
+        or unique_name(channels["train"].rec.rpartition("/")[2].removesuffix(".rec")),
         role=find_role(role, service),
         image=image or image_uri(service.region),
         train=channels["train"].prefix,
@@ -133,32 +155,111 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         output=output,
         hyperparameters=learning,
         model=None if before is None else before.model,
+        data=data,
         tags=tags or {},
         network=network or Network(),
         **machine,
     )
-    return Plan(spec, manifest.classes, service)
+    demand_output("output", spec.output, spec.role, service)
+    _demand_room(spec, channels)
+    if channels["train"].checksum == channels["validation"].checksum is not None:
+        warnings.warn(
+            "validation: these are the images of train, so mAP tells nothing about other images",
+            stacklevel=3,
+        )
+    return Plan(_with_checkpoints(spec, service), trained, service, notes)
 
 
-@_Keywords(Choices)
+def _data_of(channels: Mapping[str, Channel]) -> Data:
+    """The format of the channels. Raises SpecError when they have two."""
+    one, other = (channel.data for channel in channels.values())
+    if one.kind != other.kind or one.attributes != other.attributes:
+        raise SpecError("train and validation have two formats; write both in one")
+    if one.content_type == other.content_type:
+        return one
+    return replace(one, content_type="application/x-image")
+
+
+def _classes_before(before: Previous, service: Service) -> tuple[str, ...] | None:
+    """The classes of the model to continue; None, with a warning, when nobody knows them."""
+    try:
+        return classes_of(before, None, service)
+    except SpecError:
+        warnings.warn(
+            f"the classes of {before.model} can't be found; their names and order must be the same "
+            "as in this data",
+            stacklevel=4,
+        )
+        return None
+
+
+def _demand_room(spec: TrainingSpec, channels: Mapping[str, Channel]) -> None:
+    """Raise SpecError when the machine's disk is smaller than the data that it is to hold."""
+    room = disk_gb(spec.instance_type, spec.volume_gb)
+    need = sum(channel.manifest.rec["bytes"] or 0 for channel in channels.values()) / 1e9
+    if spec.input_mode == "File" and need > room:
+        raise SpecError(
+            f"volume_gb: the data has {need:,.0f} GB, and the disk of {spec.instance_type} "
+            f"{room:,}; give --input-mode Pipe"
+            + ("" if room != spec.volume_gb else f", or --volume-gb {need * 1.2 + 10:.0f}")
+        )
+
+
+def _with_checkpoints(spec: TrainingSpec, service: Service) -> TrainingSpec:
+    """A spot job that is paused would begin again without checkpoints, so it gets some."""
+    if spec.checkpoints is not None:
+        if demand_output("checkpoints", spec.checkpoints, spec.role, service) and objects_below(
+            spec.checkpoints, service, most=1
+        ):
+            warnings.warn(
+                f"checkpoints: {spec.checkpoints} is not empty; the job goes on from what is there",
+                stacklevel=4,
+            )
+        return spec
+    if not spec.spot:
+        return spec
+    return replace(spec, checkpoints=f"{spec.output.rstrip('/')}/{spec.job_name}/checkpoints/")
+
+
+@Keywords(Choices)
 def fit(train: str, validation: str, output: str, choices: dict[str, Any]) -> Job:
     """Start a training job, incremental with ``model=``; see ``plan`` for the keywords."""
     return plan(train, validation, output, **choices).start()
 
 
-def default_name(rec: str) -> str:
-    """A job name, from the data's name and the time."""
-    stem = rec.rpartition("/")[2].removesuffix(".rec")
-    characters = "".join(
-        letter if letter.isascii() and letter.isalnum() else "-" for letter in stem
-    )
-    parts = "-".join(part for part in characters[:30].split("-") if part)
-    return f"{parts or 'recpack'}-{unique_suffix()}"
-
-
-def unique_suffix() -> str:
-    """The time and four random hexadecimal digits: names of jobs and endpoints must be unique."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+def classes_of(model: Previous, classes: Sequence[str] | None, service: Service) -> tuple[str, ...]:
+    """A model's class names in the order of their ids: those of its training, which ``classes``
+    must equal. For a job of another program they are those of the manifest that its data has now,
+    else ``classes``. Raises SpecError."""
+    given = tuple(classes or ())
+    known = None if model.trained is None else model.trained.classes
+    if known is None and model.train is not None:
+        manifest = manifest_below(model.train, service)
+        known = None if manifest is None else tuple(manifest.classes)
+        if known is not None:
+            warnings.warn(
+                f"{model.model}: it is not written down what it was trained on; these are the "
+                f"classes that its data has now: {', '.join(known)}",
+                stacklevel=4,
+            )
+    count = model.hyperparameters.get("num_classes")
+    names = given or known
+    if names is None:
+        raise SpecError(
+            "classes: what the model was trained on can't be found; give the names in the order of "
+            "their ids, with --classes"
+        )
+    if known is not None and given and given != known:
+        raise SpecError(
+            f"classes: the model was trained on {', '.join(known)}; leave out --classes "
+            f"{','.join(given)}"
+        )
+    if count is not None and count != str(len(names)):
+        raise SpecError(
+            f"classes: the model was trained on {count}, but these are {len(names)}: "
+            f"{', '.join(names)}"
+        )
+    return names
 
 
 def _find_model(model: str | Job, service: Service) -> Previous:
@@ -166,19 +267,3 @@ def _find_model(model: str | Job, service: Service) -> Previous:
         return find_previous(model, service)
     except JobError as error:
         raise SpecError(f"model: {error}") from error
-
-
-def _explain(error: Any, spec: TrainingSpec) -> JobError:
-    code = error.response["Error"]["Code"]
-    message = error.response["Error"].get("Message", "")
-    if code == "ResourceLimitExceeded":
-        usage = f"{spec.instance_type} for {'spot ' if spec.spot else ''}training job usage"
-        return JobError(
-            f"your account's quota does not allow {spec.instance_count} x {spec.instance_type} for "
-            f'training: request more under Service Quotas (Amazon SageMaker, "{usage}"), or use '
-            f"another type. {message}",
-            message,
-        )
-    if code == "ResourceInUse":
-        return JobError(f"there is a job {spec.job_name} already; choose another name", message)
-    return JobError(f"the service refuses the job: {code}: {message}", message)

@@ -13,7 +13,19 @@ import pytest
 
 from tests.train.test_request import KEY, PARAMETERS, SPEC
 from train.images import ACCOUNTS, image_uri
-from train.request import Network, TrainingSpec, channel_prefix, training_request
+from train.planning import Plan
+from train.records import Trained
+from train.request import (
+    Network,
+    Request,
+    endpoint_config_request,
+    endpoint_request,
+    model_request,
+    transform_request,
+)
+from train.service import Service
+from train.spec import Data, TrainingSpec, channel_prefix, training_request
+from train.tuning import TuningPlan
 
 pytestmark = pytest.mark.once
 
@@ -30,39 +42,80 @@ EVERYTHING = replace(
         output_kms_key=KEY, encrypt_traffic=True, isolated=True,
     ),
 )  # fmt: skip
-JOBS: list[tuple[TrainingSpec, dict[str, Any]]] = [
-    (SPEC, {}),
-    (GOING_ON, {"model_uri": GOING_ON.model, "model_channel_name": "model"}),
-    (
-        EVERYTHING,
-        {
-            "use_spot_instances": True, "max_wait": 7200,
-            "checkpoint_s3_uri": EVERYTHING.checkpoints,
-            "tags": [{"Key": "team", "Value": "vision"}], "subnets": ["subnet-1"],
-            "security_group_ids": ["sg-1"], "volume_kms_key": KEY, "output_kms_key": KEY,
-            "encrypt_inter_container_traffic": True, "enable_network_isolation": True,
-        },
+WARM = replace(SPEC, keep_alive=600)
+IMAGES = replace(SPEC, data=Data("images", "image/jpeg"), validation="s3://bucket/prod/val")
+AUGMENTED = replace(
+    SPEC, data=Data("augmented", attributes=("source-ref", "bounding-box")), input_mode="Pipe",
+    train="s3://bucket/train.manifest", validation="s3://bucket/val.manifest",
+)  # fmt: skip
+RANGES = {"learning_rate": "0.0001..0.01", "mini_batch_size": "8..64", "optimizer": "sgd,adam"}
+TUNING = TuningPlan(
+    Plan(replace(EVERYTHING, checkpoints=None), Trained((), {}), Service()), RANGES, 20, 4
+)
+
+OF_TUNING = {
+    "tuning": {
+        "numbers": {"learning_rate": ("Continuous", 0.0001, 0.01, "Logarithmic"),
+                    "mini_batch_size": ("Integer", 8, 64, "Linear")},
+        "lists": {"optimizer": ["sgd", "adam"]}, "jobs": 20, "parallel": 4,
+    }
+}  # fmt: skip
+OF_EVERYTHING = {
+    "use_spot_instances": True, "max_wait": 7200, "tags": [{"Key": "team", "Value": "vision"}],
+    "subnets": ["subnet-1"], "security_group_ids": ["sg-1"], "volume_kms_key": KEY,
+    "output_kms_key": KEY, "encrypt_inter_container_traffic": True,
+    "enable_network_isolation": True,
+}  # fmt: skip
+JOBS: dict[str, tuple[TrainingSpec, dict[str, Any], dict[str, Any]]] = {
+    "initial": (SPEC, {}, {}),
+    "incremental": (GOING_ON, {"model_uri": GOING_ON.model, "model_channel_name": "model"}, {}),
+    "everything": (
+        EVERYTHING, OF_EVERYTHING | {"checkpoint_s3_uri": EVERYTHING.checkpoints}, {},
     ),
-]  # fmt: skip
-"""Jobs, and what the SDK is told beside what all are made of."""
+    "warm pool": (WARM, {"keep_alive_period_in_seconds": 600}, {}),
+    "images": (IMAGES, {}, {}),
+    "augmented manifest": (AUGMENTED, {}, {}),
+    "tuning": (TUNING.plan.spec, OF_EVERYTHING, OF_TUNING),
+}  # fmt: skip
+"""Jobs, and what the SDK's Estimator is told beside what all are made of; and of a tuning."""
 
 
-def described(spec: TrainingSpec, more: dict[str, Any]) -> dict[str, Any]:
+def described(spec: TrainingSpec, more: dict[str, Any], tuning: dict[str, Any]) -> dict[str, Any]:
     estimator = {
         "image_uri": spec.image, "role": spec.role, "instance_count": spec.instance_count,
         "instance_type": spec.instance_type, "volume_size": spec.volume_gb,
         "max_run": spec.max_run, "input_mode": spec.input_mode, "output_path": spec.output,
         "hyperparameters": spec.hyperparameters.as_strings(),
     } | more  # fmt: skip
-    channels = {"train": channel_prefix(spec.train), "validation": channel_prefix(spec.validation)}
-    return {"estimator": estimator, "channels": channels, "name": spec.job_name}
+    common = {
+        "distribution": "FullyReplicated", "content_type": spec.data.content_type,
+        "s3_data_type": "S3Prefix", "input_mode": spec.input_mode,
+    }  # fmt: skip
+    channels = {}
+    for name in ("train", "validation"):
+        url = getattr(spec, name)
+        if spec.data.kind == "augmented":
+            channels[name] = common | {
+                "s3_data": url, "s3_data_type": "AugmentedManifestFile",
+                "record_wrapping": "RecordIO", "attribute_names": list(spec.data.attributes),
+            }  # fmt: skip
+            continue
+        prefix = channel_prefix(url)
+        channels[name] = common | {"s3_data": prefix}
+        if spec.data.kind == "images":
+            channels[f"{name}_annotation"] = common | {"s3_data": f"{prefix[:-1]}_annotation/"}
+    if tuning:
+        estimator["output_path"] = TUNING.output
+    return {"estimator": estimator, "channels": channels, "name": spec.job_name} | tuning
 
 
 class Sdk(NamedTuple):
-    """What the SDK's Estimator sends for each of JOBS, and its images by region."""
+    """What the SDK's Estimator sends for each of JOBS, its images by region, and what it sends to
+    host models."""
 
     sent: list[dict[str, Any]]
     images: dict[str, str]
+    hosted: list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +125,7 @@ def sdk() -> Sdk:
     if not python:
         pytest.skip("no SageMaker SDK here: make test sets RECPACK_SDK_PYTHON")
     run = subprocess.run(
-        [python, SCRIPT], input=json.dumps([described(*job) for job in JOBS]),
+        [python, SCRIPT], input=json.dumps([described(*job) for job in JOBS.values()]),
         capture_output=True, text=True, check=True,
         env=os.environ | {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"},
     )  # fmt: skip
@@ -80,10 +133,48 @@ def sdk() -> Sdk:
     return Sdk(**answer)
 
 
-@pytest.mark.parametrize("number", range(len(JOBS)), ids=["initial", "incremental", "everything"])
-def test_a_job(sdk: Sdk, number: int) -> None:
-    assert training_request(JOBS[number][0]) == sdk.sent[number]
+@pytest.mark.parametrize("name", [name for name in JOBS if name != "tuning"])
+def test_a_job(sdk: Sdk, name: str) -> None:
+    assert training_request(JOBS[name][0]) == sdk.sent[list(JOBS).index(name)]
+
+
+def test_a_tuning(sdk: Sdk) -> None:
+    assert TUNING.request == sdk.sent[list(JOBS).index("tuning")]
 
 
 def test_the_images(sdk: Sdk) -> None:
     assert {region: image_uri(region) for region in ACCOUNTS} == sdk.images
+
+
+def endpoint(tags: dict[str, str], network: Network | None, **how: Any) -> dict[str, Request]:
+    options: dict[str, Any] = {"tags": tags, "network": network}
+    return {
+        "model": model_request(
+            "m", "arn:aws:iam::1:role/R", "image", "s3://b/model.tar.gz", **options
+        ),
+        "endpoint_config": endpoint_config_request("e", "m", **how, **options),
+        "endpoint": endpoint_request("e", "e", tags=tags),
+    }
+
+
+def test_endpoints_and_batch_jobs(sdk: Sdk) -> None:
+    tags = {"team": "vision"}
+    network = Network(
+        subnets=["subnet-1"], security_groups=["sg-1"], volume_kms_key="disk", isolated=True
+    )
+    keys = Network(volume_kms_key="disk", output_kms_key="out")
+    batch = transform_request(
+        "t", "m", "s3://b/i", "s3://b/o/", instance_count=2, tags=tags, network=keys
+    )
+    ours = [
+        endpoint(tags, network, instance_count=2),
+        endpoint({}, None, serverless=(2048, 7)),
+        endpoint({}, Network(output_kms_key="out"), instance_count=2, results="s3://b/o"),
+        {"transform_job": batch},
+    ]
+    for requests in sdk.hosted:  # what it sends although it is empty
+        for request in requests.values():
+            if not request.get("Tags"):
+                request.pop("Tags", None)
+            request.get("PrimaryContainer", {}).pop("Environment", None)
+    assert ours == sdk.hosted

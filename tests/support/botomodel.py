@@ -4,20 +4,40 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import botocore.session
+from botocore.loaders import JSONFileLoader
 from botocore.validate import ParamValidator
+
+# every command has a session of its own, and each would read SageMaker's megabytes again
+_read = cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda _, path: _read(path)
 
 
 def faults(service: str, operation: str, request: dict[str, Any]) -> list[str]:
     """All that is wrong with the arguments of a call, by botocore's name of the operation."""
-    session = botocore.session.Session()
-    shape = session.get_service_model(service).operation_model(operation).input_shape
+    shape = _shape(service, operation)
     report = ParamValidator().validate(request, shape)
     if report.has_errors():
         return [report.generate_report()]
     return _deep(request, shape, operation)
+
+
+def enum(service: str, shape: str) -> list[str]:
+    """The values that a service takes for a kind of text."""
+    return list(_model(service).shape_for(shape).enum)
+
+
+@cache
+def _shape(service: str, operation: str) -> Any:
+    return _model(service).operation_model(operation).input_shape
+
+
+@cache
+def _model(service: str) -> Any:
+    return botocore.session.Session().get_service_model(service)
 
 
 def _deep(value: Any, shape: Any, where: str) -> list[str]:

@@ -100,6 +100,7 @@ class S3Server:
         self.fault: Callable[[Request], Harm] = lambda _: None
         self.keeps_checksums = keeps_checksums
         self.min_part = MIN_PART
+        self.region = "us-east-1"
         self.most_at_once = 0
         self._at_once = 0
         self._made = 0
@@ -160,7 +161,7 @@ class S3Server:
             return handler(key=key, query=query, headers=headers, body=body)
 
     def _head_bucket(self, **_: Any) -> Answer:
-        return 200, {}, b""
+        return 200, {"x-amz-bucket-region": self.region}, b""
 
     def _head_object(self, *, key: str, headers: dict[str, str], **_: Any) -> Answer:
         blob = self._blob(key)
@@ -208,7 +209,8 @@ class S3Server:
                 )
             else:
                 entries[key] = (
-                    f"<Contents><Key>{escape(key)}</Key><Size>{len(blob.data)}</Size></Contents>"
+                    f"<Contents><Key>{escape(key)}</Key><Size>{len(blob.data)}</Size>"
+                    f"<ETag>&quot;{blob.etag}&quot;</ETag></Contents>"
                 )
         names = sorted(entries)
         start = int(query.get("continuation-token", "0"))

@@ -28,8 +28,8 @@ class Stubs:
             self._stubbers[name].activate()
         return self._stubbers[name]
 
-    def client(self, name: str, endpoint_url: str | None = None) -> Any:
-        assert endpoint_url is None
+    def client(self, name: str, region_name: str, endpoint_url: str | None = None) -> Any:
+        assert (region_name, endpoint_url) == (self.region_name, None)
         return self.stubber(name).client
 
     def answer(self, name: str, operation: str, answer: Any = None, **expected: Any) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.devkits import jpeg
+from train.bodies import MAX_BODY, payload
 from train.detections import (
     Box,
     Detection,
@@ -20,7 +21,6 @@ from train.detections import (
     parse_response,
     truth_of,
 )
-from train.endpoint import MAX_BODY, payload
 from train.errors import JobError, TrainError
 from train.pictures import colour, draw, load
 

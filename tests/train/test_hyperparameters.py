@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recpack.formats.manifest import Manifest
@@ -99,6 +100,10 @@ def test_the_manifests_fill_in_what_people_get_wrong() -> None:
         ({"label_width": 12}, "label_width: 12, but the data needs 17"),
         ({"label_width": "wide"}, "label_width: wide, but the manifest"),
         ({"epochs": "many"}, "epochs: 'many' is not an integer"),
+        ({"epochs": "1_0"}, "epochs: '1_0' is not an integer"),
+        ({"learning_rate": "0.0_1"}, "learning_rate: '0.0_1' is not in"),
+        ({"mini_batch_size": 101}, "mini_batch_size: 101, but train has 100 images"),
+        ({"epochs": 9, "lr_scheduler_step": "3,9"}, "9 epochs there is nothing after epoch 9"),
         ({"early_stopping": "yes"}, "early_stopping: 'yes' is not one of True, False"),
         ({"learning_rate": "2"}, r"learning_rate: 2.0 is not in \(0, 1\]"),
     ],
@@ -111,3 +116,20 @@ def test_choices_that_are_refused(chosen: dict[str, Any], message: str) -> None:
 def test_channels_with_other_classes_are_refused() -> None:
     with pytest.raises(SpecError, match="train has cat, dog; validation has dog, cat"):
         Hyperparameters.from_manifests(manifest(), manifest("dog cat"))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    made = Hyperparameters.from_manifests(
+        manifest(), epochs=np.int64(5), learning_rate=np.float32(0.001),
+        momentum=np.float64(0.5), early_stopping=np.bool_(True),
+    )  # fmt: skip
+    assert [type(value) for value in (made.epochs, made.learning_rate, made.early_stopping)] == [
+        int, float, bool,
+    ]  # fmt: skip
+    texts = made.as_strings()
+    assert (texts["epochs"], texts["learning_rate"], texts["early_stopping"]) == (
+        "5", "0.001", "True",
+    )  # fmt: skip
+    assert Hyperparameters(**REQUIRED, epochs=np.int32(7)).epochs == 7
+    with pytest.raises(SpecError, match=r"epochs: 0\.5 is not an integer"):
+        Hyperparameters(**REQUIRED, epochs=np.float64(0.5))

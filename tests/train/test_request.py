@@ -3,21 +3,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.support.botomodel import faults
+from tests.support.botomodel import enum, faults
 from train.errors import SpecError
 from train.hyperparameters import Hyperparameters
+from train.machines import DISKS
 from train.request import (
     Network,
-    TrainingSpec,
-    channel_prefix,
     endpoint_config_request,
     endpoint_request,
     model_request,
-    training_request,
     transform_request,
 )
+from train.spec import Data, TrainingSpec, channel_prefix, training_request
 
 pytestmark = pytest.mark.once
 
@@ -104,6 +104,43 @@ def test_incremental_spot_pipe_and_everything_else() -> None:
 def test_jobs_that_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         replace(SPEC, **changes)
+
+
+def test_every_type_of_the_algorithms_families_is_taken() -> None:
+    families = [f"ml.{name}." for name in ("p2", "p3", "g4dn", "g5")]
+    types = enum("sagemaker", "TrainingInstanceType")
+    assert sorted(DISKS) == sorted(name for name in types if name.startswith(tuple(families)))
+
+
+def test_another_container_takes_other_types() -> None:
+    own = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
+    assert replace(SPEC, image=own, instance_type="ml.g6.xlarge").instance_type == "ml.g6.xlarge"
+
+
+def test_numbers_of_numpy_are_sent_as_numbers() -> None:
+    request = training_request(replace(SPEC, volume_gb=np.int64(60), max_run=np.int32(900)))
+    assert type(request["ResourceConfig"]["VolumeSizeInGB"]) is int
+    assert type(request["StoppingCondition"]["MaxRuntimeInSeconds"]) is int
+
+
+@pytest.mark.parametrize("kind", ["images", "augmented"])
+def test_channels_without_a_rec(kind: str) -> None:
+    spec = {
+        "images": replace(SPEC, data=Data("images", "image/png"), validation="s3://bucket/val"),
+        "augmented": replace(
+            SPEC, data=Data("augmented", attributes=("source-ref", "boxes")), input_mode="Pipe",
+            train="s3://bucket/a.manifest", validation="s3://bucket/b.manifest",
+        ),
+    }[kind]  # fmt: skip
+    request = training_request(spec)
+    assert faults("sagemaker", "CreateTrainingJob", request) == []
+    names = [channel["ChannelName"] for channel in request["InputDataConfig"]]
+    assert names == {
+        "images": ["train", "train_annotation", "validation", "validation_annotation"],
+        "augmented": ["train", "validation"],
+    }[kind]  # fmt: skip
+    with pytest.raises(SpecError, match="images with JSON files are read in File mode only"):
+        replace(SPEC, data=Data("images"), input_mode="Pipe")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
+from tests.support.aws import DENIED, Aws, Fault
+from tests.support.aws_http import Direct
 from tests.support.stubs import Stubs
-from train.endpoint import Endpoint, transform
+from train.endpoint import Endpoint
 from train.errors import JobError, SpecError, TrainError
 from train.job import Job
 from train.logs import Metric
@@ -15,36 +20,75 @@ from train.service import Service, find_role
 
 pytestmark = pytest.mark.once
 
-ROLE = "arn:aws:iam::123456789012:role/service-role/Training"
+ROLE = "arn:aws:iam::123456789012:role/service-role/Studio"
+OWN = "arn:aws:iam::123456789012:role/Training"
 
 
-def role_answer() -> dict[str, Any]:
-    return {
-        "Role": {
-            "Path": "/service-role/", "RoleName": "Training", "RoleId": "A" * 20, "Arn": ROLE,
-            "CreateDate": "2026-01-01",
-        }
-    }  # fmt: skip
+@pytest.fixture
+def aws() -> Aws:
+    return Aws()
 
 
-def caller(arn: str) -> dict[str, str]:
-    return {"UserId": "x", "Account": "123456789012", "Arn": arn}
+@pytest.fixture
+def service(aws: Aws) -> Service:
+    return Service(session=Direct(aws))
 
 
-def test_the_role() -> None:
-    stubs = Stubs()
-    assert find_role(ROLE, stubs.service) == ROLE
-    stubs.answer("iam", "get_role", role_answer(), RoleName="Training")
-    assert find_role("Training", stubs.service) == ROLE
-    stubs.answer("sts", "get_caller_identity",
-                 caller("arn:aws:sts::123456789012:assumed-role/Training/session"))  # fmt: skip
-    stubs.answer("iam", "get_role", role_answer(), RoleName="Training")
-    assert find_role(None, stubs.service) == ROLE
-    user = "arn:aws:iam::123456789012:user/me"
-    stubs.answer("sts", "get_caller_identity", caller(user))
-    with pytest.raises(SpecError, match=f"you are {user}, which SageMaker can't use"):
-        find_role(None, stubs.service)
-    stubs.done()
+@pytest.fixture
+def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Writes what SageMaker's own machines know about themselves."""
+
+    def write(**facts: str) -> None:
+        (tmp_path / "facts.json").write_text(json.dumps(facts))
+
+    monkeypatch.setattr("train.service._NOTEBOOK", tmp_path / "facts.json")
+    return write
+
+
+def test_the_role_of_the_caller(aws: Aws, service: Service) -> None:
+    assert find_role(ROLE, service) == ROLE
+    assert find_role("Training", service) == find_role(None, service) == OWN
+    aws.caller = "user/me"
+    with pytest.raises(SpecError, match=r"you are .*user/me, which SageMaker can't use; .*--role"):
+        find_role(None, service)
+    aws.trusted = "ec2.amazonaws.com"
+    with pytest.raises(SpecError, match=r"Training does not trust sagemaker.*give --role"):
+        find_role("Training", service)
+    aws.plan = lambda *_: Fault(DENIED)
+    with pytest.raises(SpecError, match=r"it can't be found: User is not authorized.*give --role"):
+        find_role(None, service)
+
+
+@pytest.mark.parametrize(
+    ("facts", "domain", "role"),
+    [
+        ({"DomainId": "d-1", "ExecutionRoleArn": ROLE}, {}, ROLE),
+        ({"DomainId": "d-1", "UserProfileName": "me"},
+         {"UserSettings": {"ExecutionRole": ROLE}}, ROLE),
+        ({"DomainId": "d-1", "UserProfileName": "me"},
+         {"DefaultUserSettings": {"ExecutionRole": ROLE}}, ROLE),
+        ({"DomainId": "d-1", "SpaceName": "s"}, {"DefaultSpaceSettings": {"ExecutionRole": ROLE}},
+         ROLE),
+        ({"ResourceName": "notebook"}, {"RoleArn": ROLE}, ROLE),
+        ({"ResourceName": "notebook"}, {}, OWN),
+    ],
+)  # fmt: skip
+def test_the_role_of_a_notebook_and_of_studio(
+    aws: Aws, service: Service, notebook: Callable[..., None], facts: dict[str, str],
+    domain: dict[str, Any], role: str,
+) -> None:  # fmt: skip
+    notebook(**facts)
+    aws.domain = domain
+    assert find_role(None, service) == role
+
+
+def test_an_installed_sagemaker_is_not_asked(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version 3 has no such function, and version 2 another session and region."""
+    (tmp_path / "sagemaker.py").write_text("raise RuntimeError('broken')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_role(None, service) == OWN
 
 
 def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -56,6 +100,11 @@ def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     with pytest.raises(SpecError, match="region: missing"):
         Service().client("s3")
     assert Service("eu-west-1").region == "eu-west-1"
+    session = boto3.Session("x", "x", region_name="us-west-1")
+    for name in ("s3", "sagemaker", "iam"):
+        assert Service("eu-west-1", session=session).client(name).meta.region_name in (
+            "eu-west-1", "aws-global",
+        )  # fmt: skip
     monkeypatch.setenv("AWS_REGION", "eu-west-2")
     assert Service().region == "eu-west-2"
     assert Service().client("s3").meta.region_name == "eu-west-2"
@@ -85,31 +134,6 @@ def test_waiting_for_an_endpoint() -> None:
     stubs.refuse("sagemaker-runtime", "invoke_endpoint", "ModelError", "the model died")
     with pytest.raises(JobError, match="cats: the model died"):
         endpoint.predict(__import__("numpy").zeros((9, 9, 3), "uint8"))
-
-
-def test_what_is_not_there_is_deleted_already_and_other_errors_are_told() -> None:
-    stubs = Stubs()
-    endpoint = Endpoint("cats", ("cat",), stubs.service)
-    text = 'Could not find endpoint "cats".'
-    stubs.refuse("sagemaker", "delete_endpoint", "ValidationException", text)
-    stubs.answer("sagemaker", "delete_endpoint_config", EndpointConfigName="cats")
-    stubs.refuse("sagemaker", "delete_model", "ValidationException", "Could not find model")
-    endpoint.delete()
-    stubs.refuse("sagemaker", "delete_endpoint", "AccessDeniedException", "you may not")
-    with pytest.raises(Exception, match="you may not"):
-        endpoint.delete()
-    stubs.done()
-
-
-def test_a_batch_job() -> None:
-    stubs = Stubs()
-    stubs.answer(
-        "sagemaker", "create_transform_job",
-        {"TransformJobArn": "arn:aws:sagemaker:us-east-1:123456789012:transform-job/t"},
-    )  # fmt: skip
-    made = transform("m", "s3://b/images/", "s3://b/out/", name="t", service=stubs.service)
-    assert made == "t"
-    stubs.done()
 
 
 def test_jobs_that_follow_each_other_in_one_picture(

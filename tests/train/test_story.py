@@ -5,14 +5,8 @@ from __future__ import annotations
 
 import io
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import boto3
@@ -25,13 +19,14 @@ from recpack.demo.s3_server import credentials
 from recpack.storage.s3.location import parse_location
 from tests.support.botomodel import faults
 from tests.support.devkits import jpeg
+from tests.support.jobs import put_model
 from tests.support.stubs import Stubs
-from tests.train.test_request import SPEC
 from train.channels import manifest_key, read_channel
 from train.cli import main
 from train.detections import Detection, Detections
-from train.endpoint import Endpoint, attach_endpoint, deploy
-from train.errors import JobError, SpecError, TrainError
+from train.endpoint import Endpoint, attach_endpoint
+from train.errors import SpecError, TrainError
+from train.hosting import deploy
 from train.pictures import colour, load
 from train.planning import Plan, fit, plan
 from train.service import Service
@@ -46,7 +41,7 @@ ANSWER = json.dumps({"prediction": [[7, 0.9, 0.25, 0.25, 0.75, 0.75]]}).encode()
 
 
 class Mixed:
-    """moto for all but what it can't: a JPEG as a body."""
+    """moto for all but what it can't: a JPEG as a body, and the models of its jobs."""
 
     region_name = "us-east-1"
 
@@ -54,11 +49,18 @@ class Mixed:
         self._url, self._stubs = url, stubs
         self._session = boto3.Session(region_name=self.region_name)
 
-    def client(self, name: str, endpoint_url: str | None = None) -> Any:
+    def client(self, name: str, region_name: str, endpoint_url: str | None = None) -> Any:
         assert endpoint_url is None
         if name == "sagemaker-runtime":
-            return self._stubs.client(name)
-        return self._session.client(name, endpoint_url=self._url)
+            return self._stubs.client(name, region_name)
+        made = self._session.client(name, region_name=region_name, endpoint_url=self._url)
+        if name == "sagemaker":
+            made.meta.events.register("provide-client-params.*.CreateTrainingJob", self._train)
+        return made
+
+    def _train(self, params: dict[str, Any], **_: Any) -> None:
+        output = params["OutputDataConfig"]["S3OutputPath"]
+        put_model(self.client("s3", self.region_name), output, params["TrainingJobName"])
 
 
 @pytest.fixture
@@ -72,8 +74,11 @@ def service(moto: str, stubs: Stubs, devkit: Path) -> Iterator[Service]:
         made = Service(session=Mixed(moto, stubs))
         client = made.client("s3")
         client.create_bucket(Bucket=BUCKET)
-        for place in (TRAIN, VALIDATION):
-            recpack.convert(devkit, place, endpoint_url=moto, segment_size="5MiB", jobs=1)
+        for place, year in ((TRAIN, "2007"), (VALIDATION, "2012")):
+            recpack.convert(
+                devkit, place, year=year, classes="voc", endpoint_url=moto, segment_size="5MiB",
+                jobs=1,
+            )  # fmt: skip
         yield made
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
             for one in page.get("Contents", []):
@@ -269,100 +274,6 @@ def test_manifests_are_where_recpack_puts_them(service: Service) -> None:
     assert (channel.rec, channel.prefix) == (TRAIN, f"s3://{BUCKET}/prod/train/")
 
 
-def test_errors_of_the_service_in_words() -> None:
-    for code, message in (
-        ("ResourceLimitExceeded", "your account's quota does not allow 1 x ml.g5.xlarge"),
-        ("ResourceInUse", "there is a job voc-1 already"),
-        ("ValidationException", "the service refuses the job: ValidationException: why"),
-    ):
-        stubs = Stubs()
-        stubs.refuse("sagemaker", "create_training_job", code, "why")
-        with pytest.raises(JobError, match=message):
-            Plan(SPEC, ("cat",), stubs.service).start()
-
-
-def test_a_failed_deployment_leaves_nothing(service: Service, monkeypatch: Any) -> None:
-    job = fit(TRAIN, VALIDATION, OUTPUT, role=ROLE, service=service, job_name="failing-1")
-    monkeypatch.setattr(
-        "train.endpoint.Endpoint.wait", lambda *_, **__: (_ for _ in ()).throw(JobError("no room"))
-    )
-    with pytest.raises(JobError, match="no room"):
-        deploy(job, name="failing", role=ROLE, service=service)
-    client = service.client("sagemaker")
-    assert client.list_endpoints()["Endpoints"] == []
-    assert client.list_models()["Models"] == []
-
-
-class _Training(BaseHTTPRequestHandler):
-    """moto, where jobs take their time."""
-
-    moto = ""
-
-    def do_POST(self) -> None:
-        self._forward()
-
-    do_GET = do_HEAD = do_PUT = do_POST
-
-    def _forward(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        connection = HTTPConnection(self.moto.removeprefix("http://"))
-        connection.request(self.command, self.path, body, dict(self.headers))
-        answer = connection.getresponse()
-        found = answer.read()
-        if self.headers.get("X-Amz-Target", "").endswith("DescribeTrainingJob"):
-            found = found.replace(b'"Completed"', b'"InProgress"')
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in ("content-length", "connection", "date", "server"):
-                self.send_header(name, value)
-        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(found))
-        self.send_header("Content-Length", length or "0")
-        self.end_headers()
-        self.wfile.write(found)
-        connection.close()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def training(moto: str) -> Iterator[str]:
-    handler = type("Training", (_Training,), {"moto": moto})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_waiting_says_how_to_come_back(
-    service: Service, training: str, number: signal.Signals
-) -> None:
-    before = started(service)
-    name = f"waiting-{number.name.lower()}"
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from recpack.cli.train import console; console()", "fit",
-         "--region", "us-east-1", "--endpoint-url", training, *DATA, "--job-name", name, "--wait"],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    try:
-        told = [process.stderr.readline() for _ in range(2)]
-        assert told[0] == f"started {name}\n"
-        assert told[1].startswith("InProgress"), told + process.stderr.readlines()
-        process.send_signal(number)
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == ""
-    assert f"see recpack-train status {name}" in err
-    assert "Traceback" not in err
-    assert started(service) == before + 1
-
-
 # ---- the command line
 
 
@@ -396,10 +307,11 @@ def test_the_commands(typed: Any, service: Service) -> None:
     assert (code, json.loads(out)["state"]) == (0, "Completed")
     code, out, _ = typed("status")
     assert "typed-1" in [one["job"] for one in json.loads(out)]
+    put_model(service.client("s3"), OUTPUT, "typed-1")
     code, out, _ = typed("deploy", "typed-1", "--endpoint-name", "typed", "--role", ROLE)
     assert (code, json.loads(out)["endpoint"]) == (0, "typed")
     assert typed("delete", "typed")[0] == 0
-    assert typed("delete", "typed")[0] == 0
+    assert typed("delete", "typed")[0] == 1  # there is none any more
     assert typed("logs", "typed-1")[0] == 0
 
 

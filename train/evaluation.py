@@ -1,0 +1,133 @@
+"""Measure an endpoint on a ``.rec``; what it has answered so far is kept in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO, Any
+
+import recpack
+
+from .asynchronous import read_object
+from .channels import manifest_key, split_url
+from .detections import Detection, Detections, Evaluation, Truth, evaluate, name_of, truth_of
+from .endpoint import Endpoint, describe
+from .errors import JobError, SpecError
+
+
+def evaluate_endpoint(
+    endpoint: Endpoint,
+    rec: str,
+    *,
+    overlap: float = 0.5,
+    eleven_points: bool = False,
+    resume: str | Path | None = None,
+) -> Evaluation:
+    """VOC's mean average precision of an endpoint on a ``.rec``, by path or ``s3://…``.
+
+    Every answer is added to the file ``resume``; an image whose answer is there already is not sent
+    again, so a run that failed goes on where it ended. Raises SpecError when the ``.rec`` has other
+    classes than the endpoint, or the file has answers of another model.
+    """
+    _demand_classes(endpoint, rec)
+    with nullcontext() if resume is None else open(resume, "a+b") as file:
+        answers = _Answers(endpoint, file)
+        try:
+            return evaluate(
+                _pairs(endpoint, rec, answers), endpoint.classes, overlap=overlap,
+                eleven_points=eleven_points,
+            )  # fmt: skip
+        except recpack.RecpackError as error:
+            raise SpecError(f"{rec}: {error}") from error
+        except BaseException as error:
+            if resume is not None:
+                error.add_note(f"{resume} has the answers so far; the same command goes on")
+            raise
+
+
+def _pairs(endpoint: Endpoint, rec: str, answers: _Answers) -> Iterator[tuple[Detections, Truth]]:
+    with recpack.RecordReader(rec, endpoint_url=endpoint.service.endpoint_url) as records:
+        for record in records:
+            yield answers.of(bytes(record.image_bytes)), truth_of(record.boxes)
+
+
+def _demand_classes(endpoint: Endpoint, rec: str) -> None:
+    """Raise SpecError when a ``.rec`` has other classes, by the manifest beside it."""
+    if rec.startswith("s3://"):
+        bucket, key = split_url(rec)
+        place = f"s3://{bucket}/{manifest_key(key)}"
+        text = read_object(place, endpoint.service)
+    else:
+        place = str(Path(rec).with_suffix(".json"))
+        text = Path(place).read_bytes() if Path(place).is_file() else None
+    if text is None:
+        raise SpecError(
+            f"{rec}: it has no manifest, {place}, to compare its classes with the endpoint's; "
+            "recpack convert writes both"
+        )
+    try:
+        classes = recpack.Manifest.from_json(text.decode()).classes
+    except ValueError as error:
+        raise SpecError(f"{place}: {error}") from error
+    if tuple(classes) != tuple(endpoint.classes):
+        raise SpecError(
+            f"classes: {rec} has {', '.join(classes)}; {endpoint.name} has "
+            f"{', '.join(endpoint.classes)}; pack it with --classes and the manifest of the "
+            "training"
+        )
+
+
+class _Answers:
+    """The endpoint's answers by their images' checksums. The file has a line of JSON each, after
+    one that tells the model."""
+
+    def __init__(self, endpoint: Endpoint, file: IO[bytes] | None) -> None:
+        self._endpoint = endpoint
+        self._file = file
+        self._known: dict[str, list[Any]] = {}
+        if file is None:
+            return
+        found = describe(endpoint.name, endpoint.service)
+        if found is None:
+            raise JobError(f"{endpoint.name}: there is no such endpoint")
+        head = {"endpoint": endpoint.name, "configuration": found["EndpointConfigName"]}
+        file.seek(0)
+        lines = file.read().split(b"\n")[:-1]
+        try:
+            rows = [json.loads(line) for line in lines]
+            first = rows.pop(0) if rows else head
+            self._known = {str(digest): [*size, found] for digest, *size, found in rows}
+        except (ValueError, TypeError) as error:
+            raise SpecError(
+                f"{file.name}: these are not answers of evaluate; choose another file"
+            ) from error
+        if first != head:
+            raise SpecError(
+                f"{file.name}: it has answers of {first}, not of {head}; choose another file"
+            )
+        file.truncate(sum(len(line) + 1 for line in lines))  # without what a kill cut off
+        if not lines:
+            self._add(head)
+
+    def of(self, image: bytes) -> Detections:
+        """What the endpoint finds in an image."""
+        digest = hashlib.sha256(image).hexdigest()[:32]
+        if digest not in self._known:
+            found = self._endpoint.predict(image)
+            rows = [[one.class_id, one.score, *one.box] for one in found.found]
+            self._known[digest] = [found.width, found.height, rows]
+            self._add([digest, *self._known[digest]])
+        width, height, rows = self._known[digest]
+        names = self._endpoint.classes
+        again = (
+            Detection(id_, name_of(id_, names), score, tuple(box)) for id_, score, *box in rows
+        )
+        return Detections(tuple(again), width, height)
+
+    def _add(self, row: object) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(row).encode() + b"\n")
+            self._file.flush()

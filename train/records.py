@@ -1,0 +1,132 @@
+"""What a job was trained on, kept beside its model: a small object ``JOB/recpack.json`` below the
+job's output. The manifest of the data can be another one by now, and the job can be deleted."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from .channels import split_url
+from .errors import JobError, SpecError
+from .service import Service, is_denied, is_missing, message_of
+
+if TYPE_CHECKING:
+    from .channels import Channel
+
+_VERSION = 1
+_MOST = 16 << 20
+
+
+@dataclass(frozen=True)
+class Trained:
+    """``classes`` in the order of their ids; ``data``: for each channel the URL of its ``.rec``,
+    manifest or images, their ``bytes`` and ``checksum`` (None where nobody knows it) and number of
+    ``samples``."""
+
+    classes: tuple[str, ...]
+    data: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def on(cls, channels: Mapping[str, Channel]) -> Trained:
+        """By the channels ``train`` and ``validation``."""
+        data = {
+            name: {
+                "rec": channel.rec,
+                "bytes": channel.manifest.rec["bytes"],
+                "checksum": channel.checksum,
+                "samples": channel.manifest.num_samples,
+            }
+            for name, channel in channels.items()
+        }
+        return cls(channels["train"].manifest.classes, data)
+
+    def differences(self, now: Trained) -> Iterator[str]:
+        """What a job that continues has other data in, for people to read."""
+        hints = {"validation": "; mAP can't be compared with the earlier job's"}
+        for name, before in self.data.items():
+            after = now.data.get(name, {})
+            if before.get("checksum") != after.get("checksum"):
+                yield (
+                    f"{name}: other data than the model was trained on: {_shown(after)}, then "
+                    f"{_shown(before)}{hints.get(name, '')}"
+                )
+
+
+def _shown(data: Mapping[str, Any]) -> str:
+    return f"{data.get('rec')} ({data.get('samples')} images, {data.get('checksum')})"
+
+
+def place_of(output: str, job_name: str) -> str:
+    """Where the record of a job is, by the job's output."""
+    return f"{output.rstrip('/')}/{job_name}/recpack.json"
+
+
+def write_trained(url: str, trained: Trained, service: Service, kms_key: str | None = None) -> bool:
+    """Write a job's record; False, with a warning, where the caller has no right to. Raises
+    JobError when there is one: of another job of this name."""
+    bucket, key = split_url(url)
+    own = {"version": _VERSION, "id": secrets.token_hex(8)}
+    body = json.dumps(own | asdict(trained), indent=2).encode()
+    kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+    client = service.client("s3")
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **kms)
+    except client.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+            # an earlier attempt can have succeeded, but its answer was lost
+            if client.get_object(Bucket=bucket, Key=key)["Body"].read(_MOST) == body:
+                return True
+            raise JobError(
+                f"{url} exists, of another job of this name; choose another --job-name or --output"
+            ) from error
+        if not is_denied(error):
+            raise
+        warnings.warn(
+            f"the classes can't be kept beside the model, {url}: {message_of(error)}; deploy it "
+            f"with --classes {','.join(trained.classes)}",
+            stacklevel=4,
+        )
+        return False
+    return True
+
+
+def remove_trained(url: str, service: Service) -> None:
+    """Delete a record."""
+    bucket, key = split_url(url)
+    service.client("s3").delete_object(Bucket=bucket, Key=key)
+
+
+def read_trained(model: str, service: Service) -> Trained | None:
+    """What the ``model.tar.gz`` of a job was trained on; None where no record is beside it. The
+    jobs of a tuning have one record, a level higher. Raises SpecError for one that is damaged."""
+    parts = model.split("/")
+    if parts[-2:] != ["output", "model.tar.gz"] or len(parts) < 5:
+        return None
+    folders = [parts[:-2]]
+    if parts[-3].startswith(parts[-4] + "-"):
+        folders.append(parts[:-3])
+    found = (_read("/".join([*folder, "recpack.json"]), service) for folder in folders)
+    return next((one for one in found if one is not None), None)
+
+
+def _read(url: str, service: Service) -> Trained | None:
+    bucket, key = split_url(url)
+    client = service.client("s3")
+    try:
+        answer = client.get_object(Bucket=bucket, Key=key)
+    except client.exceptions.ClientError as error:
+        if is_missing(error) or is_denied(error):
+            return None  # a store that does not list says "denied" for what is not there
+        raise
+    try:
+        values = json.loads(answer["Body"].read(_MOST))
+        classes = values["classes"]
+        if not all(isinstance(name, str) for name in classes) or not isinstance(classes, list):
+            raise ValueError("classes")
+        return Trained(tuple(classes), {name: dict(one) for name, one in values["data"].items()})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise SpecError(f"{url}: this is not the record of a job; delete it") from error
