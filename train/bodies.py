@@ -27,11 +27,11 @@ def payload(image: str | Path | bytes | Pixels) -> tuple[bytes, str, int, int]:
     """(body, content type, width, height) of a request; the size is that of the upright image."""
     import cv2
 
-    from .pictures import load
+    from .pictures import load, read_file
 
     data, name = image if isinstance(image, bytes) else b"", ""
     if isinstance(image, (str, Path)):
-        data, name = Path(image).read_bytes(), str(image)
+        data, name = read_file(image), str(image)
     pixels = load(data if name else image, name)
     height, width = pixels.shape[:2]
     content_type = _TYPES.get(data[:3])

@@ -293,7 +293,7 @@ def test_waiting_outlasts_what_passes(
     assert fit(typed, "--wait")[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_waiting_leaves_the_job_alone(aws: Aws, number: signal.Signals) -> None:
     aws.polls = 1_000_000
     process = subprocess.Popen(
