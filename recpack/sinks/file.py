@@ -130,9 +130,9 @@ class FileSink(Sink):
             output, self._output = self._output, -1
             with suppress(OSError):  # it was synced, or is removed
                 os.close(output)
-        with suppress(SinkError):  # readers find the companions of a published output
+        with suppress(SinkError):  # else readers need what is unfinished: they go by the journal
             settle(self.path)
-        self._claim.clear()
+            self._claim.clear()
         self._claim.close()
         self._claim = None
 
