@@ -5,10 +5,10 @@ everything under unfinished names, then this small JSON file beside the ``.rec``
 when the ``.rec`` has its name, the output is published, even if the run is killed before the
 companions have theirs: readers ask ``find_companion``, and the next run renames them.
 
-    {"token": …, "files": {".rec": [inode, bytes], ".idx": [inode, bytes], …}, "absent": [".lst"]}
+    {"token": …, "files": {".rec": [inode, bytes, time], ".idx": […], …}, "absent": [".lst"]}
 
-``token`` is in the unfinished names, ``files`` are all files of the output, the manifest last, and
-``absent`` the companions that it does not have.
+``token`` is in the unfinished names, ``files`` are all files of the output, the manifest last, with
+the times of their last changes in nanoseconds, and ``absent`` the companions that it does not have.
 """
 
 from __future__ import annotations
@@ -43,11 +43,15 @@ _SUFFIX = re.compile(r"(\.[a-z]+)+")
 _TOKEN = re.compile(r"[0-9a-f]+")
 
 
+_Identity = tuple[int, int, int]
+"""Inode, size and time."""
+
+
 class Journal(NamedTuple):
-    """Inodes and sizes of the files by suffix, and the suffixes without a file."""
+    """The identities of the files by suffix, and the suffixes without a file."""
 
     token: str
-    files: dict[str, tuple[int, int]]
+    files: dict[str, _Identity]
     absent: tuple[str, ...]
 
 
@@ -150,7 +154,10 @@ def _read(rec: Path) -> Journal | None:
     try:
         values = json.loads(text)
         token = str(values["token"])
-        files = {suffix: (int(one), int(size)) for suffix, (one, size) in values["files"].items()}
+        files = {
+            suffix: (int(inode), int(size), int(time))
+            for suffix, (inode, size, time) in values["files"].items()
+        }
         absent = tuple(values["absent"])
         sound = _TOKEN.fullmatch(token) and all(map(_SUFFIX.fullmatch, [*files, *absent]))
     except _WRONG:
@@ -160,15 +167,19 @@ def _read(rec: Path) -> Journal | None:
     return Journal(token, files, absent)
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> _Identity:
     found = os.lstat(path)
-    return found.st_ino, found.st_size
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _is(path: Path, identity: tuple[int, int] | None) -> bool:
-    """Whether a path is the regular file that the journal means."""
+def _is(path: Path, identity: _Identity | None) -> bool:
+    """Whether a path is the regular file that the journal means, or a copy of it: a backup that was
+    restored, another disk. Its inode is another one, its time is the same; tar keeps seconds."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(found.st_mode) and (found.st_ino, found.st_size) == identity
+    if identity is None or not stat.S_ISREG(found.st_mode) or found.st_size != identity[1]:
+        return False
+    inode, _, time = identity
+    return found.st_ino == inode or found.st_mtime_ns in (time, time - time % 10**9)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from recpack.errors import DataError, SinkError
 from recpack.storage.files import LONGEST_ENDING, demand_replaceable, demand_room, write_lines
@@ -15,6 +16,7 @@ from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
 PathOrUrl = str | os.PathLike[str]
+Content = TypeVar("Content")
 
 
 def unsafe_path(path: str) -> bool:
@@ -44,6 +46,22 @@ def companion_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
         return os.fspath(find_companion(Path(rec), suffix))
     except OSError as error:
         raise DataError(f"{journal_path(Path(rec))}: can't be read: {error.strerror}") from error
+
+
+def read_companion(
+    rec: PathOrUrl, suffix: str, s3: S3Client, read: Callable[[str], Content]
+) -> Content:
+    """``read(path)`` of a ``.rec``'s companion. Another run can give it its final name meanwhile:
+    then it is read there. Raises FileNotFoundError when there is none, DataError, and what ``read``
+    raises."""
+    path = companion_to_read(rec, suffix, s3)
+    try:
+        return read(path)
+    except FileNotFoundError:
+        now = companion_to_read(rec, suffix, s3)
+        if now == path:
+            raise
+        return read(now)
 
 
 def base_name(path: PathOrUrl) -> str:
