@@ -13,7 +13,6 @@ the times of their last changes in nanoseconds, and ``absent`` the companions th
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -141,16 +140,15 @@ def _rename(rec: Path, journal: Journal) -> None:
 def _read(rec: Path) -> Journal | None:
     """The journal of a published ``.rec``; None without one, and for one that is another user's or
     tells of another ``.rec``: then nothing was published. Raises OSError when that is unknown."""
+    path = journal_path(rec)
     try:
-        with open(open_regular(journal_path(rec), follow=False), "rb") as file:
+        named, found = os.lstat(path), os.lstat(rec)
+        if named.st_uid != found.st_uid or not stat.S_ISREG(named.st_mode):
+            return None  # perhaps we may not even read it
+        with open(open_regular(path, follow=False), "rb") as file:
             owner, text = os.fstat(file.fileno()).st_uid, file.read(_LIMIT)
-        found = os.lstat(rec)
     except (FileNotFoundError, NotRegularError):
         return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link
-            return None
-        raise
     try:
         values = json.loads(text)
         token = str(values["token"])

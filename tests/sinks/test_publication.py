@@ -281,6 +281,17 @@ def test_journals_that_prove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         journal.write_text(json.dumps(sound))
         os.chown(journal, 1, -1)  # of another user
         assert find_companion(path, ".json") == tmp_path / "a.json"
+        journal.chmod(0)  # who lets nobody read it
+        tmp_path.chmod(0o755)
+        if not (child := os.fork()):
+            found = Path()
+            try:
+                os.chdir(tmp_path)
+                os.setuid(2)
+                found = find_companion(Path("a.rec"), ".json")
+            finally:
+                os._exit(found != Path("a.json"))
+        assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("unit", [1, 10**9])
