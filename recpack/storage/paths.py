@@ -32,7 +32,7 @@ def companion(rec: PathOrUrl, suffix: str) -> str:
     return os.fspath(Path(rec).with_suffix(suffix))
 
 
-def companion_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
+def _where_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
     """Where a ``.rec``'s companion is read: of an output that was just published, it can still
     have an unfinished name. Ask just before reading; there may be no file. Raises DataError."""
     if is_s3(rec):
@@ -54,14 +54,13 @@ def read_companion(
     """``read(path)`` of a ``.rec``'s companion. Another run can give it its final name meanwhile:
     then it is read there. Raises FileNotFoundError when there is none, DataError, and what ``read``
     raises."""
-    path = companion_to_read(rec, suffix, s3)
+    path = _where_to_read(rec, suffix, s3)
     try:
         return read(path)
     except FileNotFoundError:
-        now = companion_to_read(rec, suffix, s3)
-        if now == path:
+        if path == companion(rec, suffix):
             raise
-        return read(now)
+        return read(_where_to_read(rec, suffix, s3))
 
 
 def base_name(path: PathOrUrl) -> str:
