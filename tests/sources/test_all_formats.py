@@ -214,6 +214,14 @@ def test_images_and_json_files_into_s3(tmp_path: Path, store: Store) -> None:
         recpack.convert(place, "s3://no-such-bucket/x/", classes=CLASSES, **options)
 
 
+def test_images_into_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train").mkdir()
+    monkeypatch.chdir(tmp_path / "train")
+    recpack.convert(write_voc(tmp_path / "in", TWO), "./", **OPTIONS, classes=CLASSES)
+    assert len(os.listdir(tmp_path / "train")) == len(TWO)
+    assert len(os.listdir(tmp_path / "train_annotation")) == len(TWO)
+
+
 def test_images_do_not_go_into_the_root_of_a_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
