@@ -10,13 +10,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recpack.cli.terminal import block, is_page, print_line, print_table, progress_bar, scope_text
-from recpack.errors import ConfigError, DataError, RecpackError
+from recpack.errors import ConfigError, DataError, RecpackError, SinkError
 from recpack.settings import options_of
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def _report_problems(args: argparse.Namespace) -> Iterator[list[Problem]]:
         raise ConfigError(
             f"report: {path}: this report is JSON, name it .json; recpack check writes pages"
         )
+    before = _identity(path)
     problems: list[Problem] = []
     failure = None
     try:
@@ -76,6 +77,8 @@ def _report_problems(args: argparse.Namespace) -> Iterator[list[Problem]]:
         if path is not None and (failure is not None or sys.exc_info()[0] is None):
             from recpack.cli.report import problem_report, write_text
 
+            if _identity(path) != before:  # it is a file of the output, or of another run
+                raise SinkError(f"{path}: it was written during this run; name another report")
             write_text(path, problem_report(problems, failure))
 
 
@@ -88,8 +91,25 @@ def _report_path(args: argparse.Namespace) -> Path | None:
         return None
     from recpack.storage.paths import demand_local
 
-    demand_local(Path(args.report))
-    return Path(args.report)
+    path, output = Path(args.report), Path(getattr(args, "output", ""))
+    rec = path.with_suffix(".rec")
+    if path.suffix in (".rec", ".idx", ".lst"):
+        raise ConfigError(f"report: {path}: a report is JSON, name it .json")
+    is_of_output = output.suffix in (".rec", ".lst") and (
+        os.path.abspath(output.with_suffix(".rec")) == os.path.abspath(rec)
+    )
+    if path.suffix == ".json" and (is_of_output or os.path.lexists(rec)):
+        raise ConfigError(f"report: {path} is the name of the manifest of {rec}; name another file")
+    demand_local(path)
+    return path
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    with suppress(OSError):
+        if path is not None:
+            found = os.lstat(path)
+            return found.st_ino, found.st_mtime_ns
+    return None
 
 
 def run_check(args: argparse.Namespace) -> object:

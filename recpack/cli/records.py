@@ -52,11 +52,8 @@ def run_inspect(args: argparse.Namespace) -> object:
 
 def _inspect_record(args: argparse.Namespace) -> object:
     from recpack.data.labels import detection_widths
-    from recpack.formats.manifest import manifest_beside
     from recpack.records.inspect import class_name, image_header
     from recpack.records.reader import RecordReader
-    from recpack.records.settings import InspectSettings
-    from recpack.storage.s3.client import S3Client
 
     with RecordReader(args.rec, **keywords(args)) as records:
         try:
@@ -65,7 +62,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
             raise DataError(
                 f"{args.rec}: no record {args.record}; there are {len(records):,}, from 0"
             ) from None
-    manifest = manifest_beside(args.rec, S3Client.of(InspectSettings(**keywords(args))))
+        manifest = records.manifest()
     header = image_header(record)
     boxes = record.boxes.tolist() if detection_widths(record.label) else []
     outcome = {

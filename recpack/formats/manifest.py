@@ -19,7 +19,7 @@ from recpack.errors import ConfigError, DataError
 from recpack.problems import Problem, count_by_action
 from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.limits import MAX_MANIFEST
-from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes
+from recpack.storage.paths import PathOrUrl, read_bytes, read_companion
 from recpack.storage.s3.client import S3Client
 
 FORMAT_VERSION = 1
@@ -67,8 +67,9 @@ class Manifest:
         return asdict(self)
 
     def to_json(self) -> str:
-        """The text of the file."""
-        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        """The text of the file; bytes of a name that are not text become question marks."""
+        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        return text.encode("utf-8", "replace").decode()
 
     def with_etag(self, etag: str | None) -> Manifest:
         """The manifest with the ETag of the ``.rec`` added, if there is one."""
@@ -104,8 +105,8 @@ class Manifest:
     def read(cls, path: PathOrUrl, s3: S3Client | None = None) -> Manifest:
         """Read a manifest by path or ``s3://…``. Raises DataError that names it."""
         try:
-            return cls.from_json(read_bytes(path, s3 or S3Client(), MAX_MANIFEST))
-        except (OSError, ValueError) as error:
+            return _read(path, s3 or S3Client())
+        except FileNotFoundError as error:
             raise DataError(f"{path}: {error}") from error
 
 
@@ -114,15 +115,22 @@ class _Version:
     format_version: int
 
 
+def _read(path: PathOrUrl, s3: S3Client) -> Manifest:
+    try:
+        return Manifest.from_json(read_bytes(path, s3, MAX_MANIFEST))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def manifest_beside(rec: PathOrUrl, s3: S3Client | None = None) -> Manifest | None:
     """The manifest beside a ``.rec``; None when there is none."""
     s3 = s3 or S3Client()
     try:
-        return Manifest.read(companion_to_read(rec, ".json", s3), s3)
-    except DataError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
+        return read_companion(rec, ".json", s3, lambda path: _read(path, s3))
+    except FileNotFoundError:
+        return None
 
 
 def describe(

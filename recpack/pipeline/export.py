@@ -38,7 +38,7 @@ from recpack.scanning.run import ScanResult
 from recpack.sinks.image_folder import ImageFolder, image_folder
 from recpack.storage.paths import demand_free, write_text
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import parse_location
+from recpack.storage.s3.location import is_s3, parse_location
 from recpack.storage.trees.base import Tree
 from recpack.storage.trees.open import Root
 from recpack.storage.trees.s3 import S3Tree
@@ -328,5 +328,5 @@ def _image_folders(output: str, s3: S3Client) -> tuple[ImageFolder, ImageFolder]
     """The folder of the images, and the folder of their JSON files."""
     if is_root(output):
         raise ConfigError(f"output: {output}: name a folder for the images, like …/train/")
-    path = output.rstrip("/")
+    path = output.rstrip("/") if is_s3(output) else os.path.abspath(output)  # also of ./
     return image_folder(path, s3), image_folder(path + JSON_FOLDER, s3)

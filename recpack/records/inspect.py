@@ -12,7 +12,7 @@ from recpack.data.labels import detection_widths
 from recpack.data.statistics import BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.errors import ImageError
 from recpack.formats.image_header import ImageHeader, read_header
-from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.manifest import Manifest
 from recpack.formats.recordio import Record
 from recpack.progress import Progress
 from recpack.records.reader import RecordReader
@@ -20,7 +20,6 @@ from recpack.records.settings import InspectSettings
 from recpack.settings import takes
 from recpack.storage.paths import PathOrUrl, base_name
 from recpack.storage.s3.access import Access
-from recpack.storage.s3.client import S3Client
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
     ids: Counter[float] = Counter()
     sides: list[Float32] = [np.zeros(0, np.float32)]
     scalar = tables = 0
-    manifest = manifest_beside(path, S3Client.of(settings))
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
+        manifest = records.manifest()
         for record in records:
             widths.append(len(record.label))
             sizes.append(len(record.image_bytes))

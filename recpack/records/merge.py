@@ -11,7 +11,7 @@ import numpy as np
 from recpack.columns import Float32
 from recpack.data.labels import detection_widths
 from recpack.errors import ConfigError, DataError, RecordError
-from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.manifest import Manifest
 from recpack.progress import Progress
 from recpack.records.reader import RecordReader
 from recpack.records.settings import MergeSettings
@@ -20,7 +20,6 @@ from recpack.settings import takes
 from recpack.sinks.open import open_sink
 from recpack.storage.paths import PathOrUrl
 from recpack.storage.s3.access import Access
-from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
 
 
@@ -39,23 +38,22 @@ def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSetting
     paths = [os.path.realpath(path) for path in (output, *inputs) if not is_s3(path)]
     if paths.count(os.path.realpath(output)) > 1 or output in inputs:
         raise ConfigError(f"{output} is also an input; choose another name")
-    s3 = S3Client.of(settings)
-    manifests = [manifest_beside(path, s3) for path in inputs]
-    present = [manifest for manifest in manifests if manifest is not None]
-    if present and len(present) < len(inputs):
-        without = inputs[manifests.index(None)]
-        raise DataError(
-            f"{without}: it has no manifest, but other inputs have one; the meaning of its class "
-            "ids is unknown"
-        )
-    classes = tuple(dict.fromkeys(name for manifest in present for name in manifest.classes))
-    numbers = {name: number for number, name in enumerate(classes)}
-    total = sum(manifest.num_samples for manifest in present)
     with ExitStack() as stack:
         readers = [
             stack.enter_context(RecordReader(path, mapped=False, **vars(settings.part(Access))))
             for path in inputs
         ]
+        manifests = [reader.manifest() for reader in readers]
+        present = [manifest for manifest in manifests if manifest is not None]
+        if present and len(present) < len(inputs):
+            without = inputs[manifests.index(None)]
+            raise DataError(
+                f"{without}: it has no manifest, but other inputs have one; the meaning of its "
+                "class ids is unknown"
+            )
+        classes = tuple(dict.fromkeys(name for manifest in present for name in manifest.classes))
+        numbers = {name: number for number, name in enumerate(classes)}
+        total = sum(manifest.num_samples for manifest in present)
         sink = open_sink(output, settings)
         writer = stack.enter_context(RecordWriter(sink, classes=classes))
         for reader, manifest in zip(readers, manifests, strict=True):

@@ -16,7 +16,7 @@ from recpack.columns import Pixels
 from recpack.data.labels import detection_widths
 from recpack.errors import ConfigError, DataError, ImageError, SinkError
 from recpack.formats.image_codec import decode
-from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.manifest import Manifest
 from recpack.formats.recordio import Record
 from recpack.records.inspect import class_name
 from recpack.records.reader import RecordReader
@@ -25,7 +25,6 @@ from recpack.settings import takes
 from recpack.storage.files import replace_file
 from recpack.storage.paths import PathOrUrl
 from recpack.storage.s3.access import Access
-from recpack.storage.s3.client import S3Client
 
 _GAP = 8
 _PAPER = 32
@@ -75,7 +74,7 @@ def preview(
         if missing or not total:
             first = missing[0] if missing else 0
             raise DataError(f"{path}: no record {first}; there are {total:,}")
-        manifest = manifest_beside(path, S3Client.of(settings))
+        manifest = reader.manifest()
         crowded = any(len(reader[position].label) > 2 + 5 * _MANY for position in chosen)
         # read again, because all together could fill the memory
         batch = (reader[position] for position in chosen)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol, overload
 
 import numpy as np
 
 from recpack.columns import Int64
 from recpack.errors import RecordError
+from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.formats.recordio import (
     Record,
     decode_payload,
@@ -22,7 +24,7 @@ from recpack.formats.recordio import (
 from recpack.records.settings import ReaderSettings
 from recpack.settings import takes
 from recpack.storage.files import Closing, pread
-from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes
+from recpack.storage.paths import PathOrUrl, read_bytes, read_companion
 from recpack.storage.regular import TooLargeError, open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
@@ -35,6 +37,9 @@ class RecordFile(Protocol):
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
+
+    def replaced(self) -> bool:
+        """Whether another file has its name now."""
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -56,6 +61,7 @@ class LocalFile:
     """A local file, read through a memory map or by ``pread``."""
 
     def __init__(self, path: PathOrUrl, *, mapped: bool) -> None:
+        self._path = path
         self._descriptor = open_regular(path)
         self.size = os.fstat(self._descriptor).st_size
         self._map: mmap.mmap | None = None
@@ -66,6 +72,11 @@ class LocalFile:
         if self._map is not None:
             return self._map[offset : offset + length]
         return pread(self._descriptor, offset, length)
+
+    def replaced(self) -> bool:
+        with suppress(OSError):
+            return not os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+        return False
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -158,17 +169,39 @@ class RecordReader(Closing):
     def index(self) -> tuple[Int64, Int64] | None:
         """Keys and offsets of the index file, each int64 of shape (records,); None without one."""
         if self._index is None:
-            path = self._index_path or companion_to_read(self.path, ".idx", self._s3)
             try:
-                most = most_of_index(self._file.size)
-                self._index = parse_index(read_bytes(path, self._s3, most))
+                if self._index_path:
+                    self._index = self._read_index(self._index_path)
+                    return self._index
+                index = read_companion(self.path, ".idx", self._s3, self._read_index)
             except FileNotFoundError:
                 return None
-            except TooLargeError as error:
-                raise RecordError(f"{os.fspath(path)}: {error} or rebuild the index") from None
-            except (OSError, RecordError) as error:
-                raise RecordError(f"{os.fspath(path)}: {error}") from None
+            if self._file.replaced():  # the index can be of the new file
+                return None
+            self._index = index
         return self._index
+
+    def _read_index(self, path: PathOrUrl) -> tuple[Int64, Int64]:
+        try:
+            return parse_index(read_bytes(path, self._s3, most_of_index(self._file.size)))
+        except FileNotFoundError:
+            raise
+        except TooLargeError as error:
+            raise RecordError(f"{os.fspath(path)}: {error} or rebuild the index") from None
+        except (OSError, RecordError) as error:
+            raise RecordError(f"{os.fspath(path)}: {error}") from None
+
+    def manifest(self) -> Manifest | None:
+        """The manifest beside the file; None when there is none."""
+        manifest = manifest_beside(self.path, self._s3)
+        self.demand_current()
+        return manifest
+
+    def demand_current(self) -> None:
+        """Raise RecordError when another run has replaced the file, and the files beside it belong
+        to the new one."""
+        if self._file.replaced():
+            raise RecordError(f"{self.path}: another run has just replaced it; try again")
 
     def _load_index(self) -> tuple[Int64, Int64]:
         if self._index is None and self.index() is None:

@@ -37,7 +37,7 @@ from recpack.storage.files import (
     write_bytes,
 )
 from recpack.storage.limits import most_of_document
-from recpack.storage.paths import PathOrUrl, companion_to_read, read_bytes, unsafe_path
+from recpack.storage.paths import PathOrUrl, companion, read_bytes, read_companion, unsafe_path
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
@@ -126,6 +126,7 @@ class _Unpacking:
             make_folder(self._folder / name)
 
     def run(self, records: RecordReader, progress: Watch) -> Unpacked:
+        records.demand_current()
         self._prepare()
         images = annotations = tables = 0
         # without its image set the folder does not look finished, so an older one goes first
@@ -206,14 +207,17 @@ def annotation(
     )
 
 
+def _lines(path: str, s3: S3Client) -> list[str]:
+    if is_s3(path):
+        return read_bytes(path, s3, most_of_document()).decode("utf-8-sig").splitlines()
+    return list(text_lines(Path(path)))
+
+
 def _stems_of_list(path: PathOrUrl, s3: S3Client) -> dict[int, str]:
     """The images' names without folder and extension, by the index of the row."""
-    rows = companion_to_read(path, ".lst", s3)
+    rows = companion(path, ".lst")
     try:
-        if is_s3(rows):
-            lines = read_bytes(rows, s3, most_of_document()).decode("utf-8-sig").splitlines()
-        else:
-            lines = list(text_lines(Path(rows)))
+        lines = read_companion(path, ".lst", s3, lambda path: _lines(path, s3))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -26,6 +26,7 @@ from recpack.settings import takes
 from recpack.sources.lst import read_list
 from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.paths import PathOrUrl, base_name
+from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 from recpack.workers.backends import worker_count
@@ -70,12 +71,16 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
     that lists the differences; its ``problems`` name record numbers and byte offsets.
     """
     s3 = S3Client.of(settings)
-    manifest = manifest_beside(path, s3)
     if is_s3(path) and not (settings.deep or settings.reader or settings.against):
-        return _verify_stored(path, manifest, s3)
+        return _verify_stored(path, manifest_beside(path, s3), s3)
     rows = None if settings.against is None else read_list(*settings.against, s3)[0]
-    verifier = _Verifier(path, manifest, s3, settings.reader, rows)
-    return verifier.run(settings.part(Workers), settings.progress)
+    with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
+        verifier = _Verifier(path, reader.manifest(), s3, settings.reader, rows)
+        try:
+            return verifier.run(reader, settings.part(Workers), settings.progress)
+        except DataError:
+            reader.demand_current()  # else what differs is not damaged
+            raise
 
 
 def _verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> Verification:
@@ -146,13 +151,9 @@ class _Verifier:
     reader: Reader | None
     rows: Samples | None
 
-    def run(self, settings: Workers, progress: Watch) -> Verification:
+    def run(self, reader: RecordReader, settings: Workers, progress: Watch) -> Verification:
         path, manifest = self.path, self.manifest
-        with RecordReader(
-            path, mapped=False,
-            endpoint_url=self.s3.endpoint_url, requester_pays=self.s3.requester_pays,
-        ) as reader:  # fmt: skip
-            size, index = reader.size, self._index(reader)
+        size, index = reader.size, self._index(reader)
         if manifest is not None:
             _demand_size(path, size, manifest)
         ranges = self._ranges(size, index, worker_count(settings.jobs, _MOST, settings.backend))

@@ -73,6 +73,8 @@ class LocalImageFolder(ImageFolder):
             raise SinkError(f"{self.folder} is not a folder; name another one, or move it away")
         if os.listdir(self.folder):
             raise SinkError(f"{self.folder} is not empty; name another folder, or move it away")
+        if os.path.ismount(self.folder):  # no rename can replace it
+            raise SinkError(f"{self.folder} is the root of a file system; name a folder in it")
 
     def demand_room(self, name: str) -> None:
         demand_room(Path(self.partial, name))

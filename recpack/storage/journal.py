@@ -5,15 +5,14 @@ everything under unfinished names, then this small JSON file beside the ``.rec``
 when the ``.rec`` has its name, the output is published, even if the run is killed before the
 companions have theirs: readers ask ``find_companion``, and the next run renames them.
 
-    {"token": …, "files": {".rec": [inode, bytes], ".idx": [inode, bytes], …}, "absent": [".lst"]}
+    {"token": …, "files": {".rec": [inode, bytes, time], ".idx": […], …}, "absent": [".lst"]}
 
-``token`` is in the unfinished names, ``files`` are all files of the output, the manifest last, and
-``absent`` the companions that it does not have.
+``token`` is in the unfinished names, ``files`` are all files of the output, the manifest last, with
+the times of their last changes in nanoseconds, and ``absent`` the companions that it does not have.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -43,11 +42,15 @@ _SUFFIX = re.compile(r"(\.[a-z]+)+")
 _TOKEN = re.compile(r"[0-9a-f]+")
 
 
+_Identity = tuple[int, int, int]
+"""Inode, size and time."""
+
+
 class Journal(NamedTuple):
-    """Inodes and sizes of the files by suffix, and the suffixes without a file."""
+    """The identities of the files by suffix, and the suffixes without a file."""
 
     token: str
-    files: dict[str, tuple[int, int]]
+    files: dict[str, _Identity]
     absent: tuple[str, ...]
 
 
@@ -137,20 +140,22 @@ def _rename(rec: Path, journal: Journal) -> None:
 def _read(rec: Path) -> Journal | None:
     """The journal of a published ``.rec``; None without one, and for one that is another user's or
     tells of another ``.rec``: then nothing was published. Raises OSError when that is unknown."""
+    path = journal_path(rec)
     try:
-        with open(open_regular(journal_path(rec), follow=False), "rb") as file:
+        named, found = os.lstat(path), os.lstat(rec)
+        if named.st_uid != found.st_uid or not stat.S_ISREG(named.st_mode):
+            return None  # perhaps we may not even read it
+        with open(open_regular(path, follow=False), "rb") as file:
             owner, text = os.fstat(file.fileno()).st_uid, file.read(_LIMIT)
-        found = os.lstat(rec)
     except (FileNotFoundError, NotRegularError):
         return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link
-            return None
-        raise
     try:
         values = json.loads(text)
         token = str(values["token"])
-        files = {suffix: (int(one), int(size)) for suffix, (one, size) in values["files"].items()}
+        files = {
+            suffix: (int(inode), int(size), int(time))
+            for suffix, (inode, size, time) in values["files"].items()
+        }
         absent = tuple(values["absent"])
         sound = _TOKEN.fullmatch(token) and all(map(_SUFFIX.fullmatch, [*files, *absent]))
     except _WRONG:
@@ -160,15 +165,19 @@ def _read(rec: Path) -> Journal | None:
     return Journal(token, files, absent)
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> _Identity:
     found = os.lstat(path)
-    return found.st_ino, found.st_size
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _is(path: Path, identity: tuple[int, int] | None) -> bool:
-    """Whether a path is the regular file that the journal means."""
+def _is(path: Path, identity: _Identity | None) -> bool:
+    """Whether a path is the regular file that the journal means, or a copy of it: a backup that was
+    restored, another disk. Its inode is another one, its time is the same; tar keeps seconds."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(found.st_mode) and (found.st_ino, found.st_size) == identity
+    if identity is None or not stat.S_ISREG(found.st_mode) or found.st_size != identity[1]:
+        return False
+    inode, _, time = identity
+    return found.st_ino == inode or found.st_mtime_ns in (time, time - time % 10**9)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from recpack.errors import DataError, SinkError
 from recpack.storage.files import LONGEST_ENDING, demand_replaceable, demand_room, write_lines
@@ -15,6 +16,7 @@ from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
 PathOrUrl = str | os.PathLike[str]
+Content = TypeVar("Content")
 
 
 def unsafe_path(path: str) -> bool:
@@ -30,7 +32,7 @@ def companion(rec: PathOrUrl, suffix: str) -> str:
     return os.fspath(Path(rec).with_suffix(suffix))
 
 
-def companion_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
+def _where_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
     """Where a ``.rec``'s companion is read: of an output that was just published, it can still
     have an unfinished name. Ask just before reading; there may be no file. Raises DataError."""
     if is_s3(rec):
@@ -44,6 +46,21 @@ def companion_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:
         return os.fspath(find_companion(Path(rec), suffix))
     except OSError as error:
         raise DataError(f"{journal_path(Path(rec))}: can't be read: {error.strerror}") from error
+
+
+def read_companion(
+    rec: PathOrUrl, suffix: str, s3: S3Client, read: Callable[[str], Content]
+) -> Content:
+    """``read(path)`` of a ``.rec``'s companion. Another run can give it its final name meanwhile:
+    then it is read there. Raises FileNotFoundError when there is none, DataError, and what ``read``
+    raises."""
+    path = _where_to_read(rec, suffix, s3)
+    try:
+        return read(path)
+    except FileNotFoundError:
+        if path == companion(rec, suffix):
+            raise
+        return read(_where_to_read(rec, suffix, s3))
 
 
 def base_name(path: PathOrUrl) -> str:

@@ -145,6 +145,45 @@ def test_an_existing_output_is_refused(
     assert (tmp_path / "a.rec").read_bytes() != before
 
 
+@pytest.mark.parametrize(
+    ("output", "report", "code"),
+    [
+        ("a.rec", "a.json", 2),
+        ("a.rec", "a.lst", 2),
+        ("b.rec", "a.json", 2),  # of an output that is there
+        ("b.rec", "b.json", 2),
+        ("b.rec", "b.rec", 2),
+        ("b.rec", "elsewhere/b.json", 1),  # a link to the folder
+        ("b.manifest", "b.manifest", 1),
+    ],
+)
+def test_a_report_never_takes_the_place_of_an_output(
+    devkit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    output: str, report: str, code: int,
+) -> None:  # fmt: skip
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    assert run("convert", devkit, tmp_path / "a.rec", "--quiet") == 0
+    words = ("convert", devkit, tmp_path / output, "--report", tmp_path / report)
+    options = ("--overwrite",) if output.endswith(".rec") else ("--images-url", "s3://bucket/x")
+    assert run(*words, *options) == code
+    assert f"{tmp_path / report}" in capsys.readouterr().err
+    assert run("verify", tmp_path / "a.rec") == 0
+    assert (tmp_path / output).exists() == (code == 1 or output == "a.rec")
+    if code == 1 and output == "b.rec":
+        assert run("verify", tmp_path / output) == 0
+    elif code == 1:
+        assert "problem_counts" not in (tmp_path / output).read_text()
+    if report == "a.json":
+        assert run("check", devkit, "--report", tmp_path / report) == 2
+        assert run("verify", tmp_path / "a.rec") == 0
+
+
+def test_an_output_whose_name_is_not_text(devkit: Path, tmp_path: Path) -> None:
+    output = tmp_path / os.fsdecode(b"by\xff.rec")
+    assert run("convert", devkit, output) == 0
+    assert run("verify", output) == 0
+
+
 def test_failures_are_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("Annotations", "JPEGImages"):
         (tmp_path / "d" / name).mkdir(parents=True)

@@ -17,8 +17,11 @@ import pytest
 
 import recpack
 from recpack.cli.app import main
+from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.sinks.file import FileSink
-from recpack.storage.journal import find_companion, journal_path
+from recpack.storage.journal import find_companion, journal_path, settled
+from recpack.storage.paths import read_companion
+from recpack.storage.s3.client import S3Client
 
 OLD, NEW = b"of the old run", b"of the new run, which is longer"
 FINAL = {"a.rec", "a.idx", "a.json"}
@@ -245,12 +248,13 @@ def test_journals_that_prove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     sound = json.loads(journal.read_text())
     unfinished = find_companion(path, ".idx")
     assert unfinished != tmp_path / "a.idx"
-    inode, size = sound["files"][".rec"]
+    inode, size, time = sound["files"][".rec"]
     wrongs: list[object] = [
-        sound | {"files": sound["files"] | {".rec": [inode, size + 1]}},
-        sound | {"files": sound["files"] | {".rec": [inode + 1, size]}},
-        sound | {"files": sound["files"] | {".rec": [float("inf"), size]}},
-        sound | {"files": sound["files"] | {"/../b.idx": [inode, size]}},
+        sound | {"files": sound["files"] | {".rec": [inode, size + 1, time]}},
+        sound | {"files": sound["files"] | {".rec": [inode + 1, size, time + 1]}},
+        sound | {"files": sound["files"] | {".rec": [inode, size]}},
+        sound | {"files": sound["files"] | {".rec": [float("inf"), size, time]}},
+        sound | {"files": sound["files"] | {"/../b.idx": [inode, size, time]}},
         sound | {"files": []},
         sound | {"token": "../x"},
         sound | {"absent": [["/x"]]},
@@ -264,7 +268,7 @@ def test_journals_that_prove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert find_companion(path, ".idx") == tmp_path / "a.idx"
     journal.write_text(json.dumps(sound))
     assert find_companion(path, ".idx") == unfinished
-    unfinished.write_text("another file")  # of another size
+    unfinished.write_text("another file")  # of another size and time
     assert find_companion(path, ".idx") == tmp_path / "a.idx"
     journal.rename(tmp_path / "elsewhere")
     journal.symlink_to(tmp_path / "elsewhere")
@@ -277,6 +281,81 @@ def test_journals_that_prove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         journal.write_text(json.dumps(sound))
         os.chown(journal, 1, -1)  # of another user
         assert find_companion(path, ".json") == tmp_path / "a.json"
+        journal.chmod(0)  # who lets nobody read it
+        tmp_path.chmod(0o755)
+        if not (child := os.fork()):
+            found = Path()
+            try:
+                os.chdir(tmp_path)
+                os.setuid(2)
+                found = find_companion(Path("a.rec"), ".json")
+            finally:
+                os._exit(found != Path("a.json"))
+        assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("unit", [1, 10**9])
+def test_a_copy_of_an_unfinished_publication(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: int
+) -> None:
+    """Another disk, a backup that was restored: other inodes, the same times, in tar seconds."""
+    (tmp_path / "first").mkdir()
+    write(tmp_path / "first" / "a.rec")
+    stop_before_the_names(tmp_path / "first" / "a.rec", monkeypatch)
+    (tmp_path / "first" / "a.idx").rmdir()
+    copy = tmp_path / "second"
+    shutil.copytree(tmp_path / "first", copy)
+    for file in copy.iterdir():
+        time = file.stat().st_mtime_ns
+        os.utime(file, ns=(time, time - time % unit))
+    assert content(copy / "a.rec") == NEW
+    with pytest.raises(recpack.SinkError, match="exists"):
+        write(copy / "a.rec")
+    assert names(copy) == FINAL
+    assert content(copy / "a.rec") == NEW
+
+
+def test_a_companion_that_gets_its_name_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.rec"
+    stop_before_the_names(path, monkeypatch)
+    (tmp_path / "a.idx").rmdir()
+
+    def read(name: str) -> bytes:
+        with settled(path):
+            return Path(name).read_bytes()
+
+    assert read_companion(path, ".idx", S3Client(), read) == (tmp_path / "a.idx").read_bytes()
+
+
+def test_a_reader_of_an_output_that_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    write(path)
+    with recpack.RecordReader(path) as records:
+        with recpack.RecordWriter(path, overwrite=True) as writer:
+            writer.write(NEW, label=1.0)
+        assert len(records) == 3
+        assert records.read_key(2).image_bytes == OLD
+        with pytest.raises(recpack.RecordError, match="has just replaced it; try again"):
+            records.manifest()
+
+
+@pytest.mark.parametrize("command", [recpack.verify, recpack.inspect])
+def test_an_output_that_is_replaced_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[Path], object]
+) -> None:
+    """It is not called damaged, and gets no classes of the other."""
+    path = tmp_path / "a.rec"
+    write(path)
+
+    def replace_and_read(path: Path, s3: S3Client) -> Manifest | None:
+        write(tmp_path / "a.rec", NEW, overwrite=True)
+        return manifest_beside(path, s3)
+
+    monkeypatch.setattr("recpack.records.reader.manifest_beside", replace_and_read)
+    with pytest.raises(recpack.RecordError, match="has just replaced it; try again"):
+        command(path)
 
 
 def test_one_run_at_a_time_makes_an_index(tmp_path: Path) -> None:

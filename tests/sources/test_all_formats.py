@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -211,6 +212,24 @@ def test_images_and_json_files_into_s3(tmp_path: Path, store: Store) -> None:
         recpack.convert(place, target + "/", classes=CLASSES, **options)
     with pytest.raises(recpack.SinkError, match="no such bucket"):
         recpack.convert(place, "s3://no-such-bucket/x/", classes=CLASSES, **options)
+
+
+def test_images_into_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train").mkdir()
+    monkeypatch.chdir(tmp_path / "train")
+    recpack.convert(write_voc(tmp_path / "in", TWO), "./", **OPTIONS, classes=CLASSES)
+    assert len(os.listdir(tmp_path / "train")) == len(TWO)
+    assert len(os.listdir(tmp_path / "train_annotation")) == len(TWO)
+
+
+def test_images_do_not_go_into_the_root_of_a_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can't be replaced, which is said before the work."""
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == f"{tmp_path}/disk")
+    with pytest.raises(recpack.SinkError, match=r"disk is the root .*; name a folder in it"):
+        recpack.convert(write_voc(tmp_path / "in", TWO), f"{tmp_path}/disk/", **OPTIONS)
 
 
 def test_what_the_files_say(tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ class RemoteFile:
                 self._data += self._next(stop - self._requested)
         return bytes(self._data[offset - self._start : stop - self._start])
 
+    def replaced(self) -> bool:
+        """False: the next read of a replaced object fails."""
+        return False
+
     def close(self) -> None:
         """Cancel all requests; can be called twice."""
         self._cancel_pending()
