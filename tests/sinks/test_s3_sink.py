@@ -474,10 +474,13 @@ def test_the_marker_of_another_output_is_not_ours(hostile: S3Server, devkit: Pat
     access = S3Client(hostile.url)
     foreign = access.call("create_multipart_upload", Bucket="bucket", Key="p/other/train.rec")
     Marker("p/other/train.rec", foreign["UploadId"]).write(access, Location("bucket", REC))
+    with pytest.raises(recpack.SinkError, match="has the same companions"):
+        convert(devkit, hostile, overwrite=True)
+    assert run("s3-cleanup", URL, "--endpoint-url", hostile.url) == 0
+    assert len(hostile.uploads) == 1
+    assert run("s3-cleanup", "s3://bucket/p/other/train.rec", "--endpoint-url", hostile.url) == 0
     convert(devkit, hostile)
     assert sorted(hostile.objects) == EVERYTHING
-    assert len(hostile.uploads) == 1
-    hostile.uploads.clear()
 
 
 def test_storage_class_and_encryption(hostile: S3Server, devkit: Path) -> None:
