@@ -198,9 +198,7 @@ class _Packing:
         return {
             "recpack version": __version__,
             "options": json.dumps(self._shaping),
-            "images": _digest(
-                samples.paths.blob, samples.image_bytes, samples.identities, samples.order
-            ),
+            "images": _digest(samples.paths.blob, samples.image_bytes, samples.order),
             "labels": _digest(samples.labels, samples.bounds, samples.order),
             "segments": _digest(np.array(self._cuts)),
         }

@@ -13,17 +13,19 @@ from recpack.errors import SinkError
 from recpack.formats.recordio import RecordBuffer
 from recpack.settings import takes
 from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written
-from recpack.sinks.s3_proof import expect, is_proven, prove
+from recpack.sinks.s3_proof import expect, is_proven, prove, prove_completed
 from recpack.sinks.s3_writer import Upload, UploadWriter
 from recpack.sinks.settings import S3SinkSettings
 from recpack.storage.checksums import Checksum
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import parse_location
-from recpack.storage.s3.objects import delete, find
+from recpack.storage.s3.objects import delete, find, head
 from recpack.storage.s3.pending import (
     MANIFEST,
     SUFFIXES,
+    demand_own,
     demand_room,
+    earlier_marker,
     finish,
     forget,
     is_completed,
@@ -33,13 +35,7 @@ from recpack.storage.s3.pending import (
     withdraw,
 )
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
-from recpack.storage.s3.uploads import (
-    Marker,
-    Pending,
-    abort_upload,
-    read_marker,
-    uploads_of_marker,
-)
+from recpack.storage.s3.uploads import MARKER, Marker, Pending, abort_upload, uploads_of_marker
 
 MIN_PART = 5 << 20
 MAX_PARTS = 10_000
@@ -148,8 +144,8 @@ class S3Sink(Sink):
     ) -> None:
         try:
             expected = expect(written)
-            if self._upload is None:  # an earlier run completed it: before its companions change
-                prove(self._s3, self.location, expected)
+            if self._upload is None:  # before its companions change
+                prove_completed(self._s3, self.location, expected)
             etag = None if self._checked else expected.etag
             # the manifest is made when the list is written, because it has the list's checksum
             marker = self._announce(expected, {**companions, MANIFEST: map(manifest, [etag])})
@@ -197,7 +193,7 @@ class S3Sink(Sink):
             self._s3.call("head_bucket", Bucket=self.location.bucket, patience=patience)
         except S3NotFoundError as error:
             raise S3Error("there is no such bucket; create it, or correct the name") from error
-        marker = read_marker(self._s3, self.location, patience=patience)
+        marker = earlier_marker(self._s3, self.location, patience=patience)
         resumable = self._resume and marker is not None and bool(marker.plan)
         completed = marker is not None and is_completed(self._s3, self.location, marker)
         if marker is not None and completed and not resumable:
@@ -206,20 +202,24 @@ class S3Sink(Sink):
         if not (completed or self._overwrite):
             for one in (self.location, *map(self.location.companion, SUFFIXES)):
                 if find(self._s3, one, patience=patience) is not None:
+                    whose = "" if one == self.location else " (maybe of a .rec in another folder)"
                     raise SinkError(
-                        f"{one} exists; choose another name or replace it with --overwrite"
+                        f"{one} exists{whose}; choose another name or replace it with --overwrite"
                     )
         if marker is not None:
             uploads = uploads_of_marker(self._s3, self.location, marker)
             if resumable and (uploads or completed):
                 token = marker.token or new_token()  # older versions had none
                 self._marker = self._resumed = replace(marker, token=token)
+                self._whole = completed and not uploads
                 return
             settle(self._s3, self.location, marker)
         self._begin(patience)
+        # where reading is not allowed, nothing could be proven after all has been sent
+        head(self._s3, self.location.companion(MARKER), patience=patience)
 
     def _begin(self, patience: float | None = None) -> None:
-        self._marker = Marker(self.location.key, token=new_token())
+        self._marker, self._whole = Marker(self.location.key, token=new_token()), False
         self._mark(patience)
         request = {"Bucket": self.location.bucket, "Key": self.location.key, **self._s3.payer}
         attempts = 0
@@ -269,6 +269,7 @@ class S3Sink(Sink):
             self._s3, self.location, self._marker.token, companions,
             checked=self._checked, **self._encryption,
         )  # fmt: skip
+        demand_own(self._s3, self.location, self._marker)
         pending = replace(expected, crc32=crc32, checked=self._checked, encryption=self._encryption)
         return self._mark(pending=pending)
 

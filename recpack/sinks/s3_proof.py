@@ -35,6 +35,17 @@ def prove(s3: S3Client, location: Location, expected: Pending) -> str | None:
     return stored.etag if checksum not in stored.checksums else None
 
 
+def prove_completed(s3: S3Client, location: Location, expected: Pending) -> None:
+    """``prove`` what an earlier run completed."""
+    try:
+        prove(s3, location, expected)
+    except SinkError as error:
+        raise SinkError(
+            f"{error}; an earlier run completed it, and an image has changed since; run again "
+            "without --resume"
+        ) from error
+
+
 def is_proven(s3: S3Client, location: Location, expected: Pending) -> bool:
     """Whether ``prove`` succeeds."""
     try:

@@ -13,7 +13,8 @@ import recpack
 from recpack.sinks.s3 import S3Sink
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
-from recpack.storage.s3.pending import SUFFIXES, readable
+from recpack.storage.s3.pending import SUFFIXES, readable, settle
+from recpack.storage.s3.uploads import Marker, read_marker
 from tests.cli.test_cli import run
 from tests.support.s3server import Blob, Request, S3Server
 
@@ -209,3 +210,145 @@ def test_a_key_whose_companions_would_be_too_long() -> None:
     S3Sink(f"s3://bucket/{'x' * room}.rec")
     with pytest.raises(recpack.SinkError, match=r"2 bytes too long: S3's keys .* shorter key"):
         S3Sink(f"s3://bucket/{'x' * (room + 2)}.rec")
+
+
+def test_two_runs_that_begin_in_the_same_moment(hostile: S3Server) -> None:
+    """Neither sees the other's marker. The one whose marker does not stay is refused before it
+    completes its upload, and leaves the other alone."""
+    second = recpack.RecordWriter(S3Sink(URL, overwrite=True, endpoint_url=hostile.url))
+    refused: list[str] = []
+
+    def fault(request: Request) -> None:
+        if request.name != "put_object":
+            return
+        if request.count == 1:
+            second.__enter__()
+        elif ".idx" in request.key:
+            hostile.fault = lambda _: None
+            second.write(b"other 0", label=[0])
+            with pytest.raises(recpack.SinkError, match="another run on it began") as caught:
+                second.__exit__(None, None, None)
+            refused.append(str(caught.value))
+
+    hostile.fault = fault
+    write(hostile, records=3, overwrite=True)
+    assert refused
+    assert records(hostile) == 3
+    assert_tidy(hostile)
+
+
+@pytest.mark.parametrize("old", [0, 2])
+def test_a_clean_up_that_read_the_marker_before_the_run_went_on(
+    hostile: S3Server, old: int
+) -> None:
+    """It ends the run at its upload, or finishes what is completed; it never takes companions."""
+    if old:
+        write(hostile, records=old, overwrite=False)
+    done: list[Marker] = []
+
+    def stale(request: Request) -> None:
+        s3 = S3Client(hostile.url, patience=0.3)
+        if request.name == "upload_part":
+            marker = read_marker(s3, REC)
+            assert marker is not None
+            done.append(marker)
+        elif request.name == "head_object" and request.key == REC.key and len(done) == 1:
+            done.append(done[0])
+            settle(s3, REC, done[0])
+
+    hostile.fault = stale
+    write(hostile, records=3, overwrite=bool(old))
+    assert len(done) == 2
+    assert records(hostile) == 3
+    assert_tidy(hostile)
+
+
+def test_a_companion_that_vanishes_is_no_success(hostile: S3Server) -> None:
+    def fault(request: Request) -> None:
+        if request.name == "head_object" and request.key == REC.key and "upload-1" not in gone:
+            for key in [key for key in hostile.objects if key.endswith(".json")]:
+                if key.count(".") == 2 and "upload" not in key:
+                    del hostile.objects[key]
+
+    gone = hostile.uploads
+    hostile.fault = fault
+    with pytest.raises(recpack.SinkError, match=r"removed .*train\.json before .* --overwrite"):
+        write(hostile, records=3, overwrite=False)
+    hostile.fault = lambda _: None
+    write(hostile, records=3, overwrite=True)
+    assert records(hostile) == 3
+    assert_tidy(hostile)
+
+
+def test_another_output_with_the_same_companions_is_ended_first(
+    hostile: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``p/other/train.rec`` would take the marker that says where the companions wait."""
+    other = "s3://bucket/p/other/train.rec"
+    with monkeypatch.context() as patch:
+        patch.setattr("recpack.sinks.s3.finish", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(S3Sink, "abort", lambda self: self._dismiss_writer())
+        with pytest.raises(Killed):
+            write(hostile, records=3, overwrite=False)
+    left = dict(hostile.objects)
+    for overwrite in (False, True):
+        with (
+            pytest.raises(recpack.SinkError, match=f"end that run with recpack s3-cleanup {URL}"),
+            S3Sink(other, overwrite=overwrite, endpoint_url=hostile.url),
+        ):
+            pass
+        assert hostile.objects == left
+    assert run("s3-cleanup", URL, "--endpoint-url", hostile.url) == 0
+    with (
+        pytest.raises(recpack.SinkError, match=r"exists \(maybe of a .rec in another folder\)"),
+        S3Sink(other, endpoint_url=hostile.url),
+    ):
+        pass
+    assert records(hostile) == 3
+    assert_tidy(hostile)
+
+
+def test_resumed_after_its_end_with_other_bytes(
+    hostile: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("recpack.sinks.s3.finish", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(S3Sink, "abort", lambda self: self._dismiss_writer())
+        with pytest.raises(Killed):
+            write(hostile, records=3, overwrite=False)
+    sink = S3Sink(URL, resume=True, endpoint_url=hostile.url)
+    with (
+        pytest.raises(recpack.SinkError, match="has changed since; run again without") as caught,
+        recpack.RecordWriter(sink) as writer,
+    ):
+        for number in range(3):
+            writer.write(b"other %d" % number, label=[number])
+    assert "finish it with recpack s3-cleanup" in " ".join(caught.value.__notes__)
+    assert run("s3-cleanup", URL, "--endpoint-url", hostile.url) == 0
+    assert records(hostile) == 3
+    assert_tidy(hostile)
+
+
+def test_credentials_that_may_not_delete(hostile: S3Server) -> None:
+    """What they leave does no harm, and goes when somebody may delete."""
+    hostile.fault = lambda r: "403" if r.name == "delete_object" else None
+    write(hostile, records=3, overwrite=False)
+    assert records(hostile) == 3
+    assert REC.companion(".json").key in hostile.objects
+    hostile.fault = lambda _: None
+    assert run("s3-cleanup", URL, "--endpoint-url", hostile.url) == 0
+    assert records(hostile) == 3
+    assert_tidy(hostile)
+
+
+def test_credentials_that_may_not_read(hostile: S3Server) -> None:
+    """They could prove nothing, so nothing is sent."""
+    hostile.fault = lambda r: "403" if r.name in ("get_object", "head_object") else None
+    with pytest.raises(recpack.SinkError, match="access denied; use credentials"):
+        write(hostile, records=3, overwrite=False)
+    assert not hostile.calls["upload_part"]
+    assert REC.key not in hostile.objects
+    assert not hostile.uploads
+    hostile.fault = lambda _: None
+    assert run("s3-cleanup", URL, "--endpoint-url", hostile.url) == 0
+    assert not hostile.objects

@@ -84,8 +84,8 @@ def test_the_calls_of_a_run(hostile: S3Server, photos: Path, expected: bytes) ->
     parts = hostile.calls["upload_part"]
     assert 6 <= parts <= 8
     assert hostile.calls == {
-        "head_bucket": 1, "head_object": 6, "get_object": 5, "create_multipart_upload": 1,
-        "upload_part": parts, "complete_multipart_upload": 1, "put_object": 9, "delete_object": 6,
+        "head_bucket": 1, "head_object": 8, "get_object": 6, "create_multipart_upload": 1,
+        "upload_part": parts, "complete_multipart_upload": 1, "put_object": 9, "delete_object": 5,
     }  # fmt: skip
     order = [token_free(r.key) for r in hostile.requests if r.name in ("put_object", COMPLETE)]
     pending = ["p/_recpack/train.*.idx", "p/_recpack/train.*.lst", "p/_recpack/train.*.json"]
@@ -469,10 +469,13 @@ def test_the_marker_of_another_output_is_not_ours(hostile: S3Server, devkit: Pat
     access = S3Client(hostile.url)
     foreign = access.call("create_multipart_upload", Bucket="bucket", Key="p/other/train.rec")
     Marker("p/other/train.rec", foreign["UploadId"]).write(access, Location("bucket", REC))
+    with pytest.raises(recpack.SinkError, match="has the same companions"):
+        convert(devkit, hostile, overwrite=True)
+    assert run("s3-cleanup", URL, "--endpoint-url", hostile.url) == 0
+    assert len(hostile.uploads) == 1
+    assert run("s3-cleanup", "s3://bucket/p/other/train.rec", "--endpoint-url", hostile.url) == 0
     convert(devkit, hostile)
     assert sorted(hostile.objects) == EVERYTHING
-    assert len(hostile.uploads) == 1
-    hostile.uploads.clear()
 
 
 def test_storage_class_and_encryption(hostile: S3Server, devkit: Path) -> None:

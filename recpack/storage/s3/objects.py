@@ -172,7 +172,10 @@ def copy(s3: S3Client, source: Location, target: Location, crc32: int, **paramet
             value = Checksum.CRC32.of(data, value)
             yield bytearray(data)
         if value != crc32:
-            raise DamagedError(f"{source}: its CRC-32 is {value:08x}, {crc32:08x} was written")
+            raise DamagedError(
+                f"{source}: its CRC-32 is {value:08x}, {crc32:08x} was written; delete it, and run "
+                "again with --overwrite"
+            )
 
     s3.attempt(lambda _: _put_chunks(s3, target, chunks(), **parameters))
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from shlex import quote
 from typing import Any
 
 from recpack.errors import SinkError
-from recpack.storage.checksums import parse_checksum
+from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import MAX_KEY, Location
 from recpack.storage.s3.objects import Head, checksum_of, copy, delete, find, head, put_lines
@@ -24,6 +25,7 @@ from recpack.storage.s3.uploads import (
     Marker,
     Pending,
     abort_upload,
+    marker_at,
     open_uploads,
     read_marker,
     uploads_of_marker,
@@ -57,6 +59,32 @@ def pending_location(rec: Location, token: str, suffix: str) -> Location:
 def is_pending(location: Location, rec: Location, token: str) -> bool:
     """Whether this is a pending key of that run."""
     return bool(token) and location.key.startswith(pending_location(rec, token, ".").key)
+
+
+def earlier_marker(s3: S3Client, rec: Location, *, patience: float | None = None) -> Marker | None:
+    """The marker that an earlier run of this output left. Raises SinkError when its place has the
+    marker of another output, whose companions can be pending."""
+    place = rec.companion(MARKER)
+    marker = marker_at(s3, place, patience=patience)
+    if marker is None or marker.key == rec.key:
+        return marker
+    other = rec._replace(key=marker.key)
+    if other.companion(MARKER) == place:
+        raise SinkError(
+            f"{rec}: {other} has the same companions, and a run of it works or was killed; choose "
+            f"another name, or end that run with recpack s3-cleanup {quote(str(other))}"
+        )
+    return None
+
+
+def demand_own(s3: S3Client, rec: Location, marker: Marker) -> None:
+    """Raise SinkError when the marker there is of another run: of two that began in the same moment
+    only the last may complete its upload."""
+    current = read_marker(s3, rec)
+    if current is None or current.token != marker.token:
+        raise SinkError(
+            f"{rec}: another run on it began meanwhile, or s3-cleanup ended this one; run again"
+        )
 
 
 def readable(s3: S3Client, rec: Location, suffix: str) -> Location:
@@ -110,21 +138,38 @@ def put_pending(
 
 def finish(s3: S3Client, rec: Location, marker: Marker, manifest: str | None = None) -> None:
     """Give the companions of a completed ``.rec`` their final keys, the manifest last. Without
-    ``manifest`` it is the pending one."""
+    ``manifest`` it is the pending one. Raises S3NotFoundError when one has been removed."""
     assert marker.pending is not None
     pending = marker.pending
     for suffix in SUFFIXES:
         final = rec.companion(suffix)
         if suffix not in pending.crc32:
-            delete(s3, final)
+            if find(s3, final) is not None:  # where nothing is, no permission to delete is needed
+                delete(s3, final)
         elif suffix == MANIFEST and manifest is not None:
             put_lines(s3, final, [manifest], checked=pending.checked, **pending.encryption)
         else:
-            with suppress(S3NotFoundError):  # an earlier try got as far as removing it
+            try:
                 copy(
                     s3, pending_location(rec, marker.token, suffix), final, pending.crc32[suffix],
                     checked=pending.checked, **pending.encryption,
                 )  # fmt: skip
+            except S3NotFoundError as error:
+                if not _is_final(s3, final, suffix, pending):
+                    raise S3NotFoundError(
+                        f"another program removed {final} before it was in place; run again with "
+                        "--overwrite"
+                    ) from error
+
+
+def _is_final(s3: S3Client, final: Location, suffix: str, pending: Pending) -> bool:
+    """Whether somebody else, or an earlier try, has put this companion, and removed the pending."""
+    found = find(s3, final)
+    if found is None:
+        return False
+    if suffix == MANIFEST and pending.etag is None:
+        return True  # it can hold an ETag that was not known before
+    return checksum_of(s3, final, found, Checksum.CRC32) == pending.crc32[suffix]
 
 
 def forget(s3: S3Client, rec: Location, marker: Marker) -> None:
@@ -147,8 +192,14 @@ def settle(s3: S3Client, rec: Location, marker: Marker) -> None:
     remove what is pending, and an older output stays as it is."""
     for upload in uploads_of_marker(s3, rec, marker):
         abort_upload(s3, upload.location, upload.id)
-    if is_completed(s3, rec, marker):
-        finish(s3, rec, marker)
+    current = read_marker(s3, rec)
+    if current is None or current.token != marker.token:
+        return  # its run was not dead, and has ended
+    if current != marker:  # its run was not dead, and went on until its upload was aborted
+        settle(s3, rec, current)
+    elif is_completed(s3, rec, marker):
+        with suppress(S3NotFoundError):
+            finish(s3, rec, marker)
         _abort_companions(s3, rec, marker)
         forget(s3, rec, marker)
     else:
