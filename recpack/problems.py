@@ -159,7 +159,7 @@ CATALOGUE: dict[str, Code] = {
         "correct nc or names, or name all classes in the order of their ids with --classes",
     ),
     "class-similar": Code(
-        "several classes have the same name, but for case and white space",
+        "several classes have the same name, but for case, white space or Unicode normalisation",
         "if they are one class, name all classes with --classes; a=A makes A an alias of a",
         "warning",
     ),

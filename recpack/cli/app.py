@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
 def _run(args: argparse.Namespace) -> int:
     import errno
 
-    from recpack.cli.process import StdoutError, explain
+    from recpack.cli.process import StdoutError, explain, is_interrupt
     from recpack.errors import ConfigError, DataError, RecpackError
 
     try:
@@ -72,8 +72,7 @@ def _run(args: argparse.Namespace) -> int:
         message = explain(error)
         if message is None:
             raise
-        code = 130 if isinstance(error, KeyboardInterrupt) else 1
-        return _report_failure(args, error, message, code)
+        return _report_failure(args, error, message, 130 if is_interrupt(error) else 1)
 
 
 def _with_flags(message: str, settings: type[Settings]) -> str:

@@ -8,6 +8,7 @@ import mmap
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +16,15 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from recpack.display import harmless, one_line
+from recpack.errors import RecpackError
 
 _SPARE = 8 << 20
 """Bytes that are reserved, not used, until an error must be told: it can be a lack of memory."""
 _HANGUPS = (signal.SIGTERM, signal.SIGHUP)
+_ONCE = 1.0
+"""Seconds: another Ctrl-C in this time is the same one, and does not stop the cleaning up."""
+_interrupted: float | None = None
+"""When this process was interrupted last."""
 
 
 class StdoutError(OSError):
@@ -91,15 +97,16 @@ def terminal() -> TextIO:
 def run_process(name: str, main: Callable[[], int]) -> NoReturn:
     """Call ``main`` as all that this process does, and end with its exit code."""
     _fill_closed_streams()
-    for number in _HANGUPS:
+    for number in (signal.SIGINT, signal.SIGALRM, *_HANGUPS):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores one
             signal.signal(number, _interrupt)
+    sys.unraisablehook = _interrupt_again
     with screens():
         code = _code_of(name, main)
+    for number in (signal.SIGINT, signal.SIGALRM, *_HANGUPS):
+        signal.signal(number, signal.SIG_IGN)  # the work is done, Python only cleans up
     if "recpack.workers.fork" in sys.modules:
         sys.modules["recpack.workers.fork"].kill()  # the workers are idle; a clean stop is slow
-    for number in (signal.SIGINT, *_HANGUPS):
-        signal.signal(number, signal.SIG_IGN)  # the work is done, Python only cleans up
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -136,14 +143,32 @@ def _code_of(name: str, main: Callable[[], int]) -> int:
             traceback.print_exc()
             message = "this is a fault of the program; please report it with the lines above"
         print(f"{name}: {message}", file=sys.stderr)
-        return 130 if isinstance(error, KeyboardInterrupt) else 1
+        return 130 if is_interrupt(error) else 1
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    del signum, frame
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    global _interrupted
+    del frame
     for number in _HANGUPS:
         signal.signal(number, signal.SIG_IGN)  # a terminal that closes sends two
-    raise KeyboardInterrupt
+    before, _interrupted = _interrupted, time.monotonic()
+    if signum != signal.SIGINT or before is None or _interrupted - before > _ONCE:
+        raise KeyboardInterrupt
+
+
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Python forgets a Ctrl-C that comes in a callback of its own: raise it a moment later."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether this error is Ctrl-C. A module that it stops during its import can say otherwise."""
+    return isinstance(error, KeyboardInterrupt) or (
+        _interrupted is not None and not isinstance(error, (OSError, RecpackError))
+    )
 
 
 def _fill_closed_streams() -> None:
@@ -175,7 +200,7 @@ _REMEDIES = {
 
 def explain(error: BaseException) -> str | None:
     """One line with a remedy, for an error that is the machine's; None for one of the program."""
-    if isinstance(error, KeyboardInterrupt):
+    if is_interrupt(error):
         return "interrupted; only what is whole looks finished"
     # without memory Python can forget its error (SystemError), and OpenCV has an error of its own
     if isinstance(error, (MemoryError, SystemError)) or "OutOfMemoryError" in str(error):

@@ -84,10 +84,12 @@ class ClassMap:
 
 
 def similar_names(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ only in case or white space."""
+    """Groups of names that differ only in case, white space or Unicode normalisation."""
+    from unicodedata import normalize
+
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault("".join(name.split()).casefold(), []).append(name)
+        groups.setdefault(normalize("NFC", "".join(name.split()).casefold()), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -18,7 +18,7 @@ from recpack.data.labels import class_positions
 from recpack.data.policy import Policy
 from recpack.data.samples import Samples
 from recpack.errors import DataError
-from recpack.problems import Problem, count_text
+from recpack.problems import Problem, Severity, count_text
 from recpack.progress import Progress, Watch
 from recpack.scanning.judge import Judge, ScanChunk
 from recpack.scanning.settings import JudgeSettings, ScanSettings
@@ -141,10 +141,43 @@ def _collect(
         columns.array("treatments", np.uint8),
         columns.array("identities", np.int64),
     )
-    problems += _similar_classes(classes, samples)
     sizes = columns.array("sizes", np.float32).reshape(-1, 2)
     image_sets = columns.array("image_sets", np.int16)
+    surplus, repeated = _repeated(samples, image_sets)
+    if surplus:
+        rows = np.delete(np.arange(len(samples)), surplus)
+        samples, sizes, image_sets = samples.take(rows), sizes[rows], image_sets[rows]
+        problems += acted(repeated, settings)
+        images |= {one.file: one.file for one in repeated if one.severity != "error"}
+    problems += _similar_classes(classes, samples)
     return ScanResult(samples, classes, sizes, image_sets, problems, total, scope, images)
+
+
+def _repeated(
+    samples: Samples, image_sets: npt.NDArray[np.int16]
+) -> tuple[list[int], list[Problem]]:
+    """The samples that must go because several annotations of an image set have one image, and
+    the problems. Equal ones count once; of different ones nobody knows which is right."""
+    several = set(samples.paths.repeated())
+    rows: dict[tuple[int, str], list[int]] = {}
+    for row, key in enumerate(zip(image_sets.tolist(), samples.paths, strict=True)):
+        if key[1] in several:
+            rows.setdefault(key, []).append(row)
+        elif not several:
+            break
+    surplus: list[int] = []
+    problems = []
+    for (_, path), found in rows.items():
+        if len(found) > 1:
+            equal = (
+                len({samples.labels[slice(*samples.bounds[i : i + 2])].tobytes() for i in found})
+                == 1
+            )
+            surplus += found[1:] if equal else found
+            value = f"{len(found)} annotations have it"
+            severity: Severity = "warning" if equal else "error"
+            problems.append(Problem("image-repeated", severity, path, "kept", value=value))
+    return surplus, problems
 
 
 def _similar_classes(classes: ClassMap, samples: Samples) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ import msgspec
 from recpack.data.annotation import Defect
 from recpack.errors import ConfigError, DataError
 from recpack.formats.sagemaker_json import Boxes
-from recpack.sources.document import DocumentDataset, Entry
+from recpack.sources.document import DocumentDataset, Entry, below
 from recpack.sources.request import Request
 from recpack.sources.sagemaker import ClassNames, annotation_of
 from recpack.sources.selection import EVERY, Selection
@@ -116,6 +116,8 @@ class AugmentedManifest:
                 entries.append(Entry(file, defect=defect))
             else:
                 image = reference.removeprefix(prefix + "/") if prefix else reference
+                if not is_s3(reference):  # there a key can hold //
+                    image = below(".", image)
                 entries.append(Entry(file, image, annotation_of(boxes, self._names)))
         file = posixpath.basename(self._name)
         problems = list(self._names.problems(file))

@@ -125,9 +125,9 @@ def open_coco(
     ``chosen`` are classes that the user names.
 
     Where ``images`` has no chosen folder, the images are in the folder named like the set, in
-    ``images``, beside the file, or in any other folder of the root: the first of these that holds
-    one of the first images. Raises DataError for a file that is not COCO, or whose images are not
-    found; ``lenient`` leaves out such a set where there is another.
+    ``images``, beside the file, or in the only other folder of the root: the first of these that
+    holds one of the first images. Raises DataError for a file that is not COCO, or whose images are
+    not found; ``lenient`` leaves out such a set where there is another.
     """
     found: dict[str, list[Entry]] = {}
     folders: dict[str, str] = {}
@@ -138,10 +138,10 @@ def open_coco(
     for name, file in files.items():
         path = posixpath.join(str(root), file)
         one = CocoFile(_read(root, file, path), path)
-        choices = _image_folders(root, name, posixpath.dirname(file) or ".")
+        likely, others = _image_folders(root, name, posixpath.dirname(file) or ".")
         first = [image.file_name for image in one.document.images[:3]]
         try:
-            folders[name] = images.find_folder(choices, first, path)
+            folders[name] = images.find_folder(likely, first, path, others)
         except DataError as error:
             if not lenient or (name == list(files)[-1] and not found):
                 raise
@@ -164,12 +164,12 @@ def open_coco(
     return DocumentDataset(images.root, found, known, faults, folders)
 
 
-def _image_folders(root: Tree, name: str, beside: str) -> list[str]:
-    """The folders that can hold the images of a set, the likely ones first."""
+def _image_folders(root: Tree, name: str, beside: str) -> tuple[list[str], list[str]]:
+    """The folders that can hold the images of a set: likely ones in their order, and others."""
     inner = [join(beside, folder) for folder in ("images", "data")] if beside != "." else []
     likely = [name, f"images/{name}", "images", beside, ".", *inner]
     others = [folder for folder in root.folders(".") if folder not in likely]
-    return likely + others[:MOST_DOCUMENTS]
+    return likely, others[:MOST_DOCUMENTS]
 
 
 def _read(root: Tree, file: str, path: str) -> bytes:

@@ -195,24 +195,30 @@ class Images:
     root: Tree
     chosen: str | None = None
 
-    def find_folder(self, choices: Sequence[str], names: Sequence[str], file: str) -> str:
+    def find_folder(
+        self, choices: Sequence[str], names: Sequence[str], file: str, others: Sequence[str] = ()
+    ) -> str:
         """The chosen folder, else the first of ``choices`` that holds one of the images ``names``,
-        else the root when it has a file of such a name anywhere. Raises DataError when it has none;
-        its message begins with ``file``."""
+        else the only one of ``others``, else the root when it has a file of such a name anywhere.
+        Raises DataError when it has none; its message begins with ``file``."""
         if self.chosen is not None or not names:
             return self.chosen or choices[0]
         for folder in choices:
-            if any(holds(self.root, below(folder, name)) for name in names):
+            if self._holds_one(folder, names):
                 return folder
+        likely = [folder for folder in others if self._holds_one(folder, names)]
+        if len(likely) == 1:
+            return likely[0]
         if any(map(Tails(self.root).find, names)):
             return "."
         advice = "name its folder with --images"
         if is_link(names[0]):
             advice = f"it is a link to a server: download the images, then {advice}"
-        raise DataError(
-            f"{file}: {names[0]} is in none of the folders {', '.join(dict.fromkeys(choices))}; "
-            + advice
-        )
+        tried = ", ".join(dict.fromkeys((*choices, *others)))
+        raise DataError(f"{file}: {names[0]} is in none of the folders {tried}; {advice}")
+
+    def _holds_one(self, folder: str, names: Sequence[str]) -> bool:
+        return any(holds(self.root, below(folder, name)) for name in names)
 
 
 def below(folder: str, name: str) -> str:

@@ -120,6 +120,19 @@ def hook(event, _):
 sys.addaudithook(hook)
 console()
 """
+AT = """
+import signal, sys
+from recpack.cli.app import console
+class Callback:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+def hook(event, details):
+    if WHEN:
+        STOP
+sys.addaudithook(hook)
+console()
+"""
+"""Ctrl-C by an audit hook: STOP, WHEN it is called for an event with details."""
 
 
 @pytest.mark.parametrize("event", [1, 6, 40, 130, 250, 330])
@@ -135,6 +148,31 @@ def test_interrupted_at_the_start(small: Path, program: str, words: list[str], e
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
     assert "Traceback" not in done.stderr
     assert "interrupted" in done.stderr or event < 40
+
+
+@pytest.mark.parametrize(
+    ("when", "stop", "code"),
+    [  # in NumPy's start, which says that a module can't be imported
+        ("event == 'import' and details[0] == 'datetime'", "signal.raise_signal(2)", 130),
+        # again while the files of the first one are removed
+        ("event in ('os.truncate', 'os.remove')", "signal.raise_signal(2)", 130),
+        # in a callback, where Python forgets it
+        ("event == 'os.truncate'", "Callback()", 130),
+        # when the result is published, and only the workers are stopped
+        ("event == 'os.kill'", "signal.raise_signal(2)", 0),
+    ],
+)
+def test_interrupted_at(small: Path, tmp_path: Path, when: str, stop: str, code: int) -> None:
+    program = AT.replace("WHEN", when).replace("STOP", stop)
+    output = tmp_path / "out/train.rec"
+    words = ("convert", small, output, "--jobs", "2", "--resize", "700")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(os.fspath, words)], capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("interrupted" in done.stderr) == bool(code)
+    assert names(output.parent) == (set() if code else FINAL)
 
 
 def test_a_terminal_that_is_closed(devkit: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ that have no name but the user's."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.support.datasets import (
     write_coco,
     write_image_json,
     write_manifest,
+    write_voc,
     write_yolo,
 )  # fmt: skip
 
@@ -99,7 +101,14 @@ def manifest_twice(root: Path, change: Callable[[str], str]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("write", [image_json_twice, manifest_twice])
+def manifest_by_another_path(root: Path, change: Callable[[str], str]) -> Path:
+    path = manifest_twice(root, change)
+    *lines, last = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, last.replace('"source-ref": "', '"source-ref": "./')]))
+    return path
+
+
+@pytest.mark.parametrize("write", [image_json_twice, manifest_twice, manifest_by_another_path])
 def test_an_image_listed_twice(
     tmp_path: Path, write: Callable[[Path, Callable[[str], str]], Path]
 ) -> None:
@@ -114,6 +123,39 @@ def test_an_image_listed_twice(
         convert(place, tmp_path / "b.rec")
     assert [one.code for one in caught.value.problems] == ["image-repeated"] * 2
     assert convert(place, tmp_path / "c.rec", on_error="skip")[1] == [1.0]
+
+
+def test_an_image_that_two_voc_annotations_name(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "in", TWO)
+    text = (root / "Annotations/000.xml").read_text()
+    text = text.replace("<filename></filename>", "<filename>000.jpg</filename>")
+    again, options = root / "Annotations/again.xml", {"classes": ",".join(CLASSES)}
+    again.write_text(text)
+    found = convert(root, tmp_path / "a.rec", **options)
+    assert found == ([("image-repeated", "JPEGImages/000.jpg")], [0.0, 2.0, 1.0])
+    again.write_text(text.replace("<xmin>1<", "<xmin>3<"))
+    checked = recpack.check(root, jobs=1, **options)
+    assert (checked.samples, checked.fatal) == (1, 1)
+    with pytest.raises(recpack.DataError, match="1 file: the image or its id is listed more than"):
+        convert(root, tmp_path / "b.rec", **options)
+    left_out = convert(root, tmp_path / "c.rec", on_error="skip", **options)
+    assert left_out == ([("image-repeated", "JPEGImages/000.jpg")], [1.0])
+
+
+def test_a_coco_name_in_two_folders_is_neither(tmp_path: Path) -> None:
+    root = write_coco(tmp_path / "in", TWO)
+    (root / "train2017").rename(root / "first")
+    assert convert(root, tmp_path / "a.rec")[0] == []
+    shutil.copytree(root / "first", root / "second")
+    with pytest.raises(recpack.DataError) as caught:
+        convert(root, tmp_path / "b.rec")
+    assert {one.code for one in caught.value.problems} == {"path-ambiguous"}
+    assert "first/000.jpg, second/000.jpg" in str(caught.value)
+    assert convert(root, tmp_path / "c.rec", images=root / "first")[0] == []
+    # a name that only one folder has is found there
+    (root / "first/000.jpg").unlink()
+    (root / "second/001.jpg").unlink()
+    assert [code for code, _ in convert(root, tmp_path / "d.rec")[0]] == ["path-resolved"] * 2
 
 
 def without_names(text: str) -> str:

@@ -346,6 +346,15 @@ def test_objects_that_are_elsewhere(objects: str, path: str, count: int, read: i
     assert len(found.names) == read
 
 
+def test_classes_that_differ_in_their_normalisation(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "in", PICTURES)
+    for number, name in enumerate(("caf\u00e9", "cafe\u0301")):
+        path = root / f"Annotations/{number:03}.xml"
+        path.write_text(path.read_text().replace(f"<name>{CLASSES[number]}<", f"<name>{name}<"))
+    (problem,) = recpack.convert(root, tmp_path / "a.rec", **OPTIONS).problems
+    assert (problem.code, problem.severity) == ("class-similar", "warning")
+
+
 def test_classes_that_differ_in_case_or_white_space(tmp_path: Path) -> None:
     root, rec = write_voc(tmp_path / "in", PICTURES), tmp_path / "a.rec"
     for number, name in enumerate(("Traffic Light", "traffic  light", "AB")):

@@ -240,6 +240,9 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
         ("names: [a\n", "can't be read"),
         ("names: 3\ntrain: images/train\n", "names: Expected"),
         ("names: {1: a}\ntrain: images/train\n", "0 to 0, each once; also name the"),
+        ("names: {0: a, 1: b, 1: c}\ntrain: images/train\n", "data.yaml: 1 stands there twice"),
+        ("names: [a]\nnames: [b]\ntrain: images/train\n", "names stands there twice; keep one"),
+        ("names: [a]\ntrain: nowhere\nval: images/train\n", "to read another set: --set val"),
         ("names: {a: 1}\ntrain: images/train\n", "Expected `int`, got `str`"),
         (BOMB, r"names\[0\]: Expected"),
         ("names: " + "[" * 5000 + "\n", "can't be read"),
@@ -464,6 +467,17 @@ def test_an_image_that_is_listed_twice_is_packed_once(tmp_path: Path, expected: 
     found = convert(root)
     assert told(found.problems) == [("image-repeated", "warning", "images/train/000.jpg")]
     assert (tmp_path / "out.rec").read_bytes() == expected
+
+
+def test_labels_of_two_images_are_told(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "in", TWO)
+    picture = (root / "images/train/000.jpg").read_bytes()
+    (root / "images/train/000.jpeg").write_bytes(picture)
+    for name in ("b.jpg", "b.jpeg"):  # background has no labels
+        (root / "images/train" / name).write_bytes(picture)
+    found = told(convert(root, negatives="drop").problems)
+    assert ("image-ambiguous", "warning", "labels/train/000.txt") in found
+    assert [code for code, _, _ in found].count("image-ambiguous") == 1
 
 
 def test_labels_without_image(tmp_path: Path) -> None:

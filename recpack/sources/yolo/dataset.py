@@ -87,8 +87,8 @@ class YoloDataset(Dataset):
 
     def problems(self) -> list[Problem]:
         """Those of the layout; images that are listed twice (they are packed once), labels without
-        an image, one name for several ids, a wrong number of classes, and keypoints that nothing
-        declares."""
+        an image or with several, one name for several ids, a wrong number of classes, and keypoints
+        that nothing declares."""
         layout = self._layout
         found = list(self._problems)
         found += [Problem("image-repeated", "warning", image, "kept") for image in self._repeated]
@@ -101,7 +101,11 @@ class YoloDataset(Dataset):
             file, value = layout.source or ".", f"kpt_shape: [{count}, 2]"
             found.append(Problem("keypoints-likely", "warning", file, "kept", value=value))
         for images, paths in zip(self._images, layout.sets.values(), strict=True):
-            unused = (self._unused_labels(images, path) for path in paths)
+            labels = StringColumn(map(label_path, images))
+            for file in dict.fromkeys(labels.repeated()):
+                if holds(self.root, file):
+                    found.append(Problem("image-ambiguous", "warning", file, "kept"))
+            unused = (self._unused_labels(labels, path) for path in paths)
             found += dict.fromkeys(chain.from_iterable(unused))
         return found
 
@@ -115,14 +119,13 @@ class YoloDataset(Dataset):
                         lines = file.read_all(MAX_ANNOTATION).decode().splitlines()
                     yield from (list(map(float, line.split())) for line in lines if line.strip())
 
-    def _unused_labels(self, images: StringColumn, path: str) -> Iterator[Problem]:
+    def _unused_labels(self, expected: StringColumn, path: str) -> Iterator[Problem]:
         """The label files of a folder of images that have no image."""
         folder = posixpath.dirname(label_path(f"{path}/x")) or "."
         if not (self.root.is_folder(path) and self.root.is_folder(folder)):
             return
         labels = StringColumn(files_below(self.root, folder, (".txt",)))
-        expected = _hashes(map(label_path, images))
-        extra = np.flatnonzero(~np.isin(_hashes(labels), expected)).tolist()
+        extra = np.flatnonzero(~np.isin(_hashes(labels), _hashes(expected))).tolist()
         for rank, i in enumerate(extra):
             # a few can be lists and notes
             if rank >= MAX_TRIED or has_rows(self.root, labels[i]):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
@@ -125,15 +127,32 @@ class _File(msgspec.Struct):
     test: str | list[str] | None = None
 
 
+def _load_yaml(text: str) -> tuple[object, list[str]]:
+    """A document, and the keys that stand in it twice. Every value is the text that stands there:
+    else YAML reads yes as true and 010 as 8. Raises YAMLError, RecursionError."""
+    import yaml
+
+    twice: list[str] = []
+
+    class Loader(yaml.BaseLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            twice.extend(key for key, count in keys.items() if count > 1)
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(text, Loader), twice
+
+
 def _from_yaml(root: Tree, name: str) -> YoloFolder | None:
     import yaml
 
     file = posixpath.join(str(root), name)
     try:
-        # every value as the text that stands there: else YAML reads yes as true and 010 as 8
-        document = yaml.load(_read_text(root, name), yaml.BaseLoader)
+        document, twice = _load_yaml(_read_text(root, name))
         if not isinstance(document, dict) or "names" not in document:
             return None
+        if twice:
+            raise DataError(f"{file}: {twice[0]} stands there twice; keep one")
         found = msgspec.convert(document, _File, strict=False, str_keys=True)
     except msgspec.ValidationError as error:
         raise DataError(f"{file}: {reason(error)}; correct the file") from None
@@ -194,8 +213,9 @@ def _with_sets(
 def no_such_set(root: Tree, layout: YoloFolder, name: str) -> DataError:
     """The error for a set of ``layout.missing``."""
     file = posixpath.join(str(root), layout.file)
+    other = f"; to read another set: --set {next(iter(layout.sets))}" if layout.sets else ""
     return DataError(
-        f"{file}: {layout.missing[name]}: there is no such folder or list below {root}"
+        f"{file}: {layout.missing[name]}: there is no such folder or list below {root}{other}"
     )
 
 
