@@ -286,6 +286,7 @@ class VocTask(Task):
 
     def read(self) -> Iterator[Item]:
         root = self.root
+        above, beside = join(self.annotations, ""), join(self.images, "")
         with root.folder(self.annotations) as annotations, root.folder(self.images) as images:
             files = [id_ + ".xml" for id_ in self.ids]
             plain = b"/" not in self.ids.blob and b"\0" not in self.ids.blob
@@ -298,7 +299,7 @@ class VocTask(Task):
                 images.in_order(single),
                 strict=True,
             ):
-                path = join(self.annotations, file)
+                path = above + file
                 annotation = _read_annotation(opener, file)
                 if isinstance(annotation, Defect):
                     missing = annotation.code == "annotation-missing" and len(names) == 1
@@ -308,7 +309,7 @@ class VocTask(Task):
                     else:  # the image can be background
                         width, height = map(float, found[1].upright)
                         empty = Annotation("", width, height, defects=[annotation])
-                        yield Item(path, None, empty, join(self.images, names[0]), *found)
+                        yield Item(path, None, empty, beside + names[0], *found)
                     continue
                 name = _image_name(annotation, names)
                 if isinstance(name, Defect):
@@ -320,7 +321,7 @@ class VocTask(Task):
                 else:
                     if annotation.filename != name:
                         _compare_names(annotation, name)
-                    yield Item(path, None, annotation, join(self.images, name), *found)
+                    yield Item(path, None, annotation, beside + name, *found)
 
 
 def _compare_names(annotation: Annotation, name: str) -> None:

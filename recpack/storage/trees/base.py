@@ -39,7 +39,7 @@ class OpenFile(Closing):
         ``room``, else ``len(room) + 1``."""
 
 
-def identity_of(*values: int) -> int:
+def identity_of(values: tuple[int, ...]) -> int:
     """An ``OpenFile.identity``: equal in every process for equal values, and never 0."""
     return hash(values) or 1  # Python salts the hashes of strings, not those of integers
 

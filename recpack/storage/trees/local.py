@@ -180,10 +180,11 @@ class LocalFile(OpenFile):
 
     def _read_status(self) -> None:
         status = os.fstat(self._descriptor)
+        size = status.st_size
         inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
-        self._identity = identity_of(inode, status.st_mtime_ns, status.st_size)
+        self._identity = identity_of((inode, status.st_mtime_ns, size))
         if stat.S_ISREG(status.st_mode):
-            self._size = status.st_size
+            self._size = size
 
     def read_all(self, limit: int) -> bytes:
         try:

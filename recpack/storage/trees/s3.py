@@ -148,7 +148,7 @@ class S3File(OpenFile):
 
     @property
     def identity(self) -> int:
-        return identity_of(int.from_bytes(self._etag.encode())) if self._etag else 0
+        return identity_of((int.from_bytes(self._etag.encode()),)) if self._etag else 0
 
     def read(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self.size)
