@@ -18,6 +18,7 @@ _MAX_INSIDE = 1 << 12
 """Folders that are remembered as inside the data set."""
 _SMALL = 16 << 10
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe must not wait for its writer
+_UNLINKED = _FLAGS | os.O_NOFOLLOW
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _BEYOND = bytearray(1)
 """Memory for one byte more than fits; it is never read."""
@@ -120,7 +121,7 @@ class LocalFolder(Folder):
                     self._inside.clear()
                 self._inside.add(parent)
         try:
-            file = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=self._descriptor)
+            file = os.open(name, _UNLINKED, dir_fd=self._descriptor)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
@@ -167,24 +168,18 @@ class LocalFile(OpenFile):
     @property
     def size(self) -> int:
         if self._size < 0:
-            self._read_status()
-            if self._size < 0:
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 regular_size(self._descriptor)  # says what it is instead
+            self._size = status.st_size
+            inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
+            self._identity = identity_of((inode, status.st_mtime_ns, status.st_size))
         return self._size
 
     @property
     def identity(self) -> int:
-        if not self._identity:
-            self._read_status()
+        _ = self.size
         return self._identity
-
-    def _read_status(self) -> None:
-        status = os.fstat(self._descriptor)
-        size = status.st_size
-        inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
-        self._identity = identity_of((inode, status.st_mtime_ns, size))
-        if stat.S_ISREG(status.st_mode):
-            self._size = size
 
     def read_all(self, limit: int) -> bytes:
         try:
@@ -208,6 +203,9 @@ class LocalFile(OpenFile):
         return done
 
     def close(self) -> None:
+        os.close(self._descriptor)
+
+    def __exit__(self, *_: object) -> None:  # one call less for each file
         os.close(self._descriptor)
 
 
