@@ -19,7 +19,7 @@ from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import MAX_KEY, Location
 from recpack.storage.s3.objects import Head, checksum_of, copy, delete, find, head, put_lines
-from recpack.storage.s3.retry import S3NotFoundError
+from recpack.storage.s3.retry import S3Error, S3NotFoundError
 from recpack.storage.s3.uploads import (
     MARKER,
     Marker,
@@ -144,8 +144,7 @@ def finish(s3: S3Client, rec: Location, marker: Marker, manifest: str | None = N
     for suffix in SUFFIXES:
         final = rec.companion(suffix)
         if suffix not in pending.crc32:
-            if find(s3, final) is not None:  # where nothing is, no permission to delete is needed
-                delete(s3, final)
+            _delete_if_there(s3, final)
         elif suffix == MANIFEST and manifest is not None:
             put_lines(s3, final, [manifest], checked=pending.checked, **pending.encryption)
         else:
@@ -160,6 +159,15 @@ def finish(s3: S3Client, rec: Location, marker: Marker, manifest: str | None = N
                         f"another program removed {final} before it was in place; run again with "
                         "--overwrite"
                     ) from error
+
+
+def _delete_if_there(s3: S3Client, location: Location) -> None:
+    """Delete an object; where there is none, no permission to delete is needed."""
+    try:
+        delete(s3, location)
+    except S3Error as error:
+        if error.code not in ("403", "AccessDenied") or find(s3, location) is not None:
+            raise
 
 
 def _is_final(s3: S3Client, final: Location, suffix: str, pending: Pending) -> bool:
