@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +37,9 @@ from recpack.storage.s3.pending import (
 )
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
 from recpack.storage.s3.uploads import MARKER, Marker, Pending, abort_upload, uploads_of_marker
+
+_ON_ITS_WAY = 0.5
+"""Seconds for a request that was sent when Ctrl-C came."""
 
 MIN_PART = 5 << 20
 MAX_PARTS = 10_000
@@ -232,6 +236,9 @@ class S3Sink(Sink):
 
         try:
             upload_id = self._s3.attempt(create, patience=patience)
+        except KeyboardInterrupt:
+            time.sleep(_ON_ITS_WAY)  # the clean-up must find the upload that it begins
+            raise
         except S3Error as error:
             if self._checked and error.code in ("InvalidArgument", "InvalidRequest",
                                                 "NotImplemented"):  # fmt: skip
