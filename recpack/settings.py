@@ -264,7 +264,7 @@ class takes(Generic[P, S]):
             return function(*values, kind(**bound))
 
         del call.__wrapped__  # it takes other arguments
-        call.__signature__ = signature  # type: ignore[attr-defined]
+        call.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it
         return call
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from .asynchronous import patiently, read_object, seen
 from .bodies import size_of
-from .channels import demand_model, demand_region, split_url
+from .channels import demand_model, demand_region, objects_below, split_url
 from .detections import Detections, parse_response
 from .endpoint import artifacts
 from .errors import JobError, SpecError, UsageError
@@ -100,23 +100,23 @@ class Batch:
         """For each image its key below ``images``, its bytes and what was found in it. Raises
         JobError for an image without an answer, or with several."""
         bucket, folder = split_url(self.images)
-        place = split_url(self.output)[0]
-        answers = {key for key, _ in objects_below(self.output, self.service)}
-        for key, _ in objects_below(self.images, self.service):
-            name = key[len(folder) :]
-            # AWS's own example has another folder than the service makes
-            found = [f"{split_url(self.output)[1]}{name}.out"]
-            if found[0] not in answers:
-                found = [one for one in answers if one.endswith(f"/{name}.out")]
-            if len(found) != 1:
-                raise JobError(
-                    f"{self.name}: {len(found)} answers for {key} are below {self.output}; there "
-                    "must be one"
-                )
-            image = read_object(f"s3://{bucket}/{key}", self.service)
-            answer = read_object(f"s3://{place}/{found[0]}", self.service)
+        place, above = split_url(self.output)
+        answers = {one["Key"] for one in objects_below(self.output, self.service)}
+        for one in objects_below(self.images, self.service):
+            name = one["Key"][len(folder) :]
+            if f"{above}{name}.out" not in answers:
+                # AWS's own example has another folder than the service makes
+                found = [key for key in answers if key.endswith(f"/{name}.out")]
+                if len(found) != 1:
+                    raise JobError(
+                        f"{self.name}: {len(found)} answers for {one['Key']} are below "
+                        f"{self.output}; there must be one"
+                    )
+                above = found[0].removesuffix(f"{name}.out")  # that of all others, too
+            image = read_object(f"s3://{bucket}/{one['Key']}", self.service)
+            answer = read_object(f"s3://{place}/{above}{name}.out", self.service)
             if image is None or answer is None:
-                raise JobError(f"{self.name}: {key} or its answer was deleted")
+                raise JobError(f"{self.name}: {one['Key']} or its answer was deleted")
             yield name, image, parse_response(answer, self.classes, *size_of(image))
 
     def delete_model(self) -> bool:
@@ -205,18 +205,6 @@ def _places(found: Request) -> tuple[str, str]:
     return as_folder(source), as_folder(found["TransformOutput"]["S3OutputPath"])
 
 
-def objects_below(prefix: str, service: Service) -> list[tuple[str, int]]:
-    """(key, size) of the objects below an S3 prefix; folders of the AWS console are none."""
-    bucket, folder = split_url(prefix)
-    pages = service.client("s3").get_paginator("list_objects_v2")
-    return [
-        (one["Key"], one["Size"])
-        for page in pages.paginate(Bucket=bucket, Prefix=folder)
-        for one in page.get("Contents", [])
-        if one["Size"] or not one["Key"].endswith("/")
-    ]
-
-
 def _demand_images(images: str, output: str, service: Service) -> int:
     """The bytes of the largest image. Raises SpecError for what a job would fail on."""
     for what, url in (("images", images), ("output", output)):
@@ -226,9 +214,10 @@ def _demand_images(images: str, output: str, service: Service) -> int:
     found = objects_below(images, service)
     if not found:
         raise SpecError(f"images: there are none below {images}")
-    for key, size in found:
+    for one in found:
+        key, size = one["Key"], one["Size"]
         if not key.lower().endswith(_KINDS):
             raise SpecError(f"images: {key} is below {images}; keep only {', '.join(_KINDS)} there")
         if not 0 < size <= _MOST:
             raise SpecError(f"images: {key} has {size:,} bytes; the service takes 1 to {_MOST:,}")
-    return max(size for _, size in found)
+    return max(int(one["Size"]) for one in found)

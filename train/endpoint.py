@@ -14,7 +14,7 @@ from .bodies import payload
 from .detections import Detections, parse_response
 from .errors import JobError
 from .job import POLL_SECONDS, Previous, find_previous
-from .service import Service, is_missing, is_temporary, message_of
+from .service import Service, is_temporary, message_of
 
 if TYPE_CHECKING:
     from .detections import Pixels
@@ -99,13 +99,7 @@ class Endpoint:
 
 def describe(name: str, service: Service) -> dict[str, Any] | None:
     """The answer of ``describe_endpoint``; None when there is none of this name."""
-    client = service.client("sagemaker")
-    try:
-        return dict(client.describe_endpoint(EndpointName=name))
-    except client.exceptions.ClientError as error:
-        if not is_missing(error):
-            raise
-        return None
+    return service.look("describe_endpoint", EndpointName=name)
 
 
 def is_changing(description: dict[str, Any]) -> bool:
@@ -115,13 +109,7 @@ def is_changing(description: dict[str, Any]) -> bool:
 
 def configuration(config: str, service: Service) -> dict[str, Any]:
     """The answer of ``describe_endpoint_config``; empty when there is none of this name."""
-    client = service.client("sagemaker")
-    try:
-        return dict(client.describe_endpoint_config(EndpointConfigName=config))
-    except client.exceptions.ClientError as error:
-        if not is_missing(error):
-            raise
-        return {}
+    return service.look("describe_endpoint_config", EndpointConfigName=config) or {}
 
 
 def hosted(config: str, service: Service) -> list[str]:
@@ -158,13 +146,7 @@ def attach_endpoint(
 
 def artifacts(model: str, service: Service) -> list[str]:
     """The URLs of a model's files, one for each container; empty when there is no such model."""
-    client = service.client("sagemaker")
-    try:
-        found = client.describe_model(ModelName=model)
-    except client.exceptions.ClientError as error:
-        if not is_missing(error):
-            raise
-        return []
+    found = service.look("describe_model", ModelName=model) or {}
     containers = found.get("Containers") or [found.get("PrimaryContainer", {})]
     urls = [
         one.get("ModelDataUrl")

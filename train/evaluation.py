@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
 import recpack
 
-from .asynchronous import read_object
-from .channels import manifest_key, split_url
-from .detections import Detection, Detections, Evaluation, Truth, evaluate, name_of, truth_of
+from .detections import Detection, Detections, Evaluation, evaluate, name_of, truth_of
 from .endpoint import Endpoint, describe
 from .errors import JobError, SpecError
 
@@ -32,49 +29,35 @@ def evaluate_endpoint(
     again, so a run that failed goes on where it ended. Raises SpecError when the ``.rec`` has other
     classes than the endpoint, or the file has answers of another model.
     """
-    _demand_classes(endpoint, rec)
-    with nullcontext() if resume is None else open(resume, "a+b") as file:
-        answers = _Answers(endpoint, file)
-        try:
-            return evaluate(
-                _pairs(endpoint, rec, answers), endpoint.classes, overlap=overlap,
-                eleven_points=eleven_points,
-            )  # fmt: skip
-        except recpack.RecpackError as error:
-            raise SpecError(f"{rec}: {error}") from error
-        except BaseException as error:
-            if resume is not None:
-                error.add_note(f"{resume} has the answers so far; the same command goes on")
-            raise
-
-
-def _pairs(endpoint: Endpoint, rec: str, answers: _Answers) -> Iterator[tuple[Detections, Truth]]:
-    with recpack.RecordReader(rec, endpoint_url=endpoint.service.endpoint_url) as records:
-        for record in records:
-            yield answers.of(bytes(record.image_bytes)), truth_of(record.boxes)
-
-
-def _demand_classes(endpoint: Endpoint, rec: str) -> None:
-    """Raise SpecError when a ``.rec`` has other classes, by the manifest beside it."""
-    if rec.startswith("s3://"):
-        bucket, key = split_url(rec)
-        place = f"s3://{bucket}/{manifest_key(key)}"
-        text = read_object(place, endpoint.service)
-    else:
-        place = str(Path(rec).with_suffix(".json"))
-        text = Path(place).read_bytes() if Path(place).is_file() else None
-    if text is None:
-        raise SpecError(
-            f"{rec}: it has no manifest, {place}, to compare its classes with the endpoint's; "
-            "recpack convert writes both"
-        )
     try:
-        classes = recpack.Manifest.from_json(text.decode()).classes
-    except ValueError as error:
-        raise SpecError(f"{place}: {error}") from error
-    if tuple(classes) != tuple(endpoint.classes):
+        with recpack.RecordReader(rec, endpoint_url=endpoint.service.endpoint_url) as records:
+            _demand_classes(endpoint, rec, records.manifest())
+            with nullcontext() if resume is None else open(resume, "a+b") as file:
+                answers = _Answers(endpoint, file)
+                pairs = (
+                    (answers.of(bytes(one.image_bytes)), truth_of(one.boxes)) for one in records
+                )
+                return evaluate(
+                    pairs, endpoint.classes, overlap=overlap, eleven_points=eleven_points
+                )
+    except recpack.RecpackError as error:
+        raise SpecError(f"{rec}: {error}") from error
+    except BaseException as error:
+        if resume is not None and not isinstance(error, SpecError):
+            error.add_note(f"{resume} has the answers so far; the same command goes on")
+        raise
+
+
+def _demand_classes(endpoint: Endpoint, rec: str, manifest: recpack.Manifest | None) -> None:
+    """Raise SpecError when a ``.rec`` has other classes, by the manifest beside it."""
+    if manifest is None:
         raise SpecError(
-            f"classes: {rec} has {', '.join(classes)}; {endpoint.name} has "
+            f"{rec}: it has no manifest to compare its classes with the endpoint's; recpack "
+            "convert writes one beside it"
+        )
+    if manifest.classes != tuple(endpoint.classes):
+        raise SpecError(
+            f"classes: {rec} has {', '.join(manifest.classes)}; {endpoint.name} has "
             f"{', '.join(endpoint.classes)}; pack it with --classes and the manifest of the "
             "training"
         )

@@ -12,7 +12,7 @@ from .errors import JobError, MissingError, SpecError
 from .logs import LogReader, Metric, parse_metric
 from .machines import OWN_ALGORITHM
 from .records import Trained, read_trained
-from .service import Service, is_missing, is_temporary, message_of
+from .service import Service, is_temporary
 
 POLL_SECONDS = 15.0
 
@@ -70,16 +70,12 @@ class Job:
     def describe(self) -> dict[str, Any]:
         """The answer of ``describe_training_job``. Raises MissingError, a JobError, when there is
         no such job."""
-        client = self.service.client("sagemaker")
-        try:
-            return dict(client.describe_training_job(TrainingJobName=self.name))
-        except client.exceptions.ClientError as error:
-            if not is_missing(error):
-                raise
+        found = self.service.look("describe_training_job", TrainingJobName=self.name)
+        if found is None:
             raise MissingError(
-                f"{self.name}: there is no such training job in {self.service.region}",
-                message_of(error),
-            ) from error
+                f"{self.name}: there is no such training job in {self.service.region}"
+            )
+        return found
 
     def status(self) -> Status:
         """The current status."""

@@ -143,13 +143,7 @@ def _is_taken(error: Exception) -> bool:
 
 def describe_batch(name: str, service: Service) -> Request | None:
     """The answer of ``describe_transform_job``; None when there is none of this name."""
-    client = service.client("sagemaker")
-    try:
-        return dict(client.describe_transform_job(TransformJobName=name))
-    except client.exceptions.ClientError as error:
-        if not is_missing(error):
-            raise
-        return None
+    return service.look("describe_transform_job", TransformJobName=name)
 
 
 _OWNED = {

@@ -21,9 +21,8 @@ Pixels = npt.NDArray[np.uint8]
 _MAX_IMAGE = 1 << 30
 _GOLDEN = 0.61803398875
 """Steps of this size around the colour circle give different hues for many classes."""
-
-
 _FARTHEST = 1e6
+"""Pixels, beyond which a box is none of any image."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,6 +57,16 @@ class Service:
             raise SpecError("region: missing; set AWS_REGION or give --region")
         return str(region)
 
+    def look(self, operation: str, **names: str) -> dict[str, Any] | None:
+        """SageMaker's description of something; None when there is none of this name."""
+        client = self.client("sagemaker")
+        try:
+            return dict(getattr(client, operation)(**names))
+        except client.exceptions.ClientError as error:
+            if not is_missing(error):
+                raise
+            return None
+
     def command(self, *words: str) -> str:
         """The line to type for a command of ``recpack-train`` on the same service."""
         region, url = self.region_name, self.endpoint_url

@@ -9,7 +9,7 @@ from typing import Any
 from .errors import JobError
 from .records import Trained, remove_trained, write_trained
 from .request import Request
-from .service import Service, is_denied, is_missing, is_temporary, message_of
+from .service import Service, is_denied, is_temporary, message_of
 
 _NAMES = {
     "training_job": "TrainingJobName",
@@ -63,11 +63,12 @@ def start(kind: str, request: Request, record: str, trained: Trained, service: S
 
 def _describe(kind: str, name: str, service: Service) -> dict[str, Any] | None:
     """The job of a name; None when there is none, or the caller may not look."""
-    client = service.client("sagemaker")
+    from botocore.exceptions import ClientError
+
     try:
-        return dict(getattr(client, f"describe_{kind}")(**{_NAMES[kind]: name}))
-    except client.exceptions.ClientError as error:
-        if not is_missing(error) and not is_denied(error):
+        return service.look(f"describe_{kind}", **{_NAMES[kind]: name})
+    except ClientError as error:
+        if not is_denied(error):
             raise
         return None
 

@@ -16,7 +16,7 @@ from .job import PATIENCE, POLL_SECONDS
 from .names import unique_name
 from .planning import Choices, Keywords, Plan, plan
 from .request import Request, tags_of
-from .service import Service, is_missing, is_temporary, message_of
+from .service import Service, is_temporary
 from .spec import training_request
 from .starting import start
 from .values import number, whole
@@ -160,17 +160,12 @@ class Tuning:
     def describe(self) -> dict[str, Any]:
         """The answer of ``describe_hyper_parameter_tuning_job``. Raises MissingError, a JobError,
         when there is no such tuning."""
-        client = self.service.client("sagemaker")
-        try:
-            return dict(
-                client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=self.name)
-            )
-        except client.exceptions.ClientError as error:
-            if not is_missing(error):
-                raise
-            raise MissingError(
-                f"{self.name}: there is no such tuning in {self.service.region}", message_of(error)
-            ) from error
+        found = self.service.look(
+            "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=self.name
+        )
+        if found is None:
+            raise MissingError(f"{self.name}: there is no such tuning in {self.service.region}")
+        return found
 
     def best(self) -> Best | None:
         """The best job so far; None before one has ended."""

@@ -12,8 +12,8 @@ from recpack.formats.recordio import format_index
 from recpack.packing.input import Packed
 from recpack.problem_lines import quarantine_lines
 from recpack.problems import Problem
-from recpack.sinks.base import INDEX, LIST, QUARANTINE
 from recpack.sources.base import Scope
+from recpack.storage.s3.location import INDEX, LIST, QUARANTINE
 
 
 @dataclass(frozen=True)

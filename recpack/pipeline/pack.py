@@ -20,11 +20,12 @@ from recpack.problems import Problem
 from recpack.scanning.measure import measure
 from recpack.scanning.run import acted
 from recpack.settings import takes
-from recpack.sinks.base import LIST, Sink
+from recpack.sinks.base import Sink
 from recpack.sinks.open import open_sink
 from recpack.sources.lst import read_list
 from recpack.storage.files import text_lines
 from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import LIST
 from recpack.storage.trees.open import Root
 from recpack.workers.cluster import connect
 

@@ -18,9 +18,10 @@ from recpack.formats.manifest import Manifest, RecFile, describe
 from recpack.formats.recordio import format_index
 from recpack.records.settings import WriterSettings
 from recpack.settings import takes
-from recpack.sinks.base import INDEX, Sink, SinkPlan, Written, WrittenSegment
+from recpack.sinks.base import Sink, SinkPlan, Written, WrittenSegment
 from recpack.sinks.open import open_sink
 from recpack.sinks.settings import MAX_SEGMENT
+from recpack.storage.s3.location import INDEX
 from recpack.storage.trees.local import LocalTree
 
 

@@ -13,11 +13,6 @@ from recpack.formats.recordio import RecordBuffer
 from recpack.storage.checksums import Checksum
 from recpack.storage.files import Closing
 
-LIST, INDEX, MANIFEST = ".lst", ".idx", ".json"
-QUARANTINE = ".quarantine.tsv"
-COMPANIONS = (INDEX, LIST, QUARANTINE)
-"""Suffixes of the files beside a ``.rec``; the manifest comes after all of them."""
-
 
 class WrittenSegment(NamedTuple):
     """One segment of a finished ``.rec``: its number, its bytes and their checksum."""

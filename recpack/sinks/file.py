@@ -14,7 +14,7 @@ from shlex import quote
 from typing import Self
 
 from recpack.errors import SinkError
-from recpack.sinks.base import COMPANIONS, MANIFEST, Sink, SinkPlan, Written
+from recpack.sinks.base import Sink, SinkPlan, Written
 from recpack.sinks.file_writer import (
     ASIDE,
     LONGEST_ASIDE,
@@ -34,6 +34,7 @@ from recpack.storage.files import (
     write_synced,
 )
 from recpack.storage.journal import Journal, settle, write_journal
+from recpack.storage.s3.location import COMPANIONS, MANIFEST
 
 
 class FileSink(Sink):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from recpack.errors import SinkError
 from recpack.formats.recordio import RecordBuffer
-from recpack.sinks.base import MANIFEST, Receipts, SegmentWriter, Sink, SinkPlan, Written
+from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written
+from recpack.storage.s3.location import MANIFEST
 
 
 class MemorySink(Sink, SegmentWriter):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -18,11 +17,11 @@ from recpack.sinks.s3_proof import expect, is_proven, prove, prove_completed
 from recpack.sinks.s3_writer import Upload, UploadWriter
 from recpack.sinks.settings import S3SinkSettings
 from recpack.storage.checksums import Checksum
+from recpack.storage.files import new_token
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
-from recpack.storage.s3.location import parse_location
+from recpack.storage.s3.location import MANIFEST, parse_location
 from recpack.storage.s3.objects import delete, find, head
 from recpack.storage.s3.pending import (
-    MANIFEST,
     SUFFIXES,
     demand_own,
     demand_room,
@@ -30,16 +29,12 @@ from recpack.storage.s3.pending import (
     finish,
     forget,
     is_completed,
-    new_token,
     put_pending,
     settle,
     withdraw,
 )
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
 from recpack.storage.s3.uploads import MARKER, Marker, Pending, abort_upload, uploads_of_marker
-
-_ON_ITS_WAY = 0.5
-"""Seconds for a request that was sent when Ctrl-C came."""
 
 MIN_PART = 5 << 20
 MAX_PARTS = 10_000
@@ -94,7 +89,7 @@ class S3Sink(Sink):
                 "ChecksumType": "FULL_OBJECT",
             }
         self._overwrite, self._resume = settings.overwrite, settings.resume
-        self._opened = self._published = self._whole = False
+        self._opened = self._published = self._whole = self._asked = False
         self._marker: Marker | None = None
         self._resumed: Marker | None = None
         self._upload: Upload | None = None
@@ -173,7 +168,8 @@ class S3Sink(Sink):
         self._dismiss_writer()
         if self._keeps_upload:
             return
-        self._end_upload()
+        if not self._end_upload() and self._asked:
+            return  # it can begin when nobody looks any more: then the marker tells of it
         self._whole = is_completed(self._s3, self.location, self._marker)
         if not self._whole:
             withdraw(self._s3, self.location, self._marker)
@@ -237,7 +233,7 @@ class S3Sink(Sink):
         try:
             upload_id = self._s3.attempt(create, patience=patience)
         except KeyboardInterrupt:
-            time.sleep(_ON_ITS_WAY)  # the clean-up must find the upload that it begins
+            self._asked = True  # the request can be on its way
             raise
         except S3Error as error:
             if self._checked and error.code in ("InvalidArgument", "InvalidRequest",
@@ -312,18 +308,21 @@ class S3Sink(Sink):
         )  # fmt: skip
         return self._marker
 
-    def _end_upload(self) -> None:
+    def _end_upload(self) -> bool:
+        """Abort the upload; returns whether there was one."""
         upload, self._upload = self._upload, None
-        if upload is not None:
-            abort_upload(self._s3, self.location, upload.id)
-        elif self._marker is not None:
-            self._end_marked_uploads()
+        if upload is None:
+            return self._end_marked_uploads()
+        abort_upload(self._s3, self.location, upload.id)
+        return True
 
-    def _end_marked_uploads(self, *, but: str | None = None) -> None:
+    def _end_marked_uploads(self, *, but: str | None = None) -> bool:
         assert self._marker is not None
-        for upload in uploads_of_marker(self._s3, self.location, self._marker):
-            if upload.id != but:
-                abort_upload(self._s3, self.location, upload.id)
+        uploads = uploads_of_marker(self._s3, self.location, self._marker)
+        ended = [upload.id for upload in uploads if upload.id != but]
+        for id_ in ended:
+            abort_upload(self._s3, self.location, id_)
+        return bool(ended)
 
     def _dismiss_writer(self) -> None:
         if self._writer is not None:
@@ -346,6 +345,11 @@ class S3Sink(Sink):
             error.add_note(
                 f"{self.location}: all of it arrived, but its companions do not have their keys "
                 f"yet; finish it with recpack s3-cleanup {self.location}"
+            )
+        elif self._asked:
+            error.add_note(
+                f"{self.location}: the store was asked for an upload, which can have begun; abort "
+                f"it with recpack s3-cleanup {self.location}"
             )
         elif self._keeps_upload:
             error.add_note(

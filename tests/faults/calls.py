@@ -21,6 +21,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 WRITES = {
@@ -284,7 +285,7 @@ class Calls:
             shorten = None
             if name in SHORTENED and len(rest[0]) > 1:
                 half = memoryview(rest[0])[: len(rest[0]) // 2]
-                shorten = lambda: apply(half, *rest[1:])  # noqa: E731
+                shorten = partial(apply, half, *rest[1:])
             return self._do(name, path, apply, shorten)
 
         return call

@@ -60,13 +60,13 @@ class Outcome:
 def run(
     work: Callable[[], int],
     roots: tuple[Path, ...],
-    fault: Fault = Fault(),  # noqa: B008
+    fault: Fault | None = None,
     kinds: dict[str, tuple[int, ...]] = WRITES,
     graveyard: Path | None = None,
 ) -> Outcome:
     """Run in a child of its own process group, until it and its workers have ended."""
     calls = Calls(
-        tuple(map(os.fspath, roots)), kinds, fault, os.fspath(graveyard) if graveyard else None
+        tuple(map(os.fspath, roots)), kinds, fault or Fault(), graveyard and os.fspath(graveyard)
     )
     alive, held = os.pipe()  # all processes of the group have its end open
     with tempfile.TemporaryFile() as output:

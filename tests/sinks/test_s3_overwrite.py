@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -351,4 +354,27 @@ def test_credentials_that_may_not_read(hostile: S3Server) -> None:
     assert not hostile.uploads
     hostile.fault = lambda _: None
     assert run("s3-cleanup", URL, "--endpoint-url", hostile.url) == 0
+    assert not hostile.objects
+
+
+def test_an_upload_that_begins_when_nobody_waits_for_it(hostile: S3Server) -> None:
+    """Ctrl-C comes while the store is asked, and the store takes its time."""
+
+    def fault(request: Request) -> float | None:
+        if request.name != "create_multipart_upload":
+            return None
+        os.kill(os.getpid(), signal.SIGINT)
+        return 1.0
+
+    hostile.fault = fault
+    with pytest.raises(KeyboardInterrupt) as caught:
+        write(hostile, records=3, overwrite=False)
+    assert f"can have begun; abort it with recpack s3-cleanup {URL}" in caught.value.__notes__[0]
+    give_up = time.monotonic() + 20
+    while not hostile.uploads and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert len(hostile.uploads) == 1
+    hostile.fault = lambda _: None
+    assert run("s3-cleanup", URL, "--endpoint-url", hostile.url, "--quiet") == 0
+    assert not hostile.uploads
     assert not hostile.objects

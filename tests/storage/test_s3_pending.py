@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from recpack.sinks.base import COMPANIONS, MANIFEST
 from recpack.storage.checksums import Checksum
 from recpack.storage.s3 import objects
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import Location
+from recpack.storage.s3.location import COMPANIONS, MANIFEST, Location
 from recpack.storage.s3.objects import copy, put, put_lines
 from recpack.storage.s3.pending import (
     SUFFIXES,

@@ -17,6 +17,12 @@ MAX_KEY = 1024
 """Bytes of a key."""
 
 
+LIST, INDEX, MANIFEST = ".lst", ".idx", ".json"
+QUARANTINE = ".quarantine.tsv"
+COMPANIONS = (INDEX, LIST, QUARANTINE)
+"""Suffixes of the files beside a ``.rec``, on disks too; the manifest comes after all of them."""
+
+
 class Location(NamedTuple):
     """An object, or a prefix of objects."""
 

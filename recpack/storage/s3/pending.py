@@ -8,7 +8,6 @@ s3-cleanup`` gives the companions their final keys. Before it, an older output i
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from shlex import quote
@@ -16,8 +15,9 @@ from typing import Any
 
 from recpack.errors import SinkError
 from recpack.storage.checksums import Checksum, parse_checksum
+from recpack.storage.files import new_token
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import MAX_KEY, Location
+from recpack.storage.s3.location import COMPANIONS, MANIFEST, MAX_KEY, Location
 from recpack.storage.s3.objects import Head, checksum_of, copy, delete, find, head, put_lines
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
 from recpack.storage.s3.uploads import (
@@ -31,14 +31,8 @@ from recpack.storage.s3.uploads import (
     uploads_of_marker,
 )
 
-MANIFEST = ".json"
-SUFFIXES = (".idx", ".lst", ".quarantine.tsv", MANIFEST)
-"""Companions, in the order in which they get their final keys."""
-
-
-def new_token() -> str:
-    """A token that no other run has."""
-    return secrets.token_hex(8)
+SUFFIXES = (*COMPANIONS, MANIFEST)
+"""In the order in which companions get their final keys."""
 
 
 def demand_room(rec: Location) -> None:
