@@ -11,7 +11,7 @@ from typing import Any
 
 from .asynchronous import patiently, read_object, seen
 from .bodies import size_of
-from .channels import demand_model, demand_region, objects_below, split_url
+from .channels import demand_model, demand_region, demand_url, objects_below, split_url
 from .detections import Detections, parse_response
 from .endpoint import artifacts
 from .errors import JobError, SpecError, UsageError
@@ -151,15 +151,16 @@ def transform(
     if instance_count < 1:
         raise UsageError(f"instance_count: must be at least 1 (got {instance_count})")
     for what, url in (("images", images), ("output", output)):
-        if not url.startswith("s3://"):
-            raise UsageError(f"{what}: {url!r}; write s3://bucket/…")
+        demand_url(what, url)
+    if name is not None:
+        demand_name(name)
     images, output = as_folder(images), as_folder(output)
     found = find_previous(model, service)
     demand_model(found.model, service)
     names = classes_of(found, classes, service)
     most = _demand_images(images, output, service)
     stem = found.model.split("/")[-3] if found.model.count("/") > 3 else "recpack"
-    name = unique_name(f"{stem}-batch") if name is None else demand_name(name)
+    name = unique_name(f"{stem}-batch") if name is None else name
     if describe_batch(name, service) is not None:
         raise SpecError(f"{name}: there is a batch job of this name; choose another --name")
     arn = find_role(role, service)

@@ -7,9 +7,9 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import SpecError
+from .errors import SpecError, UsageError
 from .service import Service, message_of
-from .spec import RECORDS, Data, channel_prefix
+from .spec import RECORDS, S3_URL, Data, channel_prefix
 
 if TYPE_CHECKING:
     from recpack import Manifest
@@ -42,6 +42,12 @@ def split_url(url: str) -> tuple[str, str]:
     return bucket, key
 
 
+def demand_url(name: str, url: str) -> None:
+    """Raise UsageError for what is no S3 URL."""
+    if not S3_URL.fullmatch(url):
+        raise UsageError(f"{name}: {url!r}; write s3://bucket/…")
+
+
 def manifest_key(rec_key: str) -> str:
     """The key of a ``.rec``'s manifest, below the sibling prefix ``_recpack/``."""
     folder, _, name = rec_key.rpartition("/")
@@ -56,10 +62,11 @@ def read_channel(name: str, url: str, service: Service) -> Channel:
     ``url`` is the ``.rec`` or its prefix, an augmented ``….manifest``, or a prefix of images that
     has one with ``_annotation`` for JSON files beside it. Raises SpecError: no bucket, another
     region, no object, several objects (the service would use all of them), no manifest, another
-    size or checksum.
+    size or checksum; UsageError for another kind of URL.
     """
     from .documents import ANNOTATION, read_augmented, read_images
 
+    demand_url(name, url)
     bucket, _ = split_url(url)
     demand_region(name, bucket, service)
     if url.endswith(".manifest"):

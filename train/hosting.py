@@ -105,7 +105,9 @@ def deploy(
         results=results,
     )  # fmt: skip
     how.demand_network(network)
-    if name is None and update:
+    if name is not None:
+        demand_name(name)
+    elif update:
         raise UsageError("name: give the endpoint to update, with --endpoint-name")
     found = find_previous(model, service)
     demand_model(found.model, service)
@@ -113,7 +115,7 @@ def deploy(
     if results is not None:
         demand_region("async", split_url(results)[0], service)
     stem = found.model.split("/")[-3] if found.model.count("/") > 3 else "recpack"
-    name = unique_name(stem) if name is None else demand_name(name)
+    name = name or unique_name(stem)
     before = describe(name, service)
     _demand(name, before, update=update)
     if before is not None:

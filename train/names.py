@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 
-from .errors import SpecError
+from .errors import UsageError
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _SUFFIX = r"-\d{8}-\d{6}-[0-9a-f]{4}"
@@ -41,9 +41,9 @@ def shared_start(owner: str) -> str:
 
 
 def demand_name(name: str) -> str:
-    """The name itself. Raises SpecError for an invalid one."""
+    """The name itself. Raises UsageError for an invalid one."""
     if not NAME.fullmatch(name):
-        raise SpecError(f"name: {name!r}; use at most 63 letters, digits and inner hyphens")
+        raise UsageError(f"name: {name!r}; use at most 63 letters, digits and inner hyphens")
     return name
 
 

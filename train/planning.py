@@ -13,6 +13,7 @@ from .channels import (
     Channel,
     demand_model,
     demand_output,
+    demand_url,
     manifest_below,
     objects_below,
     read_channel,
@@ -123,6 +124,7 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     role, model, job_name, service, image, tags, network = (rest.pop(n, None) for n in names)
     hyperparameters = {name: value for name, value in rest.items() if value is not None}
     service = service or Service()
+    demand_url("output", output)
     channels = {
         name: read_channel(name, url, service)
         for name, url in (("train", train), ("validation", validation))

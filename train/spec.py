@@ -21,6 +21,7 @@ from .values import make_plain
 RECORDIO = "application/x-recordio"
 MODEL = "application/x-sagemaker-model"
 
+S3_URL = re.compile(r"s3://[^/]+/?.*")
 _LONGEST_RUN = 28 * 24 * 3600
 _LONGEST_KEPT = 6 * 3600
 
@@ -130,7 +131,7 @@ class TrainingSpec(Machine):
             yield f"job_name: {self.job_name!r}; use at most 63 letters, digits and inner hyphens"
         for name in ("train", "validation", "output", "model", "checkpoints"):
             url = getattr(self, name)
-            if url is not None and not re.fullmatch(r"s3://[^/]+/?.*", url):
+            if url is not None and not S3_URL.fullmatch(url):
                 yield f"{name}: {url!r}; write s3://bucket/…"
         if self.model is not None and not self.model.endswith(".tar.gz"):
             yield f"model: {self.model}; give a model.tar.gz"
