@@ -11,11 +11,10 @@ from typing import IO, Any
 
 import recpack
 
-from .asynchronous import read_object
-from .channels import manifest_key, split_url
 from .detections import Detection, Detections, Evaluation, Truth, evaluate, name_of, truth_of
 from .endpoint import Endpoint, describe
 from .errors import JobError, SpecError
+from .files import open_file
 
 
 def evaluate_endpoint(
@@ -33,7 +32,7 @@ def evaluate_endpoint(
     classes than the endpoint, or the file has answers of another model.
     """
     _demand_classes(endpoint, rec)
-    with nullcontext() if resume is None else open(resume, "a+b") as file:
+    with nullcontext() if resume is None else open_file(resume, "a+b") as file:
         answers = _Answers(endpoint, file)
         try:
             return evaluate(
@@ -49,32 +48,30 @@ def evaluate_endpoint(
 
 
 def _pairs(endpoint: Endpoint, rec: str, answers: _Answers) -> Iterator[tuple[Detections, Truth]]:
-    with recpack.RecordReader(rec, endpoint_url=endpoint.service.endpoint_url) as records:
+    with _reader(endpoint, rec) as records:
         for record in records:
             yield answers.of(bytes(record.image_bytes)), truth_of(record.boxes)
 
 
+def _reader(endpoint: Endpoint, rec: str) -> recpack.RecordReader:
+    return recpack.RecordReader(rec, mapped=False, endpoint_url=endpoint.service.endpoint_url)
+
+
 def _demand_classes(endpoint: Endpoint, rec: str) -> None:
     """Raise SpecError when a ``.rec`` has other classes, by the manifest beside it."""
-    if rec.startswith("s3://"):
-        bucket, key = split_url(rec)
-        place = f"s3://{bucket}/{manifest_key(key)}"
-        text = read_object(place, endpoint.service)
-    else:
-        place = str(Path(rec).with_suffix(".json"))
-        text = Path(place).read_bytes() if Path(place).is_file() else None
-    if text is None:
+    try:
+        with _reader(endpoint, rec) as records:
+            manifest = records.manifest()
+    except recpack.RecpackError as error:
+        raise SpecError(str(error)) from error
+    if manifest is None:
         raise SpecError(
-            f"{rec}: it has no manifest, {place}, to compare its classes with the endpoint's; "
+            f"{rec}: it has no manifest to compare its classes with the endpoint's; "
             "recpack convert writes both"
         )
-    try:
-        classes = recpack.Manifest.from_json(text.decode()).classes
-    except ValueError as error:
-        raise SpecError(f"{place}: {error}") from error
-    if tuple(classes) != tuple(endpoint.classes):
+    if tuple(manifest.classes) != tuple(endpoint.classes):
         raise SpecError(
-            f"classes: {rec} has {', '.join(classes)}; {endpoint.name} has "
+            f"classes: {rec} has {', '.join(manifest.classes)}; {endpoint.name} has "
             f"{', '.join(endpoint.classes)}; pack it with --classes and the manifest of the "
             "training"
         )
@@ -87,7 +84,7 @@ class _Answers:
     def __init__(self, endpoint: Endpoint, file: IO[bytes] | None) -> None:
         self._endpoint = endpoint
         self._file = file
-        self._known: dict[str, list[Any]] = {}
+        self._known: dict[str, Detections] = {}
         if file is None:
             return
         found = describe(endpoint.name, endpoint.service)
@@ -99,8 +96,8 @@ class _Answers:
         try:
             rows = [json.loads(line) for line in lines]
             first = rows.pop(0) if rows else head
-            self._known = {str(digest): [*size, found] for digest, *size, found in rows}
-        except (ValueError, TypeError) as error:
+            self._known = dict(map(self._detections, rows))
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise SpecError(
                 f"{file.name}: these are not answers of evaluate; choose another file"
             ) from error
@@ -118,14 +115,22 @@ class _Answers:
         if digest not in self._known:
             found = self._endpoint.predict(image)
             rows = [[one.class_id, one.score, *one.box] for one in found.found]
-            self._known[digest] = [found.width, found.height, rows]
-            self._add([digest, *self._known[digest]])
-        width, height, rows = self._known[digest]
+            self._known[digest] = found
+            self._add([digest, found.width, found.height, rows])
+        return self._known[digest]
+
+    def _detections(self, row: Any) -> tuple[str, Detections]:
+        """The checksum and the answer of a line. Raises ValueError, TypeError for another one."""
+        digest, width, height, rows = row
         names = self._endpoint.classes
-        again = (
-            Detection(id_, name_of(id_, names), score, tuple(box)) for id_, score, *box in rows
-        )
-        return Detections(tuple(again), width, height)
+        found = [
+            Detection(
+                int(id_), name_of(int(id_), names), float(score),
+                (float(left), float(top), float(right), float(bottom)),
+            )
+            for id_, score, left, top, right, bottom in rows
+        ]  # fmt: skip
+        return str(digest), Detections(tuple(found), int(width), int(height))
 
     def _add(self, row: object) -> None:
         if self._file is not None:
