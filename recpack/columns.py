@@ -40,6 +40,12 @@ def gather(
     return result, ends
 
 
+def repeats(values: Int64) -> bool:
+    """Whether a value stands there twice. (``np.unique`` needs several times the memory.)"""
+    ordered = np.sort(values)
+    return bool((ordered[1:] == ordered[:-1]).any())
+
+
 class StringColumn(Sequence[str]):
     """File names or ids end to end in one ``bytes``: each takes 8 bytes beside its own, in a list
     of str about 60. File names that are not text come back unchanged (``surrogateescape``)."""

@@ -13,6 +13,7 @@ import recpack
 from .detections import Detection, Detections, Evaluation, evaluate, name_of, truth_of
 from .endpoint import Endpoint, describe
 from .errors import JobError, SpecError
+from .files import open_file
 
 
 def evaluate_endpoint(
@@ -30,9 +31,11 @@ def evaluate_endpoint(
     classes than the endpoint, or the file has answers of another model.
     """
     try:
-        with recpack.RecordReader(rec, endpoint_url=endpoint.service.endpoint_url) as records:
+        with recpack.RecordReader(
+            rec, mapped=False, endpoint_url=endpoint.service.endpoint_url
+        ) as records:
             _demand_classes(endpoint, rec, records.manifest())
-            with nullcontext() if resume is None else open(resume, "a+b") as file:
+            with nullcontext() if resume is None else open_file(resume, "a+b") as file:
                 answers = _Answers(endpoint, file)
                 pairs = (
                     (answers.of(bytes(one.image_bytes)), truth_of(one.boxes)) for one in records
@@ -70,7 +73,7 @@ class _Answers:
     def __init__(self, endpoint: Endpoint, file: IO[bytes] | None) -> None:
         self._endpoint = endpoint
         self._file = file
-        self._known: dict[str, list[Any]] = {}
+        self._known: dict[str, Detections] = {}
         if file is None:
             return
         found = describe(endpoint.name, endpoint.service)
@@ -82,8 +85,8 @@ class _Answers:
         try:
             rows = [json.loads(line) for line in lines]
             first = rows.pop(0) if rows else head
-            self._known = {str(digest): [*size, found] for digest, *size, found in rows}
-        except (ValueError, TypeError) as error:
+            self._known = dict(map(self._detections, rows))
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise SpecError(
                 f"{file.name}: these are not answers of evaluate; choose another file"
             ) from error
@@ -101,14 +104,22 @@ class _Answers:
         if digest not in self._known:
             found = self._endpoint.predict(image)
             rows = [[one.class_id, one.score, *one.box] for one in found.found]
-            self._known[digest] = [found.width, found.height, rows]
-            self._add([digest, *self._known[digest]])
-        width, height, rows = self._known[digest]
+            self._known[digest] = found
+            self._add([digest, found.width, found.height, rows])
+        return self._known[digest]
+
+    def _detections(self, row: Any) -> tuple[str, Detections]:
+        """The checksum and the answer of a line. Raises ValueError, TypeError for another one."""
+        digest, width, height, rows = row
         names = self._endpoint.classes
-        again = (
-            Detection(id_, name_of(id_, names), score, tuple(box)) for id_, score, *box in rows
-        )
-        return Detections(tuple(again), width, height)
+        found = [
+            Detection(
+                int(id_), name_of(int(id_), names), float(score),
+                (float(left), float(top), float(right), float(bottom)),
+            )
+            for id_, score, left, top, right, bottom in rows
+        ]  # fmt: skip
+        return str(digest), Detections(tuple(found), int(width), int(height))
 
     def _add(self, row: object) -> None:
         if self._file is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import TrainError, UsageError
-from .files import replace
+from .files import open_file, replace
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -74,11 +73,11 @@ def load(image: str | Path | bytes | Pixels, name: str = "") -> Pixels:
 def read_file(path: str | Path) -> bytes:
     """An image file's bytes. Raises OSError, TrainError for what is no file (a pipe would never
     end) and for one of more than 1 GiB."""
-    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_IMAGE:
-            raise TrainError(f"{path} is not a file, or has more than {_MAX_IMAGE:,} bytes")
-        return file.read(_MAX_IMAGE)
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _MAX_IMAGE:
+            raise TrainError(f"{path} has more than {_MAX_IMAGE:,} bytes")
+        return bytes(file.read(size))
 
 
 def colour(class_id: int) -> tuple[int, int, int]:

@@ -43,6 +43,9 @@ def plot_jobs(jobs: Sequence[Job], path: str | Path) -> None:
         axes.grid(alpha=0.3)
     drawing = io.BytesIO()
     kind = Path(path).suffix.removeprefix(".") or "png"
-    figure.savefig(drawing, format=kind, bbox_inches="tight", dpi=110)
+    try:
+        figure.savefig(drawing, format=kind, bbox_inches="tight", dpi=110)
+    except ValueError as error:
+        raise TrainError(f"{path}: {error}; use .png") from error
     pyplot.close(figure)
     replace(path, drawing.getvalue())

@@ -30,7 +30,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from recpack.columns import Float32, Int64
+from recpack.columns import Float32, Int64, repeats
 from recpack.data.labels import detection_widths
 from recpack.errors import RecordError
 from recpack.formats.word_search import find_words
@@ -327,7 +327,7 @@ def parse_index(data: bytes) -> tuple[Int64, Int64]:
                 f"line {number} of the index is {text!r}, expected 'key TAB byte-offset'; "
                 "rebuild the index"
             ) from None
-    table = np.array(keys, np.int64), np.array(offsets, np.int64)
-    if len(np.unique(table[0])) < len(keys):
+    table = np.asarray(keys), np.asarray(offsets)  # not copies
+    if repeats(table[0]):
         raise RecordError("a key appears twice in the index; rebuild the index")
     return table

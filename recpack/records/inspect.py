@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from recpack.columns import Float32
 from recpack.data.labels import detection_widths
 from recpack.data.statistics import BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.errors import ImageError
@@ -77,13 +77,10 @@ def class_name(id_: float, manifest: Manifest | None) -> str:
 def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
     """Read a ``.rec`` once, by path or ``s3://…``. Raises RecordError, with the byte offset, for a
     broken file."""
-    widths: list[int] = []
-    objects: list[int] = []
-    sizes: list[int] = []
-    pixels: list[tuple[int, int]] = []
+    widths, objects, sizes, pixels = array("q"), array("q"), array("q"), array("q")
+    sides = array("f")
     kinds: Counter[str] = Counter()
     ids: Counter[float] = Counter()
-    sides: list[Float32] = [np.zeros(0, np.float32)]
     scalar = tables = 0
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
         manifest = records.manifest()
@@ -96,7 +93,7 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
             header = image_header(record)
             kinds[header.kind if header else "unreadable"] += 1
             if header:
-                pixels.append((header.width, header.height))
+                pixels.extend((header.width, header.height))
             if detection_widths(record.label):
                 boxes = record.boxes[record.boxes[:, 0] >= 0]
                 ids.update(boxes[:, 0].tolist())
@@ -105,7 +102,7 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                     with np.errstate(invalid="ignore", over="ignore"):
                         area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
                         area *= header.width * header.height
-                    sides.append(np.sqrt(np.maximum(np.nan_to_num(area), 0)))
+                    sides.frombytes(np.sqrt(np.maximum(np.nan_to_num(area), 0)).tobytes())
             else:
                 scalar += 1
             if settings.progress is not None and len(widths) % 1024 == 0:
@@ -128,6 +125,6 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
         kinds=dict(sorted(kinds.items())),
         classes={class_name(id_, manifest): count for id_, count in sorted(ids.items())},
         objects_per_record=histogram(objects, OBJECTS, whole=True),
-        box_sides=histogram(np.concatenate(sides), BOX_SIDES),
+        box_sides=histogram(sides, BOX_SIDES),
         manifest=manifest,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recpack.columns import Int64
+from recpack.columns import Int64, repeats
 from recpack.errors import DataError, SinkError
 from recpack.formats.recordio import format_index
 from recpack.progress import Progress
@@ -51,9 +51,9 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
                 settings.progress(Progress("read", len(keys), guess, record.offset))
         if not keys:
             raise DataError(f"{os.fspath(path)}: no records, and no reader accepts an empty index")
-        table = np.array(keys, np.uint64).astype(np.int64)
-        if table.min() < 0 or len(np.unique(table)) < len(table):
+        table = np.asarray(keys).view(np.int64)
+        if table.min() < 0 or repeats(table):
             table = np.arange(len(table))
-        lines = format_index(table.tolist(), offsets)
+        lines = format_index(table.data, offsets)
         write_text(index, lines, S3Client.of(settings))
     return index, table

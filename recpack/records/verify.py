@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -289,7 +290,7 @@ def _read_range(
 ) -> _RangeResult:
     """Read one range; runs in a worker."""
     problems: list[Problem] = []
-    offsets: list[int] = []
+    offsets = array("q")
     error = None
     with ExitStack() as stack:
         rules: list[Rule] = [] if reader is None else [rule_of(reader, manifest)]

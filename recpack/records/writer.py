@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -40,8 +41,9 @@ class RecordWriter:
         self._sink = open_sink(output, settings)
         self._classes = tuple(settings.classes)
         self._segment_size = settings.segment_bytes
-        self._labels: list[npt.NDArray[np.float32]] = []
-        self._offsets = [0]
+        # arrays, because a list has a hundred bytes and more for each small record
+        self._labels, self._bounds = array("f"), array("q", [0])
+        self._offsets = array("q", [0])
         self._segments: list[WrittenSegment] = []
         self._receipts: dict[int, str] = {}
         self.manifest: Manifest | None = None
@@ -85,16 +87,17 @@ class RecordWriter:
         another shape.
         """
         vector = self._vector(boxes, label)
-        room = self._buffer.begin(len(self._labels), vector, len(image_bytes))
+        room = self._buffer.begin(len(self._bounds) - 1, vector, len(image_bytes))
         room[:] = image_bytes
         length = self._buffer.commit(len(image_bytes))
         self._offsets.append(self._offsets[-1] + length)
-        self._labels.append(vector)
+        self._labels.frombytes(vector.tobytes())
+        self._bounds.append(len(self._labels))
         if len(self._buffer) >= self._segment_size:
             self._flush()
             self._buffer = self._writer.buffer(self._segment_size)
             self._enlarge_segments()
-        return len(self._labels) - 1
+        return len(self._bounds) - 2
 
     @staticmethod
     def _vector(
@@ -138,13 +141,13 @@ class RecordWriter:
         self._flush()
         self._receipts |= self._writer.drain()
         written = Written(self._sink.checksum, self._segments, self._receipts)
-        count = len(self._labels)
+        count = len(self._bounds) - 1
         samples = Samples(
             LocalTree(""),
             np.arange(count, dtype=np.int64),
             StringColumn([""] * count),
-            np.concatenate(self._labels),
-            np.concatenate(([0], np.cumsum([len(label) for label in self._labels]))),
+            np.frombuffer(self._labels, np.float32),
+            np.frombuffer(self._bounds, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count, np.uint8),
             np.zeros(count, np.int64),
@@ -161,6 +164,6 @@ class RecordWriter:
             manifests.append(manifest.with_etag(etag))
             return manifests[-1].to_json()
 
-        index = format_index(range(count), self._offsets[:-1])
+        index = format_index(range(count), memoryview(self._offsets)[:-1])
         self._sink.publish(written, {INDEX: index}, manifest_text)
         self.manifest = manifests[-1]

@@ -50,7 +50,10 @@ def read_regular(path: str | os.PathLike[str], limit: int, *, follow: bool = Tru
     """Read a whole file of at most ``limit`` bytes. Raises OSError, TooLargeError for a larger
     one, which is not read."""
     with open(open_regular(path, follow=follow, limit=limit), "rb") as file:
-        data = file.read(limit + 1)
+        size = regular_size(file.fileno())
+        data = file.read(size + 1)  # a buffer of the limit could be more than there is memory
+        if len(data) > size:
+            data += file.read(max(limit - size, 0))
     demand_size(len(data), limit, path)  # it can have grown
     return data
 

@@ -163,7 +163,8 @@ class Pool:
     def kill(self) -> None:
         """Kill all workers at once, even during a task; can be called twice."""
         for process in self.workers:
-            os.kill(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # gone already, where SIGCHLD is ignored
+                os.kill(process, signal.SIGKILL)
         for process, pipe in self.workers.items():
             with suppress(ChildProcessError):
                 os.waitpid(process, 0)

@@ -1,5 +1,5 @@
 """Peak memory of the commands on finished files: what the interpreter has at its start, one segment
-and 60 MB, however large the file is.
+and 60 MB, however large the file is, and at most 150 bytes for each small record.
 
 What counts is the resident memory of a child. The pages of a memory map belong to the system, which
 takes them back when it needs them. So the commands read without a map, and for ``RecordReader``,
@@ -76,6 +76,16 @@ def sparse_rec(path: Path, records: int) -> Path:
     return path
 
 
+def small_records(path: Path, records: int) -> Path:
+    """A .rec with its index whose records have 92 bytes."""
+    payload = RECORD_HEADER.pack(7, 0, 0, 0) + struct.pack("<7f", 2, 5, 1, 0.1, 0.2, 0.5, 0.6)
+    payload += bytes(32)
+    path.write_bytes((PART_HEADER.pack(MAGIC, len(payload)) + payload) * records)
+    rows = (f"{number}\t{number * (8 + len(payload))}\n" for number in range(records))
+    path.with_suffix(".idx").write_text("".join(rows))
+    return path
+
+
 def grown(kind: str, rec: Path, out: Path) -> int:
     """By how many bytes a child's memory grew, at its peak."""
     run = subprocess.run(
@@ -89,3 +99,12 @@ def test_memory_is_bounded(kind: str, tmp_path: Path) -> None:
     rec = sparse_rec(tmp_path / "a.rec", 150)
     assert rec.stat().st_size > 1.9 * ALLOWED
     assert grown(kind, rec, tmp_path / "out") < ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("kind", "records"),
+    [("merge", 200_000), ("writer", 100_000), ("inspect", 100_000), ("verify", 100_000)],
+)
+def test_small_records_take_few_bytes_each(kind: str, records: int, tmp_path: Path) -> None:
+    rec = small_records(tmp_path / "a.rec", 100_000)
+    assert grown(kind, rec, tmp_path / "out") < (16 << 20) + 150 * records

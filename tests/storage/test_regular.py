@@ -45,3 +45,8 @@ def test_a_larger_file_is_not_read(tmp_path: Path) -> None:
         read_regular(path, 1024)
     path.write_bytes(b"x" * 1024)
     assert len(read_regular(path, 1024)) == 1024
+
+
+def test_a_limit_takes_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"text")
+    assert read_regular(tmp_path / "file", 1 << 60) == b"text"

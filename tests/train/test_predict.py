@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -220,6 +221,44 @@ def test_an_evaluation_goes_on_where_it_ended(
     assert code == 1
     assert "these are not answers of evaluate" in err
     assert (tmp_path / "other").read_text() == "a photograph\nor a letter\n"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "5", "{}", "[1]", "[" * 200_000, '["d", 9, 9]', '["d", 9, 9, 5]', '["d", 9, 9, [[1]]]',
+        '["d", "x", 9, []]', '["d", 1e999, 9, []]', '["d", 9, 9, [["a", 0, 0, 0, 0, 0]]]',
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("aws")
+def test_a_file_of_other_answers(typed: Typed, rec: str, tmp_path: Path, row: str) -> None:
+    kept = tmp_path / "answers.jsonl"
+    assert typed("evaluate", "prod", rec, "--resume", str(kept))[0] == 0
+    head, *rows = kept.read_text().splitlines()
+    digest = json.loads(rows[0])[0]
+    kept.write_text("\n".join([head, row.replace('"d"', f'"{digest}"'), *rows[1:], ""]))
+    before = kept.read_bytes()
+    code, _, err = typed("evaluate", "prod", rec, "--resume", str(kept))
+    assert code == 1
+    assert f"{kept}: these are not answers of evaluate" in err
+    assert kept.read_bytes() == before
+
+
+@pytest.mark.usefixtures("aws")
+def test_answers_are_kept_in_a_file_only(typed: Typed, rec: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/full", "/dev/null"):  # /dev/full has no end
+        code, _, err = typed("evaluate", "prod", rec, "--resume", str(place))
+        assert (code, err) == (1, f"recpack-train: {place} is not a file; name a file\n")
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_manifest_beyond_any_is_not_read(typed: Typed, rec: str) -> None:
+    with Path(rec).with_suffix(".json").open("wb") as file:
+        file.truncate(1 << 40)
+    code, _, err = typed("evaluate", "prod", rec)
+    assert code == 1
+    assert "more than 67,108,864 bytes are refused" in err
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,9 @@ def test_jobs_that_follow_each_other_in_one_picture(
     labels = [text.get_text() for text in lower.get_legend().get_texts()]
     assert "smooth_l1, a" in labels
     pyplot.close("all")
+    with pytest.raises(TrainError, match="'foo' is not supported"):
+        plot_jobs([first], tmp_path / "x.foo")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
 
 
 def test_plots_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -90,6 +90,21 @@ def test_a_worker_that_dies(backend: str) -> None:
     assert list(run(square, range(9), 9, jobs=2, backend=backend))[8] == 64
 
 
+def test_a_worker_that_dies_where_nobody_hears_of_it() -> None:
+    """A parent can leave SIGCHLD ignored, and dead workers are then gone at once."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        pool = fork.Pool(2)
+        first, second = pool.workers
+        os.kill(first, signal.SIGKILL)
+        while Path(f"/proc/{first}").exists():
+            time.sleep(0.01)
+        pool.kill()
+        assert not Path(f"/proc/{second}").exists()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_leaving_early_ends_the_workers() -> None:
     results = run(square, range(1000), 1000, jobs=2, backend="fork")
     next(results)
