@@ -1,0 +1,1 @@
+"""SageMaker's object detection algorithm (SSD) in PyTorch: train, continue, serve, export."""
