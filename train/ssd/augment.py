@@ -121,9 +121,7 @@ def choose(
             right = left + max(int(wide * across), 1)
             bottom = top + max(int(high * down), 1)
             boxes, edges = boxes[kept], edges[kept]
-    view = View(
-        Span.of(left, right, width, side), Span.of(top, bottom, height, side), mirror < 0.5
-    )
+    view = View(Span.of(left, right, width, side), Span.of(top, bottom, height, side), mirror < 0.5)
     placed = boxes.copy()
     placed[:, 1:5:2] = view.across.place(edges[:, ::2], side)
     placed[:, 2:5:2] = view.down.place(edges[:, 1::2], side)

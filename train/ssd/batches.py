@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import recpack
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+import recpack
 
 from ..errors import SpecError, TrainError
 from .augment import Boxes, augment, decode, resize
