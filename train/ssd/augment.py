@@ -35,8 +35,9 @@ _LEAST_SCALE = 0.3
 _ASPECTS = 0.5, 2.0
 _HUE, _LIGHT, _SATURATION, _CONTRAST = 18, 32, 32, 0.5
 _INTERPOLATIONS = (
-    cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_LANCZOS4,
+    cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_CUBIC,
 )  # fmt: skip
+"""The ancestor's last is Lanczos: 0.8 of 255 from the cubic one on average, in 15 times its time."""
 
 
 def decode(data: bytes, name: str) -> Pixels:
@@ -182,12 +183,11 @@ def _colour(pixels: Pixels, random: np.random.Generator) -> Pixels:
     """With another hue, lightness, saturation and contrast, each changed in half of the cases."""
     chances = random.random(4) < 0.5
     amounts = random.uniform(-1, 1, 4) * (_HUE, _LIGHT, _SATURATION, _CONTRAST) * chances
-    shift = amounts[:3].astype(np.int64)  # towards zero
-    if shift.any():
-        table = np.arange(256)[:, None] + shift
-        table = np.clip(table, 0, (180, 255, 255)).astype(np.uint8)[None]
+    shift = amounts[:3].astype(np.int64).tolist()  # towards zero
+    if any(shift):
         hls = cv2.cvtColor(pixels, cv2.COLOR_RGB2HLS)
-        pixels = cv2.cvtColor(cv2.LUT(hls, table), cv2.COLOR_HLS2RGB)  # type: ignore[assignment]
+        hls = cv2.min(cv2.add(hls, (*shift, 0)), (180, 255, 255, 0))  # it ends at 0 and 255 anyway
+        pixels = cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)  # type: ignore[assignment]
     if abs(amounts[3]) > 1e-3:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 + amounts[3])  # type: ignore[assignment]
     return pixels
