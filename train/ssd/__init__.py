@@ -1,2 +1,4 @@
-"""SageMaker's Object Detection algorithm (MXNet SSD) in PyTorch: the same records,
-hyperparameters and model files. Needs ``recpack[ssd]``; the launcher imports nothing of it."""
+"""SageMaker's object detection, in PyTorch: train, continue, serve and export its models.
+
+Needs ``pip install 'recpack[ssd]'``. The launcher in ``train`` never imports this package.
+"""
