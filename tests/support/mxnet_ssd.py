@@ -256,11 +256,11 @@ def save(path: str, question: str) -> None:
 
 
 def describe(path: str) -> list[Any]:
-    """What MXNet reads of a symbol file: arguments, auxiliary states, outputs, attributes."""
+    """What MXNet reads of a symbol file: arguments, auxiliary states, outputs, its JSON."""
     symbol = sym.load(path)
     return [
         symbol.list_arguments(), symbol.list_auxiliary_states(), symbol.list_outputs(),
-        symbol.attr_dict(), str(symbol.tojson()),
+        str(symbol.tojson()),
     ]  # fmt: skip
 
 
