@@ -120,12 +120,13 @@ class Graph(nn.Module):
     def arrays(self) -> Arrays:
         """The weights as they are now, float32, under the names and in the order in which they
         came; those that no prediction needs, as they came."""
-        return {
-            key: getattr(self, self._names[key]).detach().cpu().float().contiguous().numpy()
-            if key in self._names
-            else array
-            for key, array in self._given.items()
-        }
+        found = dict(self._given)
+        for key, name in self._names.items():
+            value = getattr(self, name).detach()
+            found[key] = value.to(
+                "cpu", torch.float32, copy=True, memory_format=torch.contiguous_format
+            ).numpy()
+        return found
 
     def named(self) -> dict[str, nn.Parameter]:
         """The parameters by MXNet's names of the arguments. A gamma that is fixed is none."""
