@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -101,6 +102,7 @@ def serve() -> None:
         f.__name__: f
         for f in (write, read, pixels, det_iter, data_set, class_iter, record_iter, im2rec)
     }
+    calls |= importlib.import_module("mxnet_ssd").calls
     print("{}", file=replies, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
