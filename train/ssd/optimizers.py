@@ -119,9 +119,9 @@ class Adam(MXNetOptimizer):
         beta1, beta2 = single(self.beta1), single(self.beta2)
         mean, variance = kept
         torch._foreach_mul_(mean, beta1)
-        torch._foreach_add_(mean, gradients, alpha=single(1 - beta1))
+        torch._foreach_add_(mean, gradients, alpha=1 - beta1)
         torch._foreach_mul_(variance, beta2)
-        torch._foreach_addcmul_(variance, gradients, gradients, single(1 - beta2))
+        torch._foreach_addcmul_(variance, gradients, gradients, 1 - beta2)
         deviation = torch._foreach_sqrt(variance)
         torch._foreach_add_(deviation, single(self.epsilon))
         torch._foreach_addcdiv_(weights, mean, deviation, -single(rate))
