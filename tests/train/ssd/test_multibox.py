@@ -38,7 +38,7 @@ def anchors_of(*maps: int) -> Tensor:
     )
 
 
-ANCHORS = anchors_of(10, 5, 3, 1)
+ANCHORS = anchors_of(19, 10, 5, 3)
 
 
 def theirs(oracle: Oracle, operator: str, *inputs: Any, **attributes: Any) -> list[Array]:
@@ -87,7 +87,8 @@ def assert_targets(found: Targets, expected: list[Array]) -> None:
     locations, mask, classes = (one.numpy() for one in found)
     np.testing.assert_array_equal(classes, expected[2])
     np.testing.assert_array_equal(mask, expected[1])
-    np.testing.assert_allclose(locations, expected[0], rtol=1.2e-7, atol=1.2e-7)
+    # beyond 1, two units in the last place: of the logarithm, and of its division
+    np.testing.assert_allclose(locations, expected[0], rtol=2.4e-7, atol=1.2e-7)
 
 
 @pytest.mark.parametrize("classes", [1, 3, 20])
@@ -208,14 +209,15 @@ def outputs(images: int, classes: int, spread: float, anchors: Tensor = ANCHORS)
     return [logits.softmax(1), torch.randn(images, 4 * count) * spread, anchors]
 
 
-def assert_detections(found: Tensor, expected: Array) -> None:
+def assert_detections(found: Tensor, expected: Array, away: float = 6e-8) -> None:
     np.testing.assert_array_equal(found[..., :2].numpy(), expected[..., :2])
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1.2e-7, atol=6e-8)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1.2e-7, atol=away)
 
 
 @pytest.mark.parametrize("classes", [1, 3, 20])
-@pytest.mark.parametrize("spread", [0.3, 2.0])
-def test_detections(oracle: Oracle, classes: int, spread: float) -> None:
+@pytest.mark.parametrize(("spread", "away"), [(0.3, 6e-8), (2.0, 1.2e-7)])
+def test_detections(oracle: Oracle, classes: int, spread: float, away: float) -> None:
+    """In the second, boxes are larger than the image, and so is the last place of their sides."""
     inputs = outputs(4, classes, spread)
     for attributes in (
         {"nms_threshold": 0.45, "nms_topk": 400},
@@ -227,7 +229,7 @@ def test_detections(oracle: Oracle, classes: int, spread: float) -> None:
     ):
         (expected,) = theirs(oracle, "MultiBoxDetection", *inputs, **attributes)
         found = detection(*inputs, **attributes)
-        assert_detections(found, expected)
+        assert_detections(found, expected, away)
         assert (found[0] == -1).all()
         assert (found[1:, :, 0] >= 0).any()
 
