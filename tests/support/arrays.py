@@ -16,11 +16,11 @@ Array = npt.NDArray[Any]
 def ask(
     oracle: Callable[..., Any], call: str, arrays: Mapping[str, npt.ArrayLike], *arguments: Any
 ) -> dict[str, Array]:
-    """The answer of ``call`` in ``mxnet_operators.py``, which takes ``arguments`` and the two
-    files of arrays."""
+    """The arrays that MXNet's ``call`` answers: it takes ``arguments``, then the files of the
+    question's arrays and of the answer's."""
     with tempfile.TemporaryDirectory() as folder:
         question, answer = (os.path.join(folder, name) for name in ("q.npz", "a.npz"))
         np.savez(question, **{name: np.asarray(value) for name, value in arrays.items()})
-        oracle(f"mxnet_operators.{call}", *arguments, question, answer)
+        oracle(call, *arguments, question, answer)
         with np.load(answer) as file:
             return dict(file)

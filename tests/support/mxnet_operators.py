@@ -3,6 +3,7 @@ question and of its answer are in ``.npz`` files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import mxnet as mx
@@ -82,3 +83,6 @@ def optimize(
     np.savez(
         answer, losses=found, **dict(zip(names, [one.asnumpy() for one in weights], strict=True))
     )
+
+
+calls: dict[str, Callable[..., Any]] = {f.__name__: f for f in (multibox, losses, optimize)}
