@@ -87,8 +87,8 @@ def target(
     anchors, labels = anchors.float(), labels.float()
     if not labels.shape[1]:
         labels = labels.new_full((len(labels), 1, 5), -1)
-    real = (labels[..., 0] != -1).cumprod(1).bool()
-    overlaps = _overlaps(labels[..., 1:5], anchors).masked_fill(~real[..., None], -1)
+    ended = (labels[..., 0] == -1).cumsum(1) > 0
+    overlaps = _overlaps(labels[..., 1:5], anchors).masked_fill(ended[..., None], -1)
     most, which = overlaps.max(1)
     forced = _bipartite(overlaps)
     positive = forced >= 0
@@ -103,7 +103,7 @@ def target(
         background = logits.float().softmax(1)[:, 0].masked_fill(~candidate, 2)
         negative = candidate & _lowest(background, wanted.minimum(room))
     else:
-        negative = ~positive & real[:, :1]
+        negative = ~(positive | ended[:, :1])
     classes = (objects[..., 0] + 1).masked_fill(~positive, ignore_label).masked_fill(negative, 0)
     locations = _encode(objects[..., 1:], anchors, variances)
     locations = locations.masked_fill(~positive[..., None], 0)
@@ -130,9 +130,9 @@ def _bipartite(overlaps: Tensor) -> Tensor:
     """
     _, rows, anchors = overlaps.shape
     few = min(rows, anchors)
-    order = torch.arange(rows * anchors, device=overlaps.device).view(anchors, rows).T
+    order = torch.arange(rows * anchors - 1, -1, -1, device=overlaps.device).view(anchors, rows).T
     # all differ: the bits of a positive number rise as it does, and below them stands the order
-    keys = (overlaps.contiguous().view(torch.int32).long() << 32) + (2**32 - 1 - order)
+    keys = (overlaps.contiguous().view(torch.int32).long() << 32) + order
     top = keys.masked_fill(overlaps <= LEAST_OVERLAP, 0).topk(few, 2)
     keys, near = top.values.flatten(1), top.indices.flatten(1)
     row = torch.arange(rows * few, device=keys.device) // few
@@ -217,8 +217,8 @@ def detection(
     order, top = anchor_order, 0
     if 0 < nms_threshold <= 1:
         order = score.masked_fill(~live, -1).sort(dim=1, descending=True, stable=True).indices
-        # without nms_topk, no further than the image with the most has any
-        top = min(nms_topk, live.shape[1]) if nms_topk > 0 else int(live.sum(1).max())
+        top = int(live.sum(1).max())  # no image has more
+        top = min(nms_topk, top) if nms_topk > 0 else top
         order = torch.cat([order[:, :top], anchor_order[:, top:]], 1)
     rows = torch.cat([ids[..., None].float(), score[..., None], boxes], -1)
     rows = rows.take_along_dim(order[..., None], 1)
