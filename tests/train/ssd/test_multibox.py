@@ -124,7 +124,9 @@ def test_attributes_of_the_target(oracle: Oracle, attributes: dict[str, Any]) ->
     )
 
 
-SMALL = anchors_of(4, 2)
+GRID = prior(4, 4, sizes=(0.25, 0.5), ratios=(1, 4))
+"""Their sides are sums of halves, so overlaps are what they should be to the bit, a threshold's
+too: 1/4 of two of one cell, 1/2 of one and an object of two cells."""
 
 sides = (
     st.tuples(st.integers(0, 8), st.integers(0, 8)).map(sorted).filter(lambda one: one[0] < one[1])
@@ -145,10 +147,10 @@ def test_any_target(oracle: Oracle, batch: Any, pool: list[list[float]], padding
         for row, (id_, box) in zip(image, content, strict=False):
             row[:] = [id_, *box]
     # a few kinds of anchors only: most probabilities of the background are equal to another
-    logits = np.resize(np.array(pool, np.float32), (len(batch), SMALL.shape[1], 4)).swapaxes(1, 2)
-    found = target(SMALL, torch.tensor(labels), torch.tensor(logits), **MINING)
+    logits = np.resize(np.array(pool, np.float32), (len(batch), GRID.shape[1], 4)).swapaxes(1, 2)
+    found = target(GRID, torch.tensor(labels), torch.tensor(logits), **MINING)
     with suppress(RuntimeError):  # its CPU gives up when too few are left
-        assert_targets(found, theirs(oracle, "MultiBoxTarget", SMALL, labels, logits, **MINING))
+        assert_targets(found, theirs(oracle, "MultiBoxTarget", GRID, labels, logits, **MINING))
 
 
 def test_fewer_candidates_than_wanted_are_all_taken() -> None:
@@ -248,7 +250,7 @@ def test_more_detections_than_are_compared_at_once(oracle: Oracle) -> None:
 @given(
     scores=st.lists(st.sampled_from([0.0, 0.01, 0.25, 0.5, 0.75]), min_size=12, max_size=12),
     moved=st.lists(st.sampled_from([-2.0, 0.0, 0.0, 1.0]), min_size=16, max_size=16),
-    threshold=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    threshold=st.sampled_from([0.0, 0.25, 0.3, 1.0]),
     topk=st.sampled_from([-1, 1, 3, 6, 100]),
     force=st.booleans(),
 )
@@ -261,15 +263,25 @@ def test_any_detections(
     force: bool,
 ) -> None:
     """Equal scores, equal boxes, and boxes whose overlap is the threshold to the bit."""
-    count = SMALL.shape[1]
+    count = GRID.shape[1]
     inputs = [
         torch.tensor(np.resize(np.array(scores, np.float32), (2, 3, count))),
         torch.tensor(np.resize(np.array(moved, np.float32), (2, 4 * count))),
-        (SMALL * 8).round() / 8,
+        GRID,
     ]
     attributes = {"nms_threshold": threshold, "nms_topk": topk, "force_suppress": force}
     (expected,) = theirs(oracle, "MultiBoxDetection", *inputs, **attributes)
     assert_detections(detection(*inputs, **attributes), expected)
+
+
+def test_an_overlap_of_the_threshold_itself_suppresses(oracle: Oracle) -> None:
+    probabilities, _, _ = outputs(2, 1, 0.0, GRID)
+    inputs = [probabilities, torch.zeros(2, 4 * GRID.shape[1]), GRID]
+    (expected,) = theirs(oracle, "MultiBoxDetection", *inputs, nms_threshold=0.25)
+    found = detection(*inputs, nms_threshold=0.25)
+    assert_detections(found, expected)
+    more = detection(*inputs, nms_threshold=0.2500001)
+    assert (more[..., 0] >= 0).sum() > (found[..., 0] >= 0).sum()
 
 
 def test_no_gradient_and_no_autocast_in_detections() -> None:
