@@ -102,7 +102,8 @@ def serve() -> None:
         f.__name__: f
         for f in (write, read, pixels, det_iter, data_set, class_iter, record_iter, im2rec)
     }
-    calls |= importlib.import_module("mxnet_ssd").calls
+    for name in ("mxnet_ssd", "mxnet_operators"):
+        calls |= importlib.import_module(name).calls
     print("{}", file=replies, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
