@@ -175,7 +175,9 @@ def show(pixels: Pixels, view: View, side: int, random: np.random.Generator) -> 
     size = across.end - across.begin, down.end - down.begin
     if min(size) > 0:
         part = pixels[down.start : down.stop, across.start : across.stop]
-        seen = _colour(cv2.resize(part, size, interpolation=method), random)  # type: ignore[arg-type]
+        seen: Pixels = cv2.resize(part, size, interpolation=method)  # type: ignore[assignment]
+        if max(size) > 1:  # OpenCV takes a picture of one pixel for a number
+            seen = _colour(seen, random)
         square[down.begin : down.end, across.begin : across.end] = seen
     return cv2.flip(square, 1) if mirrored else square  # type: ignore[return-value]
 
