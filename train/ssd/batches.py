@@ -9,7 +9,9 @@ told which records to read, keeps nothing from batch to batch, and opens the fil
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import cycle
@@ -60,6 +62,12 @@ class _Pictures(Dataset[Batch | TrainError]):
         self._side, self._label_width = side, label_width
         self._training, self._seed = training, seed
         self._reader: recpack.RecordReader | None = None
+
+    def close(self) -> None:
+        """Close the file; it is opened again where it is needed."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
 
     def __getitem__(self, task: _Task | TrainError) -> Batch | TrainError:
         """The batch, or the error: torch would bury its words in a worker's traceback."""
@@ -128,6 +136,15 @@ def _open(rec: str, endpoint_url: str | None) -> recpack.RecordReader:
 def _start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
     cv2.setNumThreads(1)  # the workers share the cores
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """torch looks whether the fork server has died, which lives as long as its workers do."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _as_it_is(batch: Batch | TrainError) -> Batch | TrainError:
@@ -249,7 +266,9 @@ class Loader:
             tasks.close()
 
     def close(self) -> None:
-        """End the workers. A second call does nothing, and the next epoch starts new ones."""
+        """End the workers and close the file. A second call does nothing, and the next epoch begins
+        anew."""
+        self._pictures.close()
         end = getattr(self._batches, "_shutdown_workers", None)
         if end is not None:  # private: without it they would end when this object is collected
             end()
