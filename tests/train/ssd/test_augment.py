@@ -45,7 +45,7 @@ def found_in(square: Pixels, colour: int) -> npt.NDArray[np.bool_]:
     """Where a rectangle's colour is the strongest; hues change by less than a fifth."""
     values = square.astype(int)
     others = np.delete(values, colour, 2)
-    return (values[..., colour] > others.max(2)) & (np.ptp(values, axis=2) > 45)
+    return np.asarray((values[..., colour] > others.max(2)) & (np.ptp(values, axis=2) > 45))
 
 
 def test_boxes_follow_their_pixels() -> None:

