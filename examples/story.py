@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -54,11 +55,19 @@ class Story:
         self.sections.append(f"<h2>{html.escape(text)}</h2>")
 
     def type_in(self, *words: str) -> str:
-        """Run a command, with its output on the screen. Returns its standard output."""
+        """Run a command, with its output on the screen but for the lines of a training's log.
+        Returns its standard output."""
         self._show(words)
-        with self._begin(words, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            out = process.stdout.read()
+        with (
+            tempfile.TemporaryFile("w+") as output,
+            self._begin(words, stdout=output, stderr=subprocess.PIPE) as process,
+        ):
+            for line in process.stderr or ():
+                if not line.startswith(("[", "#", "Epoch:")):
+                    print(line, end="", flush=True)
+            process.wait()
+            output.seek(0)
+            out = output.read()
         print(out, end="", flush=True)
         if process.returncode:
             raise SystemExit(process.returncode)
@@ -133,7 +142,7 @@ def tell(story: Story, args: argparse.Namespace, port: int) -> Path:
     first = ["--job-name", "voc-1", "--set=use_pretrained_model=0", f"--set=epochs={args.epochs}"]
     story.type_in(*fit, *first)
     story.tell("One epoch more, from that model")
-    second = ["--job-name", "voc-2", "--model", "models/voc-1", "--set=epochs=1"]
+    second = ["--job-name", "voc-2", "--model", "voc-1", "--set=epochs=1"]
     story.type_in(*fit, *second)
     jobs = [train.attach(str(story.folder / "models" / name)) for name in ("voc-1", "voc-2")]
     for job in jobs:
