@@ -282,11 +282,11 @@ class Loader:
         if self._stream is not None:
             yield from self._streamed(self._stream, epoch)
         elif self._training:
-            order = np.random.default_rng((self._seed, epoch)).permutation(self._offsets).tolist()
+            order = np.random.default_rng((self._seed, epoch)).permutation(self._offsets)
             for step in range(len(self)):
                 first = (step * self._world + self._rank) * self._batch_size
                 positions = range(first, first + self._batch_size)
-                yield _Task(epoch, [(one, order[one % len(order)]) for one in positions])
+                yield _Task(epoch, [(one, int(order[one % len(order)])) for one in positions])
         else:
             mine, size = self._mine(), self._batch_size
             for first in range(0, len(mine), size):
