@@ -6,6 +6,9 @@ zoom out on grey · a crop that must hold the centre of an object · a square of
 Here the geometry is chosen first, from the size of the picture alone. Then one resize makes the
 square, and colours are changed there, where there are fewer pixels; the grey keeps its colour.
 Boxes are computed from the very pixels that the resize takes and fills.
+
+JPEGs are decoded whole. A quarter of the views of VOC's photographs could use half the size, which
+saves 5 % of the time, but they would be smoother than the ancestor's.
 """
 
 from __future__ import annotations

@@ -259,7 +259,8 @@ class Loader:
             if isinstance(error, RuntimeError):
                 raise TrainError(
                     f"{self._rec}: a process that prepares pictures has died: {error}; memory may "
-                    "be short: try fewer workers (in a container also a larger --shm-size)"
+                    "be short: try fewer workers (in a container also a larger --shm-size); a "
+                    'script needs its code under if __name__ == "__main__":'
                 ) from error
             raise
         finally:
