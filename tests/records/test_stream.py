@@ -6,6 +6,7 @@ import io
 import os
 import threading
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,19 @@ def test_every_end_inside_a_record_is_an_error(cut: int) -> None:
     assert caught.value.offset is not None
     with pytest.raises(recpack.RecordError, match="no record at byte 0"):
         list(recpack.read_records(io.BytesIO(b"<?xml version")))
+
+
+@given(
+    cuts=st.lists(st.tuples(st.integers(0, len(DATA)), st.binary(max_size=9)), max_size=3),
+    step=st.integers(1, 64),
+)
+def test_any_bytes_are_read_or_refused(cuts: list[tuple[int, bytes]], step: int) -> None:
+    data = DATA
+    for at, put in cuts:
+        data = data[:at] + put + data[at + step :]
+    with suppress(recpack.RecordError):
+        for record in recpack.read_records(Trickle(data, step)):
+            assert len(record.image_bytes) <= len(data)
 
 
 def test_the_last_padding_may_be_missing() -> None:

@@ -230,7 +230,8 @@ class Loader:
         return -(-len(self._mine()) // self._batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch, in order. It may be left early; the next one begins afresh.
+        """The batches of an epoch, in order; one epoch at a time. It may be left early, and the next
+        one begins afresh.
 
         Raises SpecError for a label that is too long, TrainError for a record, an image or a file
         that can't be read, and for a worker that died. The workers are ended then.
@@ -256,7 +257,7 @@ class Loader:
             raise
         except BaseException as error:
             self.close()
-            if isinstance(error, RuntimeError):
+            if self._workers and isinstance(error, RuntimeError):
                 raise TrainError(
                     f"{self._rec}: a process that prepares pictures has died: {error}; memory may "
                     "be short: try fewer workers (in a container also a larger --shm-size); a "
