@@ -38,5 +38,11 @@ def test_botocore_asks_its_loader_for_the_services() -> None:
     assert client.meta.service_model.service_name == "s3"
 
 
+def test_torch_ends_its_workers_when_told() -> None:
+    """``train/ssd/batches.py`` tells it; else they would end when the iterator is collected."""
+    dataloader = pytest.importorskip("torch.utils.data.dataloader")
+    assert callable(dataloader._MultiProcessingDataLoaderIter._shutdown_workers)
+
+
 def test_opencv_is_of_a_major_version_that_was_tried() -> None:
     assert cv2.__version__.split(".")[0] in ("4", "5")
