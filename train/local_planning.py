@@ -125,7 +125,7 @@ def plan_local(
     if before is not None and "use_pretrained_model" not in chosen:
         chosen["use_pretrained_model"] = 0  # it goes on from the model
     learning = Hyperparameters.from_manifests(
-        channels["train"].manifest, channels["validation"].manifest, **chosen
+        channels["train"].manifest, channels["validation"].manifest, local=True, **chosen
     )
     options = _demand_weights(options, learning, continues=before is not None)
     trained = Trained.on(channels)

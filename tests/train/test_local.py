@@ -118,8 +118,8 @@ def test_the_plot(fit: Fit, typed: Typed) -> None:
 
 def test_in_python(data: Path, models: Path) -> None:
     job = train.fit(
-        f"{data}/train.rec", f"{data}/val.rec", str(models), job_name="voc-1", base_network="resnet-18",
-        image_shape=64, **CPU, **SCRATCH,
+        f"{data}/train.rec", f"{data}/val.rec", str(models), job_name="voc-1",
+        base_network="resnet-18", image_shape=64, **CPU, **SCRATCH,
     )  # fmt: skip
     assert isinstance(job, LocalJob)
     states: list[str] = []
