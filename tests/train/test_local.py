@@ -221,6 +221,7 @@ def test_a_second_stop_kills(fit: Fit, typed: Typed, monkeypatch: pytest.MonkeyP
 def test_a_closed_terminal_ends_nothing(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BEHAVIOUR, "wait")
     fit()
+    until(lambda: Path("models/voc-1/job.lock").read_text())
     process = int(Path("models/voc-1/job.lock").read_text())
     assert os.getsid(process) == process != os.getsid(0)
     os.kill(process, signal.SIGTERM)  # as a machine that shuts down

@@ -18,18 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import local as launcher
 from ..files import replace
 from ..hyperparameters import Hyperparameters
 from ..job import RUNNING
-from ..local import (
-    PATIENCE_OF_STOP,
-    driver,
-    hold,
-    read_description,
-    source_of,
-    write_description,
-    write_process,
-)
+from ..local import PATIENCE_OF_STOP, hold, read_description, source_of, write_description
 from ..logs import parse_metric
 
 LONGEST_REASON = 1024
@@ -51,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lock:
         return run(folder, train, int(lock))
     with hold(folder) as held:  # it was started by hand
-        write_process(held, os.getpid())
         return run(folder, train, held)
 
 
 def run(folder: Path, train: Train, lock: int) -> int:
     """The job from its start to its end."""
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
     stop = folder / "stop"
 
     def end(*_: object) -> None:
@@ -130,7 +123,7 @@ def _run_parts(folder: Path, processes: int, lock: int) -> None:
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
     command = [
         sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--no-python",
-        "--nproc-per-node", str(processes), *driver(folder, "-"),
+        "--nproc-per-node", str(processes), *launcher.driver(folder, "-"),
     ]  # fmt: skip
     environment = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // processes, 1))} | os.environ
     done = subprocess.run(command, env=environment, pass_fds=[lock], check=False)
