@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ import recpack
 import train
 from tests.support import local_jobs
 from tests.support.hosts import Typed
+from tests.support.jobs import MODEL, RECORD, TRAIN, VALIDATION
 from tests.support.local_jobs import BEHAVIOUR, REPOSITORY, until
+from tests.support.s3server import Blob, S3Server
 from train.errors import JobError, SpecError, TrainError, UsageError
 from train.local import LocalJob
 from train.service import Service
@@ -422,3 +426,70 @@ def test_a_script_called_train_does_not_hide_the_process(data: Path, tmp_path: P
     assert description["TrainingJobStatus"] == "Failed"
     assert "without a word" not in description["FailureReason"]
     assert "hidden" not in Path("models/voc-1/log.txt").read_text()
+
+
+# ---- what others have trained
+
+
+def archive(hyperparameters: dict[str, str] | None) -> bytes:
+    """A ``model.tar.gz`` as SageMaker writes it."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, data in (
+            ("model_algo_1-0000.params", b"arrays"),
+            ("hyperparams.json", json.dumps(hyperparameters).encode()),
+        ):
+            if data != b"null":
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
+OF_SERVICE = {"base_network": "resnet-50", "num_classes": "20", "image_shape": "512"}
+
+
+def test_data_and_a_model_of_sagemaker_on_s3(s3: S3Server) -> None:
+    s3.objects[MODEL] = Blob(archive(OF_SERVICE), "0")
+    record = {"classes": list(recpack.VOC_CLASSES), "data": {}}
+    s3.objects[RECORD] = Blob(json.dumps(record).encode(), "0")
+    plan = train.plan(
+        TRAIN, VALIDATION, "models", local=True, mini_batch_size=8, model=f"s3://bucket/{MODEL}"
+    )
+    sent = plan.request
+    assert sent["HyperParameters"]["base_network"] == "resnet-50"
+    assert sent["HyperParameters"]["image_shape"] == "512"
+    assert sent["HyperParameters"]["use_pretrained_model"] == "0"
+    places = [one["DataSource"]["S3DataSource"]["S3Uri"] for one in sent["InputDataConfig"]]
+    assert places == [TRAIN, VALIDATION, f"s3://bucket/{MODEL}"]
+    record["classes"].reverse()
+    s3.objects[RECORD] = Blob(json.dumps(record).encode(), "0")
+    with pytest.raises(SpecError, match="the model to continue has tvmonitor"):
+        train.plan(TRAIN, VALIDATION, "models", local=True, mini_batch_size=8, model=places[2])
+    with pytest.raises(SpecError, match=r"model: s3://bucket/none\.tar\.gz can't be read"):
+        train.plan(TRAIN, VALIDATION, "models", local=True, model="s3://bucket/none.tar.gz")
+
+
+def test_a_model_that_is_a_file(data: Path, models: Path) -> None:
+    def plan(**choices: Any) -> train.Plan:
+        return train.plan(
+            f"{data}/train.rec", f"{data}/val.rec", str(models), local=True, mini_batch_size=8,
+            model="old.tar.gz", **choices,
+        )  # fmt: skip
+
+    Path("old.tar.gz").write_bytes(archive(OF_SERVICE))
+    with pytest.warns(UserWarning, match="the classes of old.tar.gz can't be found"):
+        assert plan().request["HyperParameters"]["base_network"] == "resnet-50"
+    with (
+        pytest.warns(UserWarning, match="can't be found"),
+        pytest.raises(SpecError, match="base_network: the model to continue has resnet-50, but"),
+    ):
+        plan(base_network="vgg-16")
+    with pytest.raises(UsageError, match="pretrained: the job goes on from a model"):
+        plan(pretrained="torchvision")
+    Path("old.tar.gz").write_bytes(archive(None))  # which can be: it fails later if it does not fit
+    with pytest.warns(UserWarning, match="can't be found"):
+        assert plan().request["HyperParameters"]["base_network"] == "vgg-16"
+    Path("old.tar.gz").write_bytes(archive(OF_SERVICE)[:90])
+    with pytest.raises(SpecError, match=r"model: old\.tar\.gz is no whole model\.tar\.gz"):
+        plan()
