@@ -24,6 +24,7 @@ from tests.support.local_jobs import BEHAVIOUR, REPOSITORY, until
 from tests.support.s3server import Blob, S3Server
 from train.errors import JobError, SpecError, TrainError, UsageError
 from train.local import LocalJob
+from train.logs import FileReader
 from train.service import Service
 
 pytestmark = pytest.mark.once
@@ -405,6 +406,16 @@ def test_what_is_for_this_machine_alone(fit: Fit) -> None:
 # ---- the process
 
 
+def test_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    log = FileReader(tmp_path / "log.txt")
+    assert log.new_lines() == []
+    (tmp_path / "log.txt").write_bytes(b"one\ntw")
+    assert log.new_lines() == ["one"]
+    (tmp_path / "log.txt").write_bytes(b"one\ntwo \xff\r50 %\n")
+    assert log.new_lines() == ["two \ufffd\r50 %"]
+    assert log.new_lines() == []
+
+
 @pytest.mark.usefixtures("models")
 def test_a_script_called_train_does_not_hide_the_process(data: Path, tmp_path: Path) -> None:
     """It is found, and fails for want of weights (or of PyTorch)."""
@@ -451,8 +462,8 @@ OF_SERVICE = {"base_network": "resnet-50", "num_classes": "20", "image_shape": "
 
 def test_data_and_a_model_of_sagemaker_on_s3(s3: S3Server) -> None:
     s3.objects[MODEL] = Blob(archive(OF_SERVICE), "0")
-    record = {"classes": list(recpack.VOC_CLASSES), "data": {}}
-    s3.objects[RECORD] = Blob(json.dumps(record).encode(), "0")
+    for_record = {"classes": list(recpack.VOC_CLASSES), "data": {}}
+    s3.objects[RECORD] = Blob(json.dumps(for_record).encode(), "0")
     plan = train.plan(
         TRAIN, VALIDATION, "models", local=True, mini_batch_size=8, model=f"s3://bucket/{MODEL}"
     )
@@ -462,8 +473,8 @@ def test_data_and_a_model_of_sagemaker_on_s3(s3: S3Server) -> None:
     assert sent["HyperParameters"]["use_pretrained_model"] == "0"
     places = [one["DataSource"]["S3DataSource"]["S3Uri"] for one in sent["InputDataConfig"]]
     assert places == [TRAIN, VALIDATION, f"s3://bucket/{MODEL}"]
-    record["classes"].reverse()
-    s3.objects[RECORD] = Blob(json.dumps(record).encode(), "0")
+    for_record["classes"] = recpack.VOC_CLASSES[::-1]
+    s3.objects[RECORD] = Blob(json.dumps(for_record).encode(), "0")
     with pytest.raises(SpecError, match="the model to continue has tvmonitor"):
         train.plan(TRAIN, VALIDATION, "models", local=True, mini_batch_size=8, model=places[2])
     with pytest.raises(SpecError, match=r"model: s3://bucket/none\.tar\.gz can't be read"):

@@ -175,7 +175,10 @@ def _processes(description: Mapping[str, Any]) -> int:
 
     batch = int(description["HyperParameters"]["mini_batch_size"])
     most = torch.cuda.device_count() if torch.cuda.is_available() else 1
-    return max(number for number in range(1, max(most, 1) + 1) if batch % number == 0)
+    processes = max(number for number in range(1, max(most, 1) + 1) if batch % number == 0)
+    if processes < most:
+        print(f"mini_batch_size: {batch}: only {processes} of {most} GPUs can share it evenly")
+    return processes
 
 
 def _change(folder: Path, **values: str) -> None:
