@@ -118,7 +118,10 @@ class LocalJob(Job):
             state, reason = "Stopped", "it was told to stop, and killed before it had written"
         else:
             state, reason = "Failed", "its process ended without a word: killed, or no power"
-        reason += " its model; the same fit command again goes on from its last checkpoint"
+        reason += (
+            f" its model; the same fit command again, with --job-name {self.name}, goes on from "
+            "its last checkpoint"
+        )
         return {
             "TrainingJobStatus": state, "SecondaryStatus": state,
             "FailureReason": f"{reason} (the log: {self.folder / 'log.txt'})",

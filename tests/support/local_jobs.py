@@ -67,6 +67,8 @@ def train(
 
 def main() -> None:
     jobs.driver = stand_in  # of the processes that train together
+    if os.environ.get(BEHAVIOUR) == "hang":
+        jobs.PATIENCE_OF_STOP = 1
     folder, lock = Path(sys.argv[1]), sys.argv[2]
     sys.exit(local.run_part(folder, train) if lock == "-" else local.run(folder, train, int(lock)))
 
@@ -81,7 +83,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def until(true: Callable[[], object]) -> None:
     """Wait for what must come."""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while not true():
         assert time.monotonic() < give_up
         time.sleep(0.02)

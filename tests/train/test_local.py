@@ -165,7 +165,7 @@ def test_a_process_that_is_killed(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
     code, _, err = fit("--wait")
     assert code == 1
     assert "voc-1: failed: its process ended without a word" in err
-    assert "the same fit command again goes on from its last checkpoint" in err
+    assert "the same fit command again, with --job-name voc-1, goes on from its last" in err
     # its number is now that of another process
     Path("models/voc-1/job.lock").write_text(str(os.getpid()))
     assert ended()["TrainingJobStatus"] == "Failed"
@@ -210,14 +210,18 @@ def test_stopping_keeps_the_model(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
     assert not Path("models/voc-1/stop").exists()
 
 
-def test_a_second_stop_kills(fit: Fit, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_job_that_does_not_stop_is_killed(
+    fit: Fit, typed: Typed, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """After its time, or by a second stop."""
     monkeypatch.setenv(BEHAVIOUR, "hang")
     fit()
     job = LocalJob.at("models/voc-1")
     until(lambda: "mAP" in Path("models/voc-1/log.txt").read_text())
-    job.stop()
-    assert str(job.status()) == "Stopping"
-    typed("stop", "models/voc-1")
+    for _ in range(times):
+        assert str(job.status()) in ("InProgress: Training", "Stopping")
+        typed("stop", "models/voc-1")
     description = ended()
     assert description["TrainingJobStatus"] == "Stopped"
     assert "killed before it had written its model" in description["FailureReason"]

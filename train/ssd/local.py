@@ -22,7 +22,7 @@ from .. import local as launcher
 from ..files import replace
 from ..hyperparameters import Hyperparameters
 from ..job import RUNNING
-from ..local import PATIENCE_OF_STOP, hold, read_description, source_of, write_description
+from ..local import hold, read_description, source_of, write_description
 from ..logs import parse_metric
 
 LONGEST_REASON = 1024
@@ -54,7 +54,7 @@ def run(folder: Path, train: Train, lock: int) -> int:
 
     def end(*_: object) -> None:
         stop.touch()
-        signal.alarm(PATIENCE_OF_STOP)  # whatever it does then, this ends it
+        signal.alarm(launcher.PATIENCE_OF_STOP)  # whatever it does then, this ends it
 
     signal.signal(signal.SIGTERM, end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

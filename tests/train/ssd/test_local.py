@@ -20,6 +20,8 @@ from train.cli import main
 from train.local import LocalJob
 from train.ssd.artifact import Model, read_model
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "base_network": "resnet-18", "image_shape": 64, "use_pretrained_model": 0, "epochs": 2,
     "mini_batch_size": 8, "learning_rate": 0.004, "device": "cpu", "seed": 3, "workers": 0,
@@ -122,26 +124,30 @@ def test_a_job_that_is_stopped_keeps_its_model(rec: Path, tmp_path: Path) -> Non
 # ---- several processes
 
 
-def test_two_processes_train_one_model(rec: Path, tmp_path: Path) -> None:
-    job = fit(rec, tmp_path, "voc-1", processes=2, epochs=1)
-    job.wait()
+def test_two_processes_train_one_model_until_they_are_stopped(rec: Path, tmp_path: Path) -> None:
+    job = fit(rec, tmp_path, "voc-1", processes=2, epochs=1000)
+    until(lambda: any("mAP" in line for line in job.new_lines()))
+    job.stop()
+    with pytest.raises(train.JobError, match="voc-1: stopped: it was told to stop; its model so"):
+        job.wait()
     log = (tmp_path / "voc-1" / "log.txt").read_text()
     assert log.count("epoch=0, validation mAP") == 1
-    assert model_of(job).hyperparameters["epochs"] == "1"
+    assert model_of(job).hyperparameters["epochs"] == "1000"
 
 
-@pytest.mark.parametrize("behaviour", ["fail", "die", "wait"])
+@pytest.mark.parametrize("behaviour", ["fail", "die", "wait", "hang"])
 def test_two_processes_that_end_in_another_way(
     rec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
 ) -> None:
     local_jobs.install(monkeypatch)
     monkeypatch.setenv(BEHAVIOUR, behaviour)
     job = fit(rec, tmp_path, "voc-1", processes=2)
-    if behaviour == "wait":
+    if behaviour in ("wait", "hang"):
         until(lambda: any("mAP" in line for line in job.new_lines()))
         job.stop()
     reason = {"fail": "failed: ValueError: no luck", "wait": "stopped: it was told to stop",
-              "die": "failed: one of its 2 processes was killed"}  # fmt: skip
+              "die": "failed: one of its 2 processes was killed",
+              "hang": "stopped: it was told to stop, and killed before it had written"}  # fmt: skip
     with pytest.raises(train.JobError, match=f"voc-1: {reason[behaviour]}"):
         job.wait()
     assert (tmp_path / "voc-1" / "output" / "model.tar.gz").exists() == (behaviour == "wait")
