@@ -156,20 +156,17 @@ class Hyperparameters(Learning, _Counts):
             raise UsageError(f"{min(unknown)}: no such hyperparameter; leave it out")
         return cls(**{name: _value(cls, name, value) for name, value in strings.items()})
 
-    def faults_of_service(self) -> Iterator[str]:
-        """What recpack's own algorithm takes, and SageMaker's does not."""
-        where = "trains on your own machine only: add --local"
-        if self.base_network == "resnet-18":
-            yield f"base_network: {self.base_network} {where}"
-        if self.image_shape < LEAST_SHAPE_OF_SERVICE:
-            yield f"image_shape: {self.image_shape}, less than {LEAST_SHAPE_OF_SERVICE}, {where}"
-
     @classmethod
     def from_manifests(
-        cls, train: Manifest, validation: Manifest | None = None, **choices: Any
+        cls,
+        train: Manifest,
+        validation: Manifest | None = None,
+        *,
+        local: bool = False,
+        **choices: Any,
     ) -> Hyperparameters:
         """Hyperparameters from the manifests and the user's ``choices`` (values, or strings as on a
-        command line).
+        command line). ``local`` is for recpack's own algorithm, which takes more than SageMaker's.
 
         Raises UsageError for an unknown name or a value out of its range, SpecError when a choice
         contradicts the manifests or the channels' classes differ.
@@ -211,6 +208,7 @@ class Hyperparameters(Learning, _Counts):
         except UsageError as error:
             misuse.append(str(error))
         else:
+            misuse += () if local else hyperparameters._not_on_service()
             batch = hyperparameters.mini_batch_size
             if batch > train.num_samples:
                 wrong.append(
@@ -220,6 +218,14 @@ class Hyperparameters(Learning, _Counts):
         if wrong or misuse:
             raise (SpecError if wrong else UsageError)("\n".join(wrong + misuse))
         return hyperparameters
+
+    def _not_on_service(self) -> Iterator[str]:
+        """What recpack's own algorithm takes, and SageMaker's does not."""
+        where = "trains on your own machine only: add --local"
+        if self.base_network == "resnet-18":
+            yield f"base_network: {self.base_network} {where}"
+        if self.image_shape < LEAST_SHAPE_OF_SERVICE:
+            yield f"image_shape: {self.image_shape}, less than {LEAST_SHAPE_OF_SERVICE}, {where}"
 
 
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}

@@ -94,13 +94,7 @@ class LocalPlan(Plan):
 def plan_local(
     train: str, validation: str, output: str, options: Local, choices: Mapping[str, Any]
 ) -> LocalPlan:
-    """Check everything that can be checked before the training, and describe the job.
-
-    ``train`` and ``validation`` are ``.rec`` files that recpack wrote, by path or ``s3://…``;
-    ``output`` is a folder. ``model`` is a job, its name below the same output, its folder, or a
-    ``model.tar.gz`` by path or ``s3://…``, also one of SageMaker's; the network and the images'
-    shape are then those of the model unless they are chosen. Raises SpecError and UsageError.
-    """
+    """The job that ``plan`` describes with ``local=True``. Raises SpecError and UsageError."""
     rest = dict(choices)
     model, job_name, service = (rest.pop(one, None) for one in ("model", "job_name", "service"))
     service = service or Service()
@@ -125,7 +119,7 @@ def plan_local(
     if before is not None and "use_pretrained_model" not in chosen:
         chosen["use_pretrained_model"] = 0  # it goes on from the model
     learning = Hyperparameters.from_manifests(
-        channels["train"].manifest, channels["validation"].manifest, **chosen
+        channels["train"].manifest, channels["validation"].manifest, local=True, **chosen
     )
     options = _demand_weights(options, learning, continues=before is not None)
     trained = Trained.on(channels)

@@ -117,8 +117,13 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     ``read_channel``). ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The
     other keywords are those of the machine (see ``Machine``) and the hyperparameters, whose values
     can be strings as on the command line. ``num_classes``, ``num_training_samples`` and
-    ``label_width`` come from the data. With ``local=True`` the job is one for this machine, see
-    ``plan_local``. Raises SpecError, and UsageError for choices that are wrong for any data.
+    ``label_width`` come from the data. Raises SpecError, and UsageError for choices that are wrong
+    for any data.
+
+    With ``local=True`` the job is one for this machine, see ``Local``: the data are ``.rec`` files
+    by path or ``s3://…``, ``output`` is a folder, ``model`` also the name of a job in it, a job's
+    folder or a file; its network and shape of images are kept. What is for SageMaker's machines is
+    refused, and no account is needed.
     """
     rest = dict(choices)
     own = {one.name: rest.pop(one.name) for one in fields(Local) if one.name in rest}

@@ -143,7 +143,6 @@ class TrainingSpec(Machine):
     def _machine_faults(self) -> Iterator[str]:
         if fault := type_fault(self.instance_type, self.image):
             yield fault
-        yield from self.hyperparameters.faults_of_service()
         if self.input_mode not in ("File", "Pipe"):
             yield f"input_mode: {self.input_mode}; use File or Pipe"
         if self.data.kind == "images" and self.input_mode != "File":

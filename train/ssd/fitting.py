@@ -151,6 +151,9 @@ class _Training:
                 f"{100 * self._epoch / self._learning.epochs} %"
             )
             self._save()
+            # epochs can be shorter than what several processes train between two looks
+            if self._ranks.world > 1 and self._ranks.any(self._stopped()):
+                break
         return self.model()
 
     def model(self) -> Model:
