@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from .cli_parts import Add, add_network, network_of, pairs, say, whole_number
 from .errors import MissingError
 from .service import Service
-from .spec import Machine
+from .spec import Algorithm, Machine
 
 if TYPE_CHECKING:
     from .job import Job
@@ -26,6 +26,14 @@ def add_commands(command: Add) -> None:
     )
     fit = command("fit", _fit, "start a training job", f"{data} --set epochs=5 --wait")
     _job_options(fit)
+    fit.add_argument(
+        "--algorithm", choices=get_args(Algorithm), default="built-in",
+        help="SageMaker's, or recpack's own in AWS's PyTorch container (default: %(default)s)",
+    )  # fmt: skip
+    fit.add_argument(
+        "--pretrained", metavar="s3://…/model.tar.gz",
+        help="weights that the algorithm pytorch starts from; or a .params file",
+    )  # fmt: skip
     tune = command(
         "tune", _tune, "start many jobs that look for the highest mAP",
         f"{data} --range learning_rate=0.0001..0.01 --range optimizer=sgd,adam --jobs 20",
@@ -60,8 +68,9 @@ def _choices(args: argparse.Namespace, service: Service) -> dict[str, Any]:
     """The keywords of ``plan`` that the options say."""
     machine = {one.name: getattr(args, one.name, one.default) for one in fields(Machine)}
     names = ("role", "model", "job_name", "image")
+    own = {name: getattr(args, name) for name in ("algorithm", "pretrained") if name in args}
     return {
-        **{name: getattr(args, name) for name in names}, **machine, "service": service,
+        **{name: getattr(args, name) for name in names}, **own, **machine, "service": service,
         "tags": pairs(args.tag, "--tag"), "network": network_of(args),
         **pairs(args.set, "--set"),
     }  # fmt: skip

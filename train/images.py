@@ -6,6 +6,8 @@ official SDK; a test compares the tables with it.
 
 from __future__ import annotations
 
+import warnings
+
 from .errors import SpecError
 from .machines import has_gpu
 
@@ -69,6 +71,19 @@ def pytorch_image_uri(region: str, instance_type: str) -> str:
         )
     tag = f"{PYTORCH_VERSION}-{'gpu' if has_gpu(instance_type) else 'cpu'}-{PYTORCH_PYTHON}"
     return f"{_registry(PYTORCH_ACCOUNTS[region], region)}/pytorch-training:{tag}"
+
+
+def inference_image(image: str | None, region: str, *, ours: bool) -> str:
+    """The container to host a model in: the built-in algorithm's where none is given. A warning for
+    a model that recpack's own algorithm trained."""
+    if image is None and ours:
+        warnings.warn(
+            "the model is of recpack's own training: its files are such as the built-in algorithm "
+            "writes, but its container has not been tried with them; if the endpoint does not "
+            "come up, give --image with one made from recpack's Dockerfile, or use deploy --local",
+            stacklevel=3,
+        )
+    return image or image_uri(region)
 
 
 def _registry(account: str, region: str) -> str:

@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
 
 from .channels import (
     Channel,
@@ -18,16 +18,17 @@ from .channels import (
     objects_below,
     read_channel,
 )
-from .errors import JobError, SpecError
+from .errors import JobError, SpecError, UsageError
 from .hyperparameters import Hyperparameters, Learning
-from .images import image_uri
+from .images import image_uri, pytorch_image_uri
 from .job import Job, Previous, demand_same, find_previous
-from .machines import disk_gb
+from .machines import TRAINING_TYPE, disk_gb
 from .names import unique_name
 from .records import Trained, place_of
 from .request import Network, Request
+from .script_mode import script_request, source, source_url
 from .service import Service, find_role
-from .spec import Data, Machine, TrainingSpec, training_request
+from .spec import Algorithm, Data, Machine, TrainingSpec, training_request
 from .starting import start
 
 P = ParamSpec("P")
@@ -53,11 +54,17 @@ class Plan:
     @property
     def request(self) -> Request:
         """The arguments of ``create_training_job``."""
-        return training_request(self.spec)
+        request = training_request(self.spec)
+        if self.spec.algorithm == "built-in":
+            return request
+        return script_request(request, self.service.region)
 
     def start(self) -> Job:
         """Start the job; it then costs money. Raises JobError when the service refuses it."""
-        start("training_job", self.request, self.record, self.trained, self.service)
+        program = {}
+        if self.spec.algorithm == "pytorch":
+            program = {source_url(self.spec.output, self.spec.job_name): source()}
+        start("training_job", self.request, self.record, self.trained, self.service, program)
         return Job(self.spec.job_name, self.service, started=True)
 
     @property
@@ -76,6 +83,8 @@ class Choices(Machine, Learning):
     job_name: str | None = None
     service: Service | None = None
     image: str | None = None
+    algorithm: Algorithm = "built-in"
+    pretrained: str | None = None
     tags: Mapping[str, str] | None = None
     network: Network | None = None
     num_classes: int | None = None
@@ -120,8 +129,11 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     """
     rest = dict(choices)
     machine = {one.name: rest.pop(one.name) for one in fields(Machine) if one.name in rest}
-    names = ("role", "model", "job_name", "service", "image", "tags", "network")
-    role, model, job_name, service, image, tags, network = (rest.pop(n, None) for n in names)
+    names = ("role", "model", "job_name", "service", "image", "tags", "network", "pretrained")
+    role, model, job_name, service, image, tags, network, pretrained = (
+        rest.pop(name, None) for name in names
+    )
+    algorithm = _algorithm(rest.pop("algorithm", "built-in"))
     hyperparameters = {name: value for name, value in rest.items() if value is not None}
     service = service or Service()
     demand_url("output", output)
@@ -151,17 +163,21 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         job_name=job_name
         or unique_name(channels["train"].rec.rpartition("/")[2].removesuffix(".rec")),
         role=find_role(role, service),
-        image=image or image_uri(service.region),
+        image=image or _image(algorithm, machine, service),
         train=channels["train"].prefix,
         validation=channels["validation"].prefix,
         output=output,
         hyperparameters=learning,
         model=None if before is None else before.model,
+        algorithm=algorithm,
+        pretrained=pretrained,
         data=data,
         tags=tags or {},
         network=network or Network(),
         **machine,
     )
+    if pretrained is not None:
+        demand_model(pretrained, service, "pretrained")
     demand_output("output", spec.output, spec.role, service)
     _demand_room(spec, channels)
     if channels["train"].checksum == channels["validation"].checksum is not None:
@@ -170,6 +186,19 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
             stacklevel=3,
         )
     return Plan(_with_checkpoints(spec, service), trained, service, notes)
+
+
+def _algorithm(name: str) -> Algorithm:
+    for known in get_args(Algorithm):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"algorithm: {name!r}; use {' or '.join(get_args(Algorithm))}")
+
+
+def _image(algorithm: Algorithm, machine: Mapping[str, Any], service: Service) -> str:
+    if algorithm == "built-in":
+        return image_uri(service.region)
+    return pytorch_image_uri(service.region, machine.get("instance_type", TRAINING_TYPE))
 
 
 def _data_of(channels: Mapping[str, Channel]) -> Data:

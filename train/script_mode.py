@@ -20,7 +20,7 @@ from .wheel import build_wheel
 
 PROGRAM = "recpack_entry.py"  # a train.py would hide the package of this name
 _ENTRY = '''\
-"""Runs recpack's training in a container; the hyperparameters are in its files, not in the arguments."""
+"""Runs recpack's training in a container. The hyperparameters are in files, not in arguments."""
 
 from train.ssd.container import main
 
@@ -29,7 +29,7 @@ if __name__ == "__main__":
 '''
 _LOG_LEVEL = "20"
 _LOSS = r"#quality_metric: host=\S+, epoch=\S+, batch=\S+ train {} <loss>=\(?([^\s()]+)"
-_METRICS = {
+METRICS = {
     "train:smooth_l1": _LOSS.format("smooth_l1"),
     "train:cross_entropy": _LOSS.format("cross_entropy"),
     "train:throughput": r"#throughput_metric: host=\S+, train throughput=\(?([^\s()]+)",
@@ -56,12 +56,13 @@ def script_request(request: Request, region: str) -> Request:
         "sagemaker_job_name": json.dumps(name),
         "sagemaker_region": json.dumps(region),
     }
-    metrics = [{"Name": name, "Regex": regex} for name, regex in _METRICS.items()]
+    metrics = [{"Name": name, "Regex": regex} for name, regex in METRICS.items()]
     parameters = {name: _encoded(text) for name, text in request["HyperParameters"].items()}
-    return request | {
-        "AlgorithmSpecification": request["AlgorithmSpecification"] | {"MetricDefinitions": metrics},
-        "HyperParameters": parameters | own,
+    algorithm = request["AlgorithmSpecification"] | {
+        "MetricDefinitions": metrics,
+        "EnableSageMakerMetricsTimeSeries": True,
     }
+    return request | {"AlgorithmSpecification": algorithm, "HyperParameters": parameters | own}
 
 
 def _encoded(text: str) -> str:
@@ -95,7 +96,7 @@ def is_ours(hyperparameters: Mapping[str, str]) -> bool:
 
 
 def source() -> bytes:
-    """The ``sourcedir.tar.gz``: script, requirements and wheel; the same bytes for the same recpack.
+    """The ``sourcedir.tar.gz``: script, requirements, wheel; the same bytes for the same recpack.
     Raises SpecError."""
     wheel, data = build_wheel()
     files = {PROGRAM: _ENTRY.encode(), "requirements.txt": f"./{wheel}\n".encode(), wheel: data}

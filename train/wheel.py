@@ -28,7 +28,9 @@ def build_wheel() -> tuple[str, bytes]:
     try:
         found = distribution("recpack")
     except PackageNotFoundError as error:
-        raise SpecError("recpack is not installed; install it with pip, or pip install -e") from error
+        raise SpecError(
+            "recpack is not installed; install it with pip, or pip install -e"
+        ) from error
     metadata = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
     info = f"recpack-{found.version}.dist-info"
     files = dict(_sources())
