@@ -105,7 +105,9 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
         "optimizer": optimizer, "epochs": 3, "learning_rate": 0.001, "lr_scheduler_step": "2"
     }  # fmt: skip
     whole = Run(rec, **choices)
-    Run(rec, checkpoints=tmp_path, stop_after=3, **choices)  # in the second step of the second epoch
+    Run(
+        rec, checkpoints=tmp_path, stop_after=3, **choices
+    )  # in the second step of the second epoch
     rest = Run(rec, checkpoints=tmp_path, **choices)
     assert "going on after epoch 0" in rest.lines[0]
     assert same(whole.model, rest.model)
@@ -137,7 +139,9 @@ def test_frozen_layers_stay(rec: Path) -> None:
     before = Run(rec, epochs=1).model
     after = Run(rec, model=before, epochs=1, freeze_layer_pattern="stage|conv0|bn").model
     changed = {
-        name for name, array in after.arrays.items() if not np.array_equal(array, before.arrays[name])
+        name
+        for name, array in after.arrays.items()
+        if not np.array_equal(array, before.arrays[name])
     }
     learnt = {name for name in changed if name.startswith("arg:")}
     assert learnt
@@ -227,7 +231,9 @@ def test_batches_that_can_not_be_divided(rec: Path, monkeypatch: pytest.MonkeyPa
 
 def two_processes(rec: Path, code: str) -> subprocess.CompletedProcess[str]:
     """The code in two processes that train together."""
-    script = f"import sys; from tests.train.ssd.test_fitting import *; rec = Path(sys.argv[1]); {code}"
+    script = (
+        f"import sys; from tests.train.ssd.test_fitting import *; rec = Path(sys.argv[1]); {code}"
+    )
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
          "--no-python", sys.executable, "-c", script, os.fspath(rec)],
