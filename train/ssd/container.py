@@ -124,9 +124,9 @@ def _is_of_data(error: Exception) -> bool:
 
 
 def _train(container: Container, stop: _Stop) -> int:
+    learning = container.hyperparameters
     import torch
 
-    learning = container.hyperparameters
     gpus = torch.cuda.device_count()
     if "LOCAL_RANK" not in os.environ and (gpus > 1 or len(container.hosts) > 1):
         return _launch(container, max(gpus, 1), stop)
