@@ -53,7 +53,7 @@ def test_what_is_written_is_read(model: Model, tmp_path: Path) -> None:
     assert equal(read_model(tmp_path / "container"), model)
 
 
-def test_from_s3(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_s3(model: Model, tmp_path: Path) -> None:
     write_model(tmp_path / "model.tar.gz", model)
     server = S3Server()
     try:
