@@ -232,7 +232,8 @@ def _launch(container: Container, gpus: int, stop: Callable[[], bool]) -> int:
             sys.executable, "-m", "torch.distributed.run",
             "--nnodes", str(len(container.hosts)), "--node-rank", str(container.number),
             "--nproc-per-node", str(gpus), "--master-addr", container.hosts[0],
-            "--master-port", _PORT, "-m", "train.ssd", "train", "--root", str(container.root),
+            "--master-port", os.environ.get("MASTER_PORT", _PORT), "-m", "train.ssd", "train",
+            "--root", str(container.root),
         ],
         env={**os.environ, **network},
     )  # fmt: skip
