@@ -124,7 +124,7 @@ def test_the_public_surface() -> None:
         "Problem", "Progress", "Record", "RecordError", "RecordReader", "RecordWriter",
         "RecpackError", "Result", "S3Sink", "SinkError", "Unpacked", "VOC_CLASSES",
         "Verification", "check", "cleanup", "convert", "download", "inspect", "merge", "pack",
-        "preview", "reindex", "train", "unpack", "verify", "write_list",
+        "preview", "read_records", "reindex", "train", "unpack", "verify", "write_list",
     ]  # fmt: skip
     for name in recpack.__all__:
         assert getattr(recpack, name) is not None
