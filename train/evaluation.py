@@ -40,15 +40,16 @@ def evaluate_endpoint(
                 pairs = (
                     (answers.of(bytes(one.image_bytes)), truth_of(one.boxes)) for one in records
                 )
-                return evaluate(
-                    pairs, endpoint.classes, overlap=overlap, eleven_points=eleven_points
-                )
+                try:
+                    return evaluate(
+                        pairs, endpoint.classes, overlap=overlap, eleven_points=eleven_points
+                    )
+                except BaseException as error:
+                    if resume is not None:
+                        error.add_note(f"{resume} has the answers so far; the same command goes on")
+                    raise
     except recpack.RecpackError as error:
         raise SpecError(f"{rec}: {error}") from error
-    except BaseException as error:
-        if resume is not None and not isinstance(error, SpecError):
-            error.add_note(f"{resume} has the answers so far; the same command goes on")
-        raise
 
 
 def _demand_classes(endpoint: Endpoint, rec: str, manifest: recpack.Manifest | None) -> None:

@@ -1,0 +1,191 @@
+"""Models as files: ``model.tar.gz`` as SageMaker's built-in algorithm writes and reads it.
+
+It holds three files: the hyperparameters as JSON text, MXNet's graph, MXNet's arrays. Source:
+artifacts of the built-in algorithm, whose files can have other names; see ``mxnet_files``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ..channels import split_url
+from ..errors import ModelError
+from ..files import open_file, replace
+from ..service import Service, message_of
+from .mxnet_files import Arrays, Symbol, read_arrays, read_symbol, write_arrays, write_symbol
+
+HYPERPARAMETERS = "hyperparams.json"
+_SYMBOL = "model_algo_1-symbol.json"
+_ARRAYS = "model_algo_1-0000.params"
+
+_MOST_TEXT = 64 << 20
+_MOST_ARRAYS = 4 << 30
+_EPOCH = re.compile(r"-(\d+)\.params$")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A graph, its arrays, and the hyperparameters of its training, all of them strings; empty
+    where they are not known."""
+
+    symbol: Symbol
+    arrays: Arrays
+    hyperparameters: Mapping[str, str]
+
+
+def read_model(path: str | Path, service: Service | None = None) -> Model:
+    """A model from a ``model.tar.gz`` (a path or ``s3://…``), the folder of a job or of the model's
+    files, or a ``.params`` file with its graph ``…-symbol.json`` beside it. Raises ModelError."""
+    symbol, arrays, hyperparameters = _read(path, service)
+    if symbol is None:
+        raise ModelError(f"{path}: its graph, a file …-symbol.json, is missing; copy it there")
+    return Model(symbol, arrays, hyperparameters)
+
+
+def read_weights(path: str | Path, service: Service | None = None) -> Arrays:
+    """The arrays of what ``read_model`` takes; a ``.params`` file needs no graph. Raises
+    ModelError."""
+    return _read(path, service)[1]
+
+
+def write_model(path: Path, model: Model) -> None:
+    """Write a ``model.tar.gz``, whole or not at all; the same bytes for the same model."""
+    archive = io.BytesIO()
+    with (
+        gzip.GzipFile(filename="", fileobj=archive, mode="wb", compresslevel=1, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        for name, data in _files(model):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), 0o644
+            tar.addfile(member, io.BytesIO(data))
+    replace(path, archive.getvalue())
+
+
+def write_files(folder: Path, model: Model) -> None:
+    """Write the three files of a model into a folder, the arrays last."""
+    for name, data in _files(model):
+        replace(folder / name, data)
+
+
+def _files(model: Model) -> Iterator[tuple[str, bytes]]:
+    yield HYPERPARAMETERS, json.dumps(dict(model.hyperparameters), sort_keys=True).encode()
+    yield _SYMBOL, write_symbol(model.symbol)
+    yield _ARRAYS, write_arrays(model.arrays)
+
+
+Found = tuple[Symbol | None, Arrays, dict[str, str]]
+"""The graph where there is one, the arrays, the hyperparameters."""
+
+
+def _read(path: str | Path, service: Service | None) -> Found:
+    if str(path).startswith("s3://"):
+        return _unpack(io.BytesIO(_download(str(path), service or Service())), str(path))
+    path = Path(path)
+    try:
+        if path.is_dir():
+            for inside in (path / "output" / "model.tar.gz", path / "model.tar.gz"):
+                if inside.is_file():
+                    return _read(inside, service)
+            return _choose({one.name: _reader(one) for one in path.iterdir()}, str(path))
+        if path.suffix == ".params":
+            stem = _EPOCH.sub("", path.name).removesuffix(".params")
+            files = {path.name: _reader(path)}
+            for beside in (f"{stem}-symbol.json", HYPERPARAMETERS):
+                if (path.parent / beside).is_file():
+                    files[beside] = _reader(path.parent / beside)
+            return _choose(files, str(path))
+        with open_file(path) as file:
+            return _unpack(file, str(path))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from error
+
+
+def _download(url: str, service: Service) -> bytes:
+    bucket, key = split_url(url)
+    client = service.client("s3")
+    try:
+        return bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except client.exceptions.ClientError as error:
+        raise ModelError(f"{url}: {message_of(error)}") from error
+
+
+def _unpack(file: IO[bytes], name: str) -> Found:
+    """The members of a ``model.tar.gz``."""
+    files: dict[str, Callable[[int], bytes]] = {}
+    try:
+        with tarfile.open(fileobj=file, mode="r:*") as tar:
+            for member in tar:
+                if member.isfile():
+                    files[os.path.basename(member.name)] = _member_reader(tar, member)
+            return _choose(files, name)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ModelError(
+            f"{name}: this is no whole model.tar.gz ({error}); fetch it again"
+        ) from error
+
+
+def _reader(path: Path) -> Callable[[int], bytes]:
+    def read(most: int) -> bytes:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            _demand_size(str(path), size, most)
+            return bytes(file.read(size))
+
+    return read
+
+
+def _member_reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[int], bytes]:
+    def read(most: int) -> bytes:
+        _demand_size(member.name, member.size, most)
+        file = tar.extractfile(member)
+        assert file is not None  # it is a file
+        return file.read()
+
+    return read
+
+
+def _demand_size(name: str, size: int, most: int) -> None:
+    if size > most:
+        raise ModelError(f"{name}: {size:,} bytes; a file of a model has at most {most:,}")
+
+
+def _choose(files: Mapping[str, Callable[[int], bytes]], name: str) -> Found:
+    """Of several arrays those of the last epoch; hyperparameters can be missing."""
+    arrays = sorted(
+        (one for one in files if one.endswith(".params")),
+        key=lambda one: (int(found[1]) if (found := _EPOCH.search(one)) else -1, one),
+    )
+    symbols = sorted(one for one in files if one.endswith("-symbol.json"))
+    if not arrays:
+        raise ModelError(
+            f"{name}: no model of MXNet is in it, no file ….params (it has "
+            f"{', '.join(sorted(files)[:5]) or 'nothing'}); give a model.tar.gz of object detection"
+        )
+    stem = _EPOCH.sub("", arrays[-1])
+    symbol = next((one for one in symbols if one == f"{stem}-symbol.json"), (symbols or [""])[0])
+    return (
+        read_symbol(files[symbol](_MOST_TEXT), f"{name}: {symbol}") if symbol else None,
+        read_arrays(files[arrays[-1]](_MOST_ARRAYS), f"{name}: {arrays[-1]}"),
+        _hyperparameters(files, name),
+    )
+
+
+def _hyperparameters(files: Mapping[str, Callable[[int], bytes]], name: str) -> dict[str, str]:
+    if HYPERPARAMETERS not in files:
+        return {}
+    try:
+        values = json.loads(files[HYPERPARAMETERS](_MOST_TEXT))
+        return {str(key): str(value) for key, value in values.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{name}: {HYPERPARAMETERS} is no JSON object; repair it") from error
