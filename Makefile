@@ -1,7 +1,7 @@
 # make demo   a first look: makes a small devkit, converts it, also into an S3 server, reads it back
 # make test   the whole test suite, with NumPy 2.x and 1.26; MXNet, two S3 servers, dask, ray and the
-#             official SageMaker SDK take part
-# make dev    one environment to work in: tests, linters, documentation; no MXNet, dask, ray or SDK
+#             official SageMaker SDK take part, and PyTorch (6 GB)
+# make dev    one environment to work in: tests, linters, documentation; none of what make test adds
 # make quick  while working: ruff, mypy, and the unit tests that need nothing else
 # make lint   ruff, mypy, and the workflow of the public CI
 # make docs   the documentation, in docs/_build/html
@@ -105,7 +105,8 @@ bench: .venv-test/installed .venv-peers/installed
 lock: .venv-lock/installed
 	$(call lock,demo,--extra demo)
 	$(call lock,dev,--extra test --extra lint --extra docs)
-	$(call lock,test,--extra test --extra bench --extra dask --extra ray --extra readers --extra lint)
+	$(call lock,test,--extra test --extra bench --extra dask --extra ray --extra ssd --extra readers \
+		--extra lint)
 	$(call lock,peers,--extra test requirements/peers.in)
 
 .venv-lock/installed:

@@ -3,7 +3,6 @@ would type it."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -27,7 +26,7 @@ from recpack.storage.s3.objects import delete, put
 from tests.cli.test_cli import run
 from tests.conftest import Store
 from tests.sinks.test_s3_stores import upload_tree
-from tests.support.clusters import Dask, Ray
+from tests.support.clusters import Dask, Ray, needs
 from tests.support.datasets import Picture, write_coco, write_yolo
 from tests.support.devkits import jpeg, make_photos
 from tests.support.jobs import put_model
@@ -43,12 +42,8 @@ PAGES = [
     and path.parent.name != "generated"
     and path.name != "hosting.md"  # tests/train/test_page.py types it
 ]
-READERS = {
-    "torch": "RECPACK_TORCH_PYTHON",
-    "mxnet": "RECPACK_MXNET_PYTHON",
-    "nvidia.dali": "RECPACK_DALI_PYTHON",
-}
-"""Packages of frameworks, each so large that it lives in an environment of its own."""
+READERS = {"torch": "", "mxnet": "RECPACK_MXNET_PYTHON", "nvidia.dali": "RECPACK_DALI_PYTHON"}
+"""Packages of frameworks, and what names a Python that has one, where that is not this Python."""
 SHOWN = ("text", "{image}", "{toctree}", "{raw}", "{eval-rst}", "{include}")
 """Blocks that are only looked at."""
 ANSWER = json.dumps({"prediction": [[0, 0.9, 0.25, 0.25, 0.75, 0.75]]}).encode()
@@ -167,11 +162,13 @@ def test_a_page(page: str, here: Path, request: pytest.FixtureRequest) -> None:
 
 def elsewhere(package: str, text: str) -> None:
     """Run a snippet in a process of its own, with the Python that has the package."""
-    python = os.environ.get(READERS[package])
-    if python is None:
-        if importlib.util.find_spec(package.partition(".")[0]) is None:
-            pytest.skip(f"no {package} here; {READERS[package]} may name a Python that has it")
-        python = sys.executable
+    python = sys.executable
+    if variable := READERS[package]:
+        python = os.environ.get(variable, "")
+        if not python:
+            pytest.skip(f"no {package} here; {variable} may name a Python that has it")
+    else:
+        needs(package)
     environment = os.environ | {"PYTHONPATH": os.fspath(ROOT)}
     subprocess.run([python, "-W", "ignore", "-c", text], check=True, env=environment)
 

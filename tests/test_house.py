@@ -107,7 +107,8 @@ def test_no_folder_hides_a_function() -> None:
 
 
 def test_modules_are_read_at_one_sitting() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
+    paths = [*ROOT.rglob("*.py"), *(REPOSITORY / "train").rglob("*.py")]
+    lengths = {path: len(path.read_text().splitlines()) for path in paths}
     assert {str(path): lines for path, lines in lengths.items() if lines > 400} == {}
 
 
@@ -183,14 +184,14 @@ def test_the_version_is_said_once() -> None:
 
 
 def test_train_knows_the_manifest_and_nothing_else_of_recpack() -> None:
-    for path in (REPOSITORY / "train").glob("*.py"):
+    for path in (REPOSITORY / "train").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and "recpack" in node.module:
                 assert node.module == "recpack"
                 assert {one.name for one in node.names} <= {"Manifest", "__version__"}
             if isinstance(node, ast.Import) and any("recpack" in name.name for name in node.names):
                 # they read data, by public functions
-                assert path.name in ("documents.py", "evaluation.py")
+                assert path.name in ("documents.py", "evaluation.py") or path.parent.name == "ssd"
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 assert node.module.partition(".")[0] != "train", "another train may hide it"
 
@@ -202,3 +203,18 @@ def test_importing_train_imports_nothing_heavy() -> None:
         "numpy", "cv2", "boto3", "botocore", "matplotlib", "sagemaker", "recpack.formats.manifest",
     }  # fmt: skip
     assert not heavy & set(run.stdout.split())
+
+
+def test_the_launcher_needs_no_torch() -> None:
+    """Whatever of train is imported, and however its command line is asked for help."""
+    names = sorted(path.stem for path in (REPOSITORY / "train").glob("[a-z]*.py"))
+    script = (
+        "import importlib, sys\n"
+        f"for name in {names}:\n    importlib.import_module('train.' + name)\n"
+        "from train.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "train.cli" in run.stderr.split()
+    assert not {"torch", "onnx", "waitress", "train.ssd"} & set(run.stderr.split())

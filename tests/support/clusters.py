@@ -23,7 +23,7 @@ def needs(package: str) -> None:
     if importlib.util.find_spec(package) is None:
         if os.environ.get("CI") and sys.prefix.endswith(".venv-test"):
             pytest.fail(f"no {package}; make test installs it")
-        pytest.skip(f"no {package} here: pip install 'recpack[dask,ray]'")
+        pytest.skip(f"no {package} here: pip install 'recpack[dask,ray,ssd]'")
 
 
 @dataclass

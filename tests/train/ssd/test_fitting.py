@@ -1,0 +1,235 @@
+"""It learns; it goes on where it ended; each hyperparameter does what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import recpack
+from recpack.demo.story import CLASSES, make_devkit
+from tests.train.ssd.models import packed
+from train.errors import SpecError
+from train.hyperparameters import Hyperparameters
+from train.logs import parse_metric
+from train.ssd.artifact import Model
+from train.ssd.fitting import Setup, fit
+
+LEARNING = {
+    "base_network": "resnet-18", "use_pretrained_model": 0, "image_shape": 96, "epochs": 2,
+    "mini_batch_size": 8, "learning_rate": 0.004,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen pictures of three classes."""
+    return packed(tmp_path_factory.mktemp("pictures"), 16)
+
+
+class Run:
+    """A training and what it said."""
+
+    def __init__(self, rec: Path, stop_after: int | None = None, **choices: Any) -> None:
+        fields = {one.name for one in dataclasses.fields(Setup)}
+        setup = {name: choices.pop(name) for name in list(choices) if name in fields}
+        manifest = recpack.RecordReader(rec).manifest()
+        assert manifest is not None
+        learning = Hyperparameters.from_manifests(manifest, local=True, **LEARNING | choices)
+        self.lines: list[str] = []
+        asked = iter(range(1 << 30))
+        self.model: Model = fit(
+            Setup(
+                **{"hyperparameters": learning, "train": rec, "validation": rec, "seed": 3,
+                   "workers": 0, "device": "cpu"} | setup
+            ),
+            self.lines.append,
+            lambda: stop_after is not None and next(asked) >= stop_after,
+        )  # fmt: skip
+
+    def history(self, name: str) -> list[float]:
+        found = {}
+        for line in self.lines:
+            metric = parse_metric(line)
+            if metric is not None and metric.name == name:
+                found[metric.epoch] = metric.value
+        return list(found.values())
+
+
+def same(one: Model, other: Model) -> bool:
+    return one.arrays.keys() == other.arrays.keys() and all(
+        np.array_equal(array, other.arrays[name]) for name, array in one.arrays.items()
+    )
+
+
+@pytest.mark.slow
+def test_pictures_are_learnt_and_the_next_training_goes_on(rec: Path) -> None:
+    first = Run(rec, epochs=60, lr_scheduler_step="45")
+    assert first.history("mAP")[-1] > 0.9
+    losses = first.history("cross_entropy")
+    second = Run(rec, model=first.model, epochs=1, learning_rate=0.0004)
+    assert second.history("cross_entropy")[0] == pytest.approx(losses[-1], rel=0.5)
+    assert second.history("cross_entropy")[0] < losses[0] / 4
+    assert second.history("mAP")[0] > 0.9
+
+
+def test_the_log_is_as_sagemakers(rec: Path) -> None:
+    run = Run(rec)
+    assert len(run.history("mAP")) == len(run.history("smooth_l1")) == 2
+    assert [one for one in map(parse_metric, run.lines) if one and one.name == "progress"] == [
+        ("progress", 50.0, -1, -1), ("progress", 100.0, -1, -1)
+    ]  # fmt: skip
+    throughput = [one for one in map(parse_metric, run.lines) if one and one.name == "throughput"]
+    assert len(throughput) == 2
+    assert all(one.value > 0 for one in throughput)
+
+
+def test_a_seed_gives_the_same_run(rec: Path) -> None:
+    one, two, other = (Run(rec, epochs=1, seed=seed) for seed in (5, 5, 6))
+    assert same(one.model, two.model)
+    assert not same(one.model, other.model)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "adadelta"])
+def test_a_killed_run_ends_where_an_uninterrupted_one_does(
+    rec: Path, tmp_path: Path, optimizer: str
+) -> None:
+    choices = {
+        "optimizer": optimizer, "epochs": 3, "learning_rate": 0.001, "lr_scheduler_step": "2"
+    }  # fmt: skip
+    whole = Run(rec, **choices)
+    Run(rec, checkpoints=tmp_path, stop_after=3, **choices)  # in the second step of the second epoch
+    rest = Run(rec, checkpoints=tmp_path, **choices)
+    assert "going on after epoch 0" in rest.lines[0]
+    assert same(whole.model, rest.model)
+    assert whole.history("mAP")[1:] == rest.history("mAP")
+    done = Run(rec, checkpoints=tmp_path, **choices)
+    assert same(whole.model, done.model)
+    assert done.history("mAP") == []
+
+
+def test_a_checkpoint_of_another_training_is_refused(rec: Path, tmp_path: Path) -> None:
+    Run(rec, checkpoints=tmp_path, epochs=1)
+    with pytest.raises(SpecError, match=r"checkpoint.pt: .*learning_rate was 0.004, now 0.001"):
+        Run(rec, checkpoints=tmp_path, epochs=1, learning_rate=0.001)
+    more = Run(rec, checkpoints=tmp_path, epochs=2)
+    assert len(more.history("mAP")) == 1
+    (tmp_path / "checkpoint.pt").write_bytes(b"rubbish")
+    with pytest.raises(SpecError, match="no checkpoint of recpack; delete it"):
+        Run(rec, checkpoints=tmp_path)
+
+
+def test_a_stopped_training_keeps_what_it_has_learnt(rec: Path) -> None:
+    stopped, whole = Run(rec, stop_after=0), Run(rec, epochs=1)
+    assert stopped.history("mAP") == []
+    assert stopped.model.arrays.keys() == whole.model.arrays.keys()
+    assert not same(stopped.model, whole.model)
+
+
+def test_frozen_layers_stay(rec: Path) -> None:
+    before = Run(rec, epochs=1).model
+    after = Run(rec, model=before, epochs=1, freeze_layer_pattern="stage|conv0|bn").model
+    changed = {
+        name for name, array in after.arrays.items() if not np.array_equal(array, before.arrays[name])
+    }
+    learnt = {name for name in changed if name.startswith("arg:")}
+    assert learnt
+    assert not {name for name in learnt if name.startswith(("arg:stage", "arg:conv0", "arg:bn"))}
+    with pytest.raises(SpecError, match="freeze_layer_pattern: .* matches every layer"):
+        Run(rec, freeze_layer_pattern=".*")
+
+
+def test_the_rate_drops_at_its_steps(rec: Path) -> None:
+    """A factor so small that nothing is learnt afterwards."""
+    one = Run(rec, epochs=1)
+    dropped = Run(rec, model=one.model, epochs=2, lr_scheduler_step="1", lr_scheduler_factor=1e-30)
+    once = Run(rec, model=one.model, epochs=1)
+    for name, array in once.model.arrays.items():
+        if name.startswith("arg:") and not name.endswith("moving_mean"):
+            assert np.abs(dropped.model.arrays[name] - array).max() < 0.02, name
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4)])
+def test_it_stops_early(rec: Path, patience: int, epochs: int) -> None:
+    """A gain of all of the mAP in each epoch is wanted, so none is enough."""
+    run = Run(
+        rec, epochs=6, early_stopping=True, early_stopping_min_epochs=3, learning_rate=1e-6,
+        early_stopping_patience=patience, early_stopping_tolerance=1.0,
+    )  # fmt: skip
+    assert len(run.history("mAP")) in (epochs, epochs - 1)
+
+
+def test_losses_that_are_no_numbers_end_it(rec: Path) -> None:
+    with pytest.raises(SpecError, match="learning_rate: 1 is too high: in epoch"):
+        Run(rec, learning_rate=1.0, epochs=6, model=Run(rec, epochs=1).model)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"base_network": "resnet-50"}, "base_network: the model to continue has resnet-18, but"),
+        ({"image_shape": 64}, ""),
+        ({"nms_threshold": 0.3}, ""),
+    ],
+)
+def test_what_a_model_to_continue_must_have(
+    rec: Path, change: dict[str, Any], message: str
+) -> None:
+    before = Run(rec, epochs=1).model
+    if message:
+        with pytest.raises(SpecError, match=message):
+            Run(rec, model=before, **change)
+        unknown = dataclasses.replace(before, hyperparameters={})
+        with pytest.raises(SpecError, match="model: another network or other classes: its "):
+            Run(rec, model=unknown, **change)
+        return
+    after = Run(rec, model=before, epochs=1, **change).model
+    detection = next(one for one in after.symbol.nodes if one.op == "_contrib_MultiBoxDetection")
+    assert float(detection.attrs["nms_threshold"]) == change.get("nms_threshold", 0.45)
+
+
+def test_other_classes_are_refused(rec: Path, tmp_path: Path) -> None:
+    make_devkit(tmp_path / "devkit", images=10)
+    recpack.convert(tmp_path / "devkit", tmp_path / "two.rec", classes=[*CLASSES, "more"])
+    with pytest.raises(SpecError, match="num_classes: the model to continue has 3, but this job"):
+        Run(tmp_path / "two.rec", model=Run(rec, epochs=1).model)
+
+
+def test_pretrained_weights(rec: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="use_pretrained_model: 1, but there are no weights"):
+        Run(rec, use_pretrained_model=1)
+    with pytest.raises(SpecError, match="none of its 1 arrays is one of resnet-18"):
+        Run(rec, pretrained={"arg:other": np.zeros(3, np.float32)})
+    before = Run(rec, epochs=1).model
+    after = Run(rec, pretrained=before.arrays, epochs=1, freeze_layer_pattern="conv0").model
+    assert np.array_equal(after.arrays["arg:conv0_weight"], before.arrays["arg:conv0_weight"])
+
+
+def test_batches_that_can_not_be_divided(rec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (
+        "import sys; from tests.train.ssd.test_fitting import *; "
+        "Run(Path(sys.argv[1]), epochs=1, mini_batch_size=int(sys.argv[2]))"
+    )
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
+        "--no-python", sys.executable, "-c", script, os.fspath(rec),
+    ]  # fmt: skip
+    run = subprocess.run([*command, "7"], capture_output=True, text=True, timeout=120)
+    assert "mini_batch_size: 7 can't be divided among 2 processes" in run.stderr
+
+
+def two_processes(rec: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """The code in two processes that train together."""
+    script = f"import sys; from tests.train.ssd.test_fitting import *; rec = Path(sys.argv[1]); {code}"
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
+         "--no-python", sys.executable, "-c", script, os.fspath(rec)],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
