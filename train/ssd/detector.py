@@ -33,8 +33,8 @@ class Detector:
         graph = Graph(model.symbol, model.arrays).eval()
         self.num_classes = graph.num_classes
         self.graph = graph.to(self.device, memory_format=torch.channels_last)
-        mean = mean_of(model.symbol, model.arrays)
-        self._mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
+        self.mean = mean_of(model.symbol, model.arrays)
+        self._mean = torch.tensor(self.mean, device=self.device).view(1, 3, 1, 1)
 
     def prepare(self, data: bytes, name: str = "") -> tuple[npt.NDArray[np.uint8], int, int]:
         """An image file → (pixels, width, height): uint8 RGB of ``image_shape`` squared, and the
@@ -51,11 +51,16 @@ class Detector:
         # bytes are what travels to the device, and there NHWC seen as NCHW is channels_last
         batch = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() - self._mean
         found = self.graph.detect(self.graph(batch)).cpu().numpy()
-        return [rows[rows[:, 0] >= 0] for rows in found]
+        return [_sorted(rows[rows[:, 0] >= 0]) for rows in found]
 
     def warm_up(self) -> None:
         """Detect once, so that the first answer does not wait for libraries that are loaded."""
         self.detect(torch.zeros(1, self.image_shape, self.image_shape, 3, dtype=torch.uint8))
+
+
+def _sorted(rows: Rows) -> Rows:
+    """By falling score, which they are already where anything was suppressed."""
+    return rows[np.argsort(-rows[:, 1], kind="stable")]
 
 
 def side_of(model: Model) -> int:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..bodies import frame
 from ..errors import SpecError, TrainError
+from ..service import Service
 from .batching import Batcher
 from .http_server import Server
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ..service import Service
     from .artifact import Model
 
 _LOG = logging.getLogger(__name__)
@@ -287,14 +287,27 @@ def serve(
         raise error
 
 
+def read(place: str | Path, service: Service | None) -> tuple[Model, Sequence[str] | None]:
+    """The model of a place that ``read_model`` takes, and its classes, where its job's record is
+    beside it. Raises ModelError, SpecError."""
+    from ..records import read_trained
+    from .artifact import read_model
+
+    model = read_model(place, service)
+    inside = Path(place) / "output" / "model.tar.gz"
+    trained = read_trained(str(inside if inside.is_file() else place), service or Service())
+    return model, trained and trained.classes
+
+
 def _load(
     model: str | Path | Model, service: Service | None, classes: Sequence[str] | None, device: str
 ) -> tuple[Detects, About]:
-    from .artifact import read_model
+    from .artifact import Model
     from .detector import Detector
 
-    if isinstance(model, (str, Path)):
-        model = read_model(model, service)
+    if not isinstance(model, Model):
+        model, known = read(model, service)
+        classes = classes or known
     detector = Detector(model, device=device)
     if classes is not None and len(classes) != detector.num_classes:
         raise SpecError(
