@@ -16,6 +16,10 @@ class UsageError(SpecError):
     """A SpecError for any data: an unknown name, or a value out of its range."""
 
 
+class ModelError(TrainError):
+    """A model file that can't be used. The message names the file, what is wrong in it and where."""
+
+
 class JobError(TrainError):
     """A training job or an endpoint that failed; ``reason`` is the service's."""
 
