@@ -70,7 +70,7 @@ def payload(image: str | Path | bytes | Pixels) -> tuple[bytes, str, int, int]:
     if header is not None and header.content_type == "image/png":
         body = cv2.imencode(".png", pixels)[1].tobytes()
         if len(body) <= MAX_BODY:
-            return body, content_type, width, height
+            return body, "image/png", width, height
     scale = 1.0
     while True:
         size = max(round(width * scale), 1), max(round(height * scale), 1)

@@ -117,7 +117,9 @@ def _ask(url: str, path: str, body: bytes | None = None, content_type: str = "")
     except TimeoutError as error:
         raise JobError(f"{url}: no answer within {_SECONDS:.0f} seconds") from error
     except (OSError, http.client.HTTPException) as error:
-        raise TemporaryError(f"{url}: the connection broke: {error or type(error).__name__}") from error
+        raise TemporaryError(
+            f"{url}: the connection broke: {error or type(error).__name__}"
+        ) from error
     finally:
         connection.close()
     if answer.status == 200:

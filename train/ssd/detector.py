@@ -13,12 +13,10 @@ from ..errors import ModelError
 from . import augment
 from .graph import Graph
 from .network import mean_of
+from .validation import Rows, rows_of
 
 if TYPE_CHECKING:
     from .artifact import Model
-
-Rows = npt.NDArray[np.float32]
-"""(objects, 6): class id, score, xmin, ymin, xmax, ymax in ratios, by falling score."""
 
 
 class Detector:
@@ -45,22 +43,18 @@ class Detector:
 
     @torch.inference_mode()
     def detect(self, images: Sequence[npt.NDArray[np.uint8]] | torch.Tensor) -> list[Rows]:
-        """The objects in images as ``prepare`` gives them, uint8 (n, side, side, 3)."""
+        """The objects in images as ``prepare`` gives them, uint8 (n, side, side, 3): for each image
+        float32 (objects, 6), rows class id, score, xmin, ymin, xmax, ymax in ratios, by falling
+        score."""
         if not isinstance(images, torch.Tensor):
             images = torch.from_numpy(np.stack(images))
         # bytes are what travels to the device, and there NHWC seen as NCHW is channels_last
         batch = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() - self._mean
-        found = self.graph.detect(self.graph(batch)).cpu().numpy()
-        return [_sorted(rows[rows[:, 0] >= 0]) for rows in found]
+        return rows_of(self.graph.detect(self.graph(batch)))
 
     def warm_up(self) -> None:
         """Detect once, so that the first answer does not wait for libraries that are loaded."""
         self.detect(torch.zeros(1, self.image_shape, self.image_shape, 3, dtype=torch.uint8))
-
-
-def _sorted(rows: Rows) -> Rows:
-    """By falling score, which they are already where anything was suppressed."""
-    return rows[np.argsort(-rows[:, 1], kind="stable")]
 
 
 def side_of(model: Model) -> int:
@@ -69,7 +63,7 @@ def side_of(model: Model) -> int:
     text = model.hyperparameters.get("image_shape", "")
     if not text.isdecimal() or not 1 <= int(text) <= 4096:
         raise ModelError(
-            f"image_shape: {text or 'missing'!r} in the model's hyperparams.json; give it there, as "
-            'in {"image_shape": "300"}'
+            f"image_shape: {text or 'missing'!r} in the model's hyperparams.json; write it there, "
+            'as {"image_shape": "300"}'
         )
     return int(text)

@@ -91,12 +91,18 @@ class _Writer:
         self.constants: list[Any] = []
         self._arrays = arrays
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, name: str = "", **attrs: Any) -> Any:
-        """Add a node; the name of its output, or a list of several. An input can be ''."""
+    def op(self, kind: str, *inputs: str, name: str = "", **attrs: Any) -> str:
+        """Add a node; the name of its output."""
+        return self.several(1, kind, *inputs, name=name, **attrs)[0]
+
+    def several(
+        self, outputs: int, kind: str, *inputs: str, name: str = "", **attrs: Any
+    ) -> list[str]:
+        """Add a node; the names of its outputs."""
         name = name or f"{kind}_{len(self.nodes)}"
         names = [name, *(f"{name}_{number}" for number in range(1, outputs))]
         self.nodes.append(helper.make_node(kind, inputs, names, name, **attrs))
-        return names if outputs > 1 else name
+        return names
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         return self._add(np.asarray(values, dtype), f"constant_{len(self.constants)}")
@@ -134,7 +140,7 @@ class _Writer:
 
 def _convolution(writer: _Writer, node: Node, inputs: list[str]) -> str:
     pad = node.pair("pad", "0, 0", 0)
-    return writer.op(  # type: ignore[no-any-return]
+    return writer.op(
         "Conv", *inputs, name=node.name, kernel_shape=node.pair("kernel", ""), pads=pad * 2,
         strides=node.pair("stride", "1, 1"), dilations=node.pair("dilate", "1, 1"),
         group=node.integers("num_group", "1", 1)[0],
@@ -147,20 +153,20 @@ def _batch_norm(writer: _Writer, node: Node, inputs: list[str]) -> str:
         values = next(numpy_helper.to_array(one) for one in writer.constants if one.name == gamma)
         gamma = writer.constant(np.ones_like(values))
     eps = node.number("eps", "0.001")
-    return writer.op("BatchNormalization", data, gamma, *rest, name=node.name, epsilon=eps)  # type: ignore[no-any-return]
+    return writer.op("BatchNormalization", data, gamma, *rest, name=node.name, epsilon=eps)
 
 
 def _activation(writer: _Writer, node: Node, inputs: list[str]) -> str:
     kinds = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softrelu": "Softplus"}
-    return writer.op(kinds[node.attrs["act_type"]], *inputs, name=node.name)  # type: ignore[no-any-return]
+    return writer.op(kinds[node.attrs["act_type"]], *inputs, name=node.name)
 
 
 def _pooling(writer: _Writer, node: Node, inputs: list[str]) -> str:
     kind = {"max": "MaxPool", "avg": "AveragePool"}[node.attrs.get("pool_type", "max")]
     if node.flag("global_pool"):
-        return writer.op(f"Global{kind}", *inputs, name=node.name)  # type: ignore[no-any-return]
+        return writer.op(f"Global{kind}", *inputs, name=node.name)
     own = {"count_include_pad": int(node.flag("count_include_pad", True))} if kind[0] == "A" else {}
-    return writer.op(  # type: ignore[no-any-return]
+    return writer.op(
         kind, *inputs, name=node.name, kernel_shape=node.pair("kernel", ""),
         pads=node.pair("pad", "0, 0", 0) * 2, strides=node.pair("stride", "1, 1"),
         ceil_mode=int(node.attrs.get("pooling_convention") == "full"), **own,
@@ -171,12 +177,12 @@ def _l2_normalization(writer: _Writer, node: Node, inputs: list[str]) -> str:
     (data,) = inputs
     total = writer.op("ReduceSum", writer.op("Mul", data, data), writer.constant([1], np.int64))
     total = writer.op("Add", total, writer.constant(node.number("eps", "1e-10")))
-    return writer.op("Div", data, writer.op("Sqrt", total), name=node.name)  # type: ignore[no-any-return]
+    return writer.op("Div", data, writer.op("Sqrt", total), name=node.name)
 
 
 def _reshape(writer: _Writer, node: Node, inputs: list[str]) -> str:
     shape = writer.constant(node.integers("shape", least=-1), np.int64)
-    return writer.op("Reshape", *inputs, shape, name=node.name)  # type: ignore[no-any-return]
+    return writer.op("Reshape", *inputs, shape, name=node.name)
 
 
 def _plain(kind: str) -> Callable[[_Writer, Node, list[str]], str]:
@@ -213,7 +219,7 @@ def _detect(
     objects = op("Slice", probabilities, *background)
     score = op("ReduceMax", objects, axes=[1], keepdims=0)
     best = op("ArgMax", objects, axis=1, keepdims=0)
-    score, order = op("TopK", score, constant([top], np.int64), axis=1, outputs=2)
+    score, order = writer.several(2, "TopK", score, constant([top], np.int64), axis=1)
     best = op("GatherElements", best, order, axis=1)
     corners = op("Unsqueeze", order, constant([2], np.int64))
     corners = op("Expand", corners, constant([1, 1, 4], np.int64))
@@ -241,7 +247,7 @@ def _detect(
         kept = op("Greater", marks, zero)
     score = op("Where", kept, score, zero)
     # what is kept goes to the front, in its order: TopK keeps the order of equals
-    score, order = op("TopK", score, constant([top], np.int64), axis=1, outputs=2)
+    score, order = writer.several(2, "TopK", score, constant([top], np.int64), axis=1)
     kept = op("Unsqueeze", op("Greater", score, zero), constant([2], np.int64))
     corners = op("Unsqueeze", order, constant([2], np.int64))
     corners = op("Expand", corners, constant([1, 1, 4], np.int64))
@@ -250,23 +256,21 @@ def _detect(
     op("Where", kept, boxes, zero, name="boxes")
     op("Identity", score, name="scores")
     op("Where", op("Greater", score, zero), best, constant(-1, np.int64), name="classes")
-    return top
+    return int(top)
 
 
-def _boxes(
-    writer: _Writer, node: Node, locations: str, anchors: npt.NDArray[np.float32]
-) -> str:
+def _boxes(writer: _Writer, node: Node, locations: str, anchors: npt.NDArray[np.float32]) -> str:
     """Locations (N, 4A) → boxes (N, A, 4)."""
     op, constant = writer.op, writer.constant
     low, high = anchors[..., :2], anchors[..., 2:]
     sizes, centres = constant(high - low), constant((low + high) / 2)
     moves = op("Reshape", locations, constant([0, -1, 4], np.int64))
-    move, grow = op("Split", moves, axis=2, outputs=2)
-    variances = np.float32(node.numbers("variances", "0.1, 0.1, 0.2, 0.2"))
+    move, grow = writer.several(2, "Split", moves, axis=2)
+    variances = node.numbers("variances", "0.1, 0.1, 0.2, 0.2")
     centre = op("Add", op("Mul", op("Mul", move, constant(variances[:2])), sizes), centres)
     half = op("Mul", op("Exp", op("Mul", grow, constant(variances[2:]))), sizes)
     half = op("Mul", half, constant(0.5))
     boxes = op("Concat", op("Sub", centre, half), op("Add", centre, half), axis=2)
     if node.flag("clip", True):
         boxes = op("Clip", boxes, constant(0.0), constant(1.0))
-    return boxes  # type: ignore[no-any-return]
+    return boxes

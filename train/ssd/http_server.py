@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
@@ -34,14 +33,15 @@ _MOST_IGNORED = 64 << 20
 """Bytes of a refused body that are read and forgotten, so that the client sees why."""
 
 
-class _ErrorTask(ErrorTask):  # type: ignore[misc]
+class _ErrorTask(ErrorTask):
     """What waitress itself refuses: too large a body, a request that is none."""
 
     def execute(self) -> None:
         error, channel = self.request.error, self.channel
         message = str(error.body)
         if error.code == 413:
-            message = f"the body is too large; send at most {channel.adj.max_request_body_size - 1:,} bytes"
+            most = channel.adj.max_request_body_size - 1
+            message = f"the body is too large; send at most {most:,} bytes"
         body = json.dumps({"error": message}).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
@@ -51,7 +51,7 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
         self.write(b"" if getattr(self.request, "command", "") == "HEAD" else body)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
+class _Channel(HTTPChannel):
     """A connection. After a refusal its rest is read and forgotten: a connection that is closed
     with bytes unread is reset, and the client would not see the answer."""
 
@@ -97,7 +97,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             super().handle_close()
 
 
-class _Listener(TcpWSGIServer):  # type: ignore[misc]
+class _Listener(TcpWSGIServer):
     channel_class = _Channel
 
     def maintenance(self, now: float) -> None:

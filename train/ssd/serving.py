@@ -18,7 +18,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -55,7 +55,7 @@ class Limits:
 class Detects(Protocol):
     """What answers: ``Detector``."""
 
-    def prepare(self, data: bytes, name: str = "") -> tuple[npt.NDArray[np.uint8], int, int]: ...
+    def prepare(self, data: bytes, name: str, /) -> tuple[npt.NDArray[np.uint8], int, int]: ...
     def detect(self, images: Sequence[Any], /) -> list[npt.NDArray[np.float32]]: ...
 
 
@@ -110,7 +110,10 @@ class App:
             answer = error_body(str(error))
         except Exception:
             _LOG.exception("a request failed")
-            status, answer = "500 Internal Server Error", error_body("the server failed; see its log")
+            status, answer = (
+                "500 Internal Server Error",
+                error_body("the server failed; see its log"),
+            )
         headers += [("Content-Type", kind), ("Content-Length", str(len(answer)))]
         start(status, headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer]
@@ -178,9 +181,8 @@ class App:
     def _prepare(
         self, environ: dict[str, Any], detector: Detects
     ) -> tuple[npt.NDArray[np.uint8], int, int]:
+        # what is longer than the limit was refused by the server
         length = int(environ.get("CONTENT_LENGTH") or 0)
-        if length > self.limits.body:
-            raise Refusal("413 Content Too Large", f"{length:,} bytes; send at most {self.limits.body:,}")
         data = environ["wsgi.input"].read(length)
         if not data:
             raise Refusal("400 Bad Request", "the body is empty; send the bytes of an image")
@@ -194,7 +196,7 @@ class App:
                 f"{self.limits.pixels:,} of them",
             )
         try:
-            return detector.prepare(data)
+            return detector.prepare(data, "the body")
         except TrainError as error:
             raise Refusal("400 Bad Request", str(error)) from error
 
@@ -216,9 +218,7 @@ def _wants_pixels(accept: str) -> bool:
     )
 
 
-def _answer(
-    rows: npt.NDArray[np.float32], width: int, height: int, *, pixel_form: bool
-) -> bytes:
+def _answer(rows: npt.NDArray[np.float32], width: int, height: int, *, pixel_form: bool) -> bytes:
     """The rows of ``Detector.detect`` in one of SageMaker's two forms."""
     found: list[list[float]] = rows.tolist()
     answer: dict[str, Any] = {"prediction": found}
@@ -296,7 +296,7 @@ def read(place: str | Path, service: Service | None) -> tuple[Model, Sequence[st
     model = read_model(place, service)
     inside = Path(place) / "output" / "model.tar.gz"
     trained = read_trained(str(inside if inside.is_file() else place), service or Service())
-    return model, trained and trained.classes
+    return model, None if trained is None else trained.classes
 
 
 def _load(
