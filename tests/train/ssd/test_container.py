@@ -13,20 +13,23 @@ import tarfile
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import recpack
+from recpack.demo.story import CLASSES
 from tests.train.ssd.models import packed
 from train.errors import TrainError
 from train.logs import Metric, parse_metric
 from train.script_mode import PROGRAM, script_request
 from train.ssd import container
-from train.ssd.artifact import read_model
+from train.ssd.artifact import Model, read_model, write_files
 from train.ssd.contract import Container
+from train.ssd.network import build, initial_arrays
 from train.ssd.pipes import Pipes
 
 HYPERPARAMETERS = {
@@ -40,6 +43,26 @@ LOG_LINE = r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d (INFO|ERROR) \d+\] "
 def rec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight pictures of three classes."""
     return packed(tmp_path_factory.mktemp("pictures"), 8)
+
+
+def _on_one_core() -> None:
+    """More processes would each import torch, to read eight pictures."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+Train = Callable[["Root"], tuple[int, str]]
+
+
+@pytest.fixture
+def trained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Train:
+    """Trains in this process, which has imported torch: the exit code and the log."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+
+    def run(root: Root) -> tuple[int, str]:
+        code = container.train(Container(root.path))
+        return code, capsys.readouterr().out
+
+    return run
 
 
 class Root:
@@ -71,12 +94,8 @@ class Root:
             [sys.executable, "-P", "-m", "train.ssd", command, "--root", self.path],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+            preexec_fn=_on_one_core,
         )  # fmt: skip
-
-    def run(self, **environment: str) -> tuple[int, str]:
-        process = self.start(**environment)
-        out, _ = process.communicate(timeout=300)
-        return process.returncode, out
 
     @property
     def model(self) -> Path:
@@ -110,9 +129,11 @@ def root(tmp_path: Path, rec: Path) -> Root:
 
 
 @pytest.mark.slow
-def test_a_job_its_interruption_and_the_next(root: Root, tmp_path: Path, rec: Path) -> None:
+def test_a_job_its_interruption_and_the_next(
+    root: Root, trained: Train, tmp_path: Path, rec: Path
+) -> None:
     (root.path / "checkpoints").mkdir()
-    code, out = root.run()
+    code, out = trained(root)
     assert code == 0, out
     assert root.failure is None
     assert [one.epoch for one in metrics(out)["mAP"]] == [0]
@@ -123,7 +144,7 @@ def test_a_job_its_interruption_and_the_next(root: Root, tmp_path: Path, rec: Pa
     ]  # fmt: skip
     # a spot machine that comes back: the same folders, and its state
     root.config("hyperparameters", HYPERPARAMETERS | {"epochs": "2"})
-    code, out = root.run()
+    code, out = trained(root)
     assert code == 0, out
     assert [one.epoch for one in metrics(out)["mAP"]] == [1]
     # the next job, in script mode
@@ -143,7 +164,7 @@ def test_a_job_its_interruption_and_the_next(root: Root, tmp_path: Path, rec: Pa
         for path in root.model.iterdir():
             tar.add(path, path.name)
     following.link("model", archive)
-    code, out = following.run()
+    code, out = trained(following)
     assert code == 0, out
     before, after = read_model(root.model), read_model(following.model)
     name = "arg:conv0_weight"
@@ -191,33 +212,34 @@ def piped(root: Root, rec: Path, epochs: int = 9) -> Writer:
 
 
 @pytest.mark.slow
-def test_pipe_mode(root: Root, rec: Path) -> None:
+def test_pipe_mode(root: Root, trained: Train, rec: Path) -> None:
     root.config("hyperparameters", HYPERPARAMETERS | {"epochs": "2"})
     writer = piped(root, rec)
-    code, out = root.run()
+    code, out = trained(root)
     assert code == 0, out
     assert [one.epoch for one in metrics(out)["mAP"]] == [0, 1]
     assert writer.written[:2] == [0, 1]
 
 
 @pytest.mark.slow
-def test_images_with_json_files(root: Root, tmp_path: Path, rec: Path) -> None:
+def test_images_with_json_files(root: Root, trained: Train, tmp_path: Path, rec: Path) -> None:
     recpack.convert(
-        tmp_path / "devkit" if (tmp_path / "devkit").exists() else rec.parent / "devkit",
-        f"{tmp_path / 'images'}/", output_format="image-json", set="trainval",
+        rec.parent / "devkit", f"{tmp_path / 'images'}/", output_format="image-json",
+        set="trainval", classes=CLASSES,
     )  # fmt: skip
     data = root.path / "input" / "data"
     for channel in ("train", "validation"):
         for path in (data / channel).iterdir():
             path.unlink()
         (data / channel).rmdir()
-    (folder,) = [path for path in (tmp_path / "images").iterdir() if "_annotation" not in path.name]
+    folder = tmp_path / "images" / "trainval"
+    assert folder.is_dir(), list((tmp_path / "images").iterdir())
     for channel in ("train", "validation"):
         (data / channel).symlink_to(folder)
         (data / f"{channel}_annotation").symlink_to(f"{folder}_annotation")
     names = [f"{one}{end}" for one in ("train", "validation") for end in ("", "_annotation")]
     root.channels("File", *names)
-    code, out = root.run()
+    code, out = trained(root)
     assert code == 0, out
     assert [one.epoch for one in metrics(out)["mAP"]] == [0]
 
@@ -270,7 +292,7 @@ def test_sigterm_while_the_data_stalls(root: Root, rec: Path) -> None:
     )
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", script, root.path], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
+        stderr=subprocess.STDOUT, text=True, preexec_fn=_on_one_core,
     )  # fmt: skip
     lines_until(process, "Final configuration")
     time.sleep(5)
@@ -335,10 +357,9 @@ def test_each_call_opens_the_next_pipe(tmp_path: Path) -> None:
 # ---- what fails
 
 
-def refused(root: Root, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit code and the failure, in this process."""
-    code = container.train(Container(root.path))
-    out = capsys.readouterr().out
+def refused(root: Root, trained: Train) -> tuple[int, str]:
+    """The exit code and the failure."""
+    code, out = trained(root)
     assert root.failure is not None
     assert root.failure.splitlines()[0] in out
     return code, root.failure
@@ -359,10 +380,10 @@ def refused(root: Root, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     ],
 )
 def test_hyperparameters_that_are_refused(
-    root: Root, capsys: pytest.CaptureFixture[str], hyperparameters: dict[str, str], message: str
+    root: Root, trained: Train, hyperparameters: dict[str, str], message: str
 ) -> None:
     root.config("hyperparameters", HYPERPARAMETERS | hyperparameters)
-    code, failure = refused(root, capsys)
+    code, failure = refused(root, trained)
     assert code == 2
     assert failure.startswith(f"ClientError: {message}")
 
@@ -405,30 +426,28 @@ def test_what_a_job_does_not_say(root: Root) -> None:
          "train: augmented manifests are read by the built-in algorithm only"),
     ],
 )  # fmt: skip
-def test_channels_that_are_refused(
-    root: Root, capsys: pytest.CaptureFixture[str], change: Any, message: str
-) -> None:
+def test_channels_that_are_refused(root: Root, trained: Train, change: Any, message: str) -> None:
     change(root)
-    code, failure = refused(root, capsys)
+    code, failure = refused(root, trained)
     assert code == 2
     assert failure.startswith("ClientError: ")
     assert message in failure
 
 
-def test_data_that_is_none(root: Root, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_that_is_none(root: Root, trained: Train) -> None:
     path = root.path / "input" / "data" / "train" / "pictures.rec"
     path.unlink()
     path.write_bytes(b"rubbish" * 100)
-    code, failure = refused(root, capsys)
+    code, failure = refused(root, trained)
     assert (code, failure[:12]) == (2, "ClientError:")
     assert str(path) in failure
 
 
-def test_a_fault_that_is_not_the_users(root: Root, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_that_is_not_the_users(root: Root, trained: Train) -> None:
     """A long text is cut as SageMaker cuts it; the log has all of it."""
     root.model.rmdir()
     root.model.write_bytes(b"")
-    code, failure = refused(root, capsys)
+    code, failure = refused(root, trained)
     assert (code, failure[:32]) == (1, "AlgorithmError: FileExistsError:")
     root.path.joinpath("output", "failure").unlink()
     Container(root.path).write_failure("x" * 2000)
@@ -449,7 +468,9 @@ def port() -> int:
 
 @pytest.mark.slow
 def test_serving(root: Root, port: int) -> None:
-    assert root.run()[0] == 0
+    symbol = build("resnet-18", 3, 64)
+    arrays = initial_arrays(symbol, 64, np.random.default_rng(0))
+    write_files(root.model, Model(symbol, arrays, HYPERPARAMETERS))
     process = root.start("serve", SAGEMAKER_BIND_TO_PORT=str(port))
     lines_until(process, "serving at")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping") as answer:
