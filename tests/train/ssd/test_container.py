@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -229,19 +230,21 @@ def test_images_with_json_files(root: Root, trained: Train, tmp_path: Path, rec:
     )  # fmt: skip
     data = root.path / "input" / "data"
     for channel in ("train", "validation"):
-        for path in (data / channel).iterdir():
-            path.unlink()
-        (data / channel).rmdir()
-    folder = tmp_path / "images" / "trainval"
-    assert folder.is_dir(), list((tmp_path / "images").iterdir())
-    for channel in ("train", "validation"):
-        (data / channel).symlink_to(folder)
-        (data / f"{channel}_annotation").symlink_to(f"{folder}_annotation")
+        (data / channel / "pictures.rec").unlink()
+        for end in ("", "_annotation"):
+            shutil.copytree(
+                f"{tmp_path / 'images'}{end}", data / f"{channel}{end}", dirs_exist_ok=True
+            )
     names = [f"{one}{end}" for one in ("train", "validation") for end in ("", "_annotation")]
     root.channels("File", *names)
     code, out = trained(root)
     assert code == 0, out
+    assert "train: 6 images of ball, box, cone" in out
     assert [one.epoch for one in metrics(out)["mAP"]] == [0]
+    root.config("hyperparameters", HYPERPARAMETERS | {"num_classes": "2"})
+    assert trained(root)[0] == 2
+    assert root.failure is not None
+    assert "num_classes: 2, but train_annotation has 3 classes: ball, box, cone" in root.failure
 
 
 def lines_until(process: subprocess.Popen[str], text: str) -> list[str]:
