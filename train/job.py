@@ -261,7 +261,7 @@ class Previous:
     trained: Trained | None = None
     """What it was trained on, where the job was one of ``fit``."""
     ours: bool = False
-    """Whether recpack's own algorithm trained it, in the PyTorch container."""
+    """Whether it was trained in another container than the built-in algorithm's."""
 
 
 def find_previous(model: str | Job, service: Service) -> Previous:
@@ -297,9 +297,11 @@ def _previous(description: Mapping[str, Any], service: Service) -> Previous:
     if ours:
         hyperparameters = decoded(hyperparameters)
     elif image and not OWN_ALGORITHM.search(image):
-        raise JobError(
-            f"{description['TrainingJobName']}: it was trained by another algorithm: {image}"
-        )
+        ours = {"base_network", "num_classes"} <= hyperparameters.keys()
+        if not ours:
+            raise JobError(
+                f"{description['TrainingJobName']}: it was trained by another algorithm: {image}"
+            )
     channels = {
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
         for channel in description.get("InputDataConfig", [])

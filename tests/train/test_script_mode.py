@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from recpack import __version__
-from tests.support.aws import Aws, Fault
+from tests.support.aws import ROLE, Aws, Fault
 from tests.support.botomodel import faults
 from tests.support.hosts import Typed
 from tests.support.jobs import MODEL, OUTPUT, RECORD, fit
@@ -159,6 +159,22 @@ def test_a_job_and_the_next(aws: Aws, s3: S3Server, typed: Typed) -> None:
     assert "its container has not been tried with them" in err
     (model,) = aws.models.values()
     assert "/object-detection:1" in model["PrimaryContainer"]["Image"]
+
+
+def test_a_job_in_an_image_of_ones_own_and_the_next(aws: Aws, typed: Typed) -> None:
+    """One that is made from the Dockerfile has the built-in algorithm's contract, and more
+    networks."""
+    image = ("--image", "123456789012.dkr.ecr.us-east-1.amazonaws.com/recpack-ssd:1")
+    more = ("--set", "base_network=resnet-18", "--set", "image_shape=128")
+    assert fit(typed, *image, *more, "--wait")[0] == 0
+    code, _, err = fit(typed, *image, *more, "--model", "voc-1", name="voc-2")
+    assert code == 0, err
+    code, _, err = typed("deploy", "voc-1", "--no-wait", "--role", ROLE, *image)
+    assert (code, "has not been tried" in err) == (0, False), err
+    assert [one["PrimaryContainer"]["Image"] for one in aws.models.values()] == [image[1]]
+    code, _, err = fit(typed, *more, name="voc-3")
+    assert code == 2
+    assert "base_network: resnet-18 is not of SageMaker's algorithm: add --local, or" in err
 
 
 def test_weights_to_start_from_are_looked_for(aws: Aws, s3: S3Server, typed: Typed) -> None:

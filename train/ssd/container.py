@@ -80,7 +80,10 @@ def _ended(container: Container) -> int:
     for path in files:
         if _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
-    return DONE if any(path.suffix == ".params" for path in files) else FAILED
+    if any(path.suffix == ".params" for path in files):
+        return DONE
+    container.write_failure("AlgorithmError: told to stop before the end of the first epoch")
+    return FAILED
 
 
 def train(container: Container) -> int:
@@ -88,6 +91,7 @@ def train(container: Container) -> int:
     in the log and in ``output/failure``."""
     stop = _Stop(container)
     if "LOCAL_RANK" not in os.environ:
+        say(f"Training job {os.environ.get('TRAINING_JOB_NAME', 'without a name')}")
         container.failure.unlink(missing_ok=True)  # an earlier run's, where it is the same folder
     with stop.listening():
         try:

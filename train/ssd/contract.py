@@ -72,7 +72,11 @@ class Container:
         given = {name: str(value) for name, value in self._settings("hyperparameters").items()}
         if is_ours(given):
             given = decoded(given)
-        strings = {name: value for name, value in given.items() if not name.startswith(_OF_SERVICE)}
+        strings = {
+            name: value
+            for name, value in given.items()
+            if value and not name.startswith(_OF_SERVICE)
+        }
         say(f"Reading hyperparameters: {json.dumps(strings, sort_keys=True)}")
         for name in ("num_classes", "num_training_samples"):
             if name not in strings:

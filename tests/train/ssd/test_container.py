@@ -376,7 +376,7 @@ def refused(root: Root, trained: Train) -> tuple[int, str]:
             "mini_batch_siz: no such hyperparameter; did you mean mini_batch",
         ),
         ({"epochs": "many"}, "epochs: 'many' is not an integer, 1 or more"),
-        ({"num_classes": ""}, "num_classes: '' is not an integer"),
+        ({"num_classes": ""}, "num_classes: this hyperparameter is required"),
         ({"kv_store": "dist_async"}, "kv_store: dist_async; the machines train in step here"),
         ({"use_pretrained_model": "1"}, "use_pretrained_model: 1, but there is no channel"),
         ({"base_network": "vgg-19"}, "base_network: 'vgg-19' is not one of vgg-16"),
@@ -397,7 +397,7 @@ def test_what_a_job_does_not_say(root: Root) -> None:
     more = {
         "_tuning_objective_metric": "",
         "sagemaker_region": "us-east-1",
-        "kv_store": "dist_sync",
+        "kv_store": "",
     }
     root.config("hyperparameters", required | more)
     learning = Container(root.path).hyperparameters
