@@ -250,8 +250,8 @@ def _launch(container: Container, gpus: int, stop: Callable[[], bool]) -> int:
             if stop() and not sent:
                 child.terminate()
                 sent = True
-    if stop():
-        return _ended(container)
+    if stop():  # the first machine has the model
+        return DONE if container.number else _ended(container)
     if code == 0:
         return DONE
     container.write_failure(f"AlgorithmError: a process of the training ended with {code}")

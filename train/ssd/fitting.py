@@ -214,13 +214,13 @@ class _Training:
             sums += self._step(images, labels)
             if batch % _BATCHES_OF_A_LINE == 0:
                 self._report(sums, batch, started)
-            if self._should_stop(batch):
+            if self._should_stop():
                 return False
         self._report(sums, batch, started)
         return True
 
-    def _should_stop(self, batch: int) -> bool:
-        if self._ranks.world > 1 and batch % _BATCHES_OF_A_LOOK:
+    def _should_stop(self) -> bool:
+        if self._ranks.world > 1 and self._steps % _BATCHES_OF_A_LOOK:  # an epoch can be shorter
             return False
         return self._ranks.any(self._stopped())
 

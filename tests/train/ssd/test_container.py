@@ -263,7 +263,7 @@ def test_sigterm_ends_it_with_the_model_so_far(root: Root) -> None:
     process = root.start()
     lines_until(process, "validation mAP")
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
     assert read_model(root.model).hyperparameters["num_classes"] == "3"
     assert root.failure is None
@@ -278,7 +278,7 @@ def test_sigterm_while_no_data_comes(root: Root, rec: Path) -> None:
     lines_until(process, "completed")
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
     assert read_model(root.model).arrays
 
@@ -300,29 +300,57 @@ def test_sigterm_while_the_data_stalls(root: Root, rec: Path) -> None:
     lines_until(process, "Final configuration")
     time.sleep(5)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
     assert [path.name for path in root.model.iterdir()] == ["model_algo_1-0000.params"]
 
 
-@pytest.mark.slow
-def test_two_machines_train_one_model(root: Root, tmp_path: Path, rec: Path, port: int) -> None:
-    second = Root(tmp_path / "second")
-    hosts = ["127.0.0.1", "localhost"]
-    processes = []
-    for one, host in zip((root, second), hosts, strict=True):
-        one.config("resourceconfig", {"current_host": host, "hosts": hosts,
-                                      "network_interface_name": "lo"})  # fmt: skip
+class Machines:
+    """Two machines of one job, on this one."""
+
+    def __init__(self, first: Root, folder: Path, rec: Path, **hyperparameters: str) -> None:
+        self.roots = [first, Root(folder)]
+        hosts = ["127.0.0.1", "localhost"]
+        for one, host in zip(self.roots, hosts, strict=True):
+            one.config("hyperparameters", HYPERPARAMETERS | hyperparameters)
+            network = {"current_host": host, "hosts": hosts, "network_interface_name": "lo"}
+            one.config("resourceconfig", network)
         for channel in ("train", "validation"):
-            if one is second:
-                one.link(channel, rec)
-        processes.append(one.start(MASTER_PORT=str(port)))
+            self.roots[1].link(channel, rec)
+
+    def start(self, port: int) -> list[subprocess.Popen[str]]:
+        return [one.start(MASTER_PORT=str(port)) for one in self.roots]
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_model_until_they_are_stopped(
+    root: Root, tmp_path: Path, rec: Path, port: int
+) -> None:
+    machines = Machines(root, tmp_path / "second", rec, epochs="1000")
+    processes = machines.start(port)
+    lines = lines_until(processes[0], "validation mAP")
+    assert "Starting 1 processes on each of 2 machines" in "".join(lines)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
     outs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outs)
-    assert [one.epoch for one in metrics(outs[0])["mAP"]] == [0]
-    assert metrics(outs[1]) == {}
+    assert metrics(outs[1]) == {}, "the first one reports"
     assert read_model(root.model).arrays
-    assert list(second.model.iterdir()) == []
+    assert list(machines.roots[1].model.iterdir()) == []
+    assert [one.failure for one in machines.roots] == [None, None]
+
+
+@pytest.mark.slow
+def test_two_machines_tell_what_the_user_can_repair(
+    root: Root, tmp_path: Path, rec: Path, port: int
+) -> None:
+    machines = Machines(root, tmp_path / "second", rec, mini_batch_size="5")
+    processes = machines.start(port)
+    outs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], "\n".join(outs)
+    for one in machines.roots:
+        assert one.failure is not None
+        assert one.failure.startswith("ClientError: mini_batch_size: 5 can't be divided among 2")
 
 
 # ---- pipes
@@ -479,13 +507,13 @@ def test_serving(root: Root, port: int) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping") as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
 
 
 def test_serving_without_a_model(root: Root, port: int) -> None:
     process = root.start("serve", SAGEMAKER_BIND_TO_PORT=str(port))
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "ClientError: " in out
     assert "no model of MXNet is in it" in out
