@@ -152,21 +152,25 @@ class Hyperparameters(Learning, _Counts):
     @classmethod
     def from_strings(cls, strings: Mapping[str, str]) -> Hyperparameters:
         """What ``as_strings`` made, as a job is told. Raises UsageError."""
-        if unknown := strings.keys() - {parameter.name for parameter in fields(cls)}:
-            raise UsageError(f"{min(unknown)}: no such hyperparameter; leave it out")
+        names = [parameter.name for parameter in fields(cls)]
+        if unknown := [_unknown(name, names) for name in strings if name not in names]:
+            raise UsageError("\n".join(unknown))
         return cls(**{name: _value(cls, name, value) for name, value in strings.items()})
+
+    def faults_of_service(self) -> Iterator[str]:
+        """What recpack's own algorithm takes, and SageMaker's does not."""
+        where = "is not of SageMaker's algorithm: add --local, or --algorithm pytorch"
+        if self.base_network == "resnet-18":
+            yield f"base_network: {self.base_network} {where}"
+        if self.image_shape < LEAST_SHAPE_OF_SERVICE:
+            yield f"image_shape: {self.image_shape}, less than {LEAST_SHAPE_OF_SERVICE}, {where}"
 
     @classmethod
     def from_manifests(
-        cls,
-        train: Manifest,
-        validation: Manifest | None = None,
-        *,
-        local: bool = False,
-        **choices: Any,
+        cls, train: Manifest, validation: Manifest | None = None, **choices: Any
     ) -> Hyperparameters:
         """Hyperparameters from the manifests and the user's ``choices`` (values, or strings as on a
-        command line). ``local`` is for recpack's own algorithm, which takes more than SageMaker's.
+        command line).
 
         Raises UsageError for an unknown name or a value out of its range, SpecError when a choice
         contradicts the manifests or the channels' classes differ.
@@ -189,9 +193,7 @@ class Hyperparameters(Learning, _Counts):
         names = [parameter.name for parameter in fields(cls)]
         for name, value in choices.items():
             if name not in names:
-                near = get_close_matches(name, names, 1)
-                hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}"
-                misuse.append(f"{name}: no such hyperparameter; {hint}")
+                misuse.append(_unknown(name, names))
                 continue
             value = _value(cls, name, value)
             # a larger label_width than the data's does no harm
@@ -208,7 +210,6 @@ class Hyperparameters(Learning, _Counts):
         except UsageError as error:
             misuse.append(str(error))
         else:
-            misuse += () if local else hyperparameters._not_on_service()
             batch = hyperparameters.mini_batch_size
             if batch > train.num_samples:
                 wrong.append(
@@ -219,13 +220,11 @@ class Hyperparameters(Learning, _Counts):
             raise (SpecError if wrong else UsageError)("\n".join(wrong + misuse))
         return hyperparameters
 
-    def _not_on_service(self) -> Iterator[str]:
-        """What recpack's own algorithm takes, and SageMaker's does not."""
-        where = "trains on your own machine only: add --local"
-        if self.base_network == "resnet-18":
-            yield f"base_network: {self.base_network} {where}"
-        if self.image_shape < LEAST_SHAPE_OF_SERVICE:
-            yield f"image_shape: {self.image_shape}, less than {LEAST_SHAPE_OF_SERVICE}, {where}"
+
+def _unknown(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}"
+    return f"{name}: no such hyperparameter; {hint}"
 
 
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}

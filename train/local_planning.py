@@ -105,7 +105,7 @@ def plan_local(
         wrong.append(f"job_name: {job_name!r}; use at most 63 letters, digits and inner hyphens")
     if wrong:
         raise UsageError("\n".join(wrong))
-    refused = {*_OF_SERVICE, "kv_store", *(one.name for one in fields(Machine))}
+    refused = {*_OF_SERVICE, "kv_store", "algorithm", *(one.name for one in fields(Machine))}
     chosen = {k: v for k, v in rest.items() if v is not None and k not in refused}
     channels = {
         name: _read_channel(name, place, service)
@@ -119,7 +119,7 @@ def plan_local(
     if before is not None and "use_pretrained_model" not in chosen:
         chosen["use_pretrained_model"] = 0  # it goes on from the model
     learning = Hyperparameters.from_manifests(
-        channels["train"].manifest, channels["validation"].manifest, local=True, **chosen
+        channels["train"].manifest, channels["validation"].manifest, **chosen
     )
     options = _demand_weights(options, learning, continues=before is not None)
     trained = Trained.on(channels)
