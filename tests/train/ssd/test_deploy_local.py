@@ -1,0 +1,161 @@
+"""A model served by ``recpack-train deploy --local``, as a process: detect, measure, stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pytest
+
+import train
+from tests.train.ssd.models import packed
+from train.cli import main
+from train.ssd.artifact import Model, write_files, write_model
+from train.ssd.detector import Detector
+from train.ssd.network import build, initial_arrays
+
+CLASSES = ("circle", "square", "triangle")
+
+
+def small_model(side: int = 64, classes: int = 3, network: str = "resnet-18") -> Model:
+    """Whose weights are random, and which finds something everywhere."""
+    symbol = build(network, classes, side)
+    arrays = initial_arrays(symbol, side, np.random.default_rng(0))
+    for name, array in arrays.items():
+        if name.endswith("loc_pred_conv_weight"):
+            array *= 0.3
+    return Model(symbol, arrays, {"image_shape": str(side), "base_network": network})
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a local job that has completed."""
+    folder = tmp_path_factory.mktemp("models") / "voc-1"
+    (folder / "output").mkdir(parents=True)
+    write_model(folder / "output" / "model.tar.gz", small_model())
+    record = {"version": 1, "classes": CLASSES, "data": {}}
+    (folder / "recpack.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packed(tmp_path_factory.mktemp("rec"), 6)
+
+
+@dataclass
+class Deployed:
+    process: subprocess.Popen[str]
+    url: str
+
+
+@contextmanager
+def deployed(model: Path, *options: str) -> Iterator[Deployed]:
+    script = "from recpack.cli.train import console; console()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "deploy", "--local", str(model), "--port", "0", *options],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    errors: IO[str] = process.stderr  # type: ignore[assignment]
+    try:
+        line = errors.readline()
+        while line and not line.startswith("serving at "):
+            line = errors.readline()
+        assert line, "it ended before it served"
+        yield Deployed(process, line.split()[2].rstrip(";"))
+    finally:
+        process.kill()
+        process.wait()
+        errors.close()
+
+
+@pytest.mark.slow
+def test_detect_measure_stop(
+    job: Path, rec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import recpack
+
+    with recpack.RecordReader(str(rec)) as records:
+        image = bytes(next(iter(records)).image_bytes)
+    (tmp_path / "a.jpg").write_bytes(image)
+    with deployed(job) as one:
+        endpoint = train.attach_endpoint(one.url)
+        assert tuple(endpoint.classes) == CLASSES
+        found = endpoint.predict(image)
+        detector = Detector(train_model(job))
+        pixels, width, height = detector.prepare(image)
+        (rows,) = detector.detect([pixels])
+        assert (found.width, found.height) == (width, height)
+        np.testing.assert_allclose(
+            [[item.class_id, item.score, *item.box] for item in found], rows, atol=1e-6
+        )
+        assert len(rows) > 10
+        drawn = tmp_path / "x.png"
+        assert main(["predict", one.url, str(tmp_path / "a.jpg"), "--draw", str(drawn)]) == 0
+        assert drawn.stat().st_size
+        assert main(["evaluate", one.url, str(rec), "--resume", str(tmp_path / "answers")]) == 0
+        assert "mAP" in capsys.readouterr().out
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(20) == 0
+        with pytest.raises(train.JobError, match="can't be reached"):
+            endpoint.predict(image)
+
+
+def train_model(job: Path) -> Model:
+    from train.ssd.artifact import read_model
+
+    return read_model(job)
+
+
+@pytest.mark.slow
+def test_without_a_record_the_classes_are_given(tmp_path: Path) -> None:
+    write_files(tmp_path, small_model())
+    with deployed(tmp_path, "--classes", "a,b,c") as one:
+        assert train.attach_endpoint(one.url).classes == ("a", "b", "c")
+        one.process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+        assert one.process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "why"),
+    [
+        (["--role", "r", "--async", "s3://b/"], 2, "--role, --async: not for --local; leave out them"),
+        (["--instance-type", "ml.g5.xlarge"], 2, "--instance-type: not for --local; leave out it"),
+        (["--no-wait"], 2, "--no-wait: not for"), (["--tag", "a=b"], 2, "--tag: not for"),
+        (["--port", "70000"], 2, "'70000' is not a port"), (["--host", "no.such.invalid"], 1, "can't listen"),
+        (["--classes", "a,b", "--port", "0"], 1, "2 names, and the model has 3 classes"),
+        (["--device", "cuda", "--port", "0"], 1, "cuda"),
+    ],
+)  # fmt: skip
+def test_what_it_refuses(
+    job: Path, options: list[str], code: int, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        assert main(["deploy", "--local", str(job), *options]) == code
+    except SystemExit as error:
+        assert error.code == code
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nothing", "voc.tar.gz"])
+def test_what_is_no_model(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "voc.tar.gz").write_bytes(b"hello")
+    assert main(["deploy", "--local", str(tmp_path / name), "--port", "0"]) == 1
+    assert f"{name}: " in capsys.readouterr().err
+
+
+def test_options_of_a_server_need_local(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["deploy", "voc-1", "--port", "80", "--host", "::1"]) == 2
+    assert "--port, --host: only with --local; leave out them" in capsys.readouterr().err
