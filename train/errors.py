@@ -17,7 +17,7 @@ class UsageError(SpecError):
 
 
 class ModelError(TrainError):
-    """A model file that can't be used. The message names the file, what is wrong in it and where."""
+    """A model file that can't be used. The message names what is wrong, and where."""
 
 
 class JobError(TrainError):

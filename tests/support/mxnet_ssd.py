@@ -153,7 +153,7 @@ def _resnet(units: Sequence[int], bottleneck: bool) -> list[Any]:
     data = sym.Pooling(data, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max")
     wide = [256, 512, 1024, 2048] if bottleneck else [64, 128, 256, 512]
     layers = []
-    for stage, (count, width) in enumerate(zip(units, wide)):
+    for stage, (count, width) in enumerate(zip(units, wide, strict=True)):
         for unit in range(count):
             name = f"stage{stage + 1}_unit{unit + 1}"
             stride = 2 if stage and not unit else 1

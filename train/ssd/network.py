@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
-from .mxnet_files import INPUTS, Arrays, Node, Symbol, in_order
+from .mxnet_files import Arrays
 from .shapes import parameter_shapes
+from .symbols import INPUTS, Node, Symbol, in_order
 
 NETWORKS = ("vgg-16", "resnet-50", "resnet-18")
 IMAGE_MEAN = (123.0, 117.0, 104.0)
@@ -151,9 +152,7 @@ def _vgg16(build: _Builder) -> list[Entry]:
         kind |= {"pooling_convention": "full"} if group == 3 else {}
         kind |= {"kernel": (3, 3), "pad": (1, 1), "stride": (1, 1)} if group == 5 else {}
         data = build.node("Pooling", f"pool{group}", data, **kind)
-    data = build.convolution(
-        "fc6", data, dilate=(6, 6), kernel=(3, 3), num_filter=1024, pad=(6, 6)
-    )
+    data = build.convolution("fc6", data, dilate=(6, 6), kernel=(3, 3), num_filter=1024, pad=(6, 6))
     data = build.relu("relu6", data)
     data = build.convolution("fc7", data, kernel=(1, 1), num_filter=1024, pad=(0, 0))
     return [*features, build.relu("relu7", data)]
@@ -182,9 +181,11 @@ def _resnet(build: _Builder, units: Sequence[int]) -> list[Entry]:
         for unit in range(1, count + 1):
             name = f"stage{stage}_unit{unit}"
             stride = 2 if unit == 1 < stage else 1
-            raw, shortcut = data, data
+            shortcut = data
             for layer, side in enumerate(sides, 1):
-                data = build.relu(f"{name}_relu{layer}", build.batch_norm(f"{name}_bn{layer}", data))
+                data = build.relu(
+                    f"{name}_relu{layer}", build.batch_norm(f"{name}_bn{layer}", data)
+                )
                 if unit == layer == 1:
                     shortcut = convolution(f"{name}_sc", data, 1, stride, width)
                 data = convolution(
@@ -276,14 +277,14 @@ def initial_arrays(symbol: Symbol, image_shape: int, random: np.random.Generator
     rest. The images' own mean and variance are taken for known, so that ``mean_of`` is sure from
     the first step. Raises ModelError for images too small for the graph."""
     said = {node.name: node.attrs.get("__init__", "") for node in symbol.nodes if node.op == "null"}
-    images = _images_norm(symbol)
+    mean, variance = _images_norm(symbol)
     arrays: Arrays = {}
     for key, shape in parameter_shapes(symbol, image_shape).items():
         name = key.partition(":")[2]
         kind, options = json.loads(said[name] or '["", {}]')
-        if key == f"aux:{images}_moving_mean":
+        if key == mean:
             array = np.array(IMAGE_MEAN)
-        elif key == f"aux:{images}_moving_var":
+        elif key == variance:
             array = np.full(shape, 58.0**2)
         elif kind == "constant":
             array = np.full(shape, options["value"])
@@ -297,21 +298,25 @@ def initial_arrays(symbol: Symbol, image_shape: int, random: np.random.Generator
     return arrays
 
 
-def _images_norm(symbol: Symbol) -> str | None:
-    """The name of the BatchNorm that the images meet first, if they meet one."""
+def _images_norm(symbol: Symbol) -> tuple[str, str]:
+    """The arrays' names of mean and variance of the BatchNorm that the images meet first, if they
+    meet one."""
     images = {place for place, node in enumerate(symbol.nodes) if node.name == "data"}
     for place, node in enumerate(symbol.nodes):
-        if node.op in ("_copy", "identity") and node.inputs[0][0] in images:
+        if not node.inputs or node.inputs[0][0] not in images:
+            continue
+        if node.op in ("_copy", "identity"):
             images.add(place)
-        elif node.op == "BatchNorm" and node.inputs[0][0] in images:
-            return node.name
-    return None
+        elif node.op == "BatchNorm" and len(node.inputs) == len(INPUTS[node.op]):
+            mean, variance = (symbol.nodes[entry[0]].name for entry in node.inputs[3:])
+            return f"aux:{mean}", f"aux:{variance}"
+    return "", ""
 
 
 def mean_of(symbol: Symbol, arrays: Arrays) -> tuple[float, float, float]:
     """What is subtracted from RGB 0–255 before the graph. Nothing where its first BatchNorm has
     learnt the images' mean, as in SageMaker's resnet-50, else the mean of photographs."""
-    mean = arrays.get(f"aux:{_images_norm(symbol)}_moving_mean")
+    mean = arrays.get(_images_norm(symbol)[0])
     if mean is not None and float(mean.mean()) > sum(IMAGE_MEAN) / 6:
         return 0.0, 0.0, 0.0
     return IMAGE_MEAN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ModelError
-from .mxnet_files import CHANGED, INPUTS, Node, Symbol
+from .symbols import CHANGED, INPUTS, Node, Symbol
 
 KEEP_SHAPE = frozenset(
     ("BatchNorm", "Activation", "L2Normalization", "Dropout", "_copy", "identity", "elemwise_add",
@@ -29,10 +29,12 @@ def parameter_shapes(symbol: Symbol, image_shape: int = 512) -> dict[str, tuple[
         known = [sizes[entry[0]] for entry in node.inputs if entry[0] in sizes]
         if node.op in INPUTS and (len(known) != 1 or node.inputs[0][0] not in sizes):
             raise ModelError(f"node {node.name[:80]!r} ({node.op}) has no map as its only data")
+        if node.op == "BatchNorm" and len(node.inputs) != len(INPUTS[node.op]):
+            raise ModelError(f"node {node.name[:80]!r} (BatchNorm) has {len(node.inputs)} inputs")
         if node.op == "Convolution":
             sizes[place] = _convolved(node, known[0], shapes)
-        elif node.op == "Pooling":
-            sizes[place] = _pooled(node, known[0]) if known else (0, 0, 0)
+        elif node.op == "Pooling" and known:
+            sizes[place] = _pooled(node, known[0])
         elif node.op == "Concat" and len(known) == len(node.inputs):
             sizes[place] = (sum(size[0] for size in known), *known[0][1:])
         elif node.op in KEEP_SHAPE and known:
@@ -70,13 +72,17 @@ def _pooled(node: Node, size: Size) -> Size:
     return channels, *_shrunk(node, (height, width), node.pair("kernel", ""), full)
 
 
-def _shrunk(node: Node, sides: tuple[int, int], kernel: tuple[int, int], full: bool) -> list[int]:
+def _shrunk(
+    node: Node, sides: tuple[int, int], kernel: tuple[int, int], full: bool
+) -> tuple[int, int]:
     """Height and width after a window has gone over a map."""
     found = []
     pads, strides = node.pair("pad", "0, 0", 0), node.pair("stride", "1, 1")
     for side, wide, pad, stride in zip(sides, kernel, pads, strides, strict=True):
         room = side + 2 * pad - wide
+        if pad * 2 >= wide:
+            raise node.error("pad")  # a map that grows could take all memory
         if room < 0:
             raise ModelError(f"node {node.name[:80]!r} ({node.op}): the image is too small for it")
         found.append((room + (stride - 1) * full) // stride + 1)
-    return found
+    return found[0], found[1]

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.train.ssd.models import packed
 from train.errors import SpecError
 from train.hyperparameters import Hyperparameters
 from train.logs import parse_metric
-from train.ssd.artifact import Model
+from train.ssd.artifact import Model, read_model
 from train.ssd.fitting import Setup, fit
 
 LEARNING = {
@@ -105,7 +104,9 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
         "optimizer": optimizer, "epochs": 3, "learning_rate": 0.001, "lr_scheduler_step": "2"
     }  # fmt: skip
     whole = Run(rec, **choices)
-    Run(rec, checkpoints=tmp_path, stop_after=3, **choices)  # in the second step of the second epoch
+    Run(
+        rec, checkpoints=tmp_path, stop_after=3, **choices
+    )  # in the second step of the second epoch
     rest = Run(rec, checkpoints=tmp_path, **choices)
     assert "going on after epoch 0" in rest.lines[0]
     assert same(whole.model, rest.model)
@@ -117,7 +118,7 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
 
 def test_a_checkpoint_of_another_training_is_refused(rec: Path, tmp_path: Path) -> None:
     Run(rec, checkpoints=tmp_path, epochs=1)
-    with pytest.raises(SpecError, match=r"checkpoint.pt: .*learning_rate was 0.004, now 0.001"):
+    with pytest.raises(SpecError, match=r"checkpoint\.pt: .*learning_rate was 0.004, now 0.001"):
         Run(rec, checkpoints=tmp_path, epochs=1, learning_rate=0.001)
     more = Run(rec, checkpoints=tmp_path, epochs=2)
     assert len(more.history("mAP")) == 1
@@ -137,7 +138,9 @@ def test_frozen_layers_stay(rec: Path) -> None:
     before = Run(rec, epochs=1).model
     after = Run(rec, model=before, epochs=1, freeze_layer_pattern="stage|conv0|bn").model
     changed = {
-        name for name, array in after.arrays.items() if not np.array_equal(array, before.arrays[name])
+        name
+        for name, array in after.arrays.items()
+        if not np.array_equal(array, before.arrays[name])
     }
     learnt = {name for name in changed if name.startswith("arg:")}
     assert learnt
@@ -202,7 +205,7 @@ def test_other_classes_are_refused(rec: Path, tmp_path: Path) -> None:
         Run(tmp_path / "two.rec", model=Run(rec, epochs=1).model)
 
 
-def test_pretrained_weights(rec: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pretrained_weights(rec: Path) -> None:
     with pytest.raises(SpecError, match="use_pretrained_model: 1, but there are no weights"):
         Run(rec, use_pretrained_model=1)
     with pytest.raises(SpecError, match="none of its 1 arrays is one of resnet-18"):
@@ -212,24 +215,35 @@ def test_pretrained_weights(rec: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert np.array_equal(after.arrays["arg:conv0_weight"], before.arrays["arg:conv0_weight"])
 
 
-def test_batches_that_can_not_be_divided(rec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = (
-        "import sys; from tests.train.ssd.test_fitting import *; "
-        "Run(Path(sys.argv[1]), epochs=1, mini_batch_size=int(sys.argv[2]))"
-    )
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-        "--no-python", sys.executable, "-c", script, os.fspath(rec),
-    ]  # fmt: skip
-    run = subprocess.run([*command, "7"], capture_output=True, text=True, timeout=120)
-    assert "mini_batch_size: 7 can't be divided among 2 processes" in run.stderr
-
-
 def two_processes(rec: Path, code: str) -> subprocess.CompletedProcess[str]:
     """The code in two processes that train together."""
-    script = f"import sys; from tests.train.ssd.test_fitting import *; rec = Path(sys.argv[1]); {code}"
+    head = "import sys; from tests.train.ssd.test_fitting import *; rec = Path(sys.argv[1])"
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-         "--no-python", sys.executable, "-c", script, os.fspath(rec)],
+         "--no-python", sys.executable, "-c", f"{head}\n{code}", os.fspath(rec)],
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def test_two_processes_train_one_model(rec: Path, tmp_path: Path) -> None:
+    """Each sees half of a batch; both end with the same arrays, and the first tells of all."""
+    code = (
+        f"run = Run(rec, epochs=2, checkpoints=Path({os.fspath(tmp_path)!r}))\n"
+        "name = 'rank' + os.environ['RANK']\n"
+        f"write_model(Path({os.fspath(tmp_path)!r}) / f'{{name}}.tar.gz', run.model)\n"
+        "print('lines', name, len(run.lines))"
+    )
+    run = two_processes(rec, code)
+    assert run.returncode == 0, run.stderr
+    assert "lines rank1 0" in run.stdout
+    one, other = (read_model(tmp_path / f"rank{rank}.tar.gz") for rank in (0, 1))
+    learnt = {name for name in one.arrays if name.startswith("arg:")}
+    assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in learnt)
+    single = Run(rec, epochs=2)
+    assert not same(one, single.model)  # batch statistics of half a batch
+
+
+def test_batches_that_can_not_be_divided(rec: Path) -> None:
+    run = two_processes(rec, "Run(rec, epochs=1, mini_batch_size=7)")
+    assert run.returncode
+    assert "mini_batch_size: 7 can't be divided among 2 processes" in run.stderr
