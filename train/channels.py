@@ -93,7 +93,7 @@ def read_channel(name: str, url: str, service: Service) -> Channel:
         )
     rec = f"s3://{bucket}/{recs[0]}"
     manifest = _read_manifest(name, rec, service)
-    _demand_boxes(name, rec, manifest)
+    demand_boxes(name, rec, manifest)
     return Channel(prefix, rec, manifest)
 
 
@@ -191,7 +191,7 @@ def demand_model(url: str, service: Service) -> None:
         raise SpecError(f"model: {url} is empty")
 
 
-def _demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
+def demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
     """Raise SpecError for a ``.rec`` without detection labels: the job would fail on reading it."""
     remedy = "pack it with recpack convert, or from a list with detection labels"
     if manifest.object_width < _OBJECT_WIDTH:

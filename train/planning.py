@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from .channels import (
@@ -18,16 +19,17 @@ from .channels import (
     objects_below,
     read_channel,
 )
-from .errors import JobError, SpecError
+from .errors import JobError, SpecError, UsageError
 from .hyperparameters import Hyperparameters, Learning
 from .images import image_uri
 from .job import Job, Previous, demand_same, find_previous
+from .local import LocalJob, is_place
 from .machines import disk_gb
 from .names import unique_name
 from .records import Trained, place_of
 from .request import Network, Request
 from .service import Service, find_role
-from .spec import Data, Machine, TrainingSpec, training_request
+from .spec import Data, Local, Machine, TrainingSpec, training_request
 from .starting import start
 
 P = ParamSpec("P")
@@ -67,9 +69,9 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices(Machine, Learning):
-    """The keywords of ``plan`` and ``fit``: these, the machine's, and the hyperparameters. The last
-    three default to the manifests' values."""
+class Choices(Local, Machine, Learning):
+    """The keywords of ``plan`` and ``fit``: these, those for this machine, SageMaker's machine's,
+    and the hyperparameters. The last three default to the manifests' values."""
 
     role: str | None = None
     model: str | Job | None = None
@@ -115,10 +117,16 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     ``read_channel``). ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The
     other keywords are those of the machine (see ``Machine``) and the hyperparameters, whose values
     can be strings as on the command line. ``num_classes``, ``num_training_samples`` and
-    ``label_width`` come from the data. Raises SpecError, and UsageError for choices that are wrong
-    for any data.
+    ``label_width`` come from the data. With ``local=True`` the job is one for this machine, see
+    ``plan_local``. Raises SpecError, and UsageError for choices that are wrong for any data.
     """
     rest = dict(choices)
+    own = {one.name: rest.pop(one.name) for one in fields(Local) if one.name in rest}
+    if own.get("local"):
+        from .local_planning import plan_local
+
+        return plan_local(train, validation, output, Local(**own), rest)
+    _demand_service(own, model=rest.get("model"))
     machine = {one.name: rest.pop(one.name) for one in fields(Machine) if one.name in rest}
     names = ("role", "model", "job_name", "service", "image", "tags", "network")
     role, model, job_name, service, image, tags, network = (rest.pop(n, None) for n in names)
@@ -144,7 +152,7 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     if before is not None:
         demand_model(before.model, service)
         demand_same(
-            before, learning.as_strings(), manifest.classes, _classes_before(before, service)
+            before, learning.as_strings(), manifest.classes, classes_before(before, service)
         )
         notes = () if before.trained is None else tuple(before.trained.differences(trained))
     spec = TrainingSpec(
@@ -164,12 +172,35 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     )
     demand_output("output", spec.output, spec.role, service)
     _demand_room(spec, channels)
+    warn_of_same(channels)
+    return Plan(_with_checkpoints(spec, service), trained, service, notes)
+
+
+def _demand_service(own: Mapping[str, Any], model: object) -> None:
+    """Raise UsageError for what is for jobs on this machine."""
+    defaults = {one.name: one.default for one in fields(Local)}
+    only = [name for name, value in own.items() if value not in (None, defaults[name])]
+    if only:
+        raise UsageError(f"{', '.join(only)}: for training on this machine only: add --local")
+    if isinstance(model, LocalJob) or (isinstance(model, str) and _is_here(model)):
+        raise UsageError(
+            f"model: {getattr(model, 'folder', model)} is on this machine, where SageMaker can't "
+            "read it: copy its model.tar.gz and recpack.json to s3://…/JOB/output/model.tar.gz and "
+            "s3://…/JOB/recpack.json and give that, or add --local"
+        )
+
+
+def _is_here(model: str) -> bool:
+    return not model.startswith("s3://") and (is_place(model) or Path(model).is_file())
+
+
+def warn_of_same(channels: Mapping[str, Channel]) -> None:
+    """Warn where both channels have the same images."""
     if channels["train"].checksum == channels["validation"].checksum is not None:
         warnings.warn(
             "validation: these are the images of train, so mAP tells nothing about other images",
-            stacklevel=3,
+            stacklevel=4,
         )
-    return Plan(_with_checkpoints(spec, service), trained, service, notes)
 
 
 def _data_of(channels: Mapping[str, Channel]) -> Data:
@@ -182,7 +213,7 @@ def _data_of(channels: Mapping[str, Channel]) -> Data:
     return replace(one, content_type="application/x-image")
 
 
-def _classes_before(before: Previous, service: Service) -> tuple[str, ...] | None:
+def classes_before(before: Previous, service: Service) -> tuple[str, ...] | None:
     """The classes of the model to continue; None, with a warning, when nobody knows them."""
     try:
         return classes_of(before, None, service)

@@ -59,6 +59,48 @@ class Machine:
         make_plain(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """How a job runs on this machine instead of SageMaker. The command line makes its options from
+    these fields."""
+
+    local: bool = _setting(False, "train on this machine, with PyTorch: pip install 'recpack[ssd]'")
+    pretrained: str | None = _setting(
+        None,
+        "weights to start from: a .params file, a model.tar.gz, or for vgg-16 the word torchvision,"
+        " whose weights are fetched",
+        "FILE",
+    )
+    device: Literal["auto", "cpu", "cuda"] = _setting("auto", "what computes; auto: a GPU if any")
+    precision: Literal["auto", "fp32", "bf16"] = _setting(
+        "auto", "numbers of the layers; auto: bf16 on a GPU that has it"
+    )
+    seed: int | None = _setting(None, "the same run again gives the same model", "N")
+    processes: int | None = _setting(
+        None, "processes that train one model (default: one for each GPU, one on a CPU)", "N"
+    )
+    workers: int | None = _setting(
+        None, "processes that read images, for each that trains (default: by the cores)", "N"
+    )
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+        wrong = [
+            f"{name}: {value!r}; use {', '.join(choices)}"
+            for name, value, choices in (
+                ("device", self.device, ("auto", "cpu", "cuda")),
+                ("precision", self.precision, ("auto", "fp32", "bf16")),
+            )
+            if value not in choices
+        ]
+        for name, least in (("seed", 0), ("processes", 1), ("workers", 0)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= least):
+                wrong.append(f"{name}: {value!r} is not an integer, {least} or more")
+        if wrong:
+            raise UsageError("\n".join(wrong))
+
+
 @dataclass(frozen=True)
 class Data:
     """What both channels are: a ``.rec`` each; ``images`` of a content type with JSON files beside
@@ -101,6 +143,7 @@ class TrainingSpec(Machine):
     def _machine_faults(self) -> Iterator[str]:
         if fault := type_fault(self.instance_type, self.image):
             yield fault
+        yield from self.hyperparameters.faults_of_service()
         if self.input_mode not in ("File", "Pipe"):
             yield f"input_mode: {self.input_mode}; use File or Pipe"
         if self.data.kind == "images" and self.input_mode != "File":

@@ -260,8 +260,9 @@ def plan_tuning(train: str, validation: str, output: str, choices: dict[str, Any
         raise UsageError(f"range: {', '.join(twice)}: also set to one value; leave that out")
     for name, why in (
         ("checkpoints", "its jobs would share them"), ("keep_alive", "it keeps no machines"),
+        ("local", "it runs on SageMaker"),
     ):  # fmt: skip
-        if rest.get(name) is not None:
+        if rest.get(name) not in (None, False):
             raise UsageError(f"{name}: not for a tuning, {why}; leave it out")
     if "mini_batch_size" in ranges:  # the highest must fit the data
         rest["mini_batch_size"] = whole(ranges["mini_batch_size"].partition("..")[2])
