@@ -189,7 +189,9 @@ def delete_endpoint(
     The service refuses to delete an endpoint that is being made or updated: this waits for the end.
     """
     if is_url(name):
-        raise UsageError(f"{name}: a server is no endpoint of AWS; stop it where it runs, by Ctrl-C")
+        raise UsageError(
+            f"{name}: a server is no endpoint of AWS; stop it where it runs, by Ctrl-C"
+        )
     service = service or Service()
     found = describe(demand_name(name), service)
     while found is not None and is_changing(found) and found["EndpointStatus"] != "Deleting":

@@ -106,7 +106,9 @@ def test_classes_that_the_user_gives_or_nobody(told: Told) -> None:
         train.attach_endpoint(told.url)
 
 
-@pytest.mark.parametrize("busy", [(503, b'{"error": "loading"}'), (429, b""), (502, b"<html>"), None])
+@pytest.mark.parametrize(
+    "busy", [(503, b'{"error": "loading"}'), (429, b""), (502, b"<html>"), None]
+)
 def test_what_is_temporary_is_asked_again(told: Told, busy: Answer | None) -> None:
     told.answers["/model"] = [busy, busy, (200, ABOUT)]
     told.answers["/invocations"] = [busy, (200, FOUND)]
@@ -142,8 +144,8 @@ def test_what_is_not_temporary_is_told(told: Told, answer: Answer, why: str) -> 
 
 
 @pytest.mark.parametrize(
-    "answer", [b"<html>", b"[]", b"{}", b'{"classes": 5, "model": ""}', b'{"classes": [1], "model": ""}',
-               b"[" * 100_000],
+    "answer", [b"<html>", b"[]", b"{}", b'{"classes": 5, "model": ""}',
+               b'{"classes": [1], "model": ""}', b"[" * 100_000],
 )  # fmt: skip
 def test_another_kind_of_server(told: Told, answer: bytes) -> None:
     told.answers["/model"] = [(200, answer)]
