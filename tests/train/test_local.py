@@ -25,6 +25,7 @@ from train.service import Service
 pytestmark = pytest.mark.once
 
 SCRATCH = {"use_pretrained_model": 0, "epochs": 3, "mini_batch_size": 8}
+CPU: dict[str, Any] = {"local": True, "device": "cpu"}  # else it would ask PyTorch for GPUs
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def fit(typed: Typed, data: Path, models: Path) -> Fit:
         settings = [f"{key}={value}" for key, value in (SCRATCH | values).items()]
         return typed(
             "fit", "--local", "--train", f"{data}/train.rec", "--validation", f"{data}/val.rec",
-            "--output", str(models), "--job-name", name, *options,
+            "--output", str(models), "--job-name", name, "--device", "cpu", *options,
             *(word for setting in settings for word in ("--set", setting)),
         )  # fmt: skip
 
@@ -117,8 +118,8 @@ def test_the_plot(fit: Fit, typed: Typed) -> None:
 
 def test_in_python(data: Path, models: Path) -> None:
     job = train.fit(
-        f"{data}/train.rec", f"{data}/val.rec", str(models), local=True, job_name="voc-1",
-        base_network="resnet-18", image_shape=64, **SCRATCH,
+        f"{data}/train.rec", f"{data}/val.rec", str(models), job_name="voc-1", base_network="resnet-18",
+        image_shape=64, **CPU, **SCRATCH,
     )  # fmt: skip
     assert isinstance(job, LocalJob)
     states: list[str] = []
@@ -277,7 +278,7 @@ def test_a_dry_run(fit: Fit) -> None:
     code, out, _ = fit("--dry-run", "--seed", "3")
     assert code == 0
     assert json.loads(out)["Local"] == {
-        "pretrained": None, "device": "auto", "precision": "auto", "seed": 3, "processes": None,
+        "pretrained": None, "device": "cpu", "precision": "auto", "seed": 3, "processes": None,
         "workers": None, "endpoint_url": None,
     }  # fmt: skip
     assert not Path("models").exists()

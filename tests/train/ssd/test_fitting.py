@@ -145,7 +145,7 @@ def test_frozen_layers_stay(rec: Path) -> None:
     learnt = {name for name in changed if name.startswith("arg:")}
     assert learnt
     assert not {name for name in learnt if name.startswith(("arg:stage", "arg:conv0", "arg:bn"))}
-    with pytest.raises(SpecError, match="freeze_layer_pattern: .* matches every layer"):
+    with pytest.raises(SpecError, match=r"freeze_layer_pattern: \.\* matches every layer"):
         Run(rec, freeze_layer_pattern=".*")
 
 
