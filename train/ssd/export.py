@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import ModelError, SpecError
 from ..files import replace
 from .detector import Detector
-from .mxnet_files import Node, in_order
+from .symbols import Node, in_order
 
 if TYPE_CHECKING:
     from ..service import Service

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _IMAGES = ("image/jpeg", "image/png", "application/x-image")
 _MIB = 1 << 20
+_MOST_SCANS = 100
+"""Of a progressive JPEG, which has about ten. Each goes over all pixels, and can have no bytes."""
+_LOADING = 10.0
+"""Seconds that the end waits for a model that is being loaded."""
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
@@ -101,7 +105,6 @@ class App:
             self._batcher.close()
 
     def __call__(self, environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        kind = "application/json"
         headers: list[tuple[str, str]] = []
         try:
             status, answer = "200 OK", self._answer(environ)
@@ -110,11 +113,9 @@ class App:
             answer = error_body(str(error))
         except Exception:
             _LOG.exception("a request failed")
-            status, answer = (
-                "500 Internal Server Error",
-                error_body("the server failed; see its log"),
-            )
-        headers += [("Content-Type", kind), ("Content-Length", str(len(answer)))]
+            status = "500 Internal Server Error"
+            answer = error_body("the server failed; see its log")
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))]
         start(status, headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer]
 
@@ -195,6 +196,10 @@ class App:
                 f"the image has {header.width:,} x {header.height:,} pixels; send at most "
                 f"{self.limits.pixels:,} of them",
             )
+        if data.count(b"\xff\xda") > _MOST_SCANS:
+            raise Refusal(
+                "400 Bad Request", "the image is a JPEG of too many scans; encode it again"
+            )
         try:
             return detector.prepare(data, "the body")
         except TrainError as error:
@@ -245,7 +250,8 @@ def checksum(model: Model) -> str:
 
     digest = hashlib.sha256(write_symbol(model.symbol))
     for name, array in model.arrays.items():
-        digest.update(name.encode() + str(array.dtype).encode() + array.tobytes())
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -273,15 +279,20 @@ def serve(
 
     def load() -> None:
         try:
-            app.begin(*_load(model, service, classes, device))
+            detector, about = _load(model, service, classes, device)
+            app.begin(detector, about)
+            if about.classes is None:
+                say("warning: nobody knows the names of the classes; give --classes")
             say(f"serving at {server.url}; stop it with Ctrl-C")
         except BaseException as error:
             failures.append(error)
             server.stop()
 
     with _stopping(server):
-        threading.Thread(target=load, daemon=True).start()
+        loading = threading.Thread(target=load, daemon=True)
+        loading.start()
         server.run()
+        loading.join(_LOADING)
     app.close()
     for error in failures:
         raise error

@@ -9,8 +9,8 @@ import numpy as np
 import recpack
 from recpack.demo.story import CLASSES, make_devkit
 from train.ssd.artifact import Model
-from train.ssd.mxnet_files import Node, Symbol
 from train.ssd.network import build, initial_arrays
+from train.ssd.symbols import Node, Symbol
 
 
 def packed(folder: Path, images: int, seed: int = 0) -> Path:

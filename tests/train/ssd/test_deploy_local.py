@@ -21,7 +21,10 @@ import train
 from tests.train.ssd.models import packed, small_model
 from train.cli import main
 from train.ssd.artifact import read_model, write_files, write_model
+from train.ssd.batches import Loader
 from train.ssd.detector import Detector
+from train.ssd.ranks import Ranks
+from train.ssd.validation import mean_average_precision
 
 CLASSES = ("ball", "box", "cone")
 
@@ -40,6 +43,20 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return packed(tmp_path_factory.mktemp("rec"), 6)
+
+
+def trainings_map(detector: Detector, rec: Path) -> float:
+    """The mAP that the training of this model would report."""
+    loader = Loader(str(rec), batch_size=2, image_shape=64, label_width=350, training=False)
+    batches = (
+        (batch.images.permute(0, 3, 1, 2).float() - torch.tensor(detector.mean)[:, None, None],
+         batch.labels)
+        for batch in loader.epoch(0)
+    )  # fmt: skip
+    one = Ranks(0, 1, torch.device("cpu"))
+    found = mean_average_precision(detector.graph, batches, one, 0.5)
+    assert found > 0
+    return found
 
 
 @dataclass
@@ -92,8 +109,11 @@ def test_detect_measure_stop(
         drawn = tmp_path / "x.png"
         assert main(["predict", one.url, str(tmp_path / "a.jpg"), "--draw", str(drawn)]) == 0
         assert drawn.stat().st_size
+        capsys.readouterr()
         assert main(["evaluate", one.url, str(rec), "--resume", str(tmp_path / "answers")]) == 0
-        assert "mAP" in capsys.readouterr().out
+        assert json.loads(capsys.readouterr().out)["mAP"] == pytest.approx(
+            trainings_map(detector, rec), abs=1e-6
+        )
         one.process.send_signal(signal.SIGTERM)
         assert one.process.wait(20) == 0
         with pytest.raises(train.JobError, match="can't be reached"):

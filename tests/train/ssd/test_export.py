@@ -20,7 +20,7 @@ from train.errors import ModelError, SpecError
 from train.ssd.artifact import Model, write_model
 from train.ssd.detector import Detector
 from train.ssd.export import to_onnx
-from train.ssd.mxnet_files import Symbol
+from train.ssd.symbols import Symbol
 
 pytestmark = pytest.mark.once
 
@@ -32,14 +32,14 @@ def images_of(side: int, count: int) -> npt.NDArray[np.uint8]:
     random = np.random.default_rng(1)
     small = random.integers(0, 256, (count, 8, 8, 3), np.uint8)
     sized = [cv2.resize(one, (side, side), interpolation=cv2.INTER_CUBIC) for one in small]
-    return np.stack(sized).astype(np.uint8)
+    return np.array(sized, np.uint8)
 
 
 def run(data: bytes, images: npt.NDArray[np.uint8]) -> list[Rows]:
     """The rows that an ONNX file finds, as ``Detector`` gives them; what is none must be empty."""
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     boxes, scores, ids = session.run(None, {"images": images.transpose(0, 3, 1, 2)})
-    found = []
+    found: list[Rows] = []
     for box, score, id_ in zip(boxes, scores, ids, strict=True):
         count = int((id_ >= 0).sum())
         assert (id_[count:] == -1).all()
@@ -52,7 +52,7 @@ def run(data: bytes, images: npt.NDArray[np.uint8]) -> list[Rows]:
 def demand_same(model: Model, count: int = 2) -> list[Rows]:
     detector = Detector(model, device="cpu")
     images = images_of(detector.image_shape, count)
-    expected = detector.detect(list(images))
+    expected: list[Rows] = detector.detect(list(images))
     found = run(to_onnx(model), images)
     for ours, theirs in zip(found, expected, strict=True):
         assert len(ours) == len(theirs)
