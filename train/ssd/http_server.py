@@ -140,12 +140,12 @@ class Server:
         shown = self._listener.effective_host
         self.port = int(self._listener.effective_port)
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}"
-        self._stops = 0
+        self.stops = 0
 
     def stop(self) -> None:
         """Accept nothing more, answer what was asked, end; called again, end at once. Any thread
         and any signal handler may call it."""
-        self._stops += 1
+        self.stops += 1
         with suppress(OSError):
             self._listener.pull_trigger()
 
@@ -153,11 +153,11 @@ class Server:
         """Serve until ``stop``."""
         listener, channels = self._listener, self._listener.active_channels
         try:
-            while not self._stops:
+            while not self.stops:
                 self._turn(_TURN)
             wasyncore.dispatcher.close(listener)  # its socket; the trigger wakes this up still
             end = time.monotonic() + _ENDING
-            while channels and self._stops < 2 and time.monotonic() < end:
+            while channels and self.stops < 2 and time.monotonic() < end:
                 for channel in list(channels.values()):
                     if not (channel.requests or channel.total_outbufs_len):
                         channel.will_close = True

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +28,8 @@ from train.ssd.detector import Detector
 from train.ssd.ranks import Ranks
 from train.ssd.validation import mean_average_precision
 
+SCRIPT = "from recpack.cli.train import console; console()"
+DEPLOY = [sys.executable, "-c", SCRIPT, "deploy", "--local"]
 CLASSES = ("ball", "box", "cone")
 
 
@@ -54,7 +58,7 @@ def trainings_map(detector: Detector, rec: Path) -> float:
         for batch in loader.epoch(0)
     )  # fmt: skip
     one = Ranks(0, 1, torch.device("cpu"))
-    found = mean_average_precision(detector.graph, batches, one, 0.5)
+    found: float = mean_average_precision(detector.graph, batches, one, 0.5)
     assert found > 0
     return found
 
@@ -67,11 +71,8 @@ class Deployed:
 
 @contextmanager
 def deployed(model: Path, *options: str) -> Iterator[Deployed]:
-    script = "from recpack.cli.train import console; console()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, "deploy", "--local", str(model), "--port", "0", *options],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    command = [*DEPLOY, str(model), "--port", "0", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     errors: IO[str] = process.stderr  # type: ignore[assignment]
     try:
         line = errors.readline()
@@ -128,6 +129,22 @@ def test_without_a_record_the_classes_are_given(tmp_path: Path) -> None:
         one.process.send_signal(signal.SIGINT)
         time.sleep(0.01)
         assert one.process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_it_says_that_it_is_loading_and_can_be_stopped_then(job: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    process = subprocess.Popen([*DEPLOY, str(job), "--port", str(port)])
+    status = 0
+    while not status and process.poll() is None:
+        with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=20)) as ping:
+            ping.request("GET", "/ping")
+            status = ping.getresponse().status
+        time.sleep(0.01)
+    assert status == 503
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ import pytest
 from train.errors import JobError, TrainError
 from train.ssd import http_server
 from train.ssd.batching import Batcher
+from train.ssd.contract import About, App, Limits
 from train.ssd.http_server import Server
-from train.ssd.serving import About, App, Limits
 
 pytestmark = pytest.mark.once
 
