@@ -48,7 +48,7 @@ def add_local_options(deploy: argparse.ArgumentParser) -> None:
 def serve_here(args: argparse.Namespace, service: Service) -> None:
     """Run ``deploy --local``."""
     if others := [flag for flag in given(args) if flag not in _flags(_HERE)]:
-        raise UsageError(f"{', '.join(others)}: not for --local; leave out {_it(others)}")
+        raise UsageError(f"{', '.join(others)}: not for --local; leave {_it(others)} out")
     _demand("torch", "waitress")
     from .ssd.serving import serve
 
@@ -62,7 +62,7 @@ def demand_not_here(args: argparse.Namespace) -> None:
     """Raise UsageError for options that only ``deploy --local`` has."""
     only = _flags(("host", "port", "device"))
     if others := [flag for flag in given(args) if flag in only]:
-        raise UsageError(f"{', '.join(others)}: only with --local; leave out {_it(others)}")
+        raise UsageError(f"{', '.join(others)}: only with --local; leave {_it(others)} out")
 
 
 def given(args: argparse.Namespace) -> list[str]:

@@ -25,6 +25,7 @@ from .request import (
     endpoint_request,
     model_request,
 )
+from .served import is_url
 from .service import Service, find_role
 
 
@@ -193,6 +194,10 @@ def delete_endpoint(
 
     The service refuses to delete an endpoint that is being made or updated: this waits for the end.
     """
+    if is_url(name):
+        raise UsageError(
+            f"{name}: a server is no endpoint of AWS; stop it where it runs, by Ctrl-C"
+        )
     service = service or Service()
     found = describe(demand_name(name), service)
     while found is not None and is_changing(found) and found["EndpointStatus"] != "Deleting":

@@ -44,10 +44,6 @@ class Server(Endpoint):
         patiently(lambda: _ask(self.name, "/ping"), sleep, poll)
         return self
 
-    def delete(self) -> None:
-        """Raises UsageError: it is a process of its own."""
-        raise UsageError(f"{self.name}: it is no endpoint of AWS; stop it where it runs, by Ctrl-C")
-
 
 def is_url(name: str) -> bool:
     """Whether an endpoint's name is the URL of a server."""

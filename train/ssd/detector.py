@@ -13,6 +13,7 @@ from ..errors import ModelError
 from . import augment
 from .graph import Graph
 from .network import mean_of
+from .ranks import device_of
 from .validation import Rows, rows_of
 
 if TYPE_CHECKING:
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 
 class Detector:
     """``model`` on a ``device``: ``auto`` is the GPU where there is one. ``image_shape`` is the
-    side in pixels of the images that it takes. The arithmetic is float32. Raises ModelError."""
+    side in pixels of the images that it takes. The arithmetic is float32. Raises ModelError,
+    SpecError for a device that is not there."""
 
     def __init__(self, model: Model, *, device: str = "auto") -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = device_of(device)
         self.image_shape = side_of(model)
         graph = Graph(model.symbol, model.arrays).eval()
         self.num_classes = graph.num_classes

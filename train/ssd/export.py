@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import ModelError, SpecError
 from ..files import replace
 from .detector import Detector
-from .mxnet_files import Node, in_order
+from .symbols import Node, in_order
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -61,6 +61,7 @@ def to_onnx(model: Model, classes: Sequence[str] | None = None) -> bytes:
     with torch.inference_mode():
         anchors = detector.graph(torch.zeros(1, 3, side, side)).anchors.numpy()
     results = _detect(writer, detection, probabilities, locations, anchors, detector.num_classes)
+    used = {name for node in writer.nodes for name in node.input}
     graph = helper.make_graph(
         writer.nodes, "ssd",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 3, side, side])],
@@ -71,7 +72,7 @@ def to_onnx(model: Model, classes: Sequence[str] | None = None) -> bytes:
                 ("classes", TensorProto.INT64, []),
             )
         ],
-        writer.constants,
+        [one for one in writer.constants if one.name in used],
     )  # fmt: skip
     found = helper.make_model(
         graph, producer_name="recpack", ir_version=_IR,
@@ -151,7 +152,7 @@ def _batch_norm(writer: _Writer, node: Node, inputs: list[str]) -> str:
     data, gamma, *rest = inputs
     if node.flag("fix_gamma", True):  # whatever the file has
         values = next(numpy_helper.to_array(one) for one in writer.constants if one.name == gamma)
-        gamma = writer.constant(np.ones_like(values))
+        gamma = writer.constant(np.ones(values.shape))
     eps = node.number("eps", "0.001")
     return writer.op("BatchNormalization", data, gamma, *rest, name=node.name, epsilon=eps)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -22,9 +23,10 @@ from waitress.task import ErrorTask
 
 from ..errors import JobError
 
-_PATIENCE = 30
-"""Seconds that a client has for a whole request, and for taking its answer."""
-_CONNECTIONS = 500
+_PATIENCE = 60
+"""Seconds that a client has to send a whole request."""
+_IDLE = 120
+"""Seconds that a connection may wait for its next request, or a client for taking its answer."""
 _TURN = 5.0
 """Seconds between two looks for slow clients, where nothing happens."""
 _ENDING = 20.0
@@ -122,10 +124,12 @@ class Server:
                 f"{host}:{port}: can't listen there: {getattr(error, 'strerror', None) or error}; "
                 "choose another --port or --host (port 0 is any free one)"
             ) from error
+        # a connection needs a file, and another one for a large body; the model needs some
+        connections = min(500, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
         adjustments = Adjustments(
             sockets=[self._socket], threads=threads, max_request_body_size=body + 1,
-            max_request_header_size=16 << 10, connection_limit=_CONNECTIONS,
-            channel_timeout=_PATIENCE, cleanup_interval=0, channel_request_lookahead=1,
+            max_request_header_size=16 << 10, connection_limit=connections,
+            channel_timeout=_IDLE, cleanup_interval=0, channel_request_lookahead=1,
             log_socket_errors=False, ident="recpack", asyncore_use_poll=True,
         )  # fmt: skip
         family, kind, protocol = self._socket.family, self._socket.type, self._socket.proto
@@ -136,12 +140,12 @@ class Server:
         shown = self._listener.effective_host
         self.port = int(self._listener.effective_port)
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}"
-        self._stops = 0
+        self.stops = 0
 
     def stop(self) -> None:
         """Accept nothing more, answer what was asked, end; called again, end at once. Any thread
         and any signal handler may call it."""
-        self._stops += 1
+        self.stops += 1
         with suppress(OSError):
             self._listener.pull_trigger()
 
@@ -149,11 +153,11 @@ class Server:
         """Serve until ``stop``."""
         listener, channels = self._listener, self._listener.active_channels
         try:
-            while not self._stops:
+            while not self.stops:
                 self._turn(_TURN)
             wasyncore.dispatcher.close(listener)  # its socket; the trigger wakes this up still
             end = time.monotonic() + _ENDING
-            while channels and self._stops < 2 and time.monotonic() < end:
+            while channels and self.stops < 2 and time.monotonic() < end:
                 for channel in list(channels.values()):
                     if not (channel.requests or channel.total_outbufs_len):
                         channel.will_close = True

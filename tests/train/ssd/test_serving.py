@@ -22,8 +22,8 @@ import pytest
 from train.errors import JobError, TrainError
 from train.ssd import http_server
 from train.ssd.batching import Batcher
+from train.ssd.application import About, App, Limits
 from train.ssd.http_server import Server
-from train.ssd.serving import About, App, Limits
 
 pytestmark = pytest.mark.once
 
@@ -193,6 +193,7 @@ def jpeg_of(width: int, height: int) -> bytes:
         (b"GIF89a" + bytes(50), "not an image"), (b"\xff\xd8\xff" + b"\xff" * 3000, "not an image"),
         (png_of(60_000, 60_000), "60,000 x 60,000 pixels"), (png_of(40, 0), "not an image"),
         (jpeg_of(65_000, 65_000), "65,000 x 65,000 pixels"), (PNG[:40], "not an image"),
+        (JPEG[:-2] + JPEG[JPEG.index(b"\xff\xda") : -2] * 101, "too many scans"),
     ],
 )  # fmt: skip
 def test_what_is_no_image(served: Running, body: bytes, why: str) -> None:
