@@ -29,13 +29,13 @@ _DRAWN = 400
 
 
 def training_tables(setting: Setting) -> Iterator[Table]:
-    """One table: batches of 32 in bfloat16 on a GPU; without one a single batch of 2."""
+    """One table: batches of 32 in bfloat16 on a GPU; without one a single image."""
     if importlib.util.find_spec("torch") is None:
         return
     import torch
 
     on_gpu = torch.cuda.is_available()
-    batch, steps = (32, 100) if on_gpu else (2, 1)
+    batch, steps = (32, 100) if on_gpu else (1, 1)
     rec = setting.memory / "drawn.rec"
     manifest = make_records(rec, draw(min(_DRAWN, batch * steps)), batch * steps)
     with ExitStack() as stack:
