@@ -165,9 +165,9 @@ def serving_tables(setting: Setting) -> Iterator[Table]:
 def _untrained() -> Any:
     """A model of random weights: it finds more than a trained one, so its answers are longer."""
     import numpy as np
-    from train.ssd.network import build, initial_arrays
 
     from train.ssd.artifact import Model
+    from train.ssd.network import build, initial_arrays
 
     symbol = build("resnet-50", _CLASSES, 300)
     known = {"base_network": "resnet-50", "num_classes": str(_CLASSES), "image_shape": "300"}
