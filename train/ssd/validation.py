@@ -23,7 +23,7 @@ def mean_average_precision(
     overlap: float,
 ) -> float:
     """VOC's mAP (the area below the curve) of all processes' batches, in each of them."""
-    pairs: list[tuple[list[Rows], Rows]] = []
+    pairs: list[tuple[Rows, Rows]] = []
     for images, labels in batches:
         rows = rows_of(graph.detect(graph(images)))
         pairs += zip(rows, labels.cpu().numpy(), strict=True)

@@ -21,8 +21,8 @@ import pytest
 
 from train.errors import JobError, TrainError
 from train.ssd import http_server
-from train.ssd.batching import Batcher
 from train.ssd.application import About, App, Limits
+from train.ssd.batching import Batcher
 from train.ssd.http_server import Server
 
 pytestmark = pytest.mark.once
