@@ -22,7 +22,7 @@ from .losses import losses as losses_of
 from .mxnet_files import Arrays
 from .operators import Function, function_of, wide
 from .shapes import infer, parameter_shapes
-from .symbols import CHANGED, Node, Symbol
+from .symbols import Node, Symbol
 
 _PROBABILITIES = ("SoftmaxOutput", "SoftmaxActivation", "softmax")
 _MAX_SIZES = 16
@@ -219,12 +219,12 @@ class Graph(nn.Module):
         """Make parameters and buffers of the arrays; their places and the modules' names."""
         nodes = self.symbol.nodes
         shapes = parameter_shapes(self.symbol)
-        fixed: set[int] = set()
-        auxiliary: set[int] = set()
-        for node in nodes:
-            auxiliary.update(node.inputs[at][0] for at in CHANGED.get(node.op, ()))
-            if node.op == "BatchNorm" and node.flag("fix_gamma", True):
-                fixed.add(node.inputs[1][0])
+        auxiliary = self.symbol.changed()
+        fixed = {
+            node.inputs[1][0]
+            for node in nodes
+            if node.op == "BatchNorm" and len(node.inputs) > 1 and node.flag("fix_gamma", True)
+        }
         found = []
         for place in sorted({place for step in self._plan for place in step.inputs}):
             node = nodes[place]

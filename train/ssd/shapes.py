@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..errors import ModelError
-from .symbols import CHANGED, INPUTS, Node, Symbol
+from .symbols import INPUTS, Node, Symbol
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
@@ -37,23 +37,20 @@ def infer(symbol: Symbol, image_shape: int = 512) -> dict[int, Shape]:
             ):
                 raise _unfit(node)
             parameters = _parameters(node, shapes[sources[0]])
-            shapes.update(zip(sources[1:], parameters, strict=False))
+            for source, shape in zip(sources[1:], parameters, strict=False):
+                if symbol.nodes[source].op != "null" or shapes.setdefault(source, shape) != shape:
+                    raise _unfit(node)
         if sources and all(source in shapes for source in sources):
-            shape = _result(node, [shapes[source] for source in sources])
-            if shape is not None:
-                shapes[place] = shape
+            result = _result(node, [shapes[source] for source in sources])
+            if result is not None:
+                shapes[place] = result
     return shapes
 
 
 def parameter_shapes(symbol: Symbol, image_shape: int = 512) -> dict[str, Shape]:
     """The shape of each parameter, under its name in a file, ``arg:conv0_weight``: arguments
     first, then auxiliary states. No size of the image changes any; ModelError as of ``infer``."""
-    changed = {
-        node.inputs[at][0]
-        for node in symbol.nodes
-        for at in CHANGED.get(node.op, ())
-        if at < len(node.inputs)
-    }
+    changed = symbol.changed()
     shapes = infer(symbol, image_shape)
     found: tuple[dict[str, Shape], dict[str, Shape]] = ({}, {})
     for place, node in enumerate(symbol.nodes):

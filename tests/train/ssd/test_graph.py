@@ -274,8 +274,8 @@ def attributes(name: str, **attrs: str) -> Symbol:
         (attributes("reshape0", shape="(2, -1, 4)"), "shape is"),
         (attributes("pooling0", stride="(9, 9)", pooling_convention="full"), "stride is"),
         (
-            changed(SYMBOL, "_plus5", inputs=((0, 0), (0, 0))),
-            "'_plus6|_plus7' .*don't fit together",
+            changed(SYMBOL, "_plus7", inputs=((0, 0), (8, 0))),
+            "'_plus7' .*don't fit together",
         ),
         (changed(SYMBOL, "relu0", inputs=((1, 0), (1, 0))), "'relu0' .*don't fit together"),
         (attributes("detection", background_id="1"), "background_id is '1'"),
