@@ -93,7 +93,7 @@ def read_channel(name: str, url: str, service: Service) -> Channel:
         )
     rec = f"s3://{bucket}/{recs[0]}"
     manifest = _read_manifest(name, rec, service)
-    _demand_boxes(name, rec, manifest)
+    demand_boxes(name, rec, manifest)
     return Channel(prefix, rec, manifest)
 
 
@@ -176,22 +176,22 @@ def demand_output(name: str, url: str, role: str, service: Service) -> bool:
     return False
 
 
-def demand_model(url: str, service: Service) -> None:
+def demand_model(url: str, service: Service, name: str = "model") -> None:
     """Raise SpecError when a ``model.tar.gz`` is not there or in another region."""
     bucket, key = split_url(url)
-    demand_region("model", bucket, service)
+    demand_region(name, bucket, service)
     client = service.client("s3")
     try:
         found = client.head_object(Bucket=bucket, Key=key)
     except client.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            raise SpecError(f"model: there is no {url}") from error
-        raise SpecError(f"model: {url} can't be read: {message_of(error)}") from error
+            raise SpecError(f"{name}: there is no {url}") from error
+        raise SpecError(f"{name}: {url} can't be read: {message_of(error)}") from error
     if not found["ContentLength"]:
-        raise SpecError(f"model: {url} is empty")
+        raise SpecError(f"{name}: {url} is empty")
 
 
-def _demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
+def demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
     """Raise SpecError for a ``.rec`` without detection labels: the job would fail on reading it."""
     remedy = "pack it with recpack convert, or from a list with detection labels"
     if manifest.object_width < _OBJECT_WIDTH:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from .cli_parts import Add, add_network, network_of, pairs, say, whole_number
 from .errors import MissingError
 from .service import Service
-from .spec import Machine
+from .spec import Algorithm, Local, Machine
 
 if TYPE_CHECKING:
     from .job import Job
     from .logs import Metric
     from .tuning import Best, Tuning
+
+
+_JOB = "a job of SageMaker, or the folder of one on this machine, like models/voc-1"
 
 
 def add_commands(command: Add) -> None:
@@ -24,8 +27,15 @@ def add_commands(command: Add) -> None:
         "--train s3://b/p/train/train.rec --validation s3://b/p/val/val.rec "
         "--output s3://b/p/models"
     )
-    fit = command("fit", _fit, "start a training job", f"{data} --set epochs=5 --wait")
-    _job_options(fit)
+    fit = command(
+        "fit", _fit, "start a training job, on SageMaker or on this machine",
+        f"{data} --set epochs=5 --wait",
+    )  # fmt: skip
+    _job_options(fit, local=True)
+    fit.add_argument(
+        "--algorithm", choices=get_args(Algorithm), default="built-in",
+        help="SageMaker's, or recpack's own in AWS's PyTorch container (default: %(default)s)",
+    )  # fmt: skip
     tune = command(
         "tune", _tune, "start many jobs that look for the highest mAP",
         f"{data} --range learning_rate=0.0001..0.01 --range optimizer=sgd,adam --jobs 20",
@@ -46,20 +56,23 @@ def add_commands(command: Add) -> None:
         "status", _status, "show the state of a job or tuning, or of all jobs",
         "voc-2026-01-01-00-00-00",
     )  # fmt: skip
-    status.add_argument("name", nargs="?", metavar="JOB", help="default: all jobs")
+    status.add_argument("name", nargs="?", metavar="JOB", help=f"{_JOB} (default: all of them)")
     status.add_argument("--wait", action="store_true", help="wait until it is done")
     logs = command("logs", _logs, "show a job's log", "voc-1 --follow")
-    logs.add_argument("name", metavar="JOB")
+    logs.add_argument("name", metavar="JOB", help=_JOB)
     logs.add_argument("--follow", action="store_true", help="print new lines until the job is done")
     logs.add_argument("--plot", metavar="FILE.png", help="plot losses and mAP by epoch")
     stop = command("stop", _stop, "stop a job or tuning; its model is kept", "voc-1")
-    stop.add_argument("name", metavar="JOB")
+    stop.add_argument("name", metavar="JOB", help=_JOB)
 
 
 def _choices(args: argparse.Namespace, service: Service) -> dict[str, Any]:
     """The keywords of ``plan`` that the options say."""
-    machine = {one.name: getattr(args, one.name, one.default) for one in fields(Machine)}
-    names = ("role", "model", "job_name", "image")
+    own = (*fields(Machine), *fields(Local))
+    machine = {one.name: getattr(args, one.name, one.default) for one in own}
+    names: tuple[str, ...] = ("role", "model", "job_name", "image")
+    if "algorithm" in args:
+        names = (*names, "algorithm")
     return {
         **{name: getattr(args, name) for name in names}, **machine, "service": service,
         "tags": pairs(args.tag, "--tag"), "network": network_of(args),
@@ -68,6 +81,7 @@ def _choices(args: argparse.Namespace, service: Service) -> dict[str, Any]:
 
 
 def _fit(args: argparse.Namespace, service: Service) -> object:
+    from .local import LocalJob
     from .planning import plan
 
     job_plan = plan(args.train, args.validation, args.output, **_choices(args, service))
@@ -77,6 +91,8 @@ def _fit(args: argparse.Namespace, service: Service) -> object:
         return job_plan.request
     job = job_plan.start()
     say(f"started {job.name}")
+    if isinstance(job, LocalJob) and not args.wait:
+        say(f"follow it: {job.command('logs', '--follow')}")
     if args.wait:
         job.wait(on_status=say, on_line=say, on_metric=_print_metric)
         return {"job": job.name, "model": job.model, "mAP": job.history()}
@@ -108,8 +124,20 @@ def _shown(tuning: Tuning, best: Best | None) -> dict[str, Any]:
     return {"best": best and asdict(best), "model": model}
 
 
-def _job_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
-    data = "; or an augmented .manifest, or a prefix of images with JSON files beside it"
+def _job_options(
+    parser: argparse.ArgumentParser, without: Sequence[str] = (), *, local: bool = False
+) -> None:
+    here = dict.fromkeys(("data", "output", "model"), "")
+    if local:
+        here = {
+            "data": "; with --local a .rec, also by path",
+            "output": "; with --local a folder",
+            "model": "; with --local also a job's folder or a file",
+        }
+    data = (
+        "; or an augmented .manifest, or a prefix of images with JSON files beside it"
+        + here["data"]
+    )
     parser.add_argument(
         "--train", required=True, metavar="s3://…/train.rec", help=f"the images to learn{data}"
     )
@@ -117,20 +145,37 @@ def _job_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
         "--validation", required=True, metavar="s3://…/val.rec", help=f"those for the mAP{data}"
     )
     parser.add_argument(
-        "--output", required=True, metavar="s3://…/", help="the prefix for JOB/output/model.tar.gz"
-    )
+        "--output", required=True, metavar="s3://…/",
+        help=f"the prefix for JOB/output/model.tar.gz{here['output']}",
+    )  # fmt: skip
     parser.add_argument("--role", metavar="ARN", help="execution role (default: your own)")
     parser.add_argument(
         "--model",
         metavar="JOB|s3://…/model.tar.gz",
-        help="continue training this model (default: the network's pretrained weights)",
+        help="continue training this model (default: the network's pretrained weights)"
+        + here["model"],
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="name=value",
         help="a hyperparameter; can be given several times (default: the algorithm's)",
     )  # fmt: skip
     parser.add_argument("--job-name", metavar="N", help="default: one with the time")
-    for one in fields(Machine):
+    _add_fields(parser, Machine, without)
+    if local:
+        _add_fields(parser.add_argument_group("training on this machine"), Local)
+    parser.add_argument("--image", metavar="URI", help="container (default: the region's)")
+    add_network(parser)
+    parser.add_argument("--wait", action="store_true", help="wait until it is done, and show how")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the request as JSON, send nothing"
+    )
+
+
+def _add_fields(
+    parser: argparse._ActionsContainer, kind: type[Machine | Local], without: Sequence[str] = ()
+) -> None:
+    """Options from a dataclass."""
+    for one in fields(kind):
         if one.name in without:
             continue
         flag = "--" + one.name.replace("_", "-")
@@ -140,19 +185,13 @@ def _job_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
             continue
         if "default" not in help:
             help += f" (default: {'none' if one.default is None else '%(default)s'})"
-        hint = get_type_hints(Machine)[one.name]
+        hint = get_type_hints(kind)[one.name]
         choices = get_args(hint) if get_origin(hint) is Literal else None
         number = whole_number if hint in (int, int | None) else str
         shown: dict[str, Any] = (
             {"choices": choices} if choices else {"metavar": one.metadata["metavar"]}
         )
         parser.add_argument(flag, default=one.default, type=number, help=help, **shown)
-    parser.add_argument("--image", metavar="URI", help="container (default: the region's)")
-    add_network(parser)
-    parser.add_argument("--wait", action="store_true", help="wait until it is done, and show how")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the request as JSON, send nothing"
-    )
 
 
 def _job_or_tuning(name: str, service: Service) -> Job | Tuning:

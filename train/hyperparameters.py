@@ -7,7 +7,7 @@ reports an unknown name only in the log of a running job.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,9 @@ from .values import make_plain, number, plain, whole
 
 if TYPE_CHECKING:
     from recpack import Manifest
+
+LEAST_SHAPE, LEAST_SHAPE_OF_SERVICE = 30, 300
+"""The smallest ``image_shape``, of recpack's own algorithm and of SageMaker's."""
 
 Check = Callable[[Any], str]
 """Returns what the value should be; an empty string when it is right."""
@@ -75,16 +78,17 @@ def _required(check: Check) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Learning:
     """The hyperparameters that do not depend on the data. ``learning_rate`` and the thresholds are
-    ratios, ``image_shape`` the side of a square in pixels. None leaves a parameter out, so the
+    ratios, ``image_shape`` the side of a square in pixels (``resnet-18`` and less than 300 are for
+    training on one's own machine). None leaves a parameter out, so the
     service uses its default. Raises UsageError that lists everything that is wrong."""
 
-    base_network: Literal["vgg-16", "resnet-50"] = _parameter(
-        "vgg-16", _one_of("vgg-16", "resnet-50")
+    base_network: Literal["vgg-16", "resnet-50", "resnet-18"] = _parameter(
+        "vgg-16", _one_of("vgg-16", "resnet-50", "resnet-18")
     )
     use_pretrained_model: Literal[0, 1] = _parameter(1, _one_of(0, 1))
     epochs: int = _parameter(30, _whole(1))
     mini_batch_size: int = _parameter(32, _whole(1))
-    image_shape: int = _parameter(300, _whole(300))
+    image_shape: int = _parameter(300, _whole(LEAST_SHAPE))
     learning_rate: float = _parameter(0.001, _between(0, 1))
     lr_scheduler_step: str = _parameter("", _steps)
     lr_scheduler_factor: float = _parameter(0.1, _between(0, 1, with_high=False))
@@ -146,6 +150,22 @@ class Hyperparameters(Learning, _Counts):
         return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
     @classmethod
+    def from_strings(cls, strings: Mapping[str, str]) -> Hyperparameters:
+        """What ``as_strings`` made, as a job is told. Raises UsageError."""
+        names = [parameter.name for parameter in fields(cls)]
+        if unknown := [_unknown(name, names) for name in strings if name not in names]:
+            raise UsageError("\n".join(unknown))
+        return cls(**{name: _value(cls, name, value) for name, value in strings.items()})
+
+    def faults_of_service(self) -> Iterator[str]:
+        """What recpack's own algorithm takes, and SageMaker's does not."""
+        where = "is not of SageMaker's algorithm: add --local, or --algorithm pytorch"
+        if self.base_network == "resnet-18":
+            yield f"base_network: {self.base_network} {where}"
+        if self.image_shape < LEAST_SHAPE_OF_SERVICE:
+            yield f"image_shape: {self.image_shape}, less than {LEAST_SHAPE_OF_SERVICE}, {where}"
+
+    @classmethod
     def from_manifests(
         cls, train: Manifest, validation: Manifest | None = None, **choices: Any
     ) -> Hyperparameters:
@@ -173,9 +193,7 @@ class Hyperparameters(Learning, _Counts):
         names = [parameter.name for parameter in fields(cls)]
         for name, value in choices.items():
             if name not in names:
-                near = get_close_matches(name, names, 1)
-                hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}"
-                misuse.append(f"{name}: no such hyperparameter; {hint}")
+                misuse.append(_unknown(name, names))
                 continue
             value = _value(cls, name, value)
             # a larger label_width than the data's does no harm
@@ -201,6 +219,12 @@ class Hyperparameters(Learning, _Counts):
         if wrong or misuse:
             raise (SpecError if wrong else UsageError)("\n".join(wrong + misuse))
         return hyperparameters
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}"
+    return f"{name}: no such hyperparameter; {hint}"
 
 
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}

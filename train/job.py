@@ -6,12 +6,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from .errors import JobError, MissingError, SpecError
-from .logs import LogReader, Metric, parse_metric
+from .logs import FileReader, LogReader, Metric, parse_metric
 from .machines import OWN_ALGORITHM
 from .records import Trained, read_trained
+from .script_mode import decoded, is_ours
 from .service import Service, is_temporary
 
 POLL_SECONDS = 15.0
@@ -19,7 +20,7 @@ POLL_SECONDS = 15.0
 PATIENCE = 40
 """Failed requests in a row that end the waiting for a job."""
 
-_RUNNING = ("InProgress", "Stopping")
+RUNNING = ("InProgress", "Stopping")
 
 _LATE_READS = 2
 _LATE_SECONDS = 5.0
@@ -49,7 +50,7 @@ class Status:
     @property
     def running(self) -> bool:
         """Whether the job has not ended."""
-        return self.state in _RUNNING
+        return self.state in RUNNING
 
     def __str__(self) -> str:
         text = self.state if self.phase in (self.state, "") else f"{self.state}: {self.phase}"
@@ -65,7 +66,9 @@ class Job:
     service: Service
     metrics: list[Metric] = field(default_factory=list)
     started: bool = False
-    _logs: LogReader | None = None
+    _logs: LogReader | FileReader | None = None
+    _poll: ClassVar[float] = POLL_SECONDS
+    _late_reads: ClassVar[int] = _LATE_READS
 
     def describe(self) -> dict[str, Any]:
         """The answer of ``describe_training_job``. Raises MissingError, a JobError, when there is
@@ -88,12 +91,19 @@ class Job:
 
     def new_lines(self) -> Iterator[str]:
         """The log's lines since the last call; their metrics are added to ``metrics``."""
-        self._logs = self._logs or LogReader(self.name, self.service)
+        self._logs = self._logs or self._open_log()
         for line in self._logs.new_lines():
             metric = parse_metric(line)
             if metric is not None:
                 self.metrics.append(metric)
             yield line
+
+    def _open_log(self) -> LogReader | FileReader:
+        return LogReader(self.name, self.service)
+
+    def command(self, verb: str, *options: str) -> str:
+        """The line to type for a command of ``recpack-train`` on this job."""
+        return self.service.command(verb, self.name, *options)
 
     def read_log(
         self,
@@ -127,24 +137,21 @@ class Job:
         on_line: Callable[[str], None] | None = None,
         on_metric: Callable[[Metric], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        poll: float = POLL_SECONDS,
+        poll: float | None = None,
     ) -> Job:
         """Wait until the job is done. Calls ``on_status`` at every change, ``on_line`` for every
         line of its log, ``on_metric`` for every metric in it, and asks the service every ``poll``
-        seconds. The waiting goes on when the service throttles or can't be reached for some
-        minutes, and when the log can't be read.
+        seconds (None: 15; on this machine one). The waiting goes on when the service throttles or
+        can't be reached for some minutes, and when the log can't be read.
 
         Raises JobError with the service's reason when the job failed or was stopped, and with the
         model that it kept. When the waiting ends in another way, the job continues; a note of the
         exception has the command that comes back.
         """
         try:
-            found = self._until_done(on_status, on_line, on_metric, sleep, poll)
+            found = self._until_done(on_status, on_line, on_metric, sleep, poll or self._poll)
         except BaseException as error:
-            see, wait = (
-                self.service.command(*words)
-                for words in (("status", self.name), ("logs", self.name, "--follow"))
-            )
+            see, wait = self.command("status"), self.command("logs", "--follow")
             error.add_note(f"the job {self.name} goes on; see {see}, or wait: {wait}")
             raise
         status = _status(found)
@@ -166,7 +173,7 @@ class Job:
         last: Status | None = None
         failures = 0
         readable = True
-        late = _LATE_READS
+        late = self._late_reads
         while True:
             try:
                 if last is None or last.running:
@@ -200,7 +207,7 @@ class Job:
 
 def _status(description: Mapping[str, Any]) -> Status:
     state, phase = description["TrainingJobStatus"], description.get("SecondaryStatus", "")
-    ending = "" if state in (*_RUNNING, "Completed") else _ENDINGS.get(phase, "")
+    ending = "" if state in (*RUNNING, "Completed") else _ENDINGS.get(phase, "")
     model = description.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
     return Status(
         state,
@@ -220,7 +227,12 @@ def _model(description: Mapping[str, Any]) -> str:
 
 
 def attach(name: str, service: Service | None = None) -> Job:
-    """An existing job. Raises JobError when there is no such job."""
+    """An existing job; one on this machine by its folder. Raises JobError when there is no such
+    job."""
+    from .local import LocalJob, is_place
+
+    if is_place(name):
+        return LocalJob.at(name, service)
     job = Job(name, service or Service())
     job.describe()
     return job
@@ -248,6 +260,8 @@ class Previous:
     """The prefix of its training channel, to find its classes."""
     trained: Trained | None = None
     """What it was trained on, where the job was one of ``fit``."""
+    ours: bool = False
+    """Whether it was trained in another container than the built-in algorithm's."""
 
 
 def find_previous(model: str | Job, service: Service) -> Previous:
@@ -278,10 +292,16 @@ def _models(description: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _previous(description: Mapping[str, Any], service: Service) -> Previous:
     image = description.get("AlgorithmSpecification", {}).get("TrainingImage", "")
-    if image and not OWN_ALGORITHM.search(image):
-        raise JobError(
-            f"{description['TrainingJobName']}: it was trained by another algorithm: {image}"
-        )
+    hyperparameters = description.get("HyperParameters", {})
+    ours = is_ours(hyperparameters)
+    if ours:
+        hyperparameters = decoded(hyperparameters)
+    elif image and not OWN_ALGORITHM.search(image):
+        ours = {"base_network", "num_classes"} <= hyperparameters.keys()
+        if not ours:
+            raise JobError(
+                f"{description['TrainingJobName']}: it was trained by another algorithm: {image}"
+            )
     channels = {
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
         for channel in description.get("InputDataConfig", [])
@@ -290,9 +310,10 @@ def _previous(description: Mapping[str, Any], service: Service) -> Previous:
     model = _model(description)
     return Previous(
         model,
-        description.get("HyperParameters", {}),
+        hyperparameters,
         channels.get("train"),
         read_trained(model, service),
+        ours,
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from .files import open_file
 from .service import Service
 
 GROUP = "/aws/sagemaker/TrainingJobs"
@@ -48,6 +50,26 @@ def parse_metric(line: str) -> Metric | None:
                 return None
             return Metric(name, value, int(groups.get("epoch", -1)), int(groups.get("batch", -1)))
     return None
+
+
+class FileReader:
+    """Reads the lines of a log file, each once. There can be no file yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new_lines(self) -> list[str]:
+        """The whole lines since the last call."""
+        try:
+            with open_file(self._path) as file:
+                file.seek(self._offset)
+                found: bytes = file.read()
+        except FileNotFoundError:
+            return []
+        whole = found[: found.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return whole.decode(errors="replace").split("\n")[:-1]
 
 
 class LogReader:

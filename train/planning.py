@@ -7,7 +7,8 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
 
 from .channels import (
     Channel,
@@ -18,16 +19,18 @@ from .channels import (
     objects_below,
     read_channel,
 )
-from .errors import JobError, SpecError
+from .errors import JobError, SpecError, UsageError
 from .hyperparameters import Hyperparameters, Learning
-from .images import image_uri
+from .images import image_uri, pytorch_image_uri
 from .job import Job, Previous, demand_same, find_previous
-from .machines import disk_gb
+from .local import LocalJob, is_place
+from .machines import TRAINING_TYPE, disk_gb
 from .names import unique_name
 from .records import Trained, place_of
 from .request import Network, Request
+from .script_mode import script_request, source, source_url
 from .service import Service, find_role
-from .spec import Data, Machine, TrainingSpec, training_request
+from .spec import Algorithm, Data, Local, Machine, TrainingSpec, training_request
 from .starting import start
 
 P = ParamSpec("P")
@@ -53,11 +56,17 @@ class Plan:
     @property
     def request(self) -> Request:
         """The arguments of ``create_training_job``."""
-        return training_request(self.spec)
+        request = training_request(self.spec)
+        if self.spec.algorithm == "built-in":
+            return request
+        return script_request(request, self.service.region)
 
     def start(self) -> Job:
         """Start the job; it then costs money. Raises JobError when the service refuses it."""
-        start("training_job", self.request, self.record, self.trained, self.service)
+        program = {}
+        if self.spec.algorithm == "pytorch":
+            program = {source_url(self.spec.output, self.spec.job_name): source()}
+        start("training_job", self.request, self.record, self.trained, self.service, program)
         return Job(self.spec.job_name, self.service, started=True)
 
     @property
@@ -67,15 +76,16 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices(Machine, Learning):
-    """The keywords of ``plan`` and ``fit``: these, the machine's, and the hyperparameters. The last
-    three default to the manifests' values."""
+class Choices(Local, Machine, Learning):
+    """The keywords of ``plan`` and ``fit``: these, those for this machine, SageMaker's machine's,
+    and the hyperparameters. The last three default to the manifests' values."""
 
     role: str | None = None
     model: str | Job | None = None
     job_name: str | None = None
     service: Service | None = None
     image: str | None = None
+    algorithm: Algorithm = "built-in"
     tags: Mapping[str, str] | None = None
     network: Network | None = None
     num_classes: int | None = None
@@ -117,8 +127,21 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     can be strings as on the command line. ``num_classes``, ``num_training_samples`` and
     ``label_width`` come from the data. Raises SpecError, and UsageError for choices that are wrong
     for any data.
+
+    With ``local=True`` the job is one for this machine, see ``Local``: the data are ``.rec`` files
+    by path or ``s3://…``, ``output`` is a folder, ``model`` also the name of a job in it, a job's
+    folder or a file; its network and shape of images are kept. What is for SageMaker's machines is
+    refused, and no account is needed.
     """
     rest = dict(choices)
+    own = {one.name: rest.pop(one.name) for one in fields(Local) if one.name in rest}
+    if own.get("local"):
+        from .local_planning import plan_local
+
+        return plan_local(train, validation, output, Local(**own), rest)
+    algorithm = _algorithm(rest.pop("algorithm", "built-in"))
+    pretrained = own.pop("pretrained", None) if algorithm == "pytorch" else None
+    _demand_service(own, model=rest.get("model"))
     machine = {one.name: rest.pop(one.name) for one in fields(Machine) if one.name in rest}
     names = ("role", "model", "job_name", "service", "image", "tags", "network")
     role, model, job_name, service, image, tags, network = (rest.pop(n, None) for n in names)
@@ -144,32 +167,72 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     if before is not None:
         demand_model(before.model, service)
         demand_same(
-            before, learning.as_strings(), manifest.classes, _classes_before(before, service)
+            before, learning.as_strings(), manifest.classes, classes_before(before, service)
         )
         notes = () if before.trained is None else tuple(before.trained.differences(trained))
     spec = TrainingSpec(
         job_name=job_name
         or unique_name(channels["train"].rec.rpartition("/")[2].removesuffix(".rec")),
         role=find_role(role, service),
-        image=image or image_uri(service.region),
+        image=image or _image(algorithm, machine, service),
         train=channels["train"].prefix,
         validation=channels["validation"].prefix,
         output=output,
         hyperparameters=learning,
         model=None if before is None else before.model,
+        algorithm=algorithm,
+        pretrained=pretrained,
         data=data,
         tags=tags or {},
         network=network or Network(),
         **machine,
     )
+    if pretrained is not None:
+        demand_model(pretrained, service, "pretrained")
     demand_output("output", spec.output, spec.role, service)
     _demand_room(spec, channels)
+    warn_of_same(channels)
+    return Plan(_with_checkpoints(spec, service), trained, service, notes)
+
+
+def _demand_service(own: Mapping[str, Any], model: object) -> None:
+    """Raise UsageError for what is for jobs on this machine."""
+    defaults = {one.name: one.default for one in fields(Local)}
+    only = [name for name, value in own.items() if value not in (None, defaults[name])]
+    if only:
+        raise UsageError(f"{', '.join(only)}: for training on this machine only: add --local")
+    if isinstance(model, LocalJob) or (isinstance(model, str) and _is_here(model)):
+        raise UsageError(
+            f"model: {getattr(model, 'folder', model)} is on this machine, where SageMaker can't "
+            "read it: copy its model.tar.gz and recpack.json to s3://…/JOB/output/model.tar.gz and "
+            "s3://…/JOB/recpack.json and give that, or add --local"
+        )
+
+
+def _is_here(model: str) -> bool:
+    return not model.startswith("s3://") and (is_place(model) or Path(model).is_file())
+
+
+def warn_of_same(channels: Mapping[str, Channel]) -> None:
+    """Warn where both channels have the same images."""
     if channels["train"].checksum == channels["validation"].checksum is not None:
         warnings.warn(
             "validation: these are the images of train, so mAP tells nothing about other images",
-            stacklevel=3,
+            stacklevel=4,
         )
-    return Plan(_with_checkpoints(spec, service), trained, service, notes)
+
+
+def _algorithm(name: str) -> Algorithm:
+    for known in get_args(Algorithm):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"algorithm: {name!r}; use {' or '.join(get_args(Algorithm))}")
+
+
+def _image(algorithm: Algorithm, machine: Mapping[str, Any], service: Service) -> str:
+    if algorithm == "built-in":
+        return image_uri(service.region)
+    return pytorch_image_uri(service.region, machine.get("instance_type", TRAINING_TYPE))
 
 
 def _data_of(channels: Mapping[str, Channel]) -> Data:
@@ -182,7 +245,7 @@ def _data_of(channels: Mapping[str, Channel]) -> Data:
     return replace(one, content_type="application/x-image")
 
 
-def _classes_before(before: Previous, service: Service) -> tuple[str, ...] | None:
+def classes_before(before: Previous, service: Service) -> tuple[str, ...] | None:
     """The classes of the model to continue; None, with a warning, when nobody knows them."""
     try:
         return classes_of(before, None, service)

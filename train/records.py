@@ -1,17 +1,21 @@
-"""What a job was trained on, kept beside its model: a small object ``JOB/recpack.json`` below the
-job's output. The manifest of the data can be another one by now, and the job can be deleted."""
+"""What a job was trained on, kept beside its model: ``JOB/recpack.json``, a small object or file
+below the job's output. The manifest of the data can be another one by now, and the job can be
+deleted."""
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .channels import split_url
 from .errors import JobError, SpecError
+from .files import open_file
 from .service import Service, is_denied, is_missing, message_of
 
 if TYPE_CHECKING:
@@ -44,6 +48,11 @@ class Trained:
         }
         return cls(channels["train"].manifest.classes, data)
 
+    def to_json(self) -> bytes:
+        """The record of one job: no two are the same."""
+        own = {"version": _VERSION, "id": secrets.token_hex(8)}
+        return json.dumps(own | asdict(self), indent=2).encode()
+
     def differences(self, now: Trained) -> Iterator[str]:
         """What a job that continues has other data in, for people to read."""
         hints = {"validation": "; mAP can't be compared with the earlier job's"}
@@ -68,21 +77,11 @@ def place_of(output: str, job_name: str) -> str:
 def write_trained(url: str, trained: Trained, service: Service, kms_key: str | None = None) -> bool:
     """Write a job's record; False, with a warning, where the caller has no right to. Raises
     JobError when there is one: of another job of this name."""
-    bucket, key = split_url(url)
-    own = {"version": _VERSION, "id": secrets.token_hex(8)}
-    body = json.dumps(own | asdict(trained), indent=2).encode()
-    kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+    body = trained.to_json()
     client = service.client("s3")
     try:
-        client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **kms)
+        put_new(url, body, service, kms_key)
     except client.exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
-            # an earlier attempt can have succeeded, but its answer was lost
-            if client.get_object(Bucket=bucket, Key=key)["Body"].read(_MOST) == body:
-                return True
-            raise JobError(
-                f"{url} exists, of another job of this name; choose another --job-name or --output"
-            ) from error
         if not is_denied(error):
             raise
         warnings.warn(
@@ -94,8 +93,26 @@ def write_trained(url: str, trained: Trained, service: Service, kms_key: str | N
     return True
 
 
-def remove_trained(url: str, service: Service) -> None:
-    """Delete a record."""
+def put_new(url: str, body: bytes, service: Service, kms_key: str | None = None) -> None:
+    """Write an object of a job that is to start. Raises JobError when there is one: of another job
+    of this name; ClientError otherwise."""
+    bucket, key = split_url(url)
+    kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+    client = service.client("s3")
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **kms)
+    except client.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
+            raise
+        # an earlier attempt can have succeeded, but its answer was lost
+        if client.get_object(Bucket=bucket, Key=key)["Body"].read(_MOST) != body:
+            raise JobError(
+                f"{url} exists, of another job of this name; choose another --job-name or --output"
+            ) from error
+
+
+def remove(url: str, service: Service) -> None:
+    """Delete an object that ``put_new`` wrote."""
     bucket, key = split_url(url)
     service.client("s3").delete_object(Bucket=bucket, Key=key)
 
@@ -103,7 +120,7 @@ def remove_trained(url: str, service: Service) -> None:
 def read_trained(model: str, service: Service) -> Trained | None:
     """What the ``model.tar.gz`` of a job was trained on; None where no record is beside it. The
     jobs of a tuning have one record, a level higher. Raises SpecError for one that is damaged."""
-    parts = model.split("/")
+    parts = (model if model.startswith("s3://") else os.path.abspath(model)).split("/")
     if parts[-2:] != ["output", "model.tar.gz"] or len(parts) < 5:
         return None
     folders = [parts[:-2]]
@@ -113,7 +130,12 @@ def read_trained(model: str, service: Service) -> Trained | None:
     return next((one for one in found if one is not None), None)
 
 
-def _read(url: str, service: Service) -> Trained | None:
+def _fetch(url: str, service: Service) -> bytes | None:
+    """An object or a file; None when it is not there."""
+    if not url.startswith("s3://"):
+        with suppress(FileNotFoundError), open_file(url) as file:
+            return bytes(file.read(_MOST))
+        return None
     bucket, key = split_url(url)
     client = service.client("s3")
     try:
@@ -122,8 +144,15 @@ def _read(url: str, service: Service) -> Trained | None:
         if is_missing(error) or is_denied(error):
             return None  # a store that does not list says "denied" for what is not there
         raise
+    return bytes(answer["Body"].read(_MOST))
+
+
+def _read(url: str, service: Service) -> Trained | None:
+    text = _fetch(url, service)
+    if text is None:
+        return None
     try:
-        values = json.loads(answer["Body"].read(_MOST))
+        values = json.loads(text)
         classes = values["classes"]
         if not all(isinstance(name, str) for name in classes) or not isinstance(classes, list):
             raise ValueError("classes")

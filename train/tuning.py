@@ -95,6 +95,8 @@ class TuningPlan:
         ]
         if len(self.plan.spec.job_name) > _LONGEST_NAME:
             wrong.append(f"job_name: {self.plan.spec.job_name!r}; use at most {_LONGEST_NAME}")
+        if self.plan.spec.algorithm != "built-in":
+            wrong.append(f"algorithm: {self.plan.spec.algorithm}; tune the built-in one")
         if wrong:
             raise UsageError("\n".join(wrong))
         ranges_request(self.ranges)
@@ -260,8 +262,9 @@ def plan_tuning(train: str, validation: str, output: str, choices: dict[str, Any
         raise UsageError(f"range: {', '.join(twice)}: also set to one value; leave that out")
     for name, why in (
         ("checkpoints", "its jobs would share them"), ("keep_alive", "it keeps no machines"),
+        ("local", "it runs on SageMaker"),
     ):  # fmt: skip
-        if rest.get(name) is not None:
+        if rest.get(name) not in (None, False):
             raise UsageError(f"{name}: not for a tuning, {why}; leave it out")
     if "mini_batch_size" in ranges:  # the highest must fit the data
         rest["mini_batch_size"] = whole(ranges["mini_batch_size"].partition("..")[2])

@@ -46,11 +46,11 @@ def test_all_are_sent_as_text() -> None:
         ("num_classes", [0, -1, 1.5, "20", True], [1, 600]),
         ("num_training_samples", [0, None], [1]),
         ("label_width", [0, 7.0], [7]),
-        ("base_network", ["vgg", "VGG-16", 16], ["vgg-16", "resnet-50"]),
+        ("base_network", ["vgg", "VGG-16", 16], ["vgg-16", "resnet-50", "resnet-18"]),
         ("use_pretrained_model", [2, True, "1"], [0, 1]),
         ("epochs", [0, 0.5], [1, 240]),
         ("mini_batch_size", [0], [1, 64]),
-        ("image_shape", [299, 300.0], [300, 512]),
+        ("image_shape", [29, 300.0], [30, 300, 512]),
         ("learning_rate", [0, 1.01, -0.1, float("nan"), "0.1"], [1, 1e-6]),
         ("lr_scheduler_step", ["5,", "a", "10,5", "0,5", "5,5", 5], ["", "5", "5,10"]),
         ("lr_scheduler_factor", [0, 1], [0.5]),
@@ -111,6 +111,18 @@ def test_the_manifests_fill_in_what_people_get_wrong() -> None:
 def test_choices_that_are_refused(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         Hyperparameters.from_manifests(manifest(), **chosen)
+
+
+def test_what_only_the_own_algorithm_takes() -> None:
+    small = {"base_network": "resnet-18", "image_shape": "30"}
+    made = Hyperparameters.from_manifests(manifest(), **small)
+    assert [one.partition(" is not")[0] for one in made.faults_of_service()] == [
+        "base_network: resnet-18", "image_shape: 30, less than 300,"
+    ]  # fmt: skip
+    assert (made.base_network, made.image_shape) == ("resnet-18", 30)
+    assert Hyperparameters.from_strings(made.as_strings()) == made
+    with pytest.raises(SpecError, match="_kvstore: no such hyperparameter"):
+        Hyperparameters.from_strings({"_kvstore": "device"})
 
 
 def test_channels_with_other_classes_are_refused() -> None:

@@ -6,17 +6,19 @@ artifacts of the built-in algorithm, whose files can have other names; see ``mxn
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
+
+from isal import igzip, isal_zlib
 
 from ..channels import split_url
 from ..errors import ModelError
@@ -30,6 +32,8 @@ _ARRAYS = "model_algo_1-0000.params"
 
 _MOST_TEXT = 64 << 20
 _MOST_ARRAYS = 4 << 30
+_BEHIND = 1 << 20
+_WANTED = (".params", "-symbol.json", HYPERPARAMETERS)
 _EPOCH = re.compile(r"-(\d+)\.params$")
 
 
@@ -62,7 +66,7 @@ def write_model(path: Path, model: Model) -> None:
     """Write a ``model.tar.gz``, whole or not at all; the same bytes for the same model."""
     archive = io.BytesIO()
     with (
-        gzip.GzipFile(filename="", fileobj=archive, mode="wb", compresslevel=1, mtime=0) as packed,
+        igzip.IGzipFile("", "wb", 1, archive, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
         for name, data in _files(model):
@@ -121,18 +125,35 @@ def _download(url: str, service: Service) -> bytes:
 
 
 def _unpack(file: IO[bytes], name: str) -> Found:
-    """The members of a ``model.tar.gz``."""
-    files: dict[str, Callable[[int], bytes]] = {}
+    """The members of a ``model.tar.gz``, read once from its start to its end."""
+    files: dict[str, bytes] = {}
+    others: list[str] = []
+    left = _MOST_ARRAYS
     try:
-        with tarfile.open(fileobj=file, mode="r:*") as tar:
+        with (
+            igzip.IGzipFile(fileobj=file, mode="rb") as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r|") as tar,
+        ):
             for member in tar:
-                if member.isfile():
-                    files[os.path.basename(member.name)] = _member_reader(tar, member)
-            return _choose(files, name)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+                short = os.path.basename(member.name)
+                if not member.isfile() or not short.endswith(_WANTED):
+                    others.append(short)
+                    continue
+                left -= member.size
+                _demand_size(f"{name}: {short}", member.size, _MOST_ARRAYS if left >= 0 else 0)
+                files[short] = tar.extractfile(member).read()  # type: ignore[union-attr]
+            unpacked.read(_BEHIND)  # to the checksum
+    except (tarfile.TarError, EOFError, zlib.error, isal_zlib.error, OSError) as error:
         raise ModelError(
             f"{name}: this is no whole model.tar.gz ({error}); fetch it again"
         ) from error
+    readers = {one: partial(_all_of, data, f"{name}: {one}") for one, data in files.items()}
+    return _choose(readers, name, others)
+
+
+def _all_of(data: bytes, name: str, most: int) -> bytes:
+    _demand_size(name, len(data), most)
+    return data
 
 
 def _reader(path: Path) -> Callable[[int], bytes]:
@@ -145,22 +166,14 @@ def _reader(path: Path) -> Callable[[int], bytes]:
     return read
 
 
-def _member_reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[int], bytes]:
-    def read(most: int) -> bytes:
-        _demand_size(member.name, member.size, most)
-        file = tar.extractfile(member)
-        assert file is not None  # it is a file
-        return file.read()
-
-    return read
-
-
 def _demand_size(name: str, size: int, most: int) -> None:
     if size > most:
         raise ModelError(f"{name}: {size:,} bytes; a file of a model has at most {most:,}")
 
 
-def _choose(files: Mapping[str, Callable[[int], bytes]], name: str) -> Found:
+def _choose(
+    files: Mapping[str, Callable[[int], bytes]], name: str, others: Sequence[str] = ()
+) -> Found:
     """Of several arrays those of the last epoch; hyperparameters can be missing."""
     arrays = sorted(
         (one for one in files if one.endswith(".params")),
@@ -168,9 +181,10 @@ def _choose(files: Mapping[str, Callable[[int], bytes]], name: str) -> Found:
     )
     symbols = sorted(one for one in files if one.endswith("-symbol.json"))
     if not arrays:
+        found = ", ".join(sorted([*files, *others])[:5]) or "nothing"
         raise ModelError(
-            f"{name}: no model of MXNet is in it, no file ….params (it has "
-            f"{', '.join(sorted(files)[:5]) or 'nothing'}); give a model.tar.gz of object detection"
+            f"{name}: no model of MXNet is in it, no file ….params (it has {found}); give a "
+            "model.tar.gz of object detection"
         )
     stem = _EPOCH.sub("", arrays[-1])
     symbol = next((one for one in symbols if one == f"{stem}-symbol.json"), (symbols or [""])[0])

@@ -23,6 +23,7 @@ from train.ssd.network import build, initial_arrays
 def model() -> Model:
     symbol = build("resnet-18", 2, 64)
     arrays = initial_arrays(symbol, 64, np.random.default_rng(1))
+    arrays = {name: array for name, array in arrays.items() if array.size < 50_000}
     return Model(symbol, arrays, {"base_network": "resnet-18", "early_stopping": "False"})
 
 
@@ -126,7 +127,7 @@ def grow(path: Path) -> None:
     ("damage", "message"),
     [
         (cut, r"this is no whole model\.tar\.gz"),
-        (flip, r"this is no whole model\.tar\.gz|x"),
+        (flip, r"this is no whole model\.tar\.gz"),
         (lambda path: path.write_bytes(b""), r"this is no whole model\.tar\.gz"),
         (lambda path: path.write_bytes(b"PK\3\4" * 100), r"this is no whole model\.tar\.gz"),
         (lambda path: path.unlink(), "No such file"),
