@@ -29,13 +29,13 @@ _DRAWN = 400
 
 
 def training_tables(setting: Setting) -> Iterator[Table]:
-    """One table: batches of 32 in bfloat16 on a GPU; without one a single batch of 2."""
+    """One table: batches of 32 in bfloat16 on a GPU; without one a single image."""
     if importlib.util.find_spec("torch") is None:
         return
     import torch
 
     on_gpu = torch.cuda.is_available()
-    batch, steps = (32, 100) if on_gpu else (2, 1)
+    batch, steps = (32, 100) if on_gpu else (1, 1)
     rec = setting.memory / "drawn.rec"
     manifest = make_records(rec, draw(min(_DRAWN, batch * steps)), batch * steps)
     with ExitStack() as stack:
@@ -165,9 +165,9 @@ def serving_tables(setting: Setting) -> Iterator[Table]:
 def _untrained() -> Any:
     """A model of random weights: it finds more than a trained one, so its answers are longer."""
     import numpy as np
-    from train.ssd.network import build, initial_arrays
 
     from train.ssd.artifact import Model
+    from train.ssd.network import build, initial_arrays
 
     symbol = build("resnet-50", _CLASSES, 300)
     known = {"base_network": "resnet-50", "num_classes": str(_CLASSES), "image_shape": "300"}

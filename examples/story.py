@@ -55,8 +55,8 @@ class Story:
         self.sections.append(f"<h2>{html.escape(text)}</h2>")
 
     def type_in(self, *words: str) -> str:
-        """Run a command, with its output on the screen but for the lines of a training's log.
-        Returns its standard output."""
+        """Run a command. Returns its standard output; the rest is on the screen, but for the lines
+        of a training's log."""
         self._show(words)
         with (
             tempfile.TemporaryFile("w+") as output,
@@ -68,7 +68,6 @@ class Story:
             process.wait()
             output.seek(0)
             out = output.read()
-        print(out, end="", flush=True)
         if process.returncode:
             raise SystemExit(process.returncode)
         return out
@@ -96,6 +95,7 @@ class Story:
         """Put a table on the page."""
         cells = ["".join(f"<td>{html.escape(str(cell))}" for cell in row) for row in rows]
         names = "".join(f"<th>{html.escape(name)}" for name in head)
+        print("\n".join("  ".join(map(str, row)) for row in (head, *rows)), flush=True)
         self.sections.append(f"<table><tr>{names}<tr>{'<tr>'.join(cells)}</table>")
 
     def write(self) -> Path:
@@ -157,11 +157,15 @@ def tell(story: Story, args: argparse.Namespace, port: int) -> Path:
     with story.served("recpack-train", "deploy", "--local", "models/voc-2", "--port", str(port)):
         for id_ in test_ids(story.folder)[:PICTURES]:
             image, drawn = f"VOCdevkit/VOC2007/JPEGImages/{id_}.jpg", f"pictures/{id_}.jpg"
-            story.type_in("recpack-train", "predict", url, image, "--draw", drawn)
+            found = json.loads(
+                story.type_in("recpack-train", "predict", url, image, "--draw", drawn)
+            )
+            print(", ".join(f"{one['class']} {one['score']:.2f}" for one in found) or "nothing")
             story.show(drawn)
         story.tell("Its mAP, by the records of the pictures that it has not seen")
         found = json.loads(story.type_in("recpack-train", "evaluate", url, VALIDATION))
-        story.sections.append(f"<pre>{html.escape(json.dumps(found, indent=2))}</pre>")
+        rows = [*found["average_precision"].items(), ("mAP", found["mAP"])]
+        story.table(("class", "average precision"), [(name, f"{one:.3f}") for name, one in rows])
         story.tell("The end: Ctrl-C takes the endpoint down")
     return story.write()
 

@@ -124,7 +124,8 @@ def serve() -> None:
             im2rec,
         )
     }
-    calls |= importlib.import_module("mxnet_ssd").calls
+    for name in ("mxnet_ssd", "mxnet_operators"):
+        calls |= importlib.import_module(name).calls
     print("{}", file=replies, flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -242,7 +242,7 @@ class Graph(nn.Module):
         try:
             with torch.device("meta"):
                 logits, locations, anchors = self._predict(images, variables, training=False)
-        except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        except (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
             what = str(error).partition("\n")[0]
             raise ModelError(f"the graph's parts don't fit together: {what}") from None
         self._anchors.clear()
