@@ -232,8 +232,8 @@ class Loader:
         return -(-len(self._mine()) // self._batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch, in order; one epoch at a time. It may be left early: the next
-        one begins afresh.
+        """The batches of an epoch, in order; one epoch at a time. It may be left early, and the
+        next one begins afresh.
 
         Raises SpecError for a label that is too long, TrainError for a record, an image or a file
         that can't be read, and for a worker that died. The workers are ended then.
