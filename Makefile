@@ -1,4 +1,6 @@
 # make demo   a first look: makes a small devkit, converts it, also into an S3 server, reads it back
+# make story  without AWS: records in an S3 server, two trainings, an endpoint, detections, in ten
+#             minutes on two cores; the page recpack-story/index.html
 # make test   the whole test suite, with NumPy 2.x and 1.26; MXNet, two S3 servers, dask, ray and the
 #             official SageMaker SDK take part, and PyTorch (6 GB)
 # make dev    one environment to work in: tests, linters, documentation; none of what make test adds
@@ -38,10 +40,13 @@ VARIABLES = RECPACK_SDK_PYTHON=$(PEERS) $(MXNET_PYTHON) $(if $(filter 1,$(SWIFT)
 # file by file, as many at once as there are cores, and four at most
 PYTEST = -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-.PHONY: demo test dev quick lint docs faults bench environments test-numpy2 test-numpy1 coverage lock clean
+.PHONY: demo story test dev quick lint docs faults bench environments test-numpy2 test-numpy1 coverage lock clean
 
 demo: .venv/installed
 	.venv/bin/recpack demo recpack-demo --overwrite
+
+story: .venv-test/installed
+	.venv-test/bin/python examples/story.py recpack-story --overwrite
 
 test:
 	$(MAKE) --jobs 2 environments
@@ -115,4 +120,4 @@ lock: .venv-lock/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-dev .venv-test .venv-peers .venv-lock docs/_build docs/generated recpack-demo .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-dev .venv-test .venv-peers .venv-lock docs/_build docs/generated recpack-demo recpack-story .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -19,7 +19,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import archives, cluster, encoding, formats, growth, packing, s3, scan
+from benchmarks import (
+    archives,
+    cluster,
+    encoding,
+    formats,
+    growth,
+    packing,
+    s3,
+    scan,
+    ssd,
+    ssd_loader,
+)
 from benchmarks.environments import PEERS
 from benchmarks.measure import measure
 from benchmarks.report import Section, compare, markdown, plot, to_json
@@ -35,6 +46,9 @@ SUITES = {
     "growth": growth.tables,
     "s3": s3.tables,
     "cluster": cluster.tables,
+    "loader": ssd_loader.tables,
+    "training": ssd.training_tables,
+    "serving": ssd.serving_tables,
 }
 SIZES: dict[bool, dict[str, Any]] = {
     True: {"images": 16_551, "encoded": 4_000, "large": 300,

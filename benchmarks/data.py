@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
+import recpack
 from recpack.data.classes import VOC_CLASSES
-from recpack.demo.story import make_image
+from recpack.demo.story import CLASSES, make_image
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import encode
 
@@ -107,3 +110,34 @@ def first_images(whole: Path, root: Path, images: int) -> Path:
 def _write_set(root: Path, year: str, names: list[str]) -> None:
     file = root / f"VOC{year}" / "ImageSets" / "Main" / "trainval.txt"
     file.write_text("".join(f"{name}\n" for name in names))
+
+
+Drawn = tuple[bytes, list[list[float]]]
+"""A JPEG and its boxes: class id, then the edges as ratios."""
+
+
+def draw(count: int, seed: int = 0) -> list[Drawn]:
+    """The demo's pictures of three classes, which a model can learn, drawn on all cores."""
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(_draw_one, repeat(seed), range(count), chunksize=8))
+
+
+def _draw_one(seed: int, number: int) -> Drawn:
+    random = np.random.RandomState([seed, number])
+    width, height = SMALL[random.randint(len(SMALL))]
+    pixels, objects = make_image(random, width, height)
+    boxes = [
+        [CLASSES.index(name), left / width, top / height, right / width, bottom / height]
+        for name, (left, top, right, bottom) in objects
+    ]
+    return encode(pixels, Encoding(quality=82)).tobytes(), boxes
+
+
+def make_records(rec: Path, pictures: Sequence[Drawn], count: int) -> recpack.Manifest:
+    """Write so many records; where there are fewer pictures, they are repeated."""
+    with recpack.RecordWriter(rec, classes=CLASSES) as writer:
+        for number in range(count):
+            image, boxes = pictures[number % len(pictures)]
+            writer.write(image, boxes)
+    assert writer.manifest is not None
+    return writer.manifest

@@ -78,11 +78,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Table:
-    """Works to compare; ratios are relative to the first one."""
+    """Works to compare; ratios are relative to the first one. ``counts`` tells how many things a
+    work handles, for a column of things a second."""
 
     title: str
     works: Mapping[str, Work]
     claims: Sequence[Claim] = field(default_factory=list)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def measure(works: Mapping[str, Work], rounds: int) -> list[Timing]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from benchmarks.measure import Claim, Table, Timing
 
 @dataclass(frozen=True)
 class Section:
-    """A table's timings, and its claims with their ratios."""
+    """A table's timings, its claims with their ratios, and how many things each work handles."""
 
     title: str
     timings: Sequence[Timing]
     claims: Sequence[tuple[Claim, float]]
+    counts: Mapping[str, int]
 
     @classmethod
     def of(cls, table: Table, timings: Sequence[Timing]) -> Section:
@@ -28,18 +29,19 @@ class Section:
             table.title,
             timings,
             [(claim, ratio) for claim, ratio in ratios if ratio is not None],
+            table.counts,
         )
 
     def lines(self) -> Iterator[str]:
         """The section in Markdown."""
         yield f"### {self.title}\n"
-        yield "| | median s | low to high | CPU s | × the first |"
-        yield "|---|---|---|---|---|"
+        yield "| | median s | low to high | CPU s | × the first |" + " per s |" * bool(self.counts)
+        yield "|---|---|---|---|---|" + "---|" * bool(self.counts)
         base = self.timings[0].median
         for timing in self.timings:
             yield (
                 f"| {timing.name} | {timing.median:.3f} | {timing.low:.3f} to {timing.high:.3f} "
-                f"| {timing.cpu:.2f} | {timing.median / base:.2f} |"
+                f"| {timing.cpu:.2f} | {timing.median / base:.2f} |{self._speed(timing)}"
             )
         if self.claims:
             yield "\n| ratio | | wanted |"
@@ -47,6 +49,13 @@ class Section:
         for claim, ratio in self.claims:
             yield f"| {claim.text} | {ratio:.2f} × | {_wanted(claim, ratio)} |"
         yield ""
+
+    def _speed(self, timing: Timing) -> str:
+        """The cell of a table with ``counts``."""
+        count = self.counts.get(timing.name)
+        if count is None:
+            return " |" * bool(self.counts)
+        return f" {count / timing.median:,.1f} |"
 
 
 def _wanted(claim: Claim, ratio: float) -> str:

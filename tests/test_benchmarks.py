@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import recpack
-from benchmarks.data import first_images, make_devkit
+from benchmarks.data import draw, first_images, make_devkit, make_records
 from benchmarks.formats import make_formats
 from benchmarks.measure import Claim, Measurement, Table, Timing, commands, measure
 from benchmarks.report import Section, compare, markdown, to_json
@@ -62,6 +62,14 @@ def test_claims() -> None:
     assert "| b | 6.000 | 5.900 to 6.100 | 6.00 | 6.00 |" in text
 
 
+def test_things_a_second() -> None:
+    timings = [Timing(name, 2.0, 1.0, 3.0, 1.0) for name in ("steps", "slowest")]
+    lines = list(Section.of(Table("table", {}, counts={"steps": 64}), timings).lines())
+    assert lines[1].endswith("| × the first | per s |")
+    assert lines[3].endswith("| 1.00 | 32.0 |")
+    assert lines[4].endswith("| 1.00 | |")
+
+
 def test_a_run_compared_with_an_earlier_one(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text(to_json({}, [section(1.0, 6.0)]))
     rows = list(compare(tmp_path / "old.json", [section(1.15, 3.0, 9.0)]))[2:]
@@ -90,6 +98,16 @@ def test_the_data_is_sound(tmp_path: Path) -> None:
         assert (len(scan.samples), scan.problems) == (count, [])
     sizes = scan.samples.image_bytes
     assert 30_000 < sizes.mean() < 70_000
+
+
+def test_the_drawn_records_are_sound(tmp_path: Path) -> None:
+    pictures = draw(3)
+    assert pictures == draw(3)
+    manifest = make_records(tmp_path / "drawn.rec", pictures, 7)
+    with recpack.RecordReader(tmp_path / "drawn.rec") as records:
+        images = [record.image_bytes for record in records]
+    assert images == [pictures[number % 3][0] for number in range(7)]
+    assert manifest.classes == ("ball", "box", "cone")
 
 
 def test_the_formats_hold_the_same_data(tmp_path: Path) -> None:

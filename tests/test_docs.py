@@ -7,11 +7,16 @@ import json
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
+import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -46,6 +51,8 @@ READERS = {"torch": "", "mxnet": "RECPACK_MXNET_PYTHON", "nvidia.dali": "RECPACK
 """Packages of frameworks, and what names a Python that has one, where that is not this Python."""
 SHOWN = ("text", "{image}", "{toctree}", "{raw}", "{eval-rst}", "{include}")
 """Blocks that are only looked at."""
+SMALL = ("base_network=resnet-18", "image_shape=64", "mini_batch_size=4", "epochs=1")
+"""What trainings on this machine are told beside what the page says: the last word counts."""
 ANSWER = json.dumps({"prediction": [[0, 0.9, 0.25, 0.25, 0.75, 0.75]]}).encode()
 
 
@@ -177,8 +184,12 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
     if words[0] == "make":
         assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
     elif words[:2] == ["pip", "install"]:
-        assert words[2:] == ["."]  # make demo does
+        assert words[2:] in (["."], [".[ssd]"])  # make does
+    elif words[0] == "recpack-train" and {"--local", "export"} & set(words):
+        needs("torch")
+        on_this_machine(words, request)
     elif words[0] == "recpack-train":
+        words = [word.replace("8080", free_port()) for word in words]
         assert train.cli.main(words[1:]) == 0, words
         if words[1] == "fit":
             output, job = (words[words.index(name) + 1] for name in ("--output", "--job-name"))
@@ -196,6 +207,42 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
         ):
             (here / old).unlink()  # the tour makes the same files in two ways
         assert run(*words[1:]) == 0, words
+
+
+def on_this_machine(words: list[str], request: pytest.FixtureRequest) -> None:
+    """In a process of its own, which for ``deploy`` lives as long as the test."""
+    start = [sys.executable, "-c", "from recpack.cli.train import console; console()"]
+    words = [word.replace("8080", free_port()) for word in words]
+    if words[1] == "fit":
+        words += [part for pair in SMALL for part in ("--set", pair)]
+    process = subprocess.Popen([*start, *words[1:]])
+    if words[1] != "deploy":
+        assert process.wait() == 0, words
+        return
+
+    def end() -> None:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) in (0, 130)
+
+    request.addfinalizer(end)
+    while not is_healthy(free_port()):
+        assert process.poll() is None
+        time.sleep(0.1)
+
+
+@cache
+def free_port() -> str:
+    """One that stays the same, for the server of the pages."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+def is_healthy(port: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def on_a_cluster(words: list[str], named: str, address: str) -> None:

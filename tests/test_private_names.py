@@ -38,6 +38,12 @@ def test_botocore_asks_its_loader_for_the_services() -> None:
     assert client.meta.service_model.service_name == "s3"
 
 
+def test_torch_ends_its_workers_when_told() -> None:
+    """``train/ssd/batches.py`` tells it; else they would end when the iterator is collected."""
+    dataloader = pytest.importorskip("torch.utils.data.dataloader")
+    assert callable(dataloader._MultiProcessingDataLoaderIter._shutdown_workers)
+
+
 def test_waitress_has_the_channels_of_its_server() -> None:
     """``train/ssd/http_server.py`` ends them, and looks for slow ones."""
     pytest.importorskip("waitress")

@@ -12,7 +12,7 @@ from typing import Any
 from .channels import demand_model, demand_region, split_url
 from .endpoint import Endpoint, configuration, describe, hosted, is_changing, is_serverless
 from .errors import JobError, SpecError, UsageError
-from .images import image_uri
+from .images import inference_image
 from .job import POLL_SECONDS, Job, find_previous
 from .making import NAMED, Made, label, remove
 from .names import demand_name, is_of, part_name, shared_start, unique_name
@@ -129,7 +129,13 @@ def deploy(
     try:
         made.create(
             "model",
-            model_request(part, arn, image or image_uri(service.region), found.model, **options),
+            model_request(
+                part,
+                arn,
+                inference_image(image, service.region, ours=found.ours),
+                found.model,
+                **options,
+            ),
         )
         made.create(
             "endpoint_config", endpoint_config_request(part, part, **vars(how), **options)

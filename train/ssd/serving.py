@@ -1,4 +1,4 @@
-"""The server of a model, on any machine, from its start to its end. ``contract`` has its answers,
+"""The server of a model, on any machine, from its start to its end. ``application`` has its answers,
 ``http_server`` its connections."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import SpecError
 from ..service import Service
 from .batching import cores
-from .contract import About, App, Limits
+from .application import About, App, Limits
 from .http_server import Server
 
 if TYPE_CHECKING:

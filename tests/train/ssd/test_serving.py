@@ -23,7 +23,7 @@ import pytest
 from train.errors import JobError, TrainError
 from train.ssd import augment, http_server
 from train.ssd.batching import Batcher
-from train.ssd.contract import About, App, Limits
+from train.ssd.application import About, App, Limits
 from train.ssd.http_server import Server
 
 pytestmark = pytest.mark.once
