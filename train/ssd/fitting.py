@@ -133,6 +133,7 @@ class _Training:
             learning.optimizer, learnt, learning_rate=learning.learning_rate,
             momentum=learning.momentum, weight_decay=learning.weight_decay,
             multipliers=self._graph.multipliers(),
+            batch_size=learning.mini_batch_size // self._ranks.world,
         )  # fmt: skip
 
     def _loader(self, source: Source, *, training: bool, seed: int) -> Loader:
@@ -270,6 +271,11 @@ class _Training:
         """Images (N, 3, S, S) without the mean, and labels, on the device."""
         one: Batch
         for one in loader.epoch(self._epoch):
+            if (most := int(one.labels[..., 0].max())) >= self._graph.num_classes:
+                raise SpecError(
+                    f"num_classes: {self._graph.num_classes}, but the data has an object of class "
+                    f"{most}; ids begin with 0"
+                )
             images = one.images.to(self._ranks.device, non_blocking=True)
             labels = one.labels.to(self._ranks.device, non_blocking=True)
             # uint8 (N, S, S, 3) seen as (N, 3, S, S) is channels_last without a copy
