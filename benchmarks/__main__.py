@@ -19,7 +19,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import archives, cluster, encoding, formats, growth, packing, s3, scan, ssd
+from benchmarks import (
+    archives,
+    cluster,
+    encoding,
+    formats,
+    growth,
+    packing,
+    s3,
+    scan,
+    ssd,
+    ssd_loader,
+)
 from benchmarks.environments import PEERS
 from benchmarks.measure import measure
 from benchmarks.report import Section, compare, markdown, plot, to_json
@@ -35,6 +46,7 @@ SUITES = {
     "growth": growth.tables,
     "s3": s3.tables,
     "cluster": cluster.tables,
+    "loader": ssd_loader.tables,
     "training": ssd.training_tables,
     "serving": ssd.serving_tables,
 }

@@ -33,6 +33,7 @@ _HOMES = {
     "Options": "options",
     "Record": "formats.recordio",
     "RecordReader": "records.reader",
+    "read_records": "records.stream",
     "RecordWriter": "records.writer",
     "Manifest": "formats.manifest",
     "Problem": "problems",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from recpack.records.preview import preview as preview
     from recpack.records.reader import RecordReader as RecordReader
     from recpack.records.reindex import reindex as reindex
+    from recpack.records.stream import read_records as read_records
     from recpack.records.unpack import Unpacked as Unpacked
     from recpack.records.unpack import unpack as unpack
     from recpack.records.verify import Verification as Verification

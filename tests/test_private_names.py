@@ -38,5 +38,27 @@ def test_botocore_asks_its_loader_for_the_services() -> None:
     assert client.meta.service_model.service_name == "s3"
 
 
+def test_torch_ends_its_workers_when_told() -> None:
+    """``train/ssd/batches.py`` tells it; else they would end when the iterator is collected."""
+    dataloader = pytest.importorskip("torch.utils.data.dataloader")
+    assert callable(dataloader._MultiProcessingDataLoaderIter._shutdown_workers)
+
+
+def test_waitress_has_the_channels_of_its_server() -> None:
+    """``train/ssd/http_server.py`` ends them, and looks for slow ones."""
+    pytest.importorskip("waitress")
+    channel = importlib.import_module("waitress.channel").HTTPChannel
+    for name in ("received", "readable", "handle_read", "handle_close", "error_task_class"):
+        assert hasattr(channel, name)
+    source = inspect.getsource(channel)
+    for name in ("will_close", "total_outbufs_len", "requests", "request", "connected"):
+        assert f"self.{name} = " in source or hasattr(channel, name)
+    server = importlib.import_module("waitress.server").TcpWSGIServer
+    assert callable(server.maintenance)
+    assert "active_channels" in inspect.getsource(server.__mro__[1])
+    execute = importlib.import_module("waitress.task").ErrorTask.execute
+    assert "self.request.error" in inspect.getsource(execute)
+
+
 def test_opencv_is_of_a_major_version_that_was_tried() -> None:
     assert cv2.__version__.split(".")[0] in ("4", "5")

@@ -35,6 +35,7 @@ def right() -> None:
     recpack.Options(segment_size="16MiB", to_nothing=None)  # type: ignore[call-arg]
     job: train.Job = train.fit("s3://a", "s3://b", "s3://c", role="arn", epochs=5, spot=True)
     recpack.train.plan("s3://a", "s3://b", "s3://c", base_network="resnet-50", model=job)
+    train.fit("a.rec", "b.rec", "models", local=True, base_network="resnet-18", seed=3, model=job)
     recpack.train.tune("s3://a", "s3://b", "s3://c", ranges={"momentum": "0.5..0.9"}, jobs=20)
     del result, found, verified, inspection, shown, manifest, number, several
 
@@ -64,4 +65,5 @@ def wrong() -> None:
     train.fit("s3://a", "s3://b", "s3://c", rol="arn")  # type: ignore[call-arg]
     train.tune("s3://a", "s3://b", "s3://c")  # type: ignore[call-arg]
     train.fit("s3://a", "s3://b", "s3://c", optimizer="sdg")  # type: ignore[arg-type]
+    train.fit("a.rec", "b.rec", "models", local=True, device="tpu")  # type: ignore[arg-type]
     recpack.train.plan("s3://a", "s3://b", "s3://c", epochs="5")  # type: ignore[arg-type]

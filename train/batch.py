@@ -15,7 +15,7 @@ from .channels import demand_model, demand_region, demand_url, objects_below, sp
 from .detections import Detections, parse_response
 from .endpoint import artifacts
 from .errors import JobError, SpecError, UsageError
-from .images import image_uri
+from .images import inference_image
 from .job import POLL_SECONDS, Job, Previous, find_previous
 from .making import Made, describe_batch, remove
 from .names import demand_name, is_of, part_name, unique_name
@@ -170,7 +170,13 @@ def transform(
     try:
         made.create(
             "model",
-            model_request(part, arn, image or image_uri(service.region), found.model, **options),
+            model_request(
+                part,
+                arn,
+                inference_image(image, service.region, ours=found.ours),
+                found.model,
+                **options,
+            ),
         )
         made.create(
             "transform_job",

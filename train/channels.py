@@ -176,19 +176,19 @@ def demand_output(name: str, url: str, role: str, service: Service) -> bool:
     return False
 
 
-def demand_model(url: str, service: Service) -> None:
+def demand_model(url: str, service: Service, name: str = "model") -> None:
     """Raise SpecError when a ``model.tar.gz`` is not there or in another region."""
     bucket, key = split_url(url)
-    demand_region("model", bucket, service)
+    demand_region(name, bucket, service)
     client = service.client("s3")
     try:
         found = client.head_object(Bucket=bucket, Key=key)
     except client.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            raise SpecError(f"model: there is no {url}") from error
-        raise SpecError(f"model: {url} can't be read: {message_of(error)}") from error
+            raise SpecError(f"{name}: there is no {url}") from error
+        raise SpecError(f"{name}: {url} can't be read: {message_of(error)}") from error
     if not found["ContentLength"]:
-        raise SpecError(f"model: {url} is empty")
+        raise SpecError(f"{name}: {url} is empty")
 
 
 def demand_boxes(name: str, rec: str, manifest: Manifest) -> None:

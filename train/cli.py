@@ -12,6 +12,7 @@ from recpack import __version__
 
 from .cli_hosting import add_commands as add_hosting_commands
 from .cli_jobs import add_commands as add_job_commands
+from .cli_models import add_commands as add_model_commands
 from .cli_parts import Command, say
 from .errors import TrainError, UsageError
 from .service import Service
@@ -65,11 +66,12 @@ def parser() -> argparse.ArgumentParser:
             name, help=help, description=help[0].upper() + help[1:] + ".",
             epilog=f"example: recpack-train {name} {example}",
         )  # fmt: skip
-        sub.set_defaults(command=run)
+        sub.set_defaults(command=run, options=sub)
         sub.add_argument("--region", help="default: the configured AWS region")
         sub.add_argument("--endpoint-url", metavar="URL", help="of a service that is not AWS")
         return sub
 
     add_job_commands(command)
     add_hosting_commands(command)
+    add_model_commands(command)
     return parser

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .cli_models import add_local_options, demand_not_here, serve_here
 from .cli_parts import Add, add_network, network_of, pairs, say, split, whole_number
 from .errors import JobError, TrainError, UsageError
 from .request import INFERENCE_TYPE
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
 
 _CLASSES = "class names in the order of their ids (default: those that the model was trained on)"
+_ENDPOINT = "name of the endpoint, or http://… of deploy --local"
 
 
 def add_commands(command: Add) -> None:
@@ -42,10 +44,11 @@ def add_commands(command: Add) -> None:
         help="an asynchronous endpoint, whose answers go there (default: it answers at once)",
     )  # fmt: skip
     deploy.add_argument("--no-wait", action="store_true", help="do not wait until it serves")
+    add_local_options(deploy)
     predict = command(
         "predict", _predict, "detect objects in an image", "voc-1 cat.jpg --draw x.png"
     )
-    predict.add_argument("endpoint", metavar="ENDPOINT", help="name of the endpoint")
+    predict.add_argument("endpoint", metavar="ENDPOINT", help=_ENDPOINT)
     predict.add_argument(
         "image", type=Path, metavar="IMAGE", help="file of any kind that OpenCV reads"
     )
@@ -53,7 +56,7 @@ def add_commands(command: Add) -> None:
     evaluate = command(
         "evaluate", _evaluate, "measure the mAP of an endpoint on a .rec", "voc-1 val.rec"
     )
-    evaluate.add_argument("endpoint", metavar="ENDPOINT", help="name of the endpoint")
+    evaluate.add_argument("endpoint", metavar="ENDPOINT", help=_ENDPOINT)
     evaluate.add_argument("rec", metavar="REC", help=".rec file: path or s3://…")
     evaluate.add_argument(
         "--overlap", type=float, default=0.5, metavar="IOU",
@@ -155,6 +158,10 @@ def _finding_options(
 
 
 def _deploy(args: argparse.Namespace, service: Service) -> object:
+    if args.local:
+        serve_here(args, service)
+        return None
+    demand_not_here(args)
     from .hosting import deploy
 
     endpoint = deploy(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from .cli_parts import Add, add_network, network_of, pairs, say, whole_number
 from .errors import MissingError
 from .service import Service
-from .spec import Local, Machine
+from .spec import Algorithm, Local, Machine
 
 if TYPE_CHECKING:
     from .job import Job
@@ -32,6 +32,10 @@ def add_commands(command: Add) -> None:
         f"{data} --set epochs=5 --wait",
     )  # fmt: skip
     _job_options(fit, local=True)
+    fit.add_argument(
+        "--algorithm", choices=get_args(Algorithm), default="built-in",
+        help="SageMaker's, or recpack's own in AWS's PyTorch container (default: %(default)s)",
+    )  # fmt: skip
     tune = command(
         "tune", _tune, "start many jobs that look for the highest mAP",
         f"{data} --range learning_rate=0.0001..0.01 --range optimizer=sgd,adam --jobs 20",
@@ -66,7 +70,9 @@ def _choices(args: argparse.Namespace, service: Service) -> dict[str, Any]:
     """The keywords of ``plan`` that the options say."""
     own = (*fields(Machine), *fields(Local))
     machine = {one.name: getattr(args, one.name, one.default) for one in own}
-    names = ("role", "model", "job_name", "image")
+    names: tuple[str, ...] = ("role", "model", "job_name", "image")
+    if "algorithm" in args:
+        names = (*names, "algorithm")
     return {
         **{name: getattr(args, name) for name in names}, **machine, "service": service,
         "tags": pairs(args.tag, "--tag"), "network": network_of(args),

@@ -71,6 +71,13 @@ class Endpoint:
                 raise
             raise JobError(f"{self.name}: {message_of(error)}", message_of(error)) from error
 
+    def configuration(self) -> str:
+        """The name of what it serves now. Raises JobError when there is no such endpoint."""
+        found = describe(self.name, self.service)
+        if found is None:
+            raise JobError(f"{self.name}: there is no such endpoint")
+        return str(found["EndpointConfigName"])
+
     def wait(
         self, *, sleep: Callable[[float], None] = time.sleep, poll: float = POLL_SECONDS
     ) -> Endpoint:
@@ -129,11 +136,15 @@ def is_serverless(config: dict[str, Any]) -> bool:
 def attach_endpoint(
     name: str, service: Service | None = None, *, classes: Sequence[str] | None = None
 ) -> Endpoint:
-    """An existing endpoint. Its ``classes`` default to those that its model was trained on.
-    Raises JobError when there is no such endpoint, SpecError when its classes are not known."""
+    """An existing endpoint, or the URL of a server (``http://…``) that ``deploy --local`` runs. Its
+    ``classes`` default to those that its model was trained on. Raises JobError when there is no
+    such endpoint, SpecError when its classes are not known."""
     from .planning import classes_of
+    from .served import attach_server, is_url
 
     service = service or Service()
+    if is_url(name):
+        return attach_server(name, service, classes)
     found = describe(name, service)
     if found is None:
         raise JobError(f"{name}: there is no such endpoint in {service.region}")

@@ -28,5 +28,9 @@ class JobError(TrainError):
         self.reason = reason
 
 
+class TemporaryError(JobError):
+    """A failure that can be gone at the next attempt."""
+
+
 class MissingError(JobError):
     """There is no such job."""

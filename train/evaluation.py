@@ -11,8 +11,8 @@ from typing import IO, Any
 import recpack
 
 from .detections import Detection, Detections, Evaluation, evaluate, name_of, truth_of
-from .endpoint import Endpoint, describe
-from .errors import JobError, SpecError
+from .endpoint import Endpoint
+from .errors import SpecError
 from .files import open_file
 
 
@@ -77,10 +77,7 @@ class _Answers:
         self._known: dict[str, Detections] = {}
         if file is None:
             return
-        found = describe(endpoint.name, endpoint.service)
-        if found is None:
-            raise JobError(f"{endpoint.name}: there is no such endpoint")
-        head = {"endpoint": endpoint.name, "configuration": found["EndpointConfigName"]}
+        head = {"endpoint": endpoint.name, "configuration": endpoint.configuration()}
         file.seek(0)
         lines = file.read().split(b"\n")[:-1]
         try:

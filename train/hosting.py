@@ -12,7 +12,7 @@ from typing import Any
 from .channels import demand_model, demand_region, split_url
 from .endpoint import Endpoint, configuration, describe, hosted, is_changing, is_serverless
 from .errors import JobError, SpecError, UsageError
-from .images import image_uri
+from .images import inference_image
 from .job import POLL_SECONDS, Job, find_previous
 from .making import NAMED, Made, label, remove
 from .names import demand_name, is_of, part_name, shared_start, unique_name
@@ -25,6 +25,7 @@ from .request import (
     endpoint_request,
     model_request,
 )
+from .served import is_url
 from .service import Service, find_role
 
 
@@ -128,7 +129,13 @@ def deploy(
     try:
         made.create(
             "model",
-            model_request(part, arn, image or image_uri(service.region), found.model, **options),
+            model_request(
+                part,
+                arn,
+                inference_image(image, service.region, ours=found.ours),
+                found.model,
+                **options,
+            ),
         )
         made.create(
             "endpoint_config", endpoint_config_request(part, part, **vars(how), **options)
@@ -187,6 +194,10 @@ def delete_endpoint(
 
     The service refuses to delete an endpoint that is being made or updated: this waits for the end.
     """
+    if is_url(name):
+        raise UsageError(
+            f"{name}: a server is no endpoint of AWS; stop it where it runs, by Ctrl-C"
+        )
     service = service or Service()
     found = describe(demand_name(name), service)
     while found is not None and is_changing(found) and found["EndpointStatus"] != "Deleting":

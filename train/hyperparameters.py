@@ -152,13 +152,14 @@ class Hyperparameters(Learning, _Counts):
     @classmethod
     def from_strings(cls, strings: Mapping[str, str]) -> Hyperparameters:
         """What ``as_strings`` made, as a job is told. Raises UsageError."""
-        if unknown := strings.keys() - {parameter.name for parameter in fields(cls)}:
-            raise UsageError(f"{min(unknown)}: no such hyperparameter; leave it out")
+        names = [parameter.name for parameter in fields(cls)]
+        if unknown := [_unknown(name, names) for name in strings if name not in names]:
+            raise UsageError("\n".join(unknown))
         return cls(**{name: _value(cls, name, value) for name, value in strings.items()})
 
     def faults_of_service(self) -> Iterator[str]:
         """What recpack's own algorithm takes, and SageMaker's does not."""
-        where = "trains on your own machine only: add --local"
+        where = "is not of SageMaker's algorithm: add --local, or --algorithm pytorch"
         if self.base_network == "resnet-18":
             yield f"base_network: {self.base_network} {where}"
         if self.image_shape < LEAST_SHAPE_OF_SERVICE:
@@ -192,9 +193,7 @@ class Hyperparameters(Learning, _Counts):
         names = [parameter.name for parameter in fields(cls)]
         for name, value in choices.items():
             if name not in names:
-                near = get_close_matches(name, names, 1)
-                hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}"
-                misuse.append(f"{name}: no such hyperparameter; {hint}")
+                misuse.append(_unknown(name, names))
                 continue
             value = _value(cls, name, value)
             # a larger label_width than the data's does no harm
@@ -220,6 +219,12 @@ class Hyperparameters(Learning, _Counts):
         if wrong or misuse:
             raise (SpecError if wrong else UsageError)("\n".join(wrong + misuse))
         return hyperparameters
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}"
+    return f"{name}: no such hyperparameter; {hint}"
 
 
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}

@@ -1,12 +1,15 @@
-"""The algorithm's container, by region.
+"""The containers, by region: the built-in algorithm's, and AWS's PyTorch.
 
-Source: ``image_uris.retrieve("object-detection", region)`` of the official SDK; a test compares
-the table with it.
+Source: ``image_uris.retrieve("object-detection", region)`` and ``("pytorch", region, …)`` of the
+official SDK; a test compares the tables with it.
 """
 
 from __future__ import annotations
 
+import warnings
+
 from .errors import SpecError
+from .machines import has_gpu
 
 ACCOUNTS = {
     "af-south-1": "455444449433", "ap-east-1": "286214385809", "ap-northeast-1": "501404015308",
@@ -25,6 +28,25 @@ ACCOUNTS = {
     "us-isof-south-1": "124985052026", "us-west-1": "632365934929", "us-west-2": "433757028032",
 }  # fmt: skip
 
+PYTORCH_VERSION, PYTORCH_PYTHON = "2.8.0", "py312"
+"""The container that recpack's own algorithm is run in."""
+
+PYTORCH_ACCOUNTS = dict.fromkeys([
+    "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
+    "ca-central-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3",
+    "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+], "763104351884") | {
+    "af-south-1": "626614931356", "ap-east-1": "871362719292", "ap-east-2": "975050140332",
+    "ap-northeast-3": "364406365360", "ap-south-2": "772153158452",
+    "ap-southeast-3": "907027046896", "ap-southeast-4": "457447274322",
+    "ap-southeast-5": "550225433462", "ap-southeast-6": "633930458069",
+    "ap-southeast-7": "590183813437", "ca-west-1": "204538143572", "cn-north-1": "727897471807",
+    "cn-northwest-1": "727897471807", "eu-central-2": "380420809688",
+    "eu-south-1": "692866216735", "eu-south-2": "503227376785", "il-central-1": "780543022126",
+    "me-central-1": "914824155844", "me-south-1": "217643126080", "mx-central-1": "637423239942",
+    "us-gov-east-1": "446045086412", "us-gov-west-1": "442386744353",
+}  # fmt: skip
+
 _SUFFIXES = {"cn": "amazonaws.com.cn", "us-iso": "c2s.ic.gov", "us-isob": "sc2s.sgov.gov",
              "us-isof": "csp.hci.ic.gov"}  # fmt: skip
 
@@ -36,5 +58,34 @@ def image_uri(region: str) -> str:
             f"region: {region} has no object detection; give the image, or use one of "
             f"{', '.join(sorted(ACCOUNTS))}"
         )
+    return f"{_registry(ACCOUNTS[region], region)}/object-detection:1"
+
+
+def pytorch_image_uri(region: str, instance_type: str) -> str:
+    """The URI of AWS's PyTorch container for a machine with a GPU or without. Raises SpecError when
+    the region does not have it."""
+    if region not in PYTORCH_ACCOUNTS:
+        raise SpecError(
+            f"region: {region} has no PyTorch container that is known here; give the image, or use "
+            f"one of {', '.join(sorted(PYTORCH_ACCOUNTS))}"
+        )
+    tag = f"{PYTORCH_VERSION}-{'gpu' if has_gpu(instance_type) else 'cpu'}-{PYTORCH_PYTHON}"
+    return f"{_registry(PYTORCH_ACCOUNTS[region], region)}/pytorch-training:{tag}"
+
+
+def inference_image(image: str | None, region: str, *, ours: bool) -> str:
+    """The container to host a model in: the built-in algorithm's where none is given. A warning for
+    a model that recpack's own algorithm trained."""
+    if image is None and ours:
+        warnings.warn(
+            "the model is of recpack's own training: its files are such as the built-in algorithm "
+            "writes, but its container has not been tried with them; if the endpoint does not "
+            "come up, give --image with one made from recpack's Dockerfile, or use deploy --local",
+            stacklevel=3,
+        )
+    return image or image_uri(region)
+
+
+def _registry(account: str, region: str) -> str:
     suffix = _SUFFIXES.get(region.rsplit("-", 2)[0], "amazonaws.com")
-    return f"{ACCOUNTS[region]}.dkr.ecr.{region}.{suffix}/object-detection:1"
+    return f"{account}.dkr.ecr.{region}.{suffix}"

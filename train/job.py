@@ -12,6 +12,7 @@ from .errors import JobError, MissingError, SpecError
 from .logs import FileReader, LogReader, Metric, parse_metric
 from .machines import OWN_ALGORITHM
 from .records import Trained, read_trained
+from .script_mode import decoded, is_ours
 from .service import Service, is_temporary
 
 POLL_SECONDS = 15.0
@@ -259,6 +260,8 @@ class Previous:
     """The prefix of its training channel, to find its classes."""
     trained: Trained | None = None
     """What it was trained on, where the job was one of ``fit``."""
+    ours: bool = False
+    """Whether it was trained in another container than the built-in algorithm's."""
 
 
 def find_previous(model: str | Job, service: Service) -> Previous:
@@ -289,10 +292,16 @@ def _models(description: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _previous(description: Mapping[str, Any], service: Service) -> Previous:
     image = description.get("AlgorithmSpecification", {}).get("TrainingImage", "")
-    if image and not OWN_ALGORITHM.search(image):
-        raise JobError(
-            f"{description['TrainingJobName']}: it was trained by another algorithm: {image}"
-        )
+    hyperparameters = description.get("HyperParameters", {})
+    ours = is_ours(hyperparameters)
+    if ours:
+        hyperparameters = decoded(hyperparameters)
+    elif image and not OWN_ALGORITHM.search(image):
+        ours = {"base_network", "num_classes"} <= hyperparameters.keys()
+        if not ours:
+            raise JobError(
+                f"{description['TrainingJobName']}: it was trained by another algorithm: {image}"
+            )
     channels = {
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
         for channel in description.get("InputDataConfig", [])
@@ -301,9 +310,10 @@ def _previous(description: Mapping[str, Any], service: Service) -> Previous:
     model = _model(description)
     return Previous(
         model,
-        description.get("HyperParameters", {}),
+        hyperparameters,
         channels.get("train"),
         read_trained(model, service),
+        ours,
     )
 
 

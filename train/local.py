@@ -56,7 +56,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         with open_file(path) as file:
             found = json.loads(file.read(_MOST))
-        found["TrainingJobName"], found["TrainingJobStatus"], found["HyperParameters"].items()
+        found["TrainingJobName"], found["TrainingJobStatus"], found["InputDataConfig"]
+        found["HyperParameters"].items(), found["Local"].items()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise JobError(
             f"{folder}: there is no training job, no job.json; name the folder of one"
@@ -117,7 +118,10 @@ class LocalJob(Job):
             state, reason = "Stopped", "it was told to stop, and killed before it had written"
         else:
             state, reason = "Failed", "its process ended without a word: killed, or no power"
-        reason += " its model; the same fit command again goes on from its last checkpoint"
+        reason += (
+            f" its model; the same fit command again, with --job-name {self.name}, goes on from "
+            "its last checkpoint"
+        )
         return {
             "TrainingJobStatus": state, "SecondaryStatus": state,
             "FailureReason": f"{reason} (the log: {self.folder / 'log.txt'})",
@@ -182,7 +186,7 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
         (folder / "stop").unlink(missing_ok=True)
         replace(folder / "recpack.json", trained.to_json())
         write_description(folder, request)
-        write_process(lock, _spawn(folder, lock, service))
+        _spawn(folder, lock, service)
     return LocalJob(request["TrainingJobName"], service, folder=folder)
 
 
@@ -251,15 +255,10 @@ def hold(folder: Path) -> Iterator[int]:
                         f"{folder}: this job runs; see recpack-train status {place(folder)}"
                     ) from None
                 time.sleep(0.05)
+        os.ftruncate(descriptor, 0)  # the id of a dead process
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def write_process(lock: int, process: int) -> None:
-    """Write down whom to tell to stop."""
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(process).encode(), 0)
 
 
 def driver(folder: Path, lock: int | str) -> list[str]:
@@ -273,9 +272,9 @@ def driver(folder: Path, lock: int | str) -> list[str]:
     return [sys.executable, "-c", code, str(folder), str(lock)]
 
 
-def _spawn(folder: Path, lock: int, service: Service) -> int:
+def _spawn(folder: Path, lock: int, service: Service) -> None:
     """Start the process, in a session of its own, so that no Ctrl-C and no closed terminal ends
-    it; its id."""
+    it."""
     environment = {k: v for k, v in os.environ.items() if k not in _TORCHRUN}
     environment["PYTHONUNBUFFERED"] = "1"
     if service.region_name:
@@ -292,4 +291,3 @@ def _spawn(folder: Path, lock: int, service: Service) -> int:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     # takes its exit code, so that it does not stay as a zombie
     threading.Thread(target=process.wait, daemon=True).start()
-    return process.pid

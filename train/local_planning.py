@@ -94,13 +94,7 @@ class LocalPlan(Plan):
 def plan_local(
     train: str, validation: str, output: str, options: Local, choices: Mapping[str, Any]
 ) -> LocalPlan:
-    """Check everything that can be checked before the training, and describe the job.
-
-    ``train`` and ``validation`` are ``.rec`` files that recpack wrote, by path or ``s3://…``;
-    ``output`` is a folder. ``model`` is a job, its name below the same output, its folder, or a
-    ``model.tar.gz`` by path or ``s3://…``, also one of SageMaker's; the network and the images'
-    shape are then those of the model unless they are chosen. Raises SpecError and UsageError.
-    """
+    """The job that ``plan`` describes with ``local=True``. Raises SpecError and UsageError."""
     rest = dict(choices)
     model, job_name, service = (rest.pop(one, None) for one in ("model", "job_name", "service"))
     service = service or Service()
@@ -111,7 +105,7 @@ def plan_local(
         wrong.append(f"job_name: {job_name!r}; use at most 63 letters, digits and inner hyphens")
     if wrong:
         raise UsageError("\n".join(wrong))
-    refused = {*_OF_SERVICE, "kv_store", *(one.name for one in fields(Machine))}
+    refused = {*_OF_SERVICE, "kv_store", "algorithm", *(one.name for one in fields(Machine))}
     chosen = {k: v for k, v in rest.items() if v is not None and k not in refused}
     channels = {
         name: _read_channel(name, place, service)

@@ -69,7 +69,7 @@ class FileReader:
             return []
         whole = found[: found.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return whole.decode(errors="replace").splitlines()
+        return whole.decode(errors="replace").split("\n")[:-1]
 
 
 class LogReader:

@@ -27,13 +27,18 @@ OWN_ALGORITHM = re.compile(r"/object-detection([:@]|$)")
 """The built-in algorithm's container."""
 
 
+def has_gpu(instance_type: str) -> bool:
+    """Whether a type is of a family with GPUs, by its name."""
+    return _GPU.match(instance_type) is not None
+
+
 def type_fault(instance_type: str, image: str) -> str:
     """What is wrong with a type for a container; empty when nothing is. Only the built-in
     algorithm's types are known."""
-    if instance_type in DISKS or (_GPU.match(instance_type) and not OWN_ALGORITHM.search(image)):
+    if instance_type in DISKS or (has_gpu(instance_type) and not OWN_ALGORITHM.search(image)):
         return ""
     what = "is not a type that this algorithm trains on (families P2, P3, G4dn, G5)"
-    if not _GPU.match(instance_type):
+    if not has_gpu(instance_type):
         what = "has no GPU, which this algorithm needs"
     near = get_close_matches(instance_type, DISKS, 1, 0.8)
     return f"instance_type: {instance_type} {what}; use {near[0] if near else TRAINING_TYPE}"

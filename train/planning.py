@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
 
 from .channels import (
     Channel,
@@ -21,15 +21,16 @@ from .channels import (
 )
 from .errors import JobError, SpecError, UsageError
 from .hyperparameters import Hyperparameters, Learning
-from .images import image_uri
+from .images import image_uri, pytorch_image_uri
 from .job import Job, Previous, demand_same, find_previous
 from .local import LocalJob, is_place
-from .machines import disk_gb
+from .machines import TRAINING_TYPE, disk_gb
 from .names import unique_name
 from .records import Trained, place_of
 from .request import Network, Request
+from .script_mode import script_request, source, source_url
 from .service import Service, find_role
-from .spec import Data, Local, Machine, TrainingSpec, training_request
+from .spec import Algorithm, Data, Local, Machine, TrainingSpec, training_request
 from .starting import start
 
 P = ParamSpec("P")
@@ -55,11 +56,17 @@ class Plan:
     @property
     def request(self) -> Request:
         """The arguments of ``create_training_job``."""
-        return training_request(self.spec)
+        request = training_request(self.spec)
+        if self.spec.algorithm == "built-in":
+            return request
+        return script_request(request, self.service.region)
 
     def start(self) -> Job:
         """Start the job; it then costs money. Raises JobError when the service refuses it."""
-        start("training_job", self.request, self.record, self.trained, self.service)
+        program = {}
+        if self.spec.algorithm == "pytorch":
+            program = {source_url(self.spec.output, self.spec.job_name): source()}
+        start("training_job", self.request, self.record, self.trained, self.service, program)
         return Job(self.spec.job_name, self.service, started=True)
 
     @property
@@ -78,6 +85,7 @@ class Choices(Local, Machine, Learning):
     job_name: str | None = None
     service: Service | None = None
     image: str | None = None
+    algorithm: Algorithm = "built-in"
     tags: Mapping[str, str] | None = None
     network: Network | None = None
     num_classes: int | None = None
@@ -117,8 +125,13 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     ``read_channel``). ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The
     other keywords are those of the machine (see ``Machine``) and the hyperparameters, whose values
     can be strings as on the command line. ``num_classes``, ``num_training_samples`` and
-    ``label_width`` come from the data. With ``local=True`` the job is one for this machine, see
-    ``plan_local``. Raises SpecError, and UsageError for choices that are wrong for any data.
+    ``label_width`` come from the data. Raises SpecError, and UsageError for choices that are wrong
+    for any data.
+
+    With ``local=True`` the job is one for this machine, see ``Local``: the data are ``.rec`` files
+    by path or ``s3://…``, ``output`` is a folder, ``model`` also the name of a job in it, a job's
+    folder or a file; its network and shape of images are kept. What is for SageMaker's machines is
+    refused, and no account is needed.
     """
     rest = dict(choices)
     own = {one.name: rest.pop(one.name) for one in fields(Local) if one.name in rest}
@@ -126,6 +139,8 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         from .local_planning import plan_local
 
         return plan_local(train, validation, output, Local(**own), rest)
+    algorithm = _algorithm(rest.pop("algorithm", "built-in"))
+    pretrained = own.pop("pretrained", None) if algorithm == "pytorch" else None
     _demand_service(own, model=rest.get("model"))
     machine = {one.name: rest.pop(one.name) for one in fields(Machine) if one.name in rest}
     names = ("role", "model", "job_name", "service", "image", "tags", "network")
@@ -159,17 +174,21 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         job_name=job_name
         or unique_name(channels["train"].rec.rpartition("/")[2].removesuffix(".rec")),
         role=find_role(role, service),
-        image=image or image_uri(service.region),
+        image=image or _image(algorithm, machine, service),
         train=channels["train"].prefix,
         validation=channels["validation"].prefix,
         output=output,
         hyperparameters=learning,
         model=None if before is None else before.model,
+        algorithm=algorithm,
+        pretrained=pretrained,
         data=data,
         tags=tags or {},
         network=network or Network(),
         **machine,
     )
+    if pretrained is not None:
+        demand_model(pretrained, service, "pretrained")
     demand_output("output", spec.output, spec.role, service)
     _demand_room(spec, channels)
     warn_of_same(channels)
@@ -201,6 +220,19 @@ def warn_of_same(channels: Mapping[str, Channel]) -> None:
             "validation: these are the images of train, so mAP tells nothing about other images",
             stacklevel=4,
         )
+
+
+def _algorithm(name: str) -> Algorithm:
+    for known in get_args(Algorithm):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"algorithm: {name!r}; use {' or '.join(get_args(Algorithm))}")
+
+
+def _image(algorithm: Algorithm, machine: Mapping[str, Any], service: Service) -> str:
+    if algorithm == "built-in":
+        return image_uri(service.region)
+    return pytorch_image_uri(service.region, machine.get("instance_type", TRAINING_TYPE))
 
 
 def _data_of(channels: Mapping[str, Channel]) -> Data:

@@ -77,20 +77,11 @@ def place_of(output: str, job_name: str) -> str:
 def write_trained(url: str, trained: Trained, service: Service, kms_key: str | None = None) -> bool:
     """Write a job's record; False, with a warning, where the caller has no right to. Raises
     JobError when there is one: of another job of this name."""
-    bucket, key = split_url(url)
     body = trained.to_json()
-    kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
     client = service.client("s3")
     try:
-        client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **kms)
+        put_new(url, body, service, kms_key)
     except client.exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
-            # an earlier attempt can have succeeded, but its answer was lost
-            if client.get_object(Bucket=bucket, Key=key)["Body"].read(_MOST) == body:
-                return True
-            raise JobError(
-                f"{url} exists, of another job of this name; choose another --job-name or --output"
-            ) from error
         if not is_denied(error):
             raise
         warnings.warn(
@@ -102,8 +93,26 @@ def write_trained(url: str, trained: Trained, service: Service, kms_key: str | N
     return True
 
 
-def remove_trained(url: str, service: Service) -> None:
-    """Delete a record."""
+def put_new(url: str, body: bytes, service: Service, kms_key: str | None = None) -> None:
+    """Write an object of a job that is to start. Raises JobError when there is one: of another job
+    of this name; ClientError otherwise."""
+    bucket, key = split_url(url)
+    kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+    client = service.client("s3")
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **kms)
+    except client.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
+            raise
+        # an earlier attempt can have succeeded, but its answer was lost
+        if client.get_object(Bucket=bucket, Key=key)["Body"].read(_MOST) != body:
+            raise JobError(
+                f"{url} exists, of another job of this name; choose another --job-name or --output"
+            ) from error
+
+
+def remove(url: str, service: Service) -> None:
+    """Delete an object that ``put_new`` wrote."""
     bucket, key = split_url(url)
     service.client("s3").delete_object(Bucket=bucket, Key=key)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import SpecError, UsageError
+from .errors import SpecError, TemporaryError, UsageError
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def is_temporary(error: Exception) -> bool:
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
     if not isinstance(error, ClientError):
-        return isinstance(error, (HTTPClientError, ConnectionError))
+        return isinstance(error, (HTTPClientError, ConnectionError, TemporaryError))
     code = error.response["Error"].get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status >= 500 or "Throttl" in code or code in ("TooManyRequestsException", "SlowDown")

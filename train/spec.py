@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from .errors import UsageError
 from .hyperparameters import Hyperparameters
-from .machines import TRAINING_TYPE, type_fault
+from .machines import OWN_ALGORITHM, TRAINING_TYPE, type_fault
 from .names import NAME
 from .request import OWN_DISK, Network, Request, tag_faults, tags_of
 from .values import make_plain
@@ -22,6 +22,10 @@ RECORDIO = "application/x-recordio"
 MODEL = "application/x-sagemaker-model"
 
 S3_URL = re.compile(r"s3://[^/]+/?.*")
+Algorithm = Literal["built-in", "pytorch"]
+"""SageMaker's own, or recpack's in AWS's PyTorch container."""
+
+_TYPE = re.compile(r"ml\.[a-z]\w*\.\w+")
 _LONGEST_RUN = 28 * 24 * 3600
 _LONGEST_KEPT = 6 * 3600
 
@@ -118,6 +122,8 @@ RECORDS = Data()
 class TrainingSpec(Machine):
     """A training job. ``train`` and ``validation`` are S3 prefixes with one ``.rec`` each (see
     ``Data`` for others), ``model`` the ``model.tar.gz`` to continue from, ``output`` a prefix.
+    ``pretrained`` are weights for the algorithm ``pytorch``: a ``.params`` file or a
+    ``model.tar.gz``.
     Raises UsageError that lists everything that is wrong."""
 
     job_name: str
@@ -128,6 +134,8 @@ class TrainingSpec(Machine):
     output: str
     hyperparameters: Hyperparameters
     model: str | None = None
+    algorithm: Algorithm = "built-in"
+    pretrained: str | None = None
     data: Data = RECORDS
     tags: Mapping[str, str] = field(default_factory=dict)
     network: Network = field(default_factory=Network)
@@ -141,14 +149,21 @@ class TrainingSpec(Machine):
             raise UsageError("\n".join(wrong))
 
     def _machine_faults(self) -> Iterator[str]:
-        if fault := type_fault(self.instance_type, self.image):
+        if self.algorithm == "pytorch":
+            yield from self._pytorch_faults()
+        elif fault := type_fault(self.instance_type, self.image):
             yield fault
-        yield from self.hyperparameters.faults_of_service()
+        if OWN_ALGORITHM.search(self.image):
+            yield from self.hyperparameters.faults_of_service()
         if self.input_mode not in ("File", "Pipe"):
             yield f"input_mode: {self.input_mode}; use File or Pipe"
         if self.data.kind == "images" and self.input_mode != "File":
             yield "input_mode: images with JSON files are read in File mode only; leave it out"
-        if self.instance_count > 1 and self.hyperparameters.kv_store is None:
+        if (
+            self.instance_count > 1
+            and self.algorithm == "built-in"
+            and self.hyperparameters.kv_store is None
+        ):
             yield (
                 f"kv_store: missing; {self.instance_count} instances need dist_sync or dist_async "
                 "to train one model"
@@ -169,15 +184,42 @@ class TrainingSpec(Machine):
         if self.spot and self.keep_alive is not None:
             yield "keep_alive: spot machines can't be kept; leave out one of the two"
 
+    def _pytorch_faults(self) -> Iterator[str]:
+        if not _TYPE.fullmatch(self.instance_type):
+            yield f"instance_type: {self.instance_type!r}; write it like {TRAINING_TYPE}"
+        if self.data.kind == "augmented":
+            yield (
+                "train: augmented manifests are read by the built-in algorithm only; pack the "
+                "images with recpack convert, or leave out the algorithm"
+            )
+        learning = self.hyperparameters
+        if learning.use_pretrained_model and self.model is None and self.pretrained is None:
+            yield (
+                "use_pretrained_model: 1, but there are no weights to start from; give a .params "
+                "file or a model.tar.gz with --pretrained, or begin from nothing with --set "
+                "use_pretrained_model=0"
+            )
+        if self.network.isolated:
+            yield (
+                "isolated: the PyTorch container installs recpack's dependencies from the network; "
+                "leave it out, or give an image that has them (see the Dockerfile) with image and "
+                "without the algorithm"
+            )
+
     def _place_faults(self) -> Iterator[str]:
         if not NAME.fullmatch(self.job_name):
             yield f"job_name: {self.job_name!r}; use at most 63 letters, digits and inner hyphens"
-        for name in ("train", "validation", "output", "model", "checkpoints"):
+        for name in ("train", "validation", "output", "model", "checkpoints", "pretrained"):
             url = getattr(self, name)
             if url is not None and not S3_URL.fullmatch(url):
                 yield f"{name}: {url!r}; write s3://bucket/…"
         if self.model is not None and not self.model.endswith(".tar.gz"):
             yield f"model: {self.model}; give a model.tar.gz"
+        if self.pretrained is not None:
+            if self.algorithm == "built-in":
+                yield "pretrained: the built-in algorithm has its own weights; leave it out"
+            elif not self.pretrained.endswith((".tar.gz", ".params")):
+                yield f"pretrained: {self.pretrained}; give a model.tar.gz or a .params file"
         written = {"output": f"{self.output.rstrip('/')}/{self.job_name}/"}
         if self.checkpoints is not None:
             written["checkpoints"] = self.checkpoints.rstrip("/") + "/"
@@ -258,8 +300,9 @@ def _channels(spec: TrainingSpec) -> Iterator[Request]:
         if data.kind == "images":
             beside = f"{prefix[:-1]}_annotation/"
             yield _channel(f"{name}_annotation", beside, data.content_type, spec.input_mode)
-    if spec.model is not None:
-        yield _channel("model", spec.model, MODEL, "File")
+    for name, url in (("model", spec.model), ("pretrained", spec.pretrained)):
+        if url is not None:
+            yield _channel(name, url, MODEL, "File")
 
 
 def _channel(name: str, url: str, content_type: str, input_mode: str) -> Request:

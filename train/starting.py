@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from .errors import JobError
-from .records import Trained, remove_trained, write_trained
+from .records import Trained, put_new, remove, write_trained
 from .request import Request
 from .service import Service, is_denied, is_temporary, message_of
 
@@ -18,12 +19,20 @@ _NAMES = {
 _OF_TUNING = "HyperParameterTuningResourceConfig"
 
 
-def start(kind: str, request: Request, record: str, trained: Trained, service: Service) -> None:
-    """Write the record and create the job; ``kind`` is boto3's word for it.
+def start(
+    kind: str,
+    request: Request,
+    record: str,
+    trained: Trained,
+    service: Service,
+    program: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write the record and the ``program`` (bytes by URL) and create the job; ``kind`` is boto3's
+    word for it.
 
-    Raises JobError when the name is taken (nothing is written then) or the service refuses (the
-    record is deleted). When it is not known whether the job was started, a note of the exception
-    has the command that looks.
+    Raises JobError when the name is taken (nothing is written then) or the service refuses (what
+    was written is deleted). When it is not known whether the job was started, a note of the
+    exception has the command that looks.
     """
     from botocore.exceptions import ClientError
 
@@ -32,11 +41,19 @@ def start(kind: str, request: Request, record: str, trained: Trained, service: S
     if _describe(kind, name, service) is not None:
         raise JobError(f"{name}: there is a job of this name already; choose another --job-name")
     key = _definition(request)["OutputDataConfig"].get("KmsKeyId")
+    places, written = [record, *(program or {})], list[str]()
     try:
-        written = write_trained(record, trained, service, key)
+        if write_trained(record, trained, service, key):
+            written.append(record)
+        for url, data in (program or {}).items():
+            _upload(url, data, service, key)
+            written.append(url)
     except BaseException as error:
-        if not isinstance(error, JobError):
-            error.add_note(f"no job was started, but {record} may be there; delete it")
+        if isinstance(error, JobError):
+            _remove(written, service, error)
+        else:
+            where = " and ".join(places)
+            error.add_note(f"no job was started, but {where} may be there; delete it")
         raise
     try:
         getattr(client, f"create_{kind}")(**request)
@@ -50,15 +67,28 @@ def start(kind: str, request: Request, record: str, trained: Trained, service: S
                 if found is not None and _is_same(found, request):
                     return
         if not refused:
+            there = " and ".join(written)
             error.add_note(
-                f"the job {name} may have been started{f', and {record} is there' * written}; see "
+                f"the job {name} may have been started{there and f', and {there} is there'}; see "
                 f"{service.command('status', name)}, end it with {service.command('stop', name)}"
             )
             raise
         failure = _refusal(error, request)
-        if written:
-            _remove(record, service, failure)
+        _remove(written, service, failure)
         raise failure from error
+
+
+def _upload(url: str, data: bytes, service: Service, kms_key: str | None) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        put_new(url, data, service, kms_key)
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        raise JobError(
+            f"{url}: the job's program can't be written: {message_of(error)}; use another --output"
+        ) from error
 
 
 def _describe(kind: str, name: str, service: Service) -> dict[str, Any] | None:
@@ -85,11 +115,12 @@ def _is_same(found: Request, request: Request) -> bool:
     return bool(there["RoleArn"] == ours["RoleArn"] and outputs[0] == outputs[1])
 
 
-def _remove(record: str, service: Service, failure: JobError) -> None:
-    try:
-        remove_trained(record, service)
-    except Exception as error:  # the first error is the important one
-        failure.add_note(f"left: {record} ({error})")
+def _remove(written: Iterable[str], service: Service, failure: JobError) -> None:
+    for url in written:
+        try:
+            remove(url, service)
+        except Exception as error:  # the first error is the important one
+            failure.add_note(f"left: {url} ({error})")
 
 
 def _code(error: Any) -> str:

@@ -95,6 +95,8 @@ class TuningPlan:
         ]
         if len(self.plan.spec.job_name) > _LONGEST_NAME:
             wrong.append(f"job_name: {self.plan.spec.job_name!r}; use at most {_LONGEST_NAME}")
+        if self.plan.spec.algorithm != "built-in":
+            wrong.append(f"algorithm: {self.plan.spec.algorithm}; tune the built-in one")
         if wrong:
             raise UsageError("\n".join(wrong))
         ranges_request(self.ranges)

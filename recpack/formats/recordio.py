@@ -214,8 +214,16 @@ def locate_record(read: ReadAt, offset: int, size: int) -> list[Part]:
 
 
 def join_parts(read: ReadAt, parts: Sequence[Part]) -> bytes:
-    """The payload of a record, from its parts with magic words between them."""
-    return MAGIC_BYTES.join(read(part.start, part.length) for part in parts)
+    """The payload of a record, from its parts with magic words between them. Raises RecordError
+    when there are fewer bytes than when the parts were found."""
+    pieces = [read(part.start, part.length) for part in parts]
+    for part, piece in zip(parts, pieces, strict=True):
+        if len(piece) < part.length:
+            raise RecordError(
+                f"the file ends inside the record part at byte {part.start}: it was cut short",
+                part.start,
+            )
+    return MAGIC_BYTES.join(pieces)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,6 +34,8 @@ class RecordFile(Protocol):
     """A file of ``size`` bytes that is read at any offset."""
 
     size: int
+    identity: tuple[object, ...]
+    """Another file, or another version of it, has another one."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
@@ -63,7 +65,14 @@ class LocalFile:
     def __init__(self, path: PathOrUrl, *, mapped: bool) -> None:
         self._path = path
         self._descriptor = open_regular(path)
-        self.size = os.fstat(self._descriptor).st_size
+        found = os.fstat(self._descriptor)
+        self.size = found.st_size
+        self.identity: tuple[object, ...] = (
+            found.st_dev,
+            found.st_ino,
+            found.st_size,
+            found.st_mtime_ns,
+        )
         self._map: mmap.mmap | None = None
         if mapped and self.size:
             self._map = mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)
@@ -142,6 +151,10 @@ class RecordReader(Closing):
             self._positions = {key: i for i, key in enumerate(self.keys.tolist())}
         return self[self._positions[key]]
 
+    def read_offset(self, offset: int) -> Record:
+        """The record that begins at this byte. It needs no index."""
+        return self._record_at(offset)[0]
+
     @property
     def keys(self) -> Int64:
         """The keys in the order of the index, int64, shape (records,)."""
@@ -156,6 +169,12 @@ class RecordReader(Closing):
     def size(self) -> int:
         """Bytes of the file."""
         return self._file.size
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells this version of the file from every other one of its name: a reader opened
+        later, or in another process, has the same one only if it reads the same bytes."""
+        return self._file.identity
 
     def _record_at(self, offset: int) -> tuple[Record, int]:
         try:

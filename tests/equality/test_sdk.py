@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.train.test_request import KEY, PARAMETERS, SPEC
-from train.images import ACCOUNTS, image_uri
+from train.images import ACCOUNTS, PYTORCH_ACCOUNTS, image_uri, pytorch_image_uri
 from train.planning import Plan
 from train.records import Trained
 from train.request import (
@@ -23,8 +23,9 @@ from train.request import (
     model_request,
     transform_request,
 )
+from train.script_mode import METRICS, PROGRAM, source_url
 from train.service import Service
-from train.spec import Data, TrainingSpec, channel_prefix, training_request
+from train.spec import MODEL, Data, TrainingSpec, channel_prefix
 from train.tuning import TuningPlan
 
 pytestmark = pytest.mark.once
@@ -47,6 +48,19 @@ IMAGES = replace(SPEC, data=Data("images", "image/jpeg"), validation="s3://bucke
 AUGMENTED = replace(
     SPEC, data=Data("augmented", attributes=("source-ref", "bounding-box")), input_mode="Pipe",
     train="s3://bucket/train.manifest", validation="s3://bucket/val.manifest",
+)  # fmt: skip
+SCRIPT_MODE = replace(
+    SPEC, algorithm="pytorch", pretrained="s3://bucket/weights/vgg16.params",
+    image=pytorch_image_uri("us-east-1", SPEC.instance_type),
+    hyperparameters=replace(
+        PARAMETERS, freeze_layer_pattern="^(conv1|conv2)_", learning_rate=1e-5,
+        lr_scheduler_step="9,20",
+    ),
+)  # fmt: skip
+SCRIPT_MODE_EVERYTHING = replace(
+    EVERYTHING, algorithm="pytorch", model=GOING_ON.model, input_mode="File",
+    image=pytorch_image_uri("us-east-1", "ml.m5.xlarge"), instance_type="ml.m5.xlarge",
+    network=replace(EVERYTHING.network, isolated=False), output="s3://bucket/prod/output/",
 )  # fmt: skip
 RANGES = {"learning_rate": "0.0001..0.01", "mini_batch_size": "8..64", "optimizer": "sgd,adam"}
 TUNING = TuningPlan(
@@ -74,6 +88,15 @@ JOBS: dict[str, tuple[TrainingSpec, dict[str, Any], dict[str, Any]]] = {
     ),
     "warm pool": (WARM, {"keep_alive_period_in_seconds": 600}, {}),
     "images": (IMAGES, {}, {}),
+    "script mode": (SCRIPT_MODE, {}, {}),
+    "script mode, everything": (
+        SCRIPT_MODE_EVERYTHING,
+        OF_EVERYTHING | {
+            "checkpoint_s3_uri": EVERYTHING.checkpoints, "enable_network_isolation": False,
+            "model_uri": GOING_ON.model, "model_channel_name": "model",
+        },
+        {},
+    ),
     "augmented manifest": (AUGMENTED, {}, {}),
     "tuning": (TUNING.plan.spec, OF_EVERYTHING, OF_TUNING),
 }  # fmt: skip
@@ -87,6 +110,9 @@ def described(spec: TrainingSpec, more: dict[str, Any], tuning: dict[str, Any]) 
         "max_run": spec.max_run, "input_mode": spec.input_mode, "output_path": spec.output,
         "hyperparameters": spec.hyperparameters.as_strings(),
     } | more  # fmt: skip
+    if spec.algorithm == "pytorch":
+        estimator |= in_script_mode(spec)
+        del estimator["image_uri"]
     common = {
         "distribution": "FullyReplicated", "content_type": spec.data.content_type,
         "s3_data_type": "S3Prefix", "input_mode": spec.input_mode,
@@ -104,17 +130,38 @@ def described(spec: TrainingSpec, more: dict[str, Any], tuning: dict[str, Any]) 
         channels[name] = common | {"s3_data": prefix}
         if spec.data.kind == "images":
             channels[f"{name}_annotation"] = common | {"s3_data": f"{prefix[:-1]}_annotation/"}
+    if spec.pretrained is not None:
+        channels["pretrained"] = {
+            "s3_data": spec.pretrained, "content_type": MODEL, "s3_data_type": "S3Prefix",
+            "input_mode": "File", "distribution": "FullyReplicated",
+        }  # fmt: skip
     if tuning:
         estimator["output_path"] = TUNING.output
     return {"estimator": estimator, "channels": channels, "name": spec.job_name} | tuning
 
 
+def in_script_mode(spec: TrainingSpec) -> dict[str, Any]:
+    """What the SDK's PyTorch estimator is told beside."""
+    values = {
+        name: value for name, value in vars(spec.hyperparameters).items() if value not in (None, "")
+    }
+    values |= {"early_stopping": "False"}
+    if spec.hyperparameters.freeze_layer_pattern:
+        values |= {"freeze_layer_pattern": "'^(conv1|conv2)_'"}  # for the container's shell
+    return {
+        "entry_point": PROGRAM, "framework_version": "2.8.0", "py_version": "py312",
+        "source_dir": source_url(spec.output, spec.job_name), "hyperparameters": values,
+        "metric_definitions": [{"Name": name, "Regex": regex} for name, regex in METRICS.items()],
+    }  # fmt: skip
+
+
 class Sdk(NamedTuple):
-    """What the SDK's Estimator sends for each of JOBS, its images by region, and what it sends to
-    host models."""
+    """What the SDK's Estimator sends for each of JOBS, its images by region, those of PyTorch for
+    three types of machines, and what it sends to host models."""
 
     sent: list[dict[str, Any]]
     images: dict[str, str]
+    pytorch: dict[str, list[str]]
     hosted: list[dict[str, Any]]
 
 
@@ -135,7 +182,8 @@ def sdk() -> Sdk:
 
 @pytest.mark.parametrize("name", [name for name in JOBS if name != "tuning"])
 def test_a_job(sdk: Sdk, name: str) -> None:
-    assert training_request(JOBS[name][0]) == sdk.sent[list(JOBS).index(name)]
+    plan = Plan(JOBS[name][0], Trained((), {}), Service("us-east-1"))
+    assert plan.request == sdk.sent[list(JOBS).index(name)]
 
 
 def test_a_tuning(sdk: Sdk) -> None:
@@ -144,6 +192,10 @@ def test_a_tuning(sdk: Sdk) -> None:
 
 def test_the_images(sdk: Sdk) -> None:
     assert {region: image_uri(region) for region in ACCOUNTS} == sdk.images
+    types = ("ml.g5.xlarge", "ml.p3.2xlarge", "ml.m5.xlarge")
+    assert {
+        region: [pytorch_image_uri(region, one) for one in types] for region in PYTORCH_ACCOUNTS
+    } == sdk.pytorch
 
 
 def endpoint(tags: dict[str, str], network: Network | None, **how: Any) -> dict[str, Request]:

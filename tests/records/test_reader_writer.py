@@ -160,3 +160,27 @@ def test_no_boxes_is_the_label_that_mxnet_ignores() -> None:
         writer.write(b"x", boxes=[])
     label = np.array([2, 5, -1, -1, -1, -1, -1], np.float32)
     assert label.tobytes() + b"x" in sink.files[".rec"]
+
+
+def test_records_by_offset_and_what_tells_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.rec")
+    with recpack.RecordReader(path) as records, recpack.RecordReader(path) as again:
+        offsets = records.offsets.tolist()
+        (tmp_path / "a.idx").unlink()
+        assert [again.read_offset(offset).id for offset in offsets] == [0, 1, 2, 3, 4]
+        with pytest.raises(recpack.RecordError, match="no record at byte 3"):
+            again.read_offset(3)
+        assert records.identity == again.identity
+        write(path, overwrite=True)
+        with recpack.RecordReader(path) as new:
+            assert new.identity != again.identity
+        assert again.read_offset(0).id == 0
+
+
+def test_a_file_that_is_cut_short_while_it_is_open(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.rec")
+    with recpack.RecordReader(path, mapped=False) as records:
+        last = int(records.offsets[-1])
+        path.write_bytes(path.read_bytes()[: last + 60])
+        with pytest.raises(recpack.RecordError, match=r"a\.rec: .*cut short"):
+            records.read_offset(last)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import recpack
+from train import local as jobs
 from train.local import LocalJob
-from train.ssd.local import run
+from train.ssd import local
 
 if TYPE_CHECKING:
     import pytest
@@ -58,12 +59,18 @@ def train(
             time.sleep(0.01)
         if stopped():
             break
+    if os.environ.get("RANK", "0") != "0":
+        return
     (folder / "output").mkdir(exist_ok=True)
     (folder / "output" / "model.tar.gz").write_bytes(b"a model")
 
 
 def main() -> None:
-    sys.exit(run(Path(sys.argv[1]), train, int(sys.argv[2])))
+    jobs.driver = stand_in  # of the processes that train together
+    if os.environ.get(BEHAVIOUR) == "hang":
+        jobs.PATIENCE_OF_STOP = 1
+    folder, lock = Path(sys.argv[1]), sys.argv[2]
+    sys.exit(local.run_part(folder, train) if lock == "-" else local.run(folder, train, int(lock)))
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +83,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def until(true: Callable[[], object]) -> None:
     """Wait for what must come."""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while not true():
         assert time.monotonic() < give_up
         time.sleep(0.02)

@@ -44,7 +44,9 @@ def _training(network: str, classes: int, side: int) -> Any:
         scales = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05]
     few, many = "(1,2,0.5)", "(1,2,0.5,3,0.333333333333)"
     ratios = [few, *[many] * (len(layers) - 3), few, few]
-    places, logits, anchors = [], [], []
+    places: list[Any] = []
+    logits: list[Any] = []
+    anchors = []
     for number, layer in enumerate(layers):
         name = layer.name
         if name == "relu4_3":
@@ -178,4 +180,105 @@ def _resnet(units: Sequence[int], bottleneck: bool) -> list[Any]:
     return layers[2:]
 
 
-calls: dict[str, Callable[..., Any]] = {f"ssd_{f.__name__}": f for f in (graph,)}
+HEADS = {
+    "logits": "multibox_cls_pred", "probabilities": "cls_prob", "locations": "multibox_loc_pred",
+    "anchors": "multibox_anchors", "detections": "detection",
+}  # fmt: skip
+
+
+def predict(prefix: str, images: str, answer: str) -> None:
+    """What the checkpoint ``prefix`` says of images (``.npy``), in inference."""
+    symbol, arguments, states = mx.model.load_checkpoint(prefix, 0)
+    inner = symbol.get_internals()
+    outputs = sym.Group([inner[f"{name}_output"] for name in HEADS.values()])
+    data = np.load(images)
+    executor = outputs.simple_bind(
+        mx.cpu(), grad_req="null", data=data.shape, label=(len(data), 1, 5)
+    )
+    executor.copy_params_from(arguments, states)
+    label = mx.nd.full((len(data), 1, 5), -1)
+    found = executor.forward(is_train=False, data=mx.nd.array(data), label=label)
+    np.savez(answer, **{name: one.asnumpy() for name, one in zip(HEADS, found, strict=True)})
+
+
+def train(prefix: str, question: str, answer: str) -> dict[str, int]:
+    """One pass forward and back in float64, with targets that are given: the MultiBox operators
+    know float32 alone. Probabilities, gradients and moving means and variances; and of how many
+    values of a channel each mean is."""
+    symbol, arguments, states = mx.model.load_checkpoint(prefix, 0)
+    given = dict(np.load(question))
+    inner = symbol.get_internals()
+    softmax = sym.SoftmaxOutput(
+        inner["multibox_cls_pred_output"], sym.Variable("classes"), ignore_label=-1,
+        use_ignore=True, grad_scale=1.0, multi_output=True, normalization="valid",
+    )  # fmt: skip
+    apart = inner["multibox_loc_pred_output"] - sym.Variable("locations")
+    loss = sym.smooth_l1(sym.Variable("mask") * apart, scalar=1.0)
+    graph = sym.Group([softmax, sym.MakeLoss(loss, grad_scale=1.0, normalization="valid")])
+    names = graph.list_arguments() + graph.list_auxiliary_states()
+    executor = graph.simple_bind(
+        mx.cpu(), grad_req="write", type_dict=dict.fromkeys(names, np.float64),
+        **{name: one.shape for name, one in given.items()},
+    )  # fmt: skip
+    for known, there in ((arguments, executor.arg_dict), (states, executor.aux_dict)):
+        for name, one in known.items():
+            there[name][:] = one.astype(np.float64)
+    for name, one in given.items():
+        executor.arg_dict[name][:] = one
+    executor.forward(is_train=True)
+    executor.backward()
+    found = {"probabilities": executor.outputs[0].asnumpy()}
+    found |= {name: executor.grad_dict[name].asnumpy() for name in arguments}
+    found |= {name: one.asnumpy() for name, one in executor.aux_dict.items()}
+    np.savez(answer, **found)
+    _, shapes, _ = graph.get_internals().infer_shape(
+        **{name: one.shape for name, one in given.items()}
+    )
+    sizes = dict(zip(graph.get_internals().list_outputs(), shapes, strict=True))
+    counts = {}
+    for name in states:
+        shape = sizes[f"{name.rpartition('_moving')[0]}_output"]
+        counts[name] = shape[0] * shape[2] * shape[3]
+    return counts
+
+
+def checkpoint(network: str, classes: int, side: int, images: str, prefix: str) -> None:
+    """A network that MXNet made from random numbers, trained for a step, and saved."""
+    mx.random.seed(3)
+    np.random.seed(3)
+    data = np.load(images)
+    label = np.tile(np.array([[1, 0.2, 0.2, 0.7, 0.6]], np.float32), (len(data), 1, 1))
+    module = mx.mod.Module(_training(network, classes, side), label_names=["label"])
+    module.bind([("data", data.shape)], [("label", label.shape)])
+    module.init_params(mx.init.Xavier(rnd_type="uniform", factor_type="avg", magnitude=3))
+    module.init_optimizer(optimizer_params={"learning_rate": 1e-4})
+    module.forward_backward(mx.io.DataBatch([mx.nd.array(data)], [mx.nd.array(label)]))
+    module.update()
+    module.save_checkpoint(prefix, 0)
+
+
+def arrays(path: str, answer: str) -> list[str]:
+    """What MXNet reads of a ``.params`` file."""
+    found = mx.nd.load(path)
+    np.savez(answer, *[one.asnumpy() for one in found.values()])
+    return list(found)
+
+
+def save(path: str, question: str) -> None:
+    """A ``.params`` file that MXNet writes."""
+    mx.nd.save(path, {name: mx.nd.array(one, dtype=one.dtype) for name, one in
+                      dict(np.load(question)).items()})  # fmt: skip
+
+
+def describe(path: str) -> list[Any]:
+    """What MXNet reads of a symbol file: arguments, auxiliary states, outputs, its JSON."""
+    symbol = sym.load(path)
+    return [
+        symbol.list_arguments(), symbol.list_auxiliary_states(), symbol.list_outputs(),
+        str(symbol.tojson()),
+    ]  # fmt: skip
+
+
+calls: dict[str, Callable[..., Any]] = {
+    f"ssd_{f.__name__}": f for f in (graph, predict, train, checkpoint, arrays, save, describe)
+}

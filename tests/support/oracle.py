@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -79,16 +80,28 @@ def serve() -> None:
         )  # fmt: skip
         return [batch.label[0].asnumpy().ravel().tolist() for batch in batches]
 
-    def record_iter(rec: str, label_pad_width: int) -> list[Any]:
+    def record_iter(
+        rec: str, label_pad_width: int, options: dict[str, Any] | None = None
+    ) -> list[Any]:
         """The C++ ImageDetRecordIter (what SageMaker is taken to use): padded labels."""
         batches = mx.io.ImageDetRecordIter(
-            path_imgrec=rec, data_shape=(3, 64, 64), batch_size=1, shuffle=False,
-            label_pad_width=label_pad_width, preprocess_threads=1, rand_crop_prob=0,
+            path_imgrec=rec, data_shape=(3, 64, 64), shuffle=False,
+            label_pad_width=label_pad_width, preprocess_threads=1,
+            **{"batch_size": 1, "rand_crop_prob": 0, **(options or {})},
         )  # fmt: skip
         found = []
         for batch in batches:
-            found.append([batch.data[0].shape, batch.label[0].asnumpy()[0].tolist()])
+            for label in batch.label[0].asnumpy().tolist():
+                found.append([batch.data[0].shape, label])
         return found
+
+    def record_pixels(rec: str) -> list[Any]:
+        """Its pixels, 64 x 64 x 3, red first."""
+        batches = mx.io.ImageDetRecordIter(
+            path_imgrec=rec, data_shape=(3, 64, 64), batch_size=1, shuffle=False,
+            label_pad_width=20, preprocess_threads=1,
+        )  # fmt: skip
+        return [batch.data[0].asnumpy()[0].transpose(1, 2, 0).tolist() for batch in batches]
 
     def im2rec(arguments: list[str]) -> None:
         tool = os.path.join(os.path.dirname(mx.__file__), "tools", "im2rec.py")
@@ -99,8 +112,20 @@ def serve() -> None:
 
     calls: dict[str, Callable[..., Any]] = {
         f.__name__: f
-        for f in (write, read, pixels, det_iter, data_set, class_iter, record_iter, im2rec)
+        for f in (
+            write,
+            read,
+            pixels,
+            det_iter,
+            data_set,
+            class_iter,
+            record_iter,
+            record_pixels,
+            im2rec,
+        )
     }
+    for name in ("mxnet_ssd", "mxnet_operators"):
+        calls |= importlib.import_module(name).calls
     print("{}", file=replies, flush=True)
     for line in sys.stdin:
         request = json.loads(line)

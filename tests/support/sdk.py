@@ -15,6 +15,7 @@ from sagemaker.async_inference import AsyncInferenceConfig
 from sagemaker.estimator import Estimator
 from sagemaker.inputs import TrainingInput
 from sagemaker.model import Model
+from sagemaker.pytorch import PyTorch
 from sagemaker.serverless import ServerlessInferenceConfig
 from sagemaker.transformer import Transformer
 from sagemaker.tuner import (
@@ -30,7 +31,8 @@ def sent(job: dict[str, Any]) -> dict[str, Any]:
     client = session.client("sagemaker")
     request: dict[str, Any] = {}
     client.create_training_job = client.create_hyper_parameter_tuning_job = request.update
-    estimator = Estimator(
+    kind = PyTorch if "entry_point" in job["estimator"] else Estimator
+    estimator = kind(
         sagemaker_session=sagemaker.Session(session, client, default_bucket="bucket"),
         debugger_hook_config=False,
         disable_profiler=True,
@@ -99,5 +101,16 @@ def hosted() -> list[dict[str, Any]]:
 
 table = image_uris.config_for_framework("object-detection")["versions"]["1"]["registries"]
 images = {region: image_uris.retrieve("object-detection", region) for region in table}
-answer = {"sent": [sent(job) for job in json.load(sys.stdin)], "images": images}
+table = image_uris.config_for_framework("pytorch")["training"]["versions"]["2.8.0"]
+pytorch = {
+    region: [
+        image_uris.retrieve(
+            "pytorch", region, version="2.8.0", py_version="py312", instance_type=kind,
+            image_scope="training",
+        )
+        for kind in ("ml.g5.xlarge", "ml.p3.2xlarge", "ml.m5.xlarge")
+    ]
+    for region in table["registries"]
+}  # fmt: skip
+answer = {"pytorch": pytorch, "sent": [sent(job) for job in json.load(sys.stdin)], "images": images}
 print(json.dumps(answer | {"hosted": hosted()}))

@@ -17,7 +17,6 @@ from train.detections import (
     Detections,
     Truth,
     evaluate,
-    iou,
     parse_response,
     truth_of,
 )
@@ -177,24 +176,6 @@ def test_what_counts_as_right(detections: Detections, truth: Truth, expected: fl
 def test_nothing_to_find() -> None:
     found = evaluate([(seen((0, 0.9, A)), Truth([], [], []))], CLASSES)
     assert (found.average_precision, found.mean) == ({}, 0.0)
-
-
-edge = st.floats(0, 1).map(lambda value: round(value, 2))
-box = st.tuples(edge, edge, edge, edge).map(
-    lambda e: (min(e[0], e[2]), min(e[1], e[3]), max(e[0], e[2]) + 0.01, max(e[1], e[3]) + 0.01)
-)
-
-
-@given(box, box)
-def test_overlap(one: Box, other: Box) -> None:
-    assert iou(one, one) == pytest.approx(1)
-    assert iou(one, other) == pytest.approx(iou(other, one))
-    grid = np.zeros((2, 102, 102), bool)
-    for layer, (left, top, right, bottom) in zip(grid, (one, other), strict=True):
-        edges = [round(100 * e) for e in (top, bottom, left, right)]
-        layer[edges[0] : edges[1], edges[2] : edges[3]] = True
-    expected = (grid[0] & grid[1]).sum() / (grid[0] | grid[1]).sum()
-    assert iou(one, other) == pytest.approx(expected, abs=1e-6)
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 1), st.booleans()), max_size=12), st.integers(1, 9))

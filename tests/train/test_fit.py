@@ -213,7 +213,8 @@ def test_other_data_is_told_and_the_same_is_not(aws: Aws, typed: Typed) -> None:
         ({"TrainingJobStatus": "Failed", "FailureReason": "out of memory"},
          "model: voc-1: it has no model (Failed: Completed: out of memory)"),
         ({"TrainingJobStatus": "InProgress", "left": 99}, "it has no model (InProgress"),
-        ({"AlgorithmSpecification": {"TrainingImage": "1.dkr.ecr/xgboost:1"}},
+        ({"AlgorithmSpecification": {"TrainingImage": "1.dkr.ecr/xgboost:1"},
+          "HyperParameters": {"max_depth": "5"}},
          "it was trained by another algorithm: 1.dkr.ecr/xgboost:1"),
     ],
 )  # fmt: skip

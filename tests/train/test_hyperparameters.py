@@ -113,6 +113,18 @@ def test_choices_that_are_refused(chosen: dict[str, Any], message: str) -> None:
         Hyperparameters.from_manifests(manifest(), **chosen)
 
 
+def test_what_only_the_own_algorithm_takes() -> None:
+    small = {"base_network": "resnet-18", "image_shape": "30"}
+    made = Hyperparameters.from_manifests(manifest(), **small)
+    assert [one.partition(" is not")[0] for one in made.faults_of_service()] == [
+        "base_network: resnet-18", "image_shape: 30, less than 300,"
+    ]  # fmt: skip
+    assert (made.base_network, made.image_shape) == ("resnet-18", 30)
+    assert Hyperparameters.from_strings(made.as_strings()) == made
+    with pytest.raises(SpecError, match="_kvstore: no such hyperparameter"):
+        Hyperparameters.from_strings({"_kvstore": "device"})
+
+
 def test_channels_with_other_classes_are_refused() -> None:
     with pytest.raises(SpecError, match="train has cat, dog; validation has dog, cat"):
         Hyperparameters.from_manifests(manifest(), manifest("dog cat"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,12 @@ import recpack
 import train
 from tests.support import local_jobs
 from tests.support.hosts import Typed
+from tests.support.jobs import MODEL, RECORD, TRAIN, VALIDATION
 from tests.support.local_jobs import BEHAVIOUR, REPOSITORY, until
+from tests.support.s3server import Blob, S3Server
 from train.errors import JobError, SpecError, TrainError, UsageError
 from train.local import LocalJob
+from train.logs import FileReader
 from train.service import Service
 
 pytestmark = pytest.mark.once
@@ -118,8 +123,8 @@ def test_the_plot(fit: Fit, typed: Typed) -> None:
 
 def test_in_python(data: Path, models: Path) -> None:
     job = train.fit(
-        f"{data}/train.rec", f"{data}/val.rec", str(models), job_name="voc-1", base_network="resnet-18",
-        image_shape=64, **CPU, **SCRATCH,
+        f"{data}/train.rec", f"{data}/val.rec", str(models), job_name="voc-1",
+        base_network="resnet-18", image_shape=64, **CPU, **SCRATCH,
     )  # fmt: skip
     assert isinstance(job, LocalJob)
     states: list[str] = []
@@ -160,7 +165,7 @@ def test_a_process_that_is_killed(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
     code, _, err = fit("--wait")
     assert code == 1
     assert "voc-1: failed: its process ended without a word" in err
-    assert "the same fit command again goes on from its last checkpoint" in err
+    assert "the same fit command again, with --job-name voc-1, goes on from its last" in err
     # its number is now that of another process
     Path("models/voc-1/job.lock").write_text(str(os.getpid()))
     assert ended()["TrainingJobStatus"] == "Failed"
@@ -205,14 +210,18 @@ def test_stopping_keeps_the_model(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
     assert not Path("models/voc-1/stop").exists()
 
 
-def test_a_second_stop_kills(fit: Fit, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_job_that_does_not_stop_is_killed(
+    fit: Fit, typed: Typed, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """After its time, or by a second stop."""
     monkeypatch.setenv(BEHAVIOUR, "hang")
     fit()
     job = LocalJob.at("models/voc-1")
     until(lambda: "mAP" in Path("models/voc-1/log.txt").read_text())
-    job.stop()
-    assert str(job.status()) == "Stopping"
-    typed("stop", "models/voc-1")
+    for _ in range(times):
+        assert str(job.status()) in ("InProgress: Training", "Stopping")
+        typed("stop", "models/voc-1")
     description = ended()
     assert description["TrainingJobStatus"] == "Stopped"
     assert "killed before it had written its model" in description["FailureReason"]
@@ -221,6 +230,7 @@ def test_a_second_stop_kills(fit: Fit, typed: Typed, monkeypatch: pytest.MonkeyP
 def test_a_closed_terminal_ends_nothing(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BEHAVIOUR, "wait")
     fit()
+    until(lambda: Path("models/voc-1/job.lock").read_text())
     process = int(Path("models/voc-1/job.lock").read_text())
     assert os.getsid(process) == process != os.getsid(0)
     os.kill(process, signal.SIGTERM)  # as a machine that shuts down
@@ -400,6 +410,16 @@ def test_what_is_for_this_machine_alone(fit: Fit) -> None:
 # ---- the process
 
 
+def test_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    log = FileReader(tmp_path / "log.txt")
+    assert log.new_lines() == []
+    (tmp_path / "log.txt").write_bytes(b"one\ntw")
+    assert log.new_lines() == ["one"]
+    (tmp_path / "log.txt").write_bytes(b"one\ntwo \xff\r50 %\n")
+    assert log.new_lines() == ["two \ufffd\r50 %"]
+    assert log.new_lines() == []
+
+
 @pytest.mark.usefixtures("models")
 def test_a_script_called_train_does_not_hide_the_process(data: Path, tmp_path: Path) -> None:
     """It is found, and fails for want of weights (or of PyTorch)."""
@@ -421,3 +441,70 @@ def test_a_script_called_train_does_not_hide_the_process(data: Path, tmp_path: P
     assert description["TrainingJobStatus"] == "Failed"
     assert "without a word" not in description["FailureReason"]
     assert "hidden" not in Path("models/voc-1/log.txt").read_text()
+
+
+# ---- what others have trained
+
+
+def archive(hyperparameters: dict[str, str] | None) -> bytes:
+    """A ``model.tar.gz`` as SageMaker writes it."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, data in (
+            ("model_algo_1-0000.params", b"arrays"),
+            ("hyperparams.json", json.dumps(hyperparameters).encode()),
+        ):
+            if data != b"null":
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
+OF_SERVICE = {"base_network": "resnet-50", "num_classes": "20", "image_shape": "512"}
+
+
+def test_data_and_a_model_of_sagemaker_on_s3(s3: S3Server) -> None:
+    s3.objects[MODEL] = Blob(archive(OF_SERVICE), "0")
+    for_record = {"classes": list(recpack.VOC_CLASSES), "data": {}}
+    s3.objects[RECORD] = Blob(json.dumps(for_record).encode(), "0")
+    plan = train.plan(
+        TRAIN, VALIDATION, "models", local=True, mini_batch_size=8, model=f"s3://bucket/{MODEL}"
+    )
+    sent = plan.request
+    assert sent["HyperParameters"]["base_network"] == "resnet-50"
+    assert sent["HyperParameters"]["image_shape"] == "512"
+    assert sent["HyperParameters"]["use_pretrained_model"] == "0"
+    places = [one["DataSource"]["S3DataSource"]["S3Uri"] for one in sent["InputDataConfig"]]
+    assert places == [TRAIN, VALIDATION, f"s3://bucket/{MODEL}"]
+    for_record["classes"] = recpack.VOC_CLASSES[::-1]
+    s3.objects[RECORD] = Blob(json.dumps(for_record).encode(), "0")
+    with pytest.raises(SpecError, match="the model to continue has tvmonitor"):
+        train.plan(TRAIN, VALIDATION, "models", local=True, mini_batch_size=8, model=places[2])
+    with pytest.raises(SpecError, match=r"model: s3://bucket/none\.tar\.gz can't be read"):
+        train.plan(TRAIN, VALIDATION, "models", local=True, model="s3://bucket/none.tar.gz")
+
+
+def test_a_model_that_is_a_file(data: Path, models: Path) -> None:
+    def plan(**choices: Any) -> train.Plan:
+        return train.plan(
+            f"{data}/train.rec", f"{data}/val.rec", str(models), local=True, mini_batch_size=8,
+            model="old.tar.gz", **choices,
+        )  # fmt: skip
+
+    Path("old.tar.gz").write_bytes(archive(OF_SERVICE))
+    with pytest.warns(UserWarning, match="the classes of old.tar.gz can't be found"):
+        assert plan().request["HyperParameters"]["base_network"] == "resnet-50"
+    with (
+        pytest.warns(UserWarning, match="can't be found"),
+        pytest.raises(SpecError, match="base_network: the model to continue has resnet-50, but"),
+    ):
+        plan(base_network="vgg-16")
+    with pytest.raises(UsageError, match="pretrained: the job goes on from a model"):
+        plan(pretrained="torchvision")
+    Path("old.tar.gz").write_bytes(archive(None))  # which can be: it fails later if it does not fit
+    with pytest.warns(UserWarning, match="can't be found"):
+        assert plan().request["HyperParameters"]["base_network"] == "vgg-16"
+    Path("old.tar.gz").write_bytes(archive(OF_SERVICE)[:90])
+    with pytest.raises(SpecError, match=r"model: old\.tar\.gz is no whole model\.tar\.gz"):
+        plan()

@@ -6,11 +6,14 @@ zoom out on grey · a crop that must hold the centre of an object · a square of
 Here the geometry is chosen first, from the size of the picture alone. Then one resize makes the
 square, and colours are changed there, where there are fewer pixels; the grey keeps its colour.
 Boxes are computed from the very pixels that the resize takes and fills.
+
+JPEGs are decoded whole. A quarter of the views of VOC's photographs could use half the size, which
+saves 5 % of the time, but they would be smoother than the ancestor's.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,6 +37,7 @@ _TRIALS = 25
 _LEAST_SCALE = 0.3
 _ASPECTS = 0.5, 2.0
 _HUE, _LIGHT, _SATURATION, _CONTRAST = 18, 32, 32, 0.5
+_MOST_HLS: Any = (180, 255, 255, 0)
 _INTERPOLATIONS = (
     cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_CUBIC,
 )  # fmt: skip
@@ -174,7 +178,9 @@ def show(pixels: Pixels, view: View, side: int, random: np.random.Generator) -> 
     size = across.end - across.begin, down.end - down.begin
     if min(size) > 0:
         part = pixels[down.start : down.stop, across.start : across.stop]
-        seen = _colour(cv2.resize(part, size, interpolation=method), random)  # type: ignore[arg-type]
+        seen: Pixels = cv2.resize(part, size, interpolation=method)  # type: ignore[assignment]
+        if max(size) > 1:  # OpenCV takes a picture of one pixel for a number
+            seen = _colour(seen, random)
         square[down.begin : down.end, across.begin : across.end] = seen
     return cv2.flip(square, 1) if mirrored else square  # type: ignore[return-value]
 
@@ -183,11 +189,10 @@ def _colour(pixels: Pixels, random: np.random.Generator) -> Pixels:
     """With another hue, lightness, saturation and contrast, each changed in half of the cases."""
     chances = random.random(4) < 0.5
     amounts = random.uniform(-1, 1, 4) * (_HUE, _LIGHT, _SATURATION, _CONTRAST) * chances
-    shift = amounts[:3].astype(np.int64).tolist()  # towards zero
+    shift: Any = (*amounts[:3].astype(np.int64).tolist(), 0)  # towards zero
     if any(shift):
         hls = cv2.cvtColor(pixels, cv2.COLOR_RGB2HLS)
-        # add itself ends at 0 and 255
-        hls = cv2.min(cv2.add(hls, (*shift, 0)), (180, 255, 255, 0))  # type: ignore[call-overload]
+        hls = cv2.min(cv2.add(hls, shift), _MOST_HLS)  # add itself ends at 0 and 255
         pixels = cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)  # type: ignore[assignment]
     if abs(amounts[3]) > 1e-3:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 + amounts[3])  # type: ignore[assignment]

@@ -1,16 +1,24 @@
-"""``.rec`` → batches of pictures and boxes, by any number of processes.
+"""``.rec`` → batches of pictures and boxes, made by any number of processes.
 
-The batches of an epoch depend on the file, the seed and the number of the epoch alone. Their order
-is drawn from (seed, epoch), and each picture is changed by (seed, epoch, position in the order), so
-any number of workers, and of ranks together, makes the same ones.
+The batches of an epoch depend on the file, the seed and the number of the epoch alone: the order is
+drawn from (seed, epoch), and each picture is changed by (seed, epoch, position in the order). So
+any number of workers makes the same ones, and so do the ranks of a training together. A worker is
+told which records to read, keeps nothing from batch to batch, and opens the file itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import cycle
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,44 +27,52 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 import recpack
 
 from ..errors import SpecError, TrainError
-from .augment import Boxes, augment, decode, resize
+from .augment import Boxes, Pixels, augment, decode, resize
 
 _ROWS = 8
 """Rows of labels come in multiples of this, so that shapes repeat."""
+_MIXED, _MIXED_BYTES = 1024, 64 << 20
+"""A stream's records are mixed among so many of their neighbours, of so many bytes together."""
 
 
 class Batch(NamedTuple):
     """``images`` uint8 (n, side, side, 3), red first; ``labels`` float32 (n, m, 6): class id, xmin,
-    ymin, xmax, ymax, difficult, with rows of -1 behind the objects."""
+    ymin, xmax, ymax, difficult, and rows of -1 behind the objects."""
 
     images: Tensor
     labels: Tensor
 
 
 class _Task(NamedTuple):
-    """A batch to make: the epoch, and for each picture its position in the epoch and where its
-    record begins, or the record."""
+    """A batch to make: of each picture its position in the epoch, and its record or where that
+    begins."""
 
     epoch: int
-    items: list[tuple[int, int | recpack.Record]]
+    items: Sequence[tuple[int, int | recpack.Record]]
 
 
 class _Pictures(Dataset[Batch | TrainError]):
-    """Makes batches, in whichever process. The file is opened where it is first read."""
+    """Makes batches, in whichever process."""
 
     def __init__(
-        self, rec: str, endpoint_url: str | None, side: int, label_width: int,
-        training: bool, seed: int,
+        self, rec: str, identity: tuple[object, ...], endpoint_url: str | None, side: int,
+        label_width: int, training: bool, seed: int,
     ) -> None:  # fmt: skip
-        self._rec, self._endpoint_url = rec, endpoint_url
+        self._rec, self._identity, self._endpoint_url = rec, identity, endpoint_url
         self._side, self._label_width = side, label_width
         self._training, self._seed = training, seed
         self._reader: recpack.RecordReader | None = None
 
-    def __getitem__(self, task: _Task) -> Batch | TrainError:
-        """The batch, or the error: torch would bury its text in a worker's traceback."""
+    def close(self) -> None:
+        """Close the file; it is opened again where it is needed."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+
+    def __getitem__(self, task: _Task | TrainError) -> Batch | TrainError:
+        """The batch, or the error: torch would bury its words in a worker's traceback."""
         try:
-            return self._batch(task)
+            return task if isinstance(task, TrainError) else self._batch(task)
         except TrainError as error:
             return error
         except recpack.RecpackError as error:
@@ -78,14 +94,14 @@ class _Pictures(Dataset[Batch | TrainError]):
         if isinstance(record, recpack.Record):
             return record
         if self._reader is None:
-            self._reader = recpack.RecordReader(
-                self._rec, mapped=False, endpoint_url=self._endpoint_url
-            )
-        return self._reader[record]
+            reader = _open(self._rec, self._endpoint_url)
+            if reader.identity != self._identity:
+                reader.close()
+                raise TrainError(f"{self._rec}: another file has just replaced it; train again")
+            self._reader = reader
+        return self._reader.read_offset(record)
 
-    def _picture(
-        self, epoch: int, position: int, record: recpack.Record
-    ) -> tuple[np.ndarray, Boxes]:
+    def _picture(self, epoch: int, position: int, record: recpack.Record) -> tuple[Pixels, Boxes]:
         name = f"{self._rec}: record {record.id} at byte {record.offset}"
         boxes = self._boxes(record, name)
         pixels = decode(record.image_bytes, name)
@@ -95,35 +111,75 @@ class _Pictures(Dataset[Batch | TrainError]):
         return augment(pixels, boxes, self._side, random)
 
     def _boxes(self, record: recpack.Record, name: str) -> Boxes:
-        if len(record.label) > self._label_width:
+        numbers = len(record.label)
+        if numbers > self._label_width:
             raise SpecError(
-                f"label_width: {name} has a label of {len(record.label)} numbers, more than "
-                f"{self._label_width}; set label_width={len(record.label)}"
+                f"label_width: {name} has a label of {numbers} numbers, more than "
+                f"{self._label_width}; choose label_width={numbers} or more (the manifest beside "
+                "the .rec says how many the longest has)"
             )
-        objects = record.boxes[:, :6]
-        objects = objects[objects[:, 0] >= 0]
+        try:
+            objects = record.boxes[:, :6]
+        except recpack.RecordError as error:
+            raise TrainError(f"{self._rec}: {error}") from None
         boxes = np.zeros((len(objects), 6), np.float32)
         boxes[:, : objects.shape[1]] = objects
-        return boxes[(boxes[:, 3] > boxes[:, 1]) & (boxes[:, 4] > boxes[:, 2])]
+        has_area = (boxes[:, 3] > boxes[:, 1]) & (boxes[:, 4] > boxes[:, 2])
+        return boxes[(boxes[:, 0] >= 0) & has_area]
+
+
+def _open(rec: str, endpoint_url: str | None) -> recpack.RecordReader:
+    """Not mapped: a file that is cut short would end the process that reads its map."""
+    return recpack.RecordReader(rec, mapped=False, endpoint_url=endpoint_url)
+
+
+def _start_worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
+    cv2.setNumThreads(1)  # the workers share the cores
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """torch looks whether the fork server has died, which lives as long as its workers do."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _as_it_is(batch: Batch | TrainError) -> Batch | TrainError:
+    return batch
 
 
 class _Order(Sampler[_Task]):
     """The tasks of the epoch that is due."""
 
-    def __init__(self, tasks: Callable[[int], Iterator[_Task]]) -> None:
-        self.epoch = 0
-        self._tasks = tasks
+    def __init__(self) -> None:
+        self.tasks: Iterator[_Task | TrainError] = iter(())
 
-    def __iter__(self) -> Iterator[_Task]:
-        return self._tasks(self.epoch)
-
-
-def _same(batch: Batch | TrainError) -> Batch | TrainError:
-    return batch
+    def __iter__(self) -> Iterator[_Task | TrainError]:
+        return self.tasks
 
 
 class Loader:
-    """The batches of a ``.rec``, by path or ``s3://…``."""
+    """The batches of a ``.rec``, by path or ``s3://…``, or of a stream of its records.
+
+    ``training`` gives each epoch another order and changes every picture (see ``augment``); all
+    batches are full, the last one filled from the start of the epoch. Otherwise the order is the
+    file's, pictures are resized only, and the last batch is smaller. Of ``world`` ranks each gets
+    its own pictures: in training equally many batches, else as many pictures as the others or one
+    fewer. A batch is of this rank alone.
+
+    ``stream(epoch)`` opens a RecordIO stream instead, which is read once, in order, and closed. In
+    training its records are mixed with those that are near. One rank reads it, and how many batches
+    it has is known at its end, so there is no ``len``.
+
+    ``workers`` processes decode; 0 decodes here. They begin with the first epoch, serve all, and
+    end with ``close`` or an error. They are started afresh, so a script that uses them must have
+    its code under ``if __name__ == "__main__":``. Batches are in pinned memory where CUDA is.
+
+    Raises SpecError for a file that can't be read or has no records.
+    """
 
     def __init__(
         self,
@@ -140,48 +196,149 @@ class Loader:
         endpoint_url: str | None = None,
         stream: Callable[[int], BinaryIO] | None = None,
     ) -> None:
-        if stream is not None:
-            raise SpecError("stream: not yet")
+        self._rec = str(rec) if stream is None else str(rec) or "the stream"
         self._batch_size, self._training, self._seed = batch_size, training, seed
-        self._rank, self._world = rank, world
-        try:
-            with recpack.RecordReader(rec, mapped=False, endpoint_url=endpoint_url) as reader:
-                self._count = len(reader)
-        except recpack.RecpackError as error:
-            raise SpecError(str(error)) from error
-        if not self._count:
-            raise SpecError(f"{rec}: it has no records")
-        self._order = _Order(self._tasks)
-        self._loader = DataLoader(
-            _Pictures(str(rec), endpoint_url, image_shape, label_width, training, seed),
-            batch_size=None, sampler=self._order, collate_fn=_same, num_workers=workers,
-            pin_memory=torch.cuda.is_available(), persistent_workers=workers > 0,
-            multiprocessing_context="forkserver" if workers else None,
-        )  # fmt: skip
+        self._rank, self._world, self._workers = rank, world, workers
+        self._stream = stream
+        identity: tuple[object, ...] = ()
+        if stream is None:
+            try:
+                with _open(self._rec, endpoint_url) as reader:
+                    self._offsets, identity = reader.offsets, reader.identity
+            except recpack.RecpackError as error:
+                raise SpecError(str(error)) from error
+            if not len(self._offsets):
+                raise SpecError(f"{self._rec}: it has no records")
+        elif world > 1:
+            raise SpecError(
+                f"{self._rec}: only one process can read a stream, not {world}; use files (File "
+                "mode) to train with several"
+            )
+        self._pictures = _Pictures(
+            self._rec, identity, endpoint_url, image_shape, label_width, training, seed
+        )
+        self._order = _Order()
+        self._loader: DataLoader[Batch | TrainError] | None = None
+        self._batches: Any = None
 
     def __len__(self) -> int:
-        """Batches of an epoch on this rank."""
+        """Batches of an epoch on this rank. Raises TypeError for a stream."""
+        if self._stream is not None:
+            raise TypeError(f"{self._rec}: how many batches it has is known at its end")
         if self._training:
-            return -(-self._count // (self._batch_size * self._world))
-        return -(-len(range(self._rank, self._count, self._world)) // self._batch_size)
+            return -(-len(self._offsets) // (self._batch_size * self._world))
+        return -(-len(self._mine()) // self._batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch, in order."""
-        self._order.epoch = number
-        for batch in self._loader:
-            if isinstance(batch, TrainError):
-                raise batch
-            yield batch
+        """The batches of an epoch, in order; one epoch at a time. It may be left early: the next one
+        begins afresh.
 
-    def _tasks(self, epoch: int) -> Iterator[_Task]:
-        size, count = self._batch_size, self._count
-        if self._training:
-            order = np.random.default_rng((self._seed, epoch)).permutation(count)
+        Raises SpecError for a label that is too long, TrainError for a record, an image or a file
+        that can't be read, and for a worker that died. The workers are ended then.
+        """
+        if self._loader is None:
+            # only where no server runs yet; it imports once what every worker needs
+            multiprocessing.set_forkserver_preload(["torch", __name__])
+            self._loader = DataLoader(
+                self._pictures, batch_size=None, sampler=self._order, collate_fn=_as_it_is,
+                num_workers=self._workers, pin_memory=torch.cuda.is_available(),
+                persistent_workers=self._workers > 0, worker_init_fn=_start_worker,
+                # a fork would copy the locks that other threads hold, such as CUDA's
+                multiprocessing_context="forkserver" if self._workers else None,
+            )  # fmt: skip
+        tasks = self._order.tasks = self._tasks(number)
+        try:
+            self._batches = iter(self._loader)
+            for batch in self._batches:
+                if isinstance(batch, TrainError):
+                    raise batch
+                yield batch
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.close()
+            if self._workers and isinstance(error, RuntimeError):
+                raise TrainError(
+                    f"{self._rec}: a process that prepares pictures has died: {error}; memory may "
+                    "be short: try fewer workers (in a container also a larger --shm-size); a "
+                    'script needs its code under if __name__ == "__main__":'
+                ) from error
+            raise
+        finally:
+            tasks.close()
+
+    def close(self) -> None:
+        """End the workers and close the file. A second call does nothing, and the next epoch begins
+        anew."""
+        self._pictures.close()
+        end = getattr(self._batches, "_shutdown_workers", None)
+        if end is not None:  # private: without it they would end when this object is collected
+            end()
+        self._batches = self._loader = None
+
+    def _mine(self) -> range:
+        """The positions of this rank's pictures, when not in training."""
+        return range(self._rank, len(self._offsets), self._world)
+
+    def _tasks(self, epoch: int) -> Generator[_Task | TrainError]:
+        if self._stream is not None:
+            yield from self._streamed(self._stream, epoch)
+        elif self._training:
+            order = np.random.default_rng((self._seed, epoch)).permutation(self._offsets)
             for step in range(len(self)):
-                first = (step * self._world + self._rank) * size
-                positions = range(first, first + size)
-                yield _Task(epoch, [(one, int(order[one % count])) for one in positions])
+                first = (step * self._world + self._rank) * self._batch_size
+                positions = range(first, first + self._batch_size)
+                yield _Task(epoch, [(one, int(order[one % len(order)])) for one in positions])
         else:
-            mine = range(self._rank, count, self._world)
+            mine, size = self._mine(), self._batch_size
             for first in range(0, len(mine), size):
-                yield _Task(epoch, [(one, one) for one in mine[first : first + size]])
+                positions = mine[first : first + size]
+                yield _Task(epoch, [(one, int(self._offsets[one])) for one in positions])
+
+    def _streamed(
+        self, stream: Callable[[int], BinaryIO], epoch: int
+    ) -> Iterator[_Task | TrainError]:
+        items: list[tuple[int, recpack.Record]] = []
+        start: list[recpack.Record] = []
+        position = 0
+        try:
+            with closing(stream(epoch)) as file:
+                records = recpack.read_records(file)
+                if self._training:
+                    records = _mixed(records, np.random.default_rng((self._seed, epoch)))
+                for position, record in enumerate(records, 1):
+                    if len(start) < self._batch_size:
+                        start.append(record)
+                    items.append((position - 1, record))
+                    if len(items) == self._batch_size:
+                        yield _Task(epoch, items)
+                        items = []
+        except (OSError, recpack.RecpackError) as error:
+            yield TrainError(f"{self._rec} of epoch {epoch}: {error}")
+            return
+        if not start:
+            yield TrainError(f"{self._rec} of epoch {epoch}: it has no records")
+        if items:
+            if self._training:
+                more = range(position, position + self._batch_size - len(items))
+                items += zip(more, cycle(start), strict=False)
+            yield _Task(epoch, items)
+
+
+def _mixed(
+    records: Iterator[recpack.Record], random: np.random.Generator
+) -> Iterator[recpack.Record]:
+    """The records in an order of chance, each not far from its place."""
+    waiting: list[recpack.Record] = []
+    size = 0
+    for record in records:
+        waiting.append(record)
+        size += len(record.image_bytes)
+        while len(waiting) > _MIXED or size > _MIXED_BYTES:
+            place = int(random.integers(len(waiting)))
+            waiting[place], waiting[-1] = waiting[-1], waiting[place]
+            chosen = waiting.pop()
+            size -= len(chosen.image_bytes)
+            yield chosen
+    random.shuffle(waiting)
+    yield from waiting

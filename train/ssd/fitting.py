@@ -64,13 +64,17 @@ class Setup:
 
 
 def fit(
-    setup: Setup, say: Callable[[str], None], stopped: Callable[[], bool] = lambda: False
+    setup: Setup,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool] = lambda: False,
+    keep: Callable[[Model], None] | None = None,
 ) -> Model:
-    """Train, and return the model. ``say`` gets the lines of the log. When ``stopped`` tells so, it
-    ends after the step, with the model so far. Raises SpecError, ModelError for what can't be, and
-    what the reading of the data raises."""
+    """Train, and return the model. ``say`` gets the lines of the log, ``keep`` the model after each
+    epoch. When ``stopped`` tells so, it ends after the step, with the model so far. Raises
+    SpecError, ModelError for what can't be, and what the reading of the data raises."""
     with joined(setup.device) as ranks:
-        return _Training(setup, ranks, say if ranks.first else lambda _: None, stopped).run()
+        training = _Training(setup, ranks, say if ranks.first else lambda _: None, stopped)
+        return training.run(keep if ranks.first else None)
 
 
 class _Training:
@@ -138,7 +142,7 @@ class _Training:
             workers=workers_of(setup.workers, ranks.world), endpoint_url=setup.endpoint_url,
         )  # fmt: skip
 
-    def run(self) -> Model:
+    def run(self, keep: Callable[[Model], None] | None) -> Model:
         """All epochs."""
         self._resume()
         while self._epoch < self._learning.epochs and not self._is_enough():
@@ -151,6 +155,11 @@ class _Training:
                 f"{100 * self._epoch / self._learning.epochs} %"
             )
             self._save()
+            if keep is not None:
+                keep(self.model())
+            # epochs can be shorter than what several processes train between two looks
+            if self._ranks.world > 1 and self._ranks.any(self._stopped()):
+                break
         return self.model()
 
     def model(self) -> Model:
@@ -208,13 +217,13 @@ class _Training:
             sums += self._step(images, labels)
             if batch % _BATCHES_OF_A_LINE == 0:
                 self._report(sums, batch, started)
-            if self._should_stop(batch):
+            if self._should_stop():
                 return False
         self._report(sums, batch, started)
         return True
 
-    def _should_stop(self, batch: int) -> bool:
-        if self._ranks.world > 1 and batch % _BATCHES_OF_A_LOOK:
+    def _should_stop(self) -> bool:
+        if self._ranks.world > 1 and self._steps % _BATCHES_OF_A_LOOK:  # an epoch can be shorter
             return False
         return self._ranks.any(self._stopped())
 

@@ -120,12 +120,13 @@ class Graph(nn.Module):
     def arrays(self) -> Arrays:
         """The weights as they are now, float32, under the names and in the order in which they
         came; those that no prediction needs, as they came."""
-        return {
-            key: getattr(self, self._names[key]).detach().cpu().float().contiguous().numpy()
-            if key in self._names
-            else array
-            for key, array in self._given.items()
-        }
+        found = dict(self._given)
+        for key, name in self._names.items():
+            value = getattr(self, name).detach()
+            found[key] = value.to(
+                "cpu", torch.float32, copy=True, memory_format=torch.contiguous_format
+            ).numpy()
+        return found
 
     def named(self) -> dict[str, nn.Parameter]:
         """The parameters by MXNet's names of the arguments. A gamma that is fixed is none."""
@@ -164,16 +165,20 @@ class Graph(nn.Module):
         return Predictions(logits, locations, self._boxes(tuple(sizes), images.device))
 
     def _boxes(self, sizes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+        """The anchors of maps of these sizes, kept but while a compiler looks on: what it keeps
+        may be overwritten by the next call. After one call without it, it finds them."""
         key = (sizes, device)
-        if key not in self._anchors:
+        if key in self._anchors:
+            return self._anchors[key]
+        parts = zip(sizes, self._priors, strict=True)
+        with torch.inference_mode(False):  # kept ones are for training too
+            each = [multibox.prior(*size, **attributes) for size, attributes in parts]
+            boxes = torch.cat(each, 1).to(device)
+        if not torch.compiler.is_compiling():
             if len(self._anchors) >= _MAX_SIZES:
                 self._anchors.clear()
-            boxes = [
-                multibox.prior(height, width, **attributes)
-                for (height, width), attributes in zip(sizes, self._priors, strict=True)
-            ]
-            self._anchors[key] = torch.cat(boxes, 1).to(device)
-        return self._anchors[key]
+            self._anchors[key] = boxes
+        return boxes
 
     def _steps(self) -> list[_Step]:
         """What is computed, in order, with nothing that no output needs."""
@@ -237,7 +242,7 @@ class Graph(nn.Module):
         try:
             with torch.device("meta"):
                 logits, locations, anchors = self._predict(images, variables, training=False)
-        except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        except (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
             what = str(error).partition("\n")[0]
             raise ModelError(f"the graph's parts don't fit together: {what}") from None
         self._anchors.clear()
@@ -280,12 +285,20 @@ def _attributes(node: Node, defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 def _priors(symbol: Symbol, place: int) -> list[int]:
     """The nodes MultiBoxPrior whose boxes a node has, in order."""
-    node = symbol.nodes[place]
-    if node.op == "_contrib_MultiBoxPrior" and node.inputs:
-        return [place]
-    if node.op not in ("Concat", "Flatten", "Reshape"):
-        raise ModelError(f"node {node.name[:80]!r} ({node.op[:80]}): anchors come of MultiBoxPrior")
-    return [found for entry in node.inputs for found in _priors(symbol, entry[0])]
+    waiting, found, seen = [place], [], 0
+    while waiting:
+        place = waiting.pop()
+        node = symbol.nodes[place]
+        seen += 1
+        if node.op == "_contrib_MultiBoxPrior" and node.inputs:
+            found.append(place)
+        elif node.op not in ("Concat", "Flatten", "Reshape") or seen > len(symbol.nodes):
+            raise ModelError(
+                f"node {node.name[:80]!r} ({node.op[:80]}): anchors come from MultiBoxPrior, once"
+            )
+        else:
+            waiting += [entry[0] for entry in reversed(node.inputs)]
+    return found
 
 
 def _classes(symbol: Symbol, place: int) -> int:

@@ -18,18 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import local as launcher
 from ..files import replace
 from ..hyperparameters import Hyperparameters
 from ..job import RUNNING
-from ..local import (
-    PATIENCE_OF_STOP,
-    driver,
-    hold,
-    read_description,
-    source_of,
-    write_description,
-    write_process,
-)
+from ..local import hold, read_description, source_of, write_description
 from ..logs import parse_metric
 
 LONGEST_REASON = 1024
@@ -51,17 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lock:
         return run(folder, train, int(lock))
     with hold(folder) as held:  # it was started by hand
-        write_process(held, os.getpid())
         return run(folder, train, held)
 
 
 def run(folder: Path, train: Train, lock: int) -> int:
     """The job from its start to its end."""
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
     stop = folder / "stop"
 
     def end(*_: object) -> None:
         stop.touch()
-        signal.alarm(PATIENCE_OF_STOP)  # whatever it does then, this ends it
+        signal.alarm(launcher.PATIENCE_OF_STOP)  # whatever it does then, this ends it
 
     signal.signal(signal.SIGTERM, end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -130,7 +123,7 @@ def _run_parts(folder: Path, processes: int, lock: int) -> None:
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
     command = [
         sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--no-python",
-        "--nproc-per-node", str(processes), *driver(folder, "-"),
+        "--nproc-per-node", str(processes), *launcher.driver(folder, "-"),
     ]  # fmt: skip
     environment = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // processes, 1))} | os.environ
     done = subprocess.run(command, env=environment, pass_fds=[lock], check=False)
@@ -182,7 +175,10 @@ def _processes(description: Mapping[str, Any]) -> int:
 
     batch = int(description["HyperParameters"]["mini_batch_size"])
     most = torch.cuda.device_count() if torch.cuda.is_available() else 1
-    return max(number for number in range(1, max(most, 1) + 1) if batch % number == 0)
+    processes = max(number for number in range(1, max(most, 1) + 1) if batch % number == 0)
+    if processes < most:
+        print(f"mini_batch_size: {batch}: only {processes} of {most} GPUs can share it evenly")
+    return processes
 
 
 def _change(folder: Path, **values: str) -> None:

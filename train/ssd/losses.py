@@ -26,7 +26,8 @@ class Losses(NamedTuple):
     smooth_l1: Tensor
     """The sum over the anchors with an object."""
     valid: Tensor
-    """How many are not ignored. MXNet's metrics are the sums by this number."""
+    """How many are not ignored. MXNet's metrics are the sums by this number (its example adds 1e-8
+    to each probability before the logarithm)."""
 
 
 def losses(logits: Tensor, locations: Tensor, targets: Targets) -> Losses:
@@ -40,7 +41,8 @@ def losses(logits: Tensor, locations: Tensor, targets: Targets) -> Losses:
         one.to(torch.promote_types(one.dtype, torch.float32)) for one in (logits, locations)
     )
     classes = targets.classes.long()
-    entropy = functional.cross_entropy(logits, classes, ignore_index=-1, reduction="sum")
+    # summed apart: cross_entropy's own sum has no certain order on a GPU
+    entropy = functional.cross_entropy(logits, classes, ignore_index=-1, reduction="none").sum()
     valid = (classes != -1).sum()
     apart = functional.smooth_l1_loss(
         targets.mask * locations, targets.mask * targets.locations.to(locations), reduction="none"

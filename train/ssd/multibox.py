@@ -87,8 +87,8 @@ def target(
     anchors, labels = anchors.float(), labels.float()
     if not labels.shape[1]:
         labels = labels.new_full((len(labels), 1, 5), -1)
-    real = (labels[..., 0] != -1).cumprod(1).bool()
-    overlaps = _overlaps(labels[..., 1:5], anchors).where(real[..., None], -1.0)
+    ended = (labels[..., 0] == -1).cumsum(1) > 0
+    overlaps = _overlaps(labels[..., 1:5], anchors).masked_fill(ended[..., None], -1)
     most, which = overlaps.max(1)
     forced = _bipartite(overlaps)
     positive = forced >= 0
@@ -100,15 +100,15 @@ def target(
         room = wanted.neg() + positive.shape[1]
         wanted = (wanted * negative_mining_ratio).long().clamp(min=minimum_negative_samples)
         candidate = ~positive & (most < negative_mining_thresh)
-        negative = candidate & _lowest(
-            logits.float().softmax(1)[:, 0].where(candidate, 2.0), wanted.minimum(room)
-        )
+        background = logits.float().softmax(1)[:, 0].masked_fill(~candidate, 2)
+        negative = candidate & _lowest(background, wanted.minimum(room))
     else:
-        negative = ~positive & real[:, :1]
-    classes = (objects[..., 0] + 1).where(positive, ignore_label).masked_fill(negative, 0)
-    mask = positive[..., None].expand(-1, -1, 4)
-    locations = _encode(objects[..., 1:], anchors, variances).where(mask, 0.0)
-    return Targets(locations.flatten(1), mask.float().flatten(1), classes)
+        negative = ~(positive | ended[:, :1])
+    classes = (objects[..., 0] + 1).masked_fill(~positive, ignore_label).masked_fill(negative, 0)
+    locations = _encode(objects[..., 1:], anchors, variances)
+    locations = locations.masked_fill(~positive[..., None], 0)
+    mask = positive.float()[..., None].expand_as(locations)
+    return Targets(locations.flatten(1), mask.flatten(1), classes)
 
 
 def _overlaps(one: Tensor, other: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def _overlaps(one: Tensor, other: Tensor) -> Tensor:
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
     both = wide * high
     union = areas[0] + areas[1] - both
-    return (both / union).where(union > 0, 0.0)
+    return (both / union).masked_fill(union <= 0, 0)
 
 
 def _bipartite(overlaps: Tensor) -> Tensor:
@@ -130,21 +130,24 @@ def _bipartite(overlaps: Tensor) -> Tensor:
     """
     _, rows, anchors = overlaps.shape
     few = min(rows, anchors)
-    order = torch.arange(rows * anchors, device=overlaps.device).view(anchors, rows).T
+    order = torch.arange(rows * anchors - 1, -1, -1, device=overlaps.device).view(anchors, rows).T
     # all differ: the bits of a positive number rise as it does, and below them stands the order
-    keys = (overlaps.contiguous().view(torch.int32).long() << 32) + (2**32 - 1 - order)
-    keys, near = keys.where(overlaps > LEAST_OVERLAP, 0).topk(few, 2)
-    keys, near = keys.flatten(1), near.flatten(1)
+    keys = (overlaps.contiguous().view(torch.int32).long() << 32) + order
+    top = keys.masked_fill(overlaps <= LEAST_OVERLAP, 0).topk(few, 2)
+    keys, near = top.values.flatten(1), top.indices.flatten(1)
     row = torch.arange(rows * few, device=keys.device) // few
+    pairs = torch.stack([near, row.expand_as(near)], 1)
     found = []
     for _ in range(few):
-        key, at = keys.max(1, keepdim=True)
-        anchor = near.gather(1, at)
-        found.append((anchor.where(key > 0, anchors), at))
-        keys = keys.masked_fill((near == anchor) | (row == at // few), 0)
-    matched, at = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
-    free = overlaps.new_full((len(overlaps), anchors + 1), -1, dtype=torch.int64)
-    return free.scatter(1, matched, at // few)[:, :anchors]
+        best, at = keys.max(1, keepdim=True)
+        pair = pairs.gather(2, at[:, None].expand(-1, 2, -1))
+        found.append((best, pair))
+        keys = keys.masked_fill((pairs == pair).any(1), 0)
+    best, pair = (torch.cat(parts, -1) for parts in zip(*found, strict=True))
+    anchor, mine = pair.unbind(1)
+    # what found none goes to a column that is cut off
+    none = mine.new_full((len(mine), anchors + 1), -1)
+    return none.scatter(1, anchor.masked_fill(best == 0, anchors), mine)[:, :anchors]
 
 
 def _lowest(values: Tensor, count: Tensor) -> Tensor:
@@ -213,17 +216,17 @@ def detection(
     anchor_order = (~live).byte().sort(dim=1, stable=True).indices
     order, top = anchor_order, 0
     if 0 < nms_threshold <= 1:
-        order = score.where(live, -1.0).sort(dim=1, descending=True, stable=True).indices
-        # without nms_topk, no further than the image with the most has any
-        top = min(nms_topk, live.shape[1]) if nms_topk > 0 else int(live.sum(1).max())
+        order = score.masked_fill(~live, -1).sort(dim=1, descending=True, stable=True).indices
+        top = int(live.sum(1).max())  # no image has more
+        top = min(nms_topk, top) if nms_topk > 0 else top
         order = torch.cat([order[:, :top], anchor_order[:, top:]], 1)
     rows = torch.cat([ids[..., None].float(), score[..., None], boxes], -1)
     rows = rows.take_along_dim(order[..., None], 1)
     filled = torch.arange(live.shape[1], device=live.device) < live.sum(1, keepdim=True)
-    rows = rows.where(filled[..., None], -1.0)
+    rows = rows.masked_fill(~filled[..., None], -1)
     if 0 < nms_threshold <= 1:
         kept = _suppress(rows[:, :top], filled[:, :top], nms_threshold, force_suppress)
-        rows[:, :top, 0] = rows[:, :top, 0].where(kept, -1.0)
+        rows[:, :top, 0].masked_fill_(~kept, -1)
         rows[:, top:, 0] = -1
     return rows
 

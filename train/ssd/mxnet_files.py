@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
 _MAX_DIMENSIONS = 8
 _MAX_ARRAYS = 1 << 16
 """More than any network has, and few enough for a file of empty ones to cost no memory."""
-_MAX_GRAPH = 16 << 20
+_MAX_GRAPH = 4 << 20
 """Bytes of a symbol file; a large network's has 300,000."""
 
 
@@ -119,7 +120,7 @@ def read_arrays(data: bytes, name: str) -> Arrays:
         except UnicodeDecodeError:
             raise file.error(f"the name {data[start : start + 40]!r} is not UTF-8") from None
         if key in arrays:
-            raise file.error(f"two arrays are named {key[:200]!r}")
+            raise file.error(f"two arrays are named {key[:80]!r}")
         arrays[key] = value
     if file.position != len(data):
         raise file.error(f"{len(data) - file.position} bytes follow the last name")
@@ -185,16 +186,16 @@ def read_symbol(data: bytes, name: str) -> Symbol:
     if version < 900:
         _add_auxiliary(nodes)
     symbol = in_order(nodes, heads, name)
-    variables = [node.name for node in symbol.nodes if node.op == "null"]
-    if len(set(variables)) != len(variables):
-        twice = next(one for one in variables if variables.count(one) > 1)
-        raise ModelError(f"{name}: two variables are named {twice!r}")
+    variables = Counter(node.name for node in symbol.nodes if node.op == "null")
+    for one, count in variables.most_common(1):
+        if count > 1:
+            raise ModelError(f"{name}: {count} variables are named {one[:80]!r}")
     return Symbol(_hidden(symbol.nodes), symbol.heads, max(version, 905))
 
 
 def _entry(numbers: list[int]) -> tuple[int, int]:
     if len(numbers) not in (2, 3) or numbers[1] < 0:
-        raise ValueError(f"{numbers} stands for an output of a node")
+        raise ValueError(f"{str(numbers)[:80]} stands for an output of a node")
     return numbers[0], numbers[1]
 
 

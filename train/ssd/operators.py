@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,7 +38,8 @@ def _convolution(node: Node) -> Function:
 def _batch_norm(node: Node) -> Function:
     """Training keeps the unbiased variance, as MXNet does on a GPU (cuDNN) and not on the CPU: a
     difference of 1 / (values of a channel - 1)."""
-    eps, rate = node.number("eps", "0.001"), 1 - node.number("momentum", "0.9")
+    eps = node.number("eps", "0.001")
+    rate = 1 - float(np.float32(node.number("momentum", "0.9")))  # MXNet holds it in 32 bits
     fixed = node.flag("use_global_stats")
 
     def batch_norm(

@@ -8,8 +8,8 @@ rate; adam and adadelta have no weight decay; adadelta has no learning rate eith
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, overload
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +25,14 @@ def make(
     momentum: float,
     weight_decay: float,
     multipliers: Mapping[str, tuple[float, float]],
+    batch_size: int = 1,
 ) -> torch.optim.Optimizer:
     """The optimizer ``name`` (sgd, adam, rmsprop, adadelta) of these parameters.
 
     ``multipliers`` are those of the learning rate and the weight decay by the parameter's name, (1,
     1) when it has none. To change the learning rate, set ``lr`` of every parameter group to the
-    same number: multipliers and rmsprop's tenth are the optimizer's own affair.
+    same number: multipliers and rmsprop's tenth are the optimizer's own affair. Only adadelta
+    heeds ``batch_size``.
     """
     kind = KINDS[name]
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -41,7 +43,7 @@ def make(
             {"params": members, "lr_mult": faster, "wd": weight_decay * more}
             for (faster, more), members in groups.items()
         ],
-        {"lr": learning_rate, "momentum": momentum, "steps": 0},
+        {"lr": learning_rate, "momentum": momentum, "batch_size": batch_size, "steps": 0},
     )
 
 
@@ -51,26 +53,15 @@ class MXNetOptimizer(torch.optim.Optimizer):
     slots: ClassVar[tuple[str, ...]]
     """The names of what is kept for each parameter."""
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self) -> None:
         """Update all parameters once."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         for group in self.param_groups:
             parameters = [one for one in group["params"] if one.grad is not None]
             group["steps"] += 1
             if parameters:
                 kept = [[self._kept(one, slot) for one in parameters] for slot in self.slots]
                 self.update(group, parameters, [one.grad for one in parameters], *kept)
-        return loss
 
     def _kept(self, parameter: Tensor, slot: str) -> Tensor:
         state = self.state[parameter]
@@ -119,9 +110,9 @@ class Adam(MXNetOptimizer):
         beta1, beta2 = single(self.beta1), single(self.beta2)
         mean, variance = kept
         torch._foreach_mul_(mean, beta1)
-        torch._foreach_add_(mean, gradients, alpha=single(1 - beta1))
+        torch._foreach_add_(mean, gradients, alpha=1 - beta1)
         torch._foreach_mul_(variance, beta2)
-        torch._foreach_addcmul_(variance, gradients, gradients, single(1 - beta2))
+        torch._foreach_addcmul_(variance, gradients, gradients, 1 - beta2)
         deviation = torch._foreach_sqrt(variance)
         torch._foreach_add_(deviation, single(self.epsilon))
         torch._foreach_addcdiv_(weights, mean, deviation, -single(rate))
@@ -149,7 +140,8 @@ class RmsProp(MXNetOptimizer):
 
 
 class AdaDelta(MXNetOptimizer):
-    """Zeiler's method, without a learning rate."""
+    """Zeiler's method, without a learning rate. The gradients are divided by the batch size, though
+    they are a mean already: MXNet's Module does so where nothing else is set, as for the others."""
 
     slots = ("gradients", "deltas")
     rho, epsilon = 0.9, 1e-5
@@ -157,8 +149,8 @@ class AdaDelta(MXNetOptimizer):
     def update(
         self, group: Group, weights: list[Tensor], gradients: list[Tensor], *kept: list[Tensor]
     ) -> None:
-        del group
         squares, deltas = kept
+        gradients = list(torch._foreach_mul(gradients, 1 / group["batch_size"]))
         torch._foreach_mul_(squares, self.rho)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - self.rho)
         delta = torch._foreach_add(deltas, self.epsilon)

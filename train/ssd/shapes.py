@@ -35,7 +35,7 @@ def parameter_shapes(symbol: Symbol, image_shape: int = 512) -> dict[str, tuple[
             sizes[place] = _convolved(node, known[0], shapes)
         elif node.op == "Pooling" and known:
             sizes[place] = _pooled(node, known[0])
-        elif node.op == "Concat" and len(known) == len(node.inputs):
+        elif node.op == "Concat" and known and len(known) == len(node.inputs):
             sizes[place] = (sum(size[0] for size in known), *known[0][1:])
         elif node.op in KEEP_SHAPE and known:
             sizes[place] = known[-1]

@@ -128,7 +128,7 @@ def in_order(nodes: Sequence[Node], heads: Sequence[tuple[int, int]], name: str 
         if here not in places:
             missing = [place for place, _ in node.inputs if place not in places]
             if missing:
-                raise ModelError(f"{name}: node {here} ({node.name}) is its own input")
+                raise ModelError(f"{name}: node {here} ({node.name[:80]}) is its own input")
             inputs = tuple((places[place], output) for place, output in node.inputs)
             places[here] = len(ordered)
             ordered.append(node._replace(inputs=inputs))

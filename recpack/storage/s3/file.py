@@ -28,6 +28,7 @@ class RemoteFile:
         found = head(s3, location)
         self.size = found.size
         self._etag = found.etag
+        self.identity: tuple[object, ...] = found.etag, found.size
         self._start = 0
         self._data = bytearray()
         self._pool: ThreadPoolExecutor | None = None

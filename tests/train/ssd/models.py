@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 import recpack
 from recpack.demo.story import CLASSES, make_devkit
+from train.ssd.artifact import Model
+from train.ssd.network import build, initial_arrays
+from train.ssd.symbols import Node, Symbol
 
 
 def packed(folder: Path, images: int, seed: int = 0) -> Path:
@@ -17,3 +22,27 @@ def packed(folder: Path, images: int, seed: int = 0) -> Path:
         folder / "devkit", folder / "pictures.rec", classes=CLASSES, set="trainval,test"
     )
     return folder / "pictures.rec"
+
+
+def small_model(side: int = 64, classes: int = 3, network: str = "resnet-18") -> Model:
+    """A thin network with random weights, which finds something everywhere."""
+    symbol = _thin(build(network, classes, side))
+    arrays = initial_arrays(symbol, side, np.random.default_rng(0))
+    for name, array in arrays.items():
+        if name.endswith("loc_pred_conv_weight"):
+            array *= 0.3
+    return Model(symbol, arrays, {"image_shape": str(side), "base_network": network})
+
+
+def _thin(symbol: Symbol) -> Symbol:
+    """An eighth of the channels, but for the predictions."""
+
+    def thin(node: Node) -> Node:
+        attrs = dict(node.attrs)
+        if "num_filter" in attrs and "_pred_conv" not in node.name:
+            attrs["num_filter"] = str(int(attrs["num_filter"]) // 8)
+        if "__shape__" in attrs:  # vgg-16's scale
+            attrs["__shape__"] = "(1, 64, 1, 1)"
+        return node._replace(attrs=attrs)
+
+    return Symbol(tuple(map(thin, symbol.nodes)), symbol.heads, symbol.version)

@@ -41,7 +41,7 @@ class Run:
         setup = {name: choices.pop(name) for name in list(choices) if name in fields}
         manifest = recpack.RecordReader(rec).manifest()
         assert manifest is not None
-        learning = Hyperparameters.from_manifests(manifest, local=True, **LEARNING | choices)
+        learning = Hyperparameters.from_manifests(manifest, **LEARNING | choices)
         self.lines: list[str] = []
         asked = iter(range(1 << 30))
         self.model: Model = fit(

@@ -1,0 +1,158 @@
+"""What SageMaker tells a container and where: the folders below ``/opt/ml``, settings, channels.
+
+Sources: AWS developer guide, "How Amazon SageMaker AI Provides Training Information", "How Amazon
+SageMaker AI Processes Training Output", "Input/Output Interface for the Object Detection
+Algorithm".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import SpecError, UsageError
+from ..files import open_file
+from ..hyperparameters import Hyperparameters
+from ..script_mode import decoded, is_ours
+
+_MOST_SETTINGS = 16 << 20
+_OF_SERVICE = ("_", "sagemaker_")
+"""How names of hyperparameters begin that are SageMaker's own business."""
+_DEFAULTS = {"label_width": "350"}
+"""Of the built-in algorithm, and not recpack's, where a job does not say them."""
+_FAILURE = 1024
+"""Characters of ``output/failure`` that SageMaker shows."""
+
+
+def say(text: str, level: str = "INFO") -> None:
+    """A line as the built-in algorithm logs it."""
+    if level == "INFO" and not is_first():
+        return
+    moment = time.strftime("%m/%d/%Y %H:%M:%S")
+    for line in text.splitlines():
+        print(f"[{moment} {level} {threading.get_ident()}] {line}", flush=True)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that reports and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@dataclass(frozen=True)
+class Container:
+    """The folders of a container. Its settings are read when they are first used; UsageError for
+    those that can't be."""
+
+    root: Path = Path("/opt/ml")
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        """Empty for a file that is not there."""
+        path = self.root / "input" / "config" / f"{name}.json"
+        try:
+            with open_file(path) as file:
+                found = json.loads(file.read(_MOST_SETTINGS))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise UsageError(f"{path}: can't be read: {error}") from error
+        if not isinstance(found, dict):
+            raise UsageError(f"{path}: it is no JSON object")
+        return found
+
+    @cached_property
+    def hyperparameters(self) -> Hyperparameters:
+        """Those of the job. Raises UsageError that lists everything that is wrong."""
+        given = {name: str(value) for name, value in self._settings("hyperparameters").items()}
+        if is_ours(given):
+            given = decoded(given)
+        strings = {
+            name: value
+            for name, value in given.items()
+            if value and not name.startswith(_OF_SERVICE)
+        }
+        say(f"Reading hyperparameters: {json.dumps(strings, sort_keys=True)}")
+        for name in ("num_classes", "num_training_samples"):
+            if name not in strings:
+                raise UsageError(f"{name}: this hyperparameter is required")
+        strings.setdefault("use_pretrained_model", str(int(self.has("pretrained"))))
+        learning = Hyperparameters.from_strings(_DEFAULTS | strings)
+        if learning.kv_store == "dist_async":
+            raise UsageError("kv_store: dist_async; the machines train in step here: dist_sync")
+        if learning.use_pretrained_model and not self.has("pretrained") and not self.has("model"):
+            raise UsageError(
+                "use_pretrained_model: 1, but there is no channel pretrained with a .params file "
+                "or a model.tar.gz; add one, or begin from nothing with use_pretrained_model=0"
+            )
+        return learning
+
+    @cached_property
+    def hosts(self) -> list[str]:
+        """The machines that train together."""
+        return list(self._settings("resourceconfig").get("hosts") or ["algo-1"])
+
+    @property
+    def number(self) -> int:
+        """This machine's among ``hosts``."""
+        return self.hosts.index(self._settings("resourceconfig").get("current_host", self.hosts[0]))
+
+    @cached_property
+    def channels(self) -> dict[str, dict[str, Any]]:
+        """The settings of the channels; without a file of them, all folders in File mode."""
+        found = self._settings("inputdataconfig")
+        data = self.root / "input" / "data"
+        if not found and data.is_dir():
+            return {one.name: {} for one in data.iterdir() if one.is_dir()}
+        return found
+
+    def has(self, channel: str) -> bool:
+        """Whether the job has a channel."""
+        return channel in self.channels
+
+    def folder(self, channel: str) -> Path:
+        """Where the files of a channel are."""
+        return self.root / "input" / "data" / channel
+
+    def is_piped(self, channel: str) -> bool:
+        """Whether a channel is in Pipe mode."""
+        return self.channels.get(channel, {}).get("TrainingInputMode") == "Pipe"
+
+    @property
+    def model(self) -> Path:
+        """Where the model goes."""
+        return self.root / "model"
+
+    @property
+    def failure(self) -> Path:
+        """Where a failure is told."""
+        return self.root / "output" / "failure"
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """Where the state is kept, in a job that keeps one."""
+        folder = self.root / "checkpoints"
+        return folder if folder.is_dir() else None
+
+    def one_file(self, channel: str, *endings: str) -> Path | None:
+        """The file of a channel with one of these endings. Raises SpecError for several."""
+        found = sorted(
+            path for path in self.folder(channel).rglob("*") if path.name.endswith(endings)
+        )
+        if len(found) > 1:
+            raise SpecError(
+                f"{channel}: {len(found)} files, and there must be one: "
+                f"{', '.join(path.name for path in found[:5])}"
+            )
+        return found[0] if found else None
+
+    def write_failure(self, text: str) -> None:
+        """Tell why the job fails, if no other process of it has told it."""
+        self.failure.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), open(self.failure, "x") as file:
+            file.write(text[:_FAILURE])
