@@ -31,8 +31,8 @@ TORCHVISION = "torchvision"
 """What names VGG-16's weights that torchvision starts from."""
 
 _RANDOM = (
-    "the weights at the start are random numbers, since neither --pretrained nor --model gives any; "
-    "from photographs that needs many images and epochs"
+    "it begins with random weights, since neither --pretrained nor --model gives any; to learn from "
+    "photographs that needs many images and epochs"
 )
 _MOST = 1 << 20
 _HYPERPARAMETERS = "hyperparams.json"
@@ -127,7 +127,7 @@ def plan_local(
     )
     options = _demand_weights(options, learning, continues=before is not None)
     trained = Trained.on(channels)
-    notes = (_RANDOM,) if fresh else ()
+    notes: tuple[str, ...] = (_RANDOM,) if fresh else ()
     if before is not None:
         names = classes_before(before, service)
         demand_same(before, learning.as_strings(), trained.classes, names)

@@ -1,5 +1,5 @@
-"""The server of a model, on any machine, from its start to its end. ``application`` has its answers,
-``http_server`` its connections."""
+"""The server of a model, on any machine, from its start to its end. ``application`` has its
+answers, ``http_server`` its connections."""
 
 from __future__ import annotations
 
