@@ -31,8 +31,8 @@ TORCHVISION = "torchvision"
 """What names VGG-16's weights that torchvision starts from."""
 
 _RANDOM = (
-    "it begins with random weights, since neither --pretrained nor --model gives any; to learn from "
-    "photographs that needs many images and epochs"
+    "it begins with random weights, since neither --pretrained nor --model gives any; "
+    "to learn from photographs that needs many images and epochs"
 )
 _MOST = 1 << 20
 _HYPERPARAMETERS = "hyperparams.json"
