@@ -267,6 +267,8 @@ def attributes(name: str, **attrs: str) -> Symbol:
         (attributes("conv0", no_bias="maybe"), "no_bias is 'maybe'"),
         (attributes("bn0", axis="3"), "axis is '3'"),
         (attributes("bn0", eps="inf"), "eps is 'inf'"),
+        (attributes("bn0", eps="-1"), "eps is '-1'"),
+        (attributes("bn0", momentum="2"), "momentum is '2'"),
         (attributes("pooling0", pool_type="lp"), "pool_type is 'lp'"),
         (attributes("pooling0", pooling_convention="same"), "pooling_convention is 'same'"),
         (attributes("reshape0", shape="(0, -1, 8)"), "no graph of an SSD: an image's predictions"),
