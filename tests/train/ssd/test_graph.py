@@ -129,6 +129,26 @@ def test_losses_are_those_of_the_graphs_attributes(graph: Graph, images: torch.T
     assert other.losses(other(images), LABELS).valid > graph.losses(predictions, LABELS).valid
 
 
+@pytest.mark.parametrize(
+    ("name", "attrs"),
+    [
+        ("cls_prob", {"normalization": "batch"}),
+        ("cls_prob", {"use_ignore": "False"}),
+        ("cls_prob", {"grad_scale": "2"}),
+        ("loc_loss_", {"scalar": "3"}),
+        ("multibox_target", {"ignore_label": "-2"}),
+    ],
+)
+def test_other_losses_are_refused_and_their_graphs_detect(
+    arrays: Arrays, images: torch.Tensor, name: str, attrs: dict[str, str]
+) -> None:
+    graph = Graph(attributes(name, **attrs), arrays).eval()
+    predictions = graph(images)
+    assert len(graph.detect(predictions)) == 2
+    with pytest.raises(ModelError, match=r"'(cls_prob|loc_loss_)' .*can't be continued here"):
+        graph.losses(predictions, LABELS)
+
+
 def test_detections_are_those_of_the_graphs_attributes(graph: Graph, images: torch.Tensor) -> None:
     with torch.no_grad():
         predictions = graph(images)
