@@ -85,6 +85,7 @@ class Graph(nn.Module):
             raise detection.error("background_id")
         target = _only(symbol, "_contrib_MultiBoxTarget") or _TARGET_OF_SAGEMAKER
         self._target = _attributes(target, _TARGET)
+        self._other_loss = _other_loss(symbol, self._target["ignore_label"])
         priors = [nodes[place] for place in _priors(symbol, anchors)]
         self._priors = [_attributes(node, _PRIOR) for node in priors]
         self._maps = [node.inputs[0][0] for node in priors]
@@ -103,7 +104,10 @@ class Graph(nn.Module):
 
     def losses(self, predictions: Predictions, labels: Tensor) -> Losses:
         """Of ``labels`` (N, M, 5 or more): rows id, xmin, ymin, xmax, ymax, up to the first with
-        id -1. With the attributes of the graph's MultiBoxTarget; SageMaker's where it has none."""
+        id -1. With the attributes of the graph's MultiBoxTarget; SageMaker's where it has none.
+        Raises ModelError for a graph that was trained with other losses than SageMaker's."""
+        if self._other_loss:
+            raise ModelError(f"node {self._other_loss}: this loss can't be continued here")
         logits, locations, anchors = predictions
         targets = multibox.target(anchors, labels, logits.detach(), **self._target)
         return losses_of(logits, locations, targets)
@@ -290,3 +294,22 @@ def _priors(symbol: Symbol, place: int) -> list[int]:
         else:
             waiting += [entry[0] for entry in reversed(node.inputs)]
     return found
+
+
+def _other_loss(symbol: Symbol, ignored: float) -> str:
+    """A node that makes the losses others than ``losses`` computes, if there is one."""
+    for node in symbol.nodes:
+        same = True
+        if node.op == "SoftmaxOutput":
+            same = (
+                node.attrs.get("normalization") == "valid"
+                and node.flag("multi_output")
+                and node.flag("use_ignore")
+                and node.number("ignore_label", "-1") == ignored == -1
+                and node.number("grad_scale", "1") == 1
+            )
+        elif node.op == "smooth_l1":
+            same = node.number("scalar", "1") == 1
+        if not same:
+            return f"{node.name[:80]!r} ({node.op})"
+    return ""

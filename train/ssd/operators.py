@@ -7,6 +7,7 @@ attribute that is not known here is refused, since it could change the result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -26,6 +27,14 @@ def wide(value: Tensor) -> Tensor:
     return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
 
 
+def _between(node: Node, key: str, default: str, most: float = 1) -> float:
+    """A number from 0 to ``most``."""
+    number = node.number(key, default)
+    if not 0 <= number <= most:
+        raise node.error(key)
+    return number
+
+
 def _convolution(node: Node) -> Function:
     stride, dilate = node.pair("stride", "1, 1"), node.pair("dilate", "1, 1")
     pad, groups = node.pair("pad", "0, 0", 0), node.integers("num_group", "1", 1)[0]
@@ -39,8 +48,8 @@ def _convolution(node: Node) -> Function:
 def _batch_norm(node: Node) -> Function:
     """Training keeps the unbiased variance, as MXNet does on a GPU (cuDNN) and not on the CPU: a
     difference of 1 / (values of a channel - 1)."""
-    eps = node.number("eps", "0.001")
-    rate = 1 - float(np.float32(node.number("momentum", "0.9")))  # MXNet holds it in 32 bits
+    eps = _between(node, "eps", "0.001", math.inf)
+    rate = 1 - float(np.float32(_between(node, "momentum", "0.9")))  # MXNet holds it in 32 bits
     fixed = node.flag("use_global_stats")
 
     def batch_norm(
@@ -83,7 +92,7 @@ def _pooling(node: Node) -> Function:
 def _l2_normalization(node: Node) -> Function:
     if node.attrs.get("mode") != "channel":
         raise node.error("mode")
-    eps = node.number("eps", "1e-10")
+    eps = _between(node, "eps", "1e-10", math.inf)
 
     def normalization(_: bool, data: Tensor) -> Tensor:
         data = wide(data)
@@ -113,7 +122,7 @@ def _concat(node: Node) -> Function:
 
 
 def _dropout(node: Node) -> Function:
-    share = node.number("p", "0.5")
+    share = _between(node, "p", "0.5")
     return lambda training, data: F.dropout(data, share, training)
 
 

@@ -129,6 +129,26 @@ def test_losses_are_those_of_the_graphs_attributes(graph: Graph, images: torch.T
     assert other.losses(other(images), LABELS).valid > graph.losses(predictions, LABELS).valid
 
 
+@pytest.mark.parametrize(
+    ("name", "attrs"),
+    [
+        ("cls_prob", {"normalization": "batch"}),
+        ("cls_prob", {"use_ignore": "False"}),
+        ("cls_prob", {"grad_scale": "2"}),
+        ("loc_loss_", {"scalar": "3"}),
+        ("multibox_target", {"ignore_label": "-2"}),
+    ],
+)
+def test_other_losses_are_refused_and_their_graphs_detect(
+    arrays: Arrays, images: torch.Tensor, name: str, attrs: dict[str, str]
+) -> None:
+    graph = Graph(attributes(name, **attrs), arrays).eval()
+    predictions = graph(images)
+    assert len(graph.detect(predictions)) == 2
+    with pytest.raises(ModelError, match=r"'(cls_prob|loc_loss_)' .*can't be continued here"):
+        graph.losses(predictions, LABELS)
+
+
 def test_detections_are_those_of_the_graphs_attributes(graph: Graph, images: torch.Tensor) -> None:
     with torch.no_grad():
         predictions = graph(images)
@@ -267,6 +287,8 @@ def attributes(name: str, **attrs: str) -> Symbol:
         (attributes("conv0", no_bias="maybe"), "no_bias is 'maybe'"),
         (attributes("bn0", axis="3"), "axis is '3'"),
         (attributes("bn0", eps="inf"), "eps is 'inf'"),
+        (attributes("bn0", eps="-1"), "eps is '-1'"),
+        (attributes("bn0", momentum="2"), "momentum is '2'"),
         (attributes("pooling0", pool_type="lp"), "pool_type is 'lp'"),
         (attributes("pooling0", pooling_convention="same"), "pooling_convention is 'same'"),
         (attributes("reshape0", shape="(0, -1, 8)"), "no graph of an SSD: an image's predictions"),
