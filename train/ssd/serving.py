@@ -1,5 +1,5 @@
-"""The server of a model, on any machine, from its start to its end. ``application`` has its answers,
-``http_server`` its connections."""
+"""The server of a model, on any machine, from its start to its end. ``application`` has its
+answers, ``http_server`` its connections."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import SpecError
 from ..service import Service
-from .batching import cores
 from .application import About, App, Limits
+from .batching import cores
 from .http_server import Server
 
 if TYPE_CHECKING:

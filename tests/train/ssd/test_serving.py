@@ -22,8 +22,8 @@ import pytest
 
 from train.errors import JobError, TrainError
 from train.ssd import augment, http_server
-from train.ssd.batching import Batcher
 from train.ssd.application import About, App, Limits
+from train.ssd.batching import Batcher
 from train.ssd.http_server import Server
 
 pytestmark = pytest.mark.once
@@ -212,7 +212,8 @@ def test_damaged_images_are_answered_or_refused() -> None:
             pixels = augment.decode(data, name)
             return augment.resize(pixels, 4), pixels.shape[1], pixels.shape[0]
 
-    app, finds, random = App(), Decodes(), np.random.RandomState(0)
+    app = App(Limits(pixels=1 << 16))
+    finds, random = Decodes(), np.random.RandomState(0)
     finds.gate.set()
     app.begin(finds, About(None, ""))
     statuses: list[str] = []
