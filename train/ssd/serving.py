@@ -97,7 +97,6 @@ def _load(
     from .artifact import Model
     from .detector import Detector
 
-    torch.set_num_threads(cores())
     demand_running()
     if not isinstance(model, Model):
         model, known = read(model, service)
@@ -109,6 +108,7 @@ def _load(
             f"classes: {len(classes)} names, and the model has {detector.num_classes} classes; "
             "give --classes"
         )
+    torch.set_num_threads(cores())
     detector.warm_up()
     demand_running()
     network = model.hyperparameters.get("base_network", "")
