@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError
+from .shapes import ADDITIONS, COPIES
 from .symbols import Node
 
 Function = Callable[..., Tensor]
@@ -131,12 +132,8 @@ _OPERATORS: dict[str, tuple[Callable[[Node], Function], str]] = {
     "Concat": (_concat, "dim num_args"),
     "Dropout": (_dropout, "p"),
 }
-_OPERATORS |= dict.fromkeys(
-    ("_copy", "identity", "BlockGrad"), (lambda _: lambda _, data: data, "")
-)
-_OPERATORS |= dict.fromkeys(
-    ("elemwise_add", "_plus", "_Plus", "broadcast_add"), (lambda _: lambda _, a, b: a + b, "")
-)
+_OPERATORS |= dict.fromkeys(COPIES, (lambda _: lambda _, data: data, ""))
+_OPERATORS |= dict.fromkeys(ADDITIONS, (lambda _: lambda _, a, b: a + b, ""))
 _OPERATORS["broadcast_mul"] = (lambda _: lambda _, a, b: a * b, "")
 _NEUTRAL = {
     "workspace", "cudnn_tune", "cudnn_off", "layout=None", "layout=NCHW", "axis=1", "mode=training",
