@@ -11,6 +11,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import traceback
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(folder: Path, train: Train, lock: int) -> int:
     """The job from its start to its end."""
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    os.pwrite(lock, f"{socket.gethostname()} {os.getpid()}".encode(), 0)
     stop = folder / "stop"
 
     def end(*_: object) -> None:
