@@ -26,6 +26,9 @@ from recpack.storage.s3.location import Location
 
 CLASSES = ("ball", "box", "cone")
 YEAR = "2007"
+_SIZES = ((500, 375), (375, 500), (500, 333))
+_EASY_SIZES = ((320, 240), (240, 320))
+_EASY_COLOURS = {"ball": (60, 60, 215), "box": (60, 190, 60), "cone": (215, 90, 60)}
 
 
 def make_devkit(
@@ -33,9 +36,12 @@ def make_devkit(
     images: int = 200,
     seed: int = 0,
     progress: Watch = None,
+    *,
+    easy: bool = False,
 ) -> Path:
     """Make ``VOC2007`` below ``root`` with this number of images of about 50 KB; ``trainval`` lists
-    four in five, ``test`` the rest. Returns ``root``."""
+    four in five, ``test`` the rest. ``easy`` is for a small network that has only minutes: smaller
+    images, and a colour for each class on gray. Returns ``root``."""
     random = np.random.RandomState(seed)
     root = Path(root)
     folder = root / f"VOC{YEAR}"
@@ -43,8 +49,9 @@ def make_devkit(
         make_folder(folder / name)
     ids = [f"{number:06d}" for number in range(1, images + 1)]
     for number, id_ in enumerate(ids, 1):
-        width, height = ((500, 375), (375, 500), (500, 333))[random.randint(3)]
-        pixels, objects = make_image(random, width, height)
+        sizes = _EASY_SIZES if easy else _SIZES
+        width, height = sizes[random.randint(len(sizes))]
+        pixels, objects = make_image(random, width, height, easy=easy)
         image = encode(pixels, Encoding(quality=90))
         write_bytes(folder / "JPEGImages" / f"{id_}.jpg", image.tobytes())
         text = annotation(f"{id_}.jpg", width, height, objects)
@@ -90,13 +97,16 @@ Object = tuple[str, tuple[int, int, int, int]]
 
 
 def make_image(
-    random: np.random.RandomState, width: int, height: int
+    random: np.random.RandomState, width: int, height: int, *, easy: bool = False
 ) -> tuple[Pixels, list[Object]]:
-    """A textured background with one to four balls, boxes or cones."""
+    """A textured background with one to four balls, boxes or cones; ``easy``: see
+    ``make_devkit``."""
     canvas = _clouds(random, width, height) + random.normal(0, 9, (height, width, 1))
+    if easy:
+        canvas[:] = canvas.mean(2, keepdims=True)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     objects: list[Object] = []
-    for _ in range(random.randint(1, 5)):
+    for _ in range(random.randint(1, 3 if easy else 5)):
         name = CLASSES[random.randint(len(CLASSES))]
         side = int(random.randint(50, 150))
         left, top = (int(random.randint(1, edge - side - 1)) for edge in (width, height))
@@ -107,6 +117,8 @@ def make_image(
         elif name == "cone":
             inside &= np.abs(u - 0.5) <= v / 2
         colour = random.uniform(30, 225, 3)
+        if easy:
+            colour = _EASY_COLOURS[name] + colour / 8
         shade = 0.6 + 0.7 * (1 - np.hypot(u - 0.35, v - 0.35))  # lit from the upper left
         canvas[inside] = (colour * shade[..., None])[inside]
         objects.append((name, (left, top, left + side, top + side)))
