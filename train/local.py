@@ -189,8 +189,13 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
         (folder / "stop").unlink(missing_ok=True)
         replace(folder / "recpack.json", trained.to_json())
         write_description(folder, request)
-        _spawn(folder, lock, service)
-    return LocalJob(request["TrainingJobName"], service, folder=folder)
+        job = LocalJob(request["TrainingJobName"], service, folder=folder)
+        try:
+            _spawn(folder, lock, service)
+        except BaseException as error:
+            error.add_note(f"the job may have been started; see {job.command('status')}")
+            raise
+    return job
 
 
 def _others(folder: Path) -> Iterator[Path]:

@@ -184,6 +184,29 @@ def test_a_process_that_is_killed(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
     assert len(json.loads(Path("models/voc-1/metrics.json").read_text())) == 3
 
 
+def test_the_process_can_be_started_by_hand(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a scheduler would, for a job that was killed; but not beside itself."""
+    code = (
+        "from tests.support.local_jobs import local, train; local.train = train; "
+        "raise SystemExit(local.main(['models/voc-1']))"
+    )
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    monkeypatch.setenv(BEHAVIOUR, "hang")
+    fit()
+    job = LocalJob.at("models/voc-1")
+    until(lambda: "mAP" in Path("models/voc-1/log.txt").read_text())
+    second = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert "models/voc-1: this job runs" in second.stderr
+    job.stop()
+    job.stop()
+    assert ended()["TrainingJobStatus"] == "Stopped"
+    subprocess.run(command, env=environment, check=True)
+    assert ended()["TrainingJobStatus"] == "Completed"
+    job.wait()
+    assert job.history() == {0: 0.1, 1: 0.2, 2: 0.3}
+
+
 def test_a_failure(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BEHAVIOUR, "fail")
     assert fit()[0] == 0

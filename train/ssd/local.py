@@ -44,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_part(folder, train)
     if lock:
         return run(folder, train, int(lock))
-    with hold(folder) as held:  # it was started by hand
+    with hold(folder) as held, open(folder / "log.txt", "ab") as log:  # it was started by hand
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        (folder / "stop").unlink(missing_ok=True)
         return run(folder, train, held)
 
 
