@@ -38,6 +38,8 @@ Train = Callable[[Path, Mapping[str, Any], Say, Stopped], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job of a folder. ``arguments``: the folder, then the lock's descriptor, or ``-`` in
     one of several processes. Returns the exit code."""
+    # threads that wait let others work: on a busy machine a step would take ten times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = [*(sys.argv[1:] if arguments is None else arguments), ""]
     folder, lock = Path(words[0]), words[1]
     if lock == "-":
