@@ -11,6 +11,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import traceback
@@ -45,13 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_part(folder, train)
     if lock:
         return run(folder, train, int(lock))
-    with hold(folder) as held:  # it was started by hand
+    with hold(folder) as held, open(folder / "log.txt", "ab") as log:  # it was started by hand
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        (folder / "stop").unlink(missing_ok=True)
         return run(folder, train, held)
 
 
 def run(folder: Path, train: Train, lock: int) -> int:
     """The job from its start to its end."""
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    os.pwrite(lock, f"{socket.gethostname()} {os.getpid()}".encode(), 0)
     stop = folder / "stop"
 
     def end(*_: object) -> None:
