@@ -132,9 +132,8 @@ def serving_tables(setting: Setting) -> Iterator[Table]:
     and the slowest of a hundred; beside them the detector without a server."""
     if importlib.util.find_spec("torch") is None:
         return
-    from train.ssd.detector import Detector
-
     from train.ssd.artifact import write_model
+    from train.ssd.detector import Detector
 
     images = [image for image, _ in draw(REQUESTS)]
     model = _untrained()

@@ -30,6 +30,10 @@ from .spec import Local, Machine
 TORCHVISION = "torchvision"
 """What names VGG-16's weights that torchvision starts from."""
 
+_RANDOM = (
+    "it begins with random weights, since neither --pretrained nor --model gives any; "
+    "to learn from photographs that needs many images and epochs"
+)
 _MOST = 1 << 20
 _HYPERPARAMETERS = "hyperparams.json"
 _OF_SERVICE = ("role", "image", "tags", "network")
@@ -116,14 +120,14 @@ def plan_local(
         for name in ("base_network", "image_shape"):
             if name in before.hyperparameters:
                 chosen.setdefault(name, before.hyperparameters[name])
-    if before is not None and "use_pretrained_model" not in chosen:
-        chosen["use_pretrained_model"] = 0  # it goes on from the model
+    fresh = before is None and options.pretrained is None
+    chosen.setdefault("use_pretrained_model", int(options.pretrained is not None))
     learning = Hyperparameters.from_manifests(
         channels["train"].manifest, channels["validation"].manifest, **chosen
     )
     options = _demand_weights(options, learning, continues=before is not None)
     trained = Trained.on(channels)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = (_RANDOM,) if fresh else ()
     if before is not None:
         names = classes_before(before, service)
         demand_same(before, learning.as_strings(), trained.classes, names)
@@ -246,9 +250,8 @@ def _demand_weights(options: Local, learning: Hyperparameters, *, continues: boo
     if given is None:
         if learning.use_pretrained_model:
             raise UsageError(
-                "use_pretrained_model: 1, as SageMaker's default is, but no weights are given; "
-                "give some with --pretrained, or train from scratch with --set "
-                "use_pretrained_model=0"
+                "use_pretrained_model: 1, but no weights are given; give some with --pretrained, "
+                "or leave it out to begin with random weights"
             )
         return options
     if not learning.use_pretrained_model:

@@ -128,6 +128,9 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     ``label_width`` come from the data. Raises SpecError, and UsageError for choices that are wrong
     for any data.
 
+    ``algorithm="pytorch"`` is recpack's own in AWS's PyTorch container; it starts from the weights
+    ``pretrained``, a ``.params`` file or a ``model.tar.gz`` on S3.
+
     With ``local=True`` the job is one for this machine, see ``Local``: the data are ``.rec`` files
     by path or ``s3://…``, ``output`` is a folder, ``model`` also the name of a job in it, a job's
     folder or a file; its network and shape of images are kept. What is for SageMaker's machines is

@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 RECALLS = np.arange(11) * 0.1
-"""As everyone computes them, so 3 of 10 objects do not reach the fourth, 0.30000000000000004."""
+"""As GluonCV and others have them: 3 of 10 objects do not reach the fourth, 0.30000000000000004."""
 
 ROUNDING = 1e-9
 """In ratios, an overlap of exactly a half may come out this much below it."""

@@ -314,8 +314,7 @@ def test_folders_that_are_no_jobs(fit: Fit, typed: Typed, models: Path) -> None:
     ("choices", "error", "message"),
     [
         ({"use_pretrained_model": 1}, UsageError,
-         "no weights are given; give some with --pretrained, or train from scratch with --set"),
-        ({"use_pretrained_model": None}, UsageError, "use_pretrained_model: 1, as SageMaker's"),
+         "1, but no weights are given; give some with --pretrained, or leave it out"),
         ({"pretrained": "x.params"}, UsageError, "pretrained: with use_pretrained_model=0"),
         ({"pretrained": "x.params", "use_pretrained_model": 1}, SpecError, "no file x.params"),
         ({"pretrained": "x.npz", "use_pretrained_model": 1}, UsageError, "give a .params file"),

@@ -3,6 +3,7 @@ here answer as they are told; the real one is in ``ssd/test_deploy_local.py``.""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
 import threading
@@ -201,6 +202,16 @@ def test_predict(told: Told, typed: Typed, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert [one["class"] for one in json.loads(out)] == ["dog"]
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", ["deploy --local x", "export x y.onnx"])
+def test_what_needs_packages_says_so(
+    command: str, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    code, _, err = typed(*command.split())
+    assert code == 1
+    assert "not installed; pip install 'recpack[ssd]'" in err
 
 
 @pytest.fixture(scope="module")

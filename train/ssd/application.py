@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..bodies import frame
 from ..errors import TrainError
-from .batching import Batcher
+from .batching import Batcher, cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +37,11 @@ StartResponse = Callable[[str, list[tuple[str, str]]], object]
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What the server takes: ``body`` bytes and ``pixels`` of an image, requests that ``wait`` at
-    once, images that are detected in one ``batch``."""
+    once."""
 
     body: int = 6 * _MIB
     pixels: int = 1 << 26
     wait: int = 64
-    batch: int = 8
 
 
 class Detects(Protocol):
@@ -79,14 +77,14 @@ class App:
         self.limits = limits or Limits()
         self._waiting = threading.BoundedSemaphore(self.limits.wait)
         # decoding needs much memory for a moment, and has no use of more threads than cores
-        self._decoding = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
+        self._decoding = threading.BoundedSemaphore(cores())
         self._detector: Detects | None = None
         self._batcher: Batcher | None = None
         self._about: About | None = None
 
-    def begin(self, detector: Detects, about: About) -> None:
-        """Answer from now on with this model."""
-        self._batcher = Batcher(detector.detect, self.limits.batch)
+    def begin(self, detector: Detects, about: About, batch: int = 4) -> None:
+        """Answer from now on with this model, at most ``batch`` images at a time."""
+        self._batcher = Batcher(detector.detect, batch)
         self._detector, self._about = detector, about
 
     def close(self) -> None:
@@ -135,7 +133,7 @@ class App:
 
     def _parameters(self, _: dict[str, Any]) -> bytes:
         return json.dumps({
-            "MaxConcurrentTransforms": self.limits.batch, "BatchStrategy": "SINGLE_RECORD",
+            "MaxConcurrentTransforms": self.limits.wait // 8, "BatchStrategy": "SINGLE_RECORD",
             "MaxPayloadInMB": self.limits.body // _MIB,
         }).encode()  # fmt: skip
 

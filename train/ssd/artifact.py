@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from isal import igzip, isal_zlib
+from isal import igzip
+from isal.isal_zlib import IsalError
 
 from ..channels import split_url
 from ..errors import ModelError
@@ -66,7 +67,7 @@ def write_model(path: Path, model: Model) -> None:
     """Write a ``model.tar.gz``, whole or not at all; the same bytes for the same model."""
     archive = io.BytesIO()
     with (
-        igzip.IGzipFile("", "wb", 1, archive, mtime=0) as packed,
+        igzip.IGzipFile("", "wb", 1, archive, mtime=0) as packed,  # type: ignore[no-untyped-call]
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
         for name, data in _files(model):
@@ -131,7 +132,7 @@ def _unpack(file: IO[bytes], name: str) -> Found:
     left = _MOST_ARRAYS
     try:
         with (
-            igzip.IGzipFile(fileobj=file, mode="rb") as unpacked,
+            igzip.IGzipFile(fileobj=file, mode="rb") as unpacked,  # type: ignore[no-untyped-call]
             tarfile.open(fileobj=unpacked, mode="r|") as tar,
         ):
             for member in tar:
@@ -143,7 +144,7 @@ def _unpack(file: IO[bytes], name: str) -> Found:
                 _demand_size(f"{name}: {short}", member.size, _MOST_ARRAYS if left >= 0 else 0)
                 files[short] = tar.extractfile(member).read()  # type: ignore[union-attr]
             unpacked.read(_BEHIND)  # to the checksum
-    except (tarfile.TarError, EOFError, zlib.error, isal_zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, IsalError, OSError) as error:  # type: ignore[misc]
         raise ModelError(
             f"{name}: this is no whole model.tar.gz ({error}); fetch it again"
         ) from error

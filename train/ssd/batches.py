@@ -56,11 +56,11 @@ class _Pictures(Dataset[Batch | TrainError]):
 
     def __init__(
         self, rec: str, identity: tuple[object, ...], endpoint_url: str | None, side: int,
-        label_width: int, training: bool, seed: int,
+        label_width: int, augmented: bool, seed: int,
     ) -> None:  # fmt: skip
         self._rec, self._identity, self._endpoint_url = rec, identity, endpoint_url
         self._side, self._label_width = side, label_width
-        self._training, self._seed = training, seed
+        self._augmented, self._seed = augmented, seed
         self._reader: recpack.RecordReader | None = None
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class _Pictures(Dataset[Batch | TrainError]):
         name = f"{self._rec}: record {record.id} at byte {record.offset}"
         boxes = self._boxes(record, name)
         pixels = decode(record.image_bytes, name)
-        if not self._training:
+        if not self._augmented:
             return resize(pixels, self._side), boxes
         random = np.random.default_rng((self._seed, epoch, position))
         return augment(pixels, boxes, self._side, random)
@@ -164,11 +164,11 @@ class _Order(Sampler[_Task]):
 class Loader:
     """The batches of a ``.rec``, by path or ``s3://…``, or of a stream of its records.
 
-    ``training`` gives each epoch another order and changes every picture (see ``augment``); all
-    batches are full, the last one filled from the start of the epoch. Otherwise the order is the
-    file's, pictures are resized only, and the last batch is smaller. Of ``world`` ranks each gets
-    its own pictures: in training equally many batches, else as many pictures as the others or one
-    fewer. A batch is of this rank alone.
+    ``training`` gives each epoch another order and changes every picture (see ``augment``), unless
+    ``augmented`` is false; all batches are full, the last one filled from the start of the epoch.
+    Otherwise the order is the file's, pictures are resized only, and the last batch is smaller.
+    Of ``world`` ranks each gets its own pictures: in training equally many batches, else as many
+    pictures as the others or one fewer. A batch is of this rank alone.
 
     ``stream(epoch)`` opens a RecordIO stream instead, which is read once, in order, and closed. In
     training its records are mixed with those that are near. One rank reads it, and how many batches
@@ -189,6 +189,7 @@ class Loader:
         image_shape: int,
         label_width: int,
         training: bool,
+        augmented: bool = True,
         seed: int = 0,
         workers: int = 0,
         rank: int = 0,
@@ -215,8 +216,9 @@ class Loader:
                 "mode) to train with several"
             )
         self._pictures = _Pictures(
-            self._rec, identity, endpoint_url, image_shape, label_width, training, seed
-        )
+            self._rec, identity, endpoint_url, image_shape, label_width,
+            training and augmented, seed,
+        )  # fmt: skip
         self._order = _Order()
         self._loader: DataLoader[Batch | TrainError] | None = None
         self._batches: Any = None
@@ -230,8 +232,8 @@ class Loader:
         return -(-len(self._mine()) // self._batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch, in order; one epoch at a time. It may be left early: the next one
-        begins afresh.
+        """The batches of an epoch, in order; one epoch at a time. It may be left early, and the
+        next one begins afresh.
 
         Raises SpecError for a label that is too long, TrainError for a record, an image or a file
         that can't be read, and for a worker that died. The workers are ended then.

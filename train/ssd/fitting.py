@@ -8,15 +8,16 @@ which the algorithm stems from.
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import joblib
 import torch
 from torch import nn
 
@@ -48,7 +49,9 @@ _HOST = "algo-1"
 class Setup:
     """A training. ``model`` is the one to continue, ``pretrained`` the arrays to start from,
     ``checkpoints`` the folder of its state. With a ``seed`` the same run gives the same model on
-    the same machine; ``workers`` are the processes that read images (None: by the cores)."""
+    the same machine; ``workers`` are the processes that read images (None: by the cores).
+    ``augmented`` is false to learn the pictures as they are, which shows soon whether a network
+    can learn them."""
 
     hyperparameters: Hyperparameters
     train: Source
@@ -60,6 +63,7 @@ class Setup:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int | None = None
+    augmented: bool = True
     endpoint_url: str | None = None
 
 
@@ -129,21 +133,30 @@ class _Training:
             learning.optimizer, learnt, learning_rate=learning.learning_rate,
             momentum=learning.momentum, weight_decay=learning.weight_decay,
             multipliers=self._graph.multipliers(),
+            batch_size=learning.mini_batch_size // self._ranks.world,
         )  # fmt: skip
 
     def _loader(self, source: Source, *, training: bool, seed: int) -> Loader:
         learning, setup, ranks = self._learning, self._setup, self._ranks
-        streamed = callable(source)
+        rec, stream = ("", source) if callable(source) else (source, None)
+        workers = setup.workers
+        if workers is None:  # without a GPU there is nothing to do beside the training
+            workers = 0 if self._on_cpu else max(joblib.cpu_count() // ranks.world - 1, 0)
         return Loader(
-            "" if streamed else source, stream=source if streamed else None,
-            batch_size=learning.mini_batch_size // ranks.world,
+            rec, stream=stream, batch_size=learning.mini_batch_size // ranks.world,
             image_shape=learning.image_shape, label_width=learning.label_width,
-            training=training, seed=seed, rank=ranks.rank, world=ranks.world,
-            workers=workers_of(setup.workers, ranks.world), endpoint_url=setup.endpoint_url,
+            training=training, augmented=setup.augmented, seed=seed, rank=ranks.rank,
+            world=ranks.world, workers=workers, endpoint_url=setup.endpoint_url,
         )  # fmt: skip
 
     def run(self, keep: Callable[[Model], None] | None) -> Model:
         """All epochs."""
+        with ExitStack() as stack:
+            for loader in self._loaders:
+                stack.callback(loader.close)
+            return self._run(keep)
+
+    def _run(self, keep: Callable[[Model], None] | None) -> Model:
         self._resume()
         while self._epoch < self._learning.epochs and not self._is_enough():
             if not self._train_epoch():
@@ -229,7 +242,7 @@ class _Training:
 
     @property
     def _on_cpu(self) -> bool:
-        return self._ranks.device.type == "cpu"
+        return bool(self._ranks.device.type == "cpu")
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One step; the sums of cross entropy and smooth L1, and the number of anchors."""
@@ -258,6 +271,11 @@ class _Training:
         """Images (N, 3, S, S) without the mean, and labels, on the device."""
         one: Batch
         for one in loader.epoch(self._epoch):
+            if (most := int(one.labels[..., 0].max())) >= self._graph.num_classes:
+                raise SpecError(
+                    f"num_classes: {self._graph.num_classes}, but the data has an object of class "
+                    f"{most}; ids begin with 0"
+                )
             images = one.images.to(self._ranks.device, non_blocking=True)
             labels = one.labels.to(self._ranks.device, non_blocking=True)
             # uint8 (N, S, S, 3) seen as (N, 3, S, S) is channels_last without a copy
@@ -305,14 +323,3 @@ def _demand_whole_batches(batch: int, world: int) -> None:
         raise SpecError(
             f"mini_batch_size: {batch} can't be divided among {world} processes; choose a multiple"
         )
-
-
-def workers_of(workers: int | None, world: int) -> int:
-    """How many processes read images for one of ``world``; without a choice one for each core but
-    its own."""
-    if workers is not None:
-        return workers
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(cores // world - 1, 0)

@@ -21,8 +21,8 @@ from .losses import Losses
 from .losses import losses as losses_of
 from .mxnet_files import Arrays
 from .operators import Function, function_of, wide
-from .shapes import parameter_shapes
-from .symbols import CHANGED, Node, Symbol
+from .shapes import infer, parameter_shapes
+from .symbols import Node, Symbol
 
 _PROBABILITIES = ("SoftmaxOutput", "SoftmaxActivation", "softmax")
 _MAX_SIZES = 16
@@ -85,17 +85,17 @@ class Graph(nn.Module):
             raise detection.error("background_id")
         target = _only(symbol, "_contrib_MultiBoxTarget") or _TARGET_OF_SAGEMAKER
         self._target = _attributes(target, _TARGET)
+        self._other_loss = _other_loss(symbol, self._target["ignore_label"])
         priors = [nodes[place] for place in _priors(symbol, anchors)]
         self._priors = [_attributes(node, _PRIOR) for node in priors]
         self._maps = [node.inputs[0][0] for node in priors]
         self._anchors: dict[tuple[Any, ...], Tensor] = {}
-        self.num_classes = _classes(symbol, self._outputs[0])
         self._data = -1
         self._plan = self._steps()
         self._given = dict(arrays)
         self._names: dict[str, str] = {}
         self._variables = self._load()
-        self._check()
+        self.num_classes = self._count_classes(anchors)
 
     def forward(self, images: Tensor) -> Predictions:
         """Of ``images`` (N, 3, S, S): RGB, 0 to 255, the mean already subtracted."""
@@ -104,7 +104,10 @@ class Graph(nn.Module):
 
     def losses(self, predictions: Predictions, labels: Tensor) -> Losses:
         """Of ``labels`` (N, M, 5 or more): rows id, xmin, ymin, xmax, ymax, up to the first with
-        id -1. With the attributes of the graph's MultiBoxTarget; SageMaker's where it has none."""
+        id -1. With the attributes of the graph's MultiBoxTarget; SageMaker's where it has none.
+        Raises ModelError for a graph that was trained with other losses than SageMaker's."""
+        if self._other_loss:
+            raise ModelError(f"node {self._other_loss}: this loss can't be continued here")
         logits, locations, anchors = predictions
         targets = multibox.target(anchors, labels, logits.detach(), **self._target)
         return losses_of(logits, locations, targets)
@@ -204,16 +207,28 @@ class Graph(nn.Module):
             raise ModelError("no graph of an SSD: its predictions need no variable 'data'")
         return steps[::-1]
 
+    def _count_classes(self, anchors: int) -> int:
+        """By the predictions' shapes. Raises ModelError where they don't fit the anchors."""
+        shapes = infer(self.symbol)
+        logits, locations, boxes = (shapes.get(place, ()) for place in (*self._outputs, anchors))
+        if not (len(logits) == 2 and logits[0] > 1 and boxes == (logits[1], 4)
+                and locations == (4 * logits[1],)):  # fmt: skip
+            raise ModelError(
+                f"no graph of an SSD: an image's predictions have the shapes {logits} and "
+                f"{locations}, its anchors {boxes}"
+            )
+        return logits[0] - 1
+
     def _load(self) -> list[tuple[int, str]]:
         """Make parameters and buffers of the arrays; their places and the modules' names."""
         nodes = self.symbol.nodes
         shapes = parameter_shapes(self.symbol)
-        fixed: set[int] = set()
-        auxiliary: set[int] = set()
-        for node in nodes:
-            auxiliary.update(node.inputs[at][0] for at in CHANGED.get(node.op, ()))
-            if node.op == "BatchNorm" and node.flag("fix_gamma", True):
-                fixed.add(node.inputs[1][0])
+        auxiliary = self.symbol.changed()
+        fixed = {
+            node.inputs[1][0]
+            for node in nodes
+            if node.op == "BatchNorm" and len(node.inputs) > 1 and node.flag("fix_gamma", True)
+        }
         found = []
         for place in sorted({place for step in self._plan for place in step.inputs}):
             node = nodes[place]
@@ -233,26 +248,6 @@ class Graph(nn.Module):
                 self.register_parameter(name, nn.Parameter(value))
             found.append((place, name))
         return found
-
-    @torch.no_grad()
-    def _check(self) -> None:
-        """Try the graph without data, so that one whose parts don't fit together fails here."""
-        variables = {place: getattr(self, name).to("meta") for place, name in self._variables}
-        images = torch.empty(1, 3, 512, 512, device="meta")
-        try:
-            with torch.device("meta"):
-                logits, locations, anchors = self._predict(images, variables, training=False)
-        except (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-            what = str(error).partition("\n")[0]
-            raise ModelError(f"the graph's parts don't fit together: {what}") from None
-        self._anchors.clear()
-        count = anchors.shape[1]
-        found = (tuple(logits.shape), tuple(locations.shape))
-        if found != ((1, self.num_classes + 1, count), (1, count * 4)):
-            raise ModelError(
-                f"{count} anchors, {self.num_classes} classes, and predictions of shapes {found}: "
-                "the graph's parts don't fit together"
-            )
 
 
 def _only(symbol: Symbol, op: str) -> Node | None:
@@ -301,12 +296,20 @@ def _priors(symbol: Symbol, place: int) -> list[int]:
     return found
 
 
-def _classes(symbol: Symbol, place: int) -> int:
-    """How many there are, by the last Reshape (N, anchors, classes + 1) before a node."""
-    node = symbol.nodes[place]
-    while node.op in ("transpose", "_copy", "identity") and node.inputs:
-        node = symbol.nodes[node.inputs[0][0]]
-    count = node.integers("shape")[-1] - 1 if node.op == "Reshape" else 0
-    if count < 1:
-        raise ModelError(f"node {node.name[:80]!r} ({node.op[:80]}) tells no number of classes")
-    return count
+def _other_loss(symbol: Symbol, ignored: float) -> str:
+    """A node that makes the losses others than ``losses`` computes, if there is one."""
+    for node in symbol.nodes:
+        same = True
+        if node.op == "SoftmaxOutput":
+            same = (
+                node.attrs.get("normalization") == "valid"
+                and node.flag("multi_output")
+                and node.flag("use_ignore")
+                and node.number("ignore_label", "-1") == ignored == -1
+                and node.number("grad_scale", "1") == 1
+            )
+        elif node.op == "smooth_l1":
+            same = node.number("scalar", "1") == 1
+        if not same:
+            return f"{node.name[:80]!r} ({node.op})"
+    return ""

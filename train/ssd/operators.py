@@ -7,6 +7,7 @@ attribute that is not known here is refused, since it could change the result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError
+from .shapes import ADDITIONS, COPIES
 from .symbols import Node
 
 Function = Callable[..., Tensor]
@@ -23,6 +25,14 @@ Function = Callable[..., Tensor]
 def wide(value: Tensor) -> Tensor:
     """At least 32 bits."""
     return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+
+
+def _between(node: Node, key: str, default: str, most: float = 1) -> float:
+    """A number from 0 to ``most``."""
+    number = node.number(key, default)
+    if not 0 <= number <= most:
+        raise node.error(key)
+    return number
 
 
 def _convolution(node: Node) -> Function:
@@ -38,8 +48,8 @@ def _convolution(node: Node) -> Function:
 def _batch_norm(node: Node) -> Function:
     """Training keeps the unbiased variance, as MXNet does on a GPU (cuDNN) and not on the CPU: a
     difference of 1 / (values of a channel - 1)."""
-    eps = node.number("eps", "0.001")
-    rate = 1 - float(np.float32(node.number("momentum", "0.9")))  # MXNet holds it in 32 bits
+    eps = _between(node, "eps", "0.001", math.inf)
+    rate = 1 - float(np.float32(_between(node, "momentum", "0.9")))  # MXNet holds it in 32 bits
     fixed = node.flag("use_global_stats")
 
     def batch_norm(
@@ -82,7 +92,7 @@ def _pooling(node: Node) -> Function:
 def _l2_normalization(node: Node) -> Function:
     if node.attrs.get("mode") != "channel":
         raise node.error("mode")
-    eps = node.number("eps", "1e-10")
+    eps = _between(node, "eps", "1e-10", math.inf)
 
     def normalization(_: bool, data: Tensor) -> Tensor:
         data = wide(data)
@@ -112,7 +122,7 @@ def _concat(node: Node) -> Function:
 
 
 def _dropout(node: Node) -> Function:
-    share = node.number("p", "0.5")
+    share = _between(node, "p", "0.5")
     return lambda training, data: F.dropout(data, share, training)
 
 
@@ -131,12 +141,8 @@ _OPERATORS: dict[str, tuple[Callable[[Node], Function], str]] = {
     "Concat": (_concat, "dim num_args"),
     "Dropout": (_dropout, "p"),
 }
-_OPERATORS |= dict.fromkeys(
-    ("_copy", "identity", "BlockGrad"), (lambda _: lambda _, data: data, "")
-)
-_OPERATORS |= dict.fromkeys(
-    ("elemwise_add", "_plus", "_Plus", "broadcast_add"), (lambda _: lambda _, a, b: a + b, "")
-)
+_OPERATORS |= dict.fromkeys(COPIES, (lambda _: lambda _, data: data, ""))
+_OPERATORS |= dict.fromkeys(ADDITIONS, (lambda _: lambda _, a, b: a + b, ""))
 _OPERATORS["broadcast_mul"] = (lambda _: lambda _, a, b: a * b, "")
 _NEUTRAL = {
     "workspace", "cudnn_tune", "cudnn_off", "layout=None", "layout=NCHW", "axis=1", "mode=training",

@@ -1,5 +1,5 @@
-"""The server of a model, on any machine, from its start to its end. ``contract`` has its answers,
-``http_server`` its connections."""
+"""The server of a model, on any machine, from its start to its end. ``application`` has its
+answers, ``http_server`` its connections."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING
 from ..errors import SpecError
 from ..service import Service
 from .application import About, App, Limits
+from .batching import cores
 from .http_server import Server
 
 if TYPE_CHECKING:
     from .artifact import Model
+
+_ON_GPU, _ON_CPU = 16, 4
+"""Images in a batch. A CPU gains little by more, and the first of them waits for the last."""
 
 
 def checksum(model: Model) -> str:
@@ -50,6 +54,9 @@ def serve(
     Raises JobError when the port is taken, ModelError for what is no model, SpecError for wrong
     ``classes``.
     """
+    # threads that wait for work let others work: without it, a machine with other work to do, if
+    # only to decode images, takes up to ten times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app = App(limits)
     server = Server(app, host, port, body=app.limits.body, threads=app.limits.wait + 4)
     listening = threading.Thread(target=server.run, name="http")
@@ -85,6 +92,8 @@ def _load(
     device: str, demand_running: Callable[[], None],
 ) -> About:  # fmt: skip
     """Load the model, and begin."""
+    import torch
+
     from .artifact import Model
     from .detector import Detector
 
@@ -99,11 +108,12 @@ def _load(
             f"classes: {len(classes)} names, and the model has {detector.num_classes} classes; "
             "give --classes"
         )
+    torch.set_num_threads(cores())
     detector.warm_up()
     demand_running()
     network = model.hyperparameters.get("base_network", "")
     about = About(classes, checksum(model), network, detector.image_shape)
-    app.begin(detector, about)
+    app.begin(detector, about, _ON_GPU if detector.device.type == "cuda" else _ON_CPU)
     return about
 
 

@@ -94,17 +94,21 @@ class Symbol:
         """As MXNet's ``list_auxiliary_states``: means and variances."""
         return self._variables(auxiliary=True)
 
-    def _variables(self, auxiliary: bool) -> list[str]:
-        changed = {
+    def changed(self) -> set[int]:
+        """The places of auxiliary states."""
+        return {
             node.inputs[number][0]
             for node in self.nodes
             for number in CHANGED.get(node.op, ())
             if number < len(node.inputs)
         }
+
+    def _variables(self, auxiliary: bool) -> list[str]:
+        changed = self.changed()
         return [
             node.name
-            for position, node in enumerate(self.nodes)
-            if node.op == "null" and (position in changed) == auxiliary
+            for place, node in enumerate(self.nodes)
+            if node.op == "null" and (place in changed) == auxiliary
         ]
 
 

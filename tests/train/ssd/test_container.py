@@ -30,6 +30,7 @@ from train.script_mode import PROGRAM, script_request
 from train.ssd import container
 from train.ssd.artifact import Model, read_model, write_files
 from train.ssd.contract import Container
+from train.ssd.mxnet_files import write_arrays
 from train.ssd.network import build, initial_arrays
 from train.ssd.pipes import Pipes
 
@@ -463,6 +464,34 @@ def test_channels_that_are_refused(root: Root, trained: Train, change: Any, mess
     assert code == 2
     assert failure.startswith("ClientError: ")
     assert message in failure
+
+
+def test_weights_of_another_network(root: Root, trained: Train) -> None:
+    """A file in the channel ``pretrained`` is what the training starts from."""
+    weights = root.path / "w.params"
+    weights.write_bytes(write_arrays({"arg:other_weight": np.zeros(3, np.float32)}))
+    root.link("pretrained", weights)
+    root.channels("File", "train", "validation", "pretrained")
+    root.config(
+        "hyperparameters",
+        {k: v for k, v in HYPERPARAMETERS.items() if k != "use_pretrained_model"},
+    )
+    code, failure = refused(root, trained)
+    assert code == 2
+    assert failure.startswith("ClientError: pretrained: none of its 1 arrays is one of resnet-18")
+
+
+def test_a_model_of_other_classes(root: Root, trained: Train) -> None:
+    """Its files, as SageMaker can have taken them out of the archive."""
+    symbol = build("resnet-18", 4, 64)
+    arrays = initial_arrays(symbol, 64, np.random.default_rng(0))
+    folder = root.path / "input" / "data" / "model"
+    folder.mkdir()
+    write_files(folder, Model(symbol, arrays, HYPERPARAMETERS | {"num_classes": "4"}))
+    root.channels("File", "train", "validation", "model")
+    code, failure = refused(root, trained)
+    assert code == 2
+    assert failure.startswith("ClientError: num_classes: the model to continue has 4, but this job")
 
 
 def test_data_that_is_none(root: Root, trained: Train) -> None:

@@ -20,12 +20,14 @@ import pytest
 import torch
 
 import train
+from tests.support.hosts import connect, model, trained
 from tests.train.ssd.models import packed, small_model
 from train.cli import main
 from train.ssd.artifact import read_model, write_files, write_model
 from train.ssd.batches import Loader
 from train.ssd.detector import Detector
 from train.ssd.ranks import Ranks
+from train.ssd.serving import checksum, read
 from train.ssd.validation import mean_average_precision
 
 SCRIPT = "from recpack.cli.train import console; console()"
@@ -70,8 +72,8 @@ class Deployed:
 
 
 @contextmanager
-def deployed(model: Path, *options: str) -> Iterator[Deployed]:
-    command = [*DEPLOY, str(model), "--port", "0", *options]
+def deployed(folder: Path, *options: str) -> Iterator[Deployed]:
+    command = [*DEPLOY, str(folder), "--port", "0", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     errors: IO[str] = process.stderr  # type: ignore[assignment]
     try:
@@ -167,6 +169,16 @@ def test_what_it_refuses(
     with suppress(SystemExit):  # argparse's own
         assert main(["deploy", "--local", str(job), *options]) == code
     assert why in capsys.readouterr().err
+
+
+def test_a_model_and_its_classes_in_s3(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aws = trained()
+    aws.objects["hosting/models/voc-1/output/model.tar.gz"] = (
+        job / "output" / "model.tar.gz"
+    ).read_bytes()
+    found, classes = read(model("voc-1"), connect(monkeypatch, aws))
+    assert checksum(found) == checksum(small_model())
+    assert tuple(classes or ()) == ("cat", "dog")
 
 
 @pytest.mark.parametrize("name", ["nothing", "voc.tar.gz"])

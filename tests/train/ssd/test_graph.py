@@ -129,6 +129,26 @@ def test_losses_are_those_of_the_graphs_attributes(graph: Graph, images: torch.T
     assert other.losses(other(images), LABELS).valid > graph.losses(predictions, LABELS).valid
 
 
+@pytest.mark.parametrize(
+    ("name", "attrs"),
+    [
+        ("cls_prob", {"normalization": "batch"}),
+        ("cls_prob", {"use_ignore": "False"}),
+        ("cls_prob", {"grad_scale": "2"}),
+        ("loc_loss_", {"scalar": "3"}),
+        ("multibox_target", {"ignore_label": "-2"}),
+    ],
+)
+def test_other_losses_are_refused_and_their_graphs_detect(
+    arrays: Arrays, images: torch.Tensor, name: str, attrs: dict[str, str]
+) -> None:
+    graph = Graph(attributes(name, **attrs), arrays).eval()
+    predictions = graph(images)
+    assert len(graph.detect(predictions)) == 2
+    with pytest.raises(ModelError, match=r"'(cls_prob|loc_loss_)' .*can't be continued here"):
+        graph.losses(predictions, LABELS)
+
+
 def test_detections_are_those_of_the_graphs_attributes(graph: Graph, images: torch.Tensor) -> None:
     with torch.no_grad():
         predictions = graph(images)
@@ -251,7 +271,7 @@ def attributes(name: str, **attrs: str) -> Symbol:
         (changed(SYMBOL, "loc_loss_", op="_contrib_MultiBoxDetection"), "it has 2 nodes"),
         (changed(SYMBOL, "cls_prob", op="_copy"), "'cls_prob' gives no probabilities"),
         (changed(SYMBOL, "_plus5_anchors", op="_copy"), "_plus5_anchors.*come from MultiBoxPrior"),
-        (changed(SYMBOL, "reshape0", op="_copy"), "tells no number of classes"),
+        (changed(SYMBOL, "reshape0", op="_copy", attrs={}), "'multibox_cls_pred'.*don't fit"),
         (changed(SYMBOL, "data", name="image"), "predictions need no variable 'data'"),
         (attributes("relu0", act_type="gelu"), r"'relu0' \(Activation\): act_type is 'gelu'"),
         (attributes("conv0", layout="NHWC"), "layout is 'NHWC'"),
@@ -262,18 +282,28 @@ def attributes(name: str, **attrs: str) -> Symbol:
         (attributes("conv0", stride="(0, 1)"), "stride is"),
         (attributes("conv0", stride="(nan, 1)"), "stride is"),
         (attributes("conv0", num_group="2"), "don't fit together"),
-        (changed(SYMBOL, "concat0", inputs=()), "parts don't fit together"),
+        (changed(SYMBOL, "concat0", inputs=()), "no graph of an SSD: an image's predictions"),
         (attributes("conv0", num_filter="-1"), "num_filter is '-1'"),
         (attributes("conv0", no_bias="maybe"), "no_bias is 'maybe'"),
         (attributes("bn0", axis="3"), "axis is '3'"),
         (attributes("bn0", eps="inf"), "eps is 'inf'"),
+        (attributes("bn0", eps="-1"), "eps is '-1'"),
+        (attributes("bn0", momentum="2"), "momentum is '2'"),
         (attributes("pooling0", pool_type="lp"), "pool_type is 'lp'"),
         (attributes("pooling0", pooling_convention="same"), "pooling_convention is 'same'"),
-        (attributes("reshape0", shape="(0, -1, 7)"), "parts don't fit together"),
+        (attributes("reshape0", shape="(0, -1, 8)"), "no graph of an SSD: an image's predictions"),
+        (attributes("reshape0", shape="(0, -1, 5)"), "'reshape0'.* inputs don't fit together"),
+        (attributes("reshape0", shape="(2, -1, 4)"), "shape is"),
+        (attributes("pooling0", stride="(9, 9)", pooling_convention="full"), "stride is"),
+        (
+            changed(SYMBOL, "_plus7", inputs=((0, 0), (8, 0))),
+            "'_plus7' .*don't fit together",
+        ),
+        (changed(SYMBOL, "relu0", inputs=((1, 0), (1, 0))), "'relu0' .*don't fit together"),
         (attributes("detection", background_id="1"), "background_id is '1'"),
         (attributes("detection", keep_topk="3"), "keep_topk is '3'"),
         (attributes("detection", variances="(0.1, 0.1)"), "variances is"),
-        (attributes("_plus5_anchors", sizes="(0.1, 0.2, 0.3)"), "parts don't fit together"),
+        (attributes("_plus5_anchors", sizes="(0.1, 0.2, 0.3)"), "no graph of an SSD: an image's"),
         (attributes("_plus5_anchors", ratios="1e999"), "ratios is"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",

@@ -4,6 +4,7 @@ or hostile, batches, and its end."""
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 import threading
@@ -20,9 +21,9 @@ import numpy.typing as npt
 import pytest
 
 from train.errors import JobError, TrainError
-from train.ssd import http_server
-from train.ssd.batching import Batcher
+from train.ssd import augment, http_server
 from train.ssd.application import About, App, Limits
+from train.ssd.batching import Batcher
 from train.ssd.http_server import Server
 
 pytestmark = pytest.mark.once
@@ -201,6 +202,34 @@ def test_what_is_no_image(served: Running, body: bytes, why: str) -> None:
     assert status == 400
     assert why in answer["error"]
     assert served.finds.batches == []
+
+
+def test_damaged_images_are_answered_or_refused() -> None:
+    """With the decoder of the training, and without HTTP."""
+
+    class Decodes(Finds):
+        def prepare(self, data: bytes, name: str = "", /) -> tuple[npt.NDArray[np.uint8], int, int]:
+            pixels = augment.decode(data, name)
+            return augment.resize(pixels, 4), pixels.shape[1], pixels.shape[0]
+
+    app = App(Limits(pixels=1 << 16))
+    finds, random = Decodes(), np.random.RandomState(0)
+    finds.gate.set()
+    app.begin(finds, About(None, ""))
+    statuses: list[str] = []
+    for number in range(150):
+        body = bytearray(JPEG if number % 2 else PNG)
+        for at in random.randint(0, len(body), random.randint(4)):
+            body[at] = random.choice([0, 1, 127, 255])
+        del body[random.randint(len(body) // 2, 2 * len(body)) :]
+        app(
+            {"PATH_INFO": "/invocations", "REQUEST_METHOD": "POST", "CONTENT_TYPE": "image/png",
+             "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)},
+            lambda status, _: statuses.append(status),
+        )  # fmt: skip
+    app.close()
+    assert set(statuses) == {"200 OK", "400 Bad Request"}
+    assert len(statuses) == 150
 
 
 @pytest.mark.parametrize(
