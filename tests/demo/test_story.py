@@ -24,6 +24,7 @@ def test_easy_pictures_have_a_colour_for_each_class(tmp_path: Path) -> None:
     with recpack.RecordReader(tmp_path / "easy.rec") as records:
         for record in records:
             pixels = cv2.imdecode(np.frombuffer(record.image_bytes, np.uint8), cv2.IMREAD_COLOR)
+            assert pixels is not None
             height, width = pixels.shape[:2]
             assert sorted((height, width)) == [240, 320]
             id_, left, top, right, bottom = record.boxes[-1, :5].tolist()  # it hides the others
