@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import joblib
+
 from ..bodies import frame
 from ..errors import TrainError
-from .batching import Batcher, cores
+from .batching import Batcher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +79,7 @@ class App:
         self.limits = limits or Limits()
         self._waiting = threading.BoundedSemaphore(self.limits.wait)
         # decoding needs much memory for a moment, and has no use of more threads than cores
-        self._decoding = threading.BoundedSemaphore(cores())
+        self._decoding = threading.BoundedSemaphore(joblib.cpu_count())
         self._detector: Detects | None = None
         self._batcher: Batcher | None = None
         self._about: About | None = None

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 Detect = Callable[[Sequence[Any]], Sequence[Any]]
 """Images → an answer for each."""
-
-
-def cores() -> int:
-    """The cores that this process may use, by its affinity and its container's quota."""
-    count = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):  # no such file, or "max"
-        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
-        count = min(count, max(quota // period, 1))
-    return count
 
 
 class _Question(NamedTuple):

@@ -27,8 +27,8 @@ _OF_SERVICE = ("_", "sagemaker_")
 """How names of hyperparameters begin that are SageMaker's own business."""
 _DEFAULTS = {"label_width": "350"}
 """Of the built-in algorithm, and not recpack's, where a job does not say them."""
-_FAILURE = 1024
-"""Characters of ``output/failure`` that SageMaker shows."""
+LONGEST_REASON = 1024
+"""Characters of a failure's reason that SageMaker shows."""
 
 
 def say(text: str, level: str = "INFO") -> None:
@@ -52,8 +52,8 @@ class Container:
 
     root: Path = Path("/opt/ml")
 
-    def _settings(self, name: str) -> dict[str, Any]:
-        """Empty for a file that is not there."""
+    def settings(self, name: str) -> dict[str, Any]:
+        """What a file of ``input/config`` says; nothing where it is not there."""
         path = self.root / "input" / "config" / f"{name}.json"
         try:
             with open_file(path) as file:
@@ -69,7 +69,7 @@ class Container:
     @cached_property
     def hyperparameters(self) -> Hyperparameters:
         """Those of the job. Raises UsageError that lists everything that is wrong."""
-        given = {name: str(value) for name, value in self._settings("hyperparameters").items()}
+        given = {name: str(value) for name, value in self.settings("hyperparameters").items()}
         if is_ours(given):
             given = decoded(given)
         strings = {
@@ -95,17 +95,17 @@ class Container:
     @cached_property
     def hosts(self) -> list[str]:
         """The machines that train together."""
-        return list(self._settings("resourceconfig").get("hosts") or ["algo-1"])
+        return list(self.settings("resourceconfig").get("hosts") or ["algo-1"])
 
     @property
     def number(self) -> int:
         """This machine's among ``hosts``."""
-        return self.hosts.index(self._settings("resourceconfig").get("current_host", self.hosts[0]))
+        return self.hosts.index(self.settings("resourceconfig").get("current_host", self.hosts[0]))
 
     @cached_property
     def channels(self) -> dict[str, dict[str, Any]]:
         """The settings of the channels; without a file of them, all folders in File mode."""
-        found = self._settings("inputdataconfig")
+        found = self.settings("inputdataconfig")
         data = self.root / "input" / "data"
         if not found and data.is_dir():
             return {one.name: {} for one in data.iterdir() if one.is_dir()}
@@ -155,4 +155,4 @@ class Container:
         """Tell why the job fails, if no other process of it has told it."""
         self.failure.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), open(self.failure, "x") as file:
-            file.write(text[:_FAILURE])
+            file.write(text[:LONGEST_REASON])

@@ -26,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import ModelError, SpecError
 from ..files import replace
 from .detector import Detector
+from .shapes import ADDITIONS, COPIES
 from .symbols import Node, in_order
 
 if TYPE_CHECKING:
@@ -200,8 +201,8 @@ _TRANSLATIONS: dict[str, Callable[[_Writer, Node, list[str]], str]] = {
     "Concat": lambda writer, node, inputs: writer.op(
         "Concat", *inputs, name=node.name, axis=node.integers("dim", "1")[0]
     ),
-    **dict.fromkeys(("elemwise_add", "_plus", "_Plus", "broadcast_add"), _plain("Add")),
-    **dict.fromkeys(("_copy", "identity", "BlockGrad", "Dropout"), lambda _, __, inputs: inputs[0]),
+    **dict.fromkeys(ADDITIONS, _plain("Add")),
+    **dict.fromkeys((*COPIES, "Dropout"), lambda _, __, inputs: inputs[0]),
 }  # fmt: skip
 """For each operator that ``Graph`` knows, which refused the others and their attributes."""
 

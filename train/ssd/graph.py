@@ -28,17 +28,16 @@ _PROBABILITIES = ("SoftmaxOutput", "SoftmaxActivation", "softmax")
 _MAX_SIZES = 16
 """Sizes of images whose anchors are kept."""
 
-_VARIANCES = (0.1, 0.1, 0.2, 0.2)
 _PRIOR: dict[str, Any] = {
     "sizes": (1.0,), "ratios": (1.0,), "clip": False, "steps": (-1.0, -1.0), "offsets": (0.5, 0.5),
 }  # fmt: skip
 _TARGET: dict[str, Any] = {
     "overlap_threshold": 0.5, "ignore_label": -1.0, "negative_mining_ratio": -1.0,
-    "negative_mining_thresh": 0.5, "minimum_negative_samples": 0, "variances": _VARIANCES,
+    "negative_mining_thresh": 0.5, "minimum_negative_samples": 0, "variances": multibox.VARIANCES,
 }  # fmt: skip
 _DETECTION: dict[str, Any] = {
     "clip": True, "threshold": 0.01, "background_id": 0, "nms_threshold": 0.5,
-    "force_suppress": False, "variances": _VARIANCES, "nms_topk": -1,
+    "force_suppress": False, "variances": multibox.VARIANCES, "nms_topk": -1,
 }  # fmt: skip
 """The attributes of MXNet's operators, and their defaults."""
 

@@ -7,7 +7,6 @@ and no thread. Used of waitress, and not documented there: its channels (``reque
 
 from __future__ import annotations
 
-import json
 import logging
 import resource
 import socket
@@ -22,6 +21,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask
 
 from ..errors import JobError
+from .application import error_body
 
 _PATIENCE = 60
 """Seconds that a client has to send a whole request."""
@@ -44,7 +44,7 @@ class _ErrorTask(ErrorTask):
         if error.code == 413:
             most = channel.adj.max_request_body_size - 1
             message = f"the body is too large; send at most {most:,} bytes"
-        body = json.dumps({"error": message}).encode()
+        body = error_body(message)
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()

@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import joblib
+
 from ..errors import SpecError
 from ..service import Service
 from .application import About, App, Limits
-from .batching import cores
 from .http_server import Server
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _load(
             f"classes: {len(classes)} names, and the model has {detector.num_classes} classes; "
             "give --classes"
         )
-    torch.set_num_threads(cores())
+    torch.set_num_threads(joblib.cpu_count())
     detector.warm_up()
     demand_running()
     network = model.hyperparameters.get("base_network", "")
