@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 
 from .cli_parts import Add, say, split
-from .errors import TrainError, UsageError
+from .errors import UsageError
+from .local import demand_installed
 from .service import Service
 
 _MODEL = "folder of a local job, a model.tar.gz (path or s3://…), or a .params beside its graph"
@@ -49,7 +49,7 @@ def serve_here(args: argparse.Namespace, service: Service) -> None:
     """Run ``deploy --local``."""
     if others := [flag for flag in given(args) if flag not in _flags(_HERE)]:
         raise UsageError(f"{', '.join(others)}: not for --local; leave {_it(others)} out")
-    _demand("torch", "waitress")
+    demand_installed("torch", "waitress")
     from .ssd.serving import serve
 
     serve(
@@ -89,14 +89,8 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _demand(*modules: str) -> None:
-    """Raise TrainError where a package of the extra is not installed."""
-    if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
-        raise TrainError(f"{', '.join(missing)}: not installed; pip install 'recpack[ssd]'")
-
-
 def _export(args: argparse.Namespace, service: Service) -> object:
-    _demand("torch", "onnx")
+    demand_installed("torch", "onnx")
     from .ssd.export import export
 
     classes = export(args.model, args.output, split(args.classes) or None, service)

@@ -166,17 +166,17 @@ def place(folder: Path) -> str:
     return text if "/" in text else f"./{text}"
 
 
-def demand_torch() -> None:
-    """Raise TrainError where PyTorch is not installed."""
-    if importlib.util.find_spec("torch") is None:
-        raise TrainError("training on this machine needs PyTorch: pip install 'recpack[ssd]'")
+def demand_installed(*packages: str) -> None:
+    """Raise TrainError where one of the extra ``ssd`` is missing."""
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise TrainError(f"{', '.join(missing)}: not installed; pip install 'recpack[ssd]'")
 
 
 def start(folder: Path, request: Request, trained: Trained, service: Service) -> LocalJob:
     """Start the process of a job, or that of one with the same settings which has not completed:
     it goes on from its checkpoints. Raises JobError for a folder with another job, or with
     something else; TrainError without PyTorch. Nothing is written then."""
-    demand_torch()
+    demand_installed("torch")
     if folder.exists() and not (folder / "job.json").exists() and any(_others(folder)):
         raise JobError(f"{folder}: it is there, and no job; choose another --job-name")
     try:

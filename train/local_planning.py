@@ -25,10 +25,7 @@ from .planning import Plan, classes_before, warn_of_same
 from .records import Trained, read_trained
 from .request import Network, Request
 from .service import Service, message_of
-from .spec import Local, Machine
-
-TORCHVISION = "torchvision"
-"""What names VGG-16's weights that torchvision starts from."""
+from .spec import NO_WEIGHTS, TORCHVISION, Local, Machine, demand_torchvision
 
 _RANDOM = (
     "it begins with random weights, since neither --pretrained nor --model gives any; "
@@ -249,19 +246,12 @@ def _demand_weights(options: Local, learning: Hyperparameters, *, continues: boo
         )
     if given is None:
         if learning.use_pretrained_model:
-            raise UsageError(
-                "use_pretrained_model: 1, but no weights are given; give some with --pretrained, "
-                "or leave it out to begin with random weights"
-            )
+            raise UsageError(NO_WEIGHTS)
         return options
     if not learning.use_pretrained_model:
         raise UsageError("pretrained: with use_pretrained_model=0; leave out one of the two")
     if given == TORCHVISION:
-        if learning.base_network != "vgg-16":
-            raise UsageError(
-                f"pretrained: torchvision has no weights for {learning.base_network}, which is "
-                "another network than its own; give a model.tar.gz or a .params file"
-            )
+        demand_torchvision(learning.base_network)
         return options
     if not given.endswith((".params", ".tar.gz")):
         raise UsageError(

@@ -24,6 +24,12 @@ MODEL = "application/x-sagemaker-model"
 S3_URL = re.compile(r"s3://[^/]+/?.*")
 Algorithm = Literal["built-in", "pytorch"]
 """SageMaker's own, or recpack's in AWS's PyTorch container."""
+TORCHVISION = "torchvision"
+"""What ``pretrained`` calls VGG-16's weights that torchvision fetches."""
+NO_WEIGHTS = (
+    "use_pretrained_model: 1, but there are no weights to start from; give a .params file or a "
+    "model.tar.gz with --pretrained, or begin from nothing with --set use_pretrained_model=0"
+)
 
 _TYPE = re.compile(r"ml\.[a-z]\w*\.\w+")
 _LONGEST_RUN = 28 * 24 * 3600
@@ -103,6 +109,15 @@ class Local:
                 wrong.append(f"{name}: {value!r} is not an integer, {least} or more")
         if wrong:
             raise UsageError("\n".join(wrong))
+
+
+def demand_torchvision(base_network: str) -> None:
+    """Raise UsageError for a network that torchvision has no weights for."""
+    if base_network != "vgg-16":
+        raise UsageError(
+            f"pretrained: torchvision has no weights for {base_network}, which is another network "
+            "than its own; give a model.tar.gz or a .params file"
+        )
 
 
 @dataclass(frozen=True)
@@ -194,11 +209,7 @@ class TrainingSpec(Machine):
             )
         learning = self.hyperparameters
         if learning.use_pretrained_model and self.model is None and self.pretrained is None:
-            yield (
-                "use_pretrained_model: 1, but there are no weights to start from; give a .params "
-                "file or a model.tar.gz with --pretrained, or begin from nothing with --set "
-                "use_pretrained_model=0"
-            )
+            yield NO_WEIGHTS
         if self.network.isolated:
             yield (
                 "isolated: the PyTorch container installs recpack's dependencies from the network; "

@@ -320,7 +320,7 @@ def test_without_pytorch(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     code, out, err = fit()
     assert (code, out) == (1, "")
-    assert "training on this machine needs PyTorch: pip install 'recpack[ssd]'" in err
+    assert "torch: not installed; pip install 'recpack[ssd]'" in err
     assert not Path("models").exists()
 
 
@@ -354,7 +354,7 @@ def test_folders_that_are_no_jobs(fit: Fit, typed: Typed, models: Path) -> None:
     ("choices", "error", "message"),
     [
         ({"use_pretrained_model": 1}, UsageError,
-         "1, but no weights are given; give some with --pretrained, or leave it out"),
+         "use_pretrained_model: 1, but there are no weights to start from"),
         ({"pretrained": "x.params"}, UsageError, "pretrained: with use_pretrained_model=0"),
         ({"pretrained": "x.params", "use_pretrained_model": 1}, SpecError, "no file x.params"),
         ({"pretrained": "x.npz", "use_pretrained_model": 1}, UsageError, "give a .params file"),

@@ -19,15 +19,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
+
 from .. import local as launcher
 from ..files import replace
 from ..hyperparameters import Hyperparameters
 from ..job import RUNNING
 from ..local import hold, read_description, source_of, write_description
 from ..logs import parse_metric
-
-LONGEST_REASON = 1024
-"""Characters of a failure's reason, as on SageMaker."""
+from ..spec import TORCHVISION
+from .contract import LONGEST_REASON
 
 Say = Callable[[str], None]
 Stopped = Callable[[], bool]
@@ -131,7 +132,7 @@ def _run_parts(folder: Path, processes: int, lock: int) -> None:
         sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--no-python",
         "--nproc-per-node", str(processes), *launcher.driver(folder, "-"),
     ]  # fmt: skip
-    environment = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // processes, 1))} | os.environ
+    environment = {"OMP_NUM_THREADS": str(max(joblib.cpu_count() // processes, 1))} | os.environ
     done = subprocess.run(command, env=environment, pass_fds=[lock], check=False)
     if read_description(folder)["TrainingJobStatus"] in RUNNING:
         reason = failure.read_text() if failure.exists() else ""
@@ -150,7 +151,7 @@ def train(folder: Path, description: Mapping[str, Any], say: Say, stopped: Stopp
     service = Service(endpoint_url=local["endpoint_url"])
     learning = Hyperparameters.from_strings(description["HyperParameters"])
     pretrained = None
-    if local["pretrained"] == weights.TORCHVISION:
+    if local["pretrained"] == TORCHVISION:
         pretrained = weights.torchvision_weights(learning.base_network)
     elif local["pretrained"] is not None:
         pretrained = artifact.read_weights(local["pretrained"], service)

@@ -8,12 +8,10 @@ import numpy as np
 
 from ..errors import ModelError, SpecError
 from ..hyperparameters import Hyperparameters
+from ..spec import NO_WEIGHTS, demand_torchvision
 from .artifact import Model
 from .mxnet_files import Arrays, Symbol
 from .network import build, initial_arrays
-
-TORCHVISION = "torchvision"
-"""The name of VGG-16's weights, as torchvision's own SSD starts from."""
 
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 
@@ -52,11 +50,7 @@ def starting_model(
             )
         arrays |= {name: pretrained[name].astype(np.float32) for name in known}
     elif hyperparameters.use_pretrained_model:
-        raise SpecError(
-            "use_pretrained_model: 1, but there are no weights to start from; give a .params file "
-            "or a model.tar.gz with --pretrained, or begin from nothing with --set "
-            "use_pretrained_model=0"
-        )
+        raise SpecError(NO_WEIGHTS)
     return Model(symbol, arrays, strings)
 
 
@@ -102,13 +96,9 @@ def _with_threshold(symbol: Symbol, nms_threshold: float) -> Symbol:
 
 def torchvision_weights(base_network: str) -> Arrays:
     """VGG-16's convolutions, trained on ImageNet for RGB 0 to 255 less the mean, as torchvision's
-    own SSD starts from; torchvision fetches and keeps the file. Raises SpecError for other networks,
-    ModelError without torchvision or when it can't be fetched."""
-    if base_network != "vgg-16":
-        raise SpecError(
-            f"pretrained: torchvision has no weights for {base_network}, which is another network "
-            "than its own; give a model.tar.gz or a .params file"
-        )
+    own SSD starts from; torchvision fetches and keeps the file. Raises UsageError for other
+    networks, ModelError without torchvision or when it can't be fetched."""
+    demand_torchvision(base_network)
     try:
         from torchvision.models import VGG16_Weights
     except ImportError as error:
