@@ -3,7 +3,7 @@ continue from a model, host it, detect, draw, delete it.
 
 ``import train`` is light: each name is imported when it is first used. A script with a ``train.py``
 of its own beside it imports ``recpack.train``, which is always this package. That is why the
-modules here import each other by relative names.
+modules here import each other by relative names. ``train.ssd`` is the algorithm itself, in PyTorch.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "ssd":
+        return import_module(f"{__name__}.ssd")
     if name not in _HOMES:
         raise AttributeError(f"module 'train' has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -50,7 +50,8 @@ def export(
 
 
 def to_onnx(model: Model, classes: Sequence[str] | None = None) -> bytes:
-    """The bytes of the ONNX file. Raises as ``export``."""
+    """The bytes of the ONNX file. Raises ModelError, SpecError for another number of
+    ``classes``."""
     detector = Detector(model, device="cpu")
     if classes is not None and len(classes) != detector.num_classes:
         raise SpecError(
