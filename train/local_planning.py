@@ -3,20 +3,16 @@ account."""
 
 from __future__ import annotations
 
-import json
 import os
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import recpack
 
-from .channels import Channel, demand_boxes, split_url
-from .errors import JobError, SpecError, UsageError
-from .files import open_file
+from .channels import Channel, demand_boxes
+from .errors import JobError, SpecError, TrainError, UsageError
 from .hyperparameters import Hyperparameters
 from .job import Job, Previous, demand_same, find_previous
 from .local import LocalJob, is_place, start
@@ -24,15 +20,13 @@ from .names import NAME, unique_name
 from .planning import Plan, classes_before, warn_of_same
 from .records import Trained, read_trained
 from .request import Network, Request
-from .service import Service, message_of
+from .service import Service
 from .spec import NO_WEIGHTS, TORCHVISION, Local, Machine, demand_torchvision
 
 _RANDOM = (
     "it begins with random weights, since neither --pretrained nor --model gives any; "
     "to learn from photographs that needs many images and epochs"
 )
-_MOST = 1 << 20
-_HYPERPARAMETERS = "hyperparams.json"
 _OF_SERVICE = ("role", "image", "tags", "network")
 
 
@@ -201,38 +195,13 @@ def _find_model(model: str | Job, output: str, service: Service) -> Previous:
             return find_previous(model, service)
         except JobError as error:
             raise SpecError(f"model: {error}") from error
-    return Previous(
-        model, _read_hyperparameters(model, service), trained=read_trained(model, service)
-    )
+    from .ssd.artifact import read_hyperparameters
 
-
-def _read_hyperparameters(model: str, service: Service) -> dict[str, str]:
-    """Those that a ``model.tar.gz`` was trained with; empty where it does not tell. Raises
-    SpecError for what is none, or can't be read."""
     try:
-        with _open(model, service) as file, tarfile.open(fileobj=file, mode="r|gz") as tar:
-            for member in tar:
-                if os.path.basename(member.name) == _HYPERPARAMETERS and member.size <= _MOST:
-                    text = tar.extractfile(member)
-                    values = json.loads(text.read()) if text is not None else {}
-                    return {str(name): str(value) for name, value in values.items()}
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, AttributeError) as error:
-        raise SpecError(f"model: {model} is no whole model.tar.gz ({error}); fetch it again") from (
-            error
-        )
-    return {}
-
-
-def _open(model: str, service: Service) -> IO[bytes]:
-    if not model.startswith("s3://"):
-        return open_file(model)
-    bucket, key = split_url(model)
-    client = service.client("s3")
-    try:
-        body: IO[bytes] = client.get_object(Bucket=bucket, Key=key)["Body"]
-    except client.exceptions.ClientError as error:
-        raise SpecError(f"model: {model} can't be read: {message_of(error)}") from error
-    return body
+        hyperparameters = read_hyperparameters(model, service)
+    except TrainError as error:
+        raise SpecError(f"model: {error}") from error
+    return Previous(model, hyperparameters, trained=read_trained(model, service))
 
 
 def _demand_weights(options: Local, learning: Hyperparameters, *, continues: bool) -> Local:

@@ -520,7 +520,7 @@ def test_data_and_a_model_of_sagemaker_on_s3(s3: S3Server) -> None:
     s3.objects[RECORD] = Blob(json.dumps(for_record).encode(), "0")
     with pytest.raises(SpecError, match="the model to continue has tvmonitor"):
         train.plan(TRAIN, VALIDATION, "models", local=True, mini_batch_size=8, model=places[2])
-    with pytest.raises(SpecError, match=r"model: s3://bucket/none\.tar\.gz can't be read"):
+    with pytest.raises(SpecError, match=r"model: s3://bucket/none\.tar\.gz: "):
         train.plan(TRAIN, VALIDATION, "models", local=True, model="s3://bucket/none.tar.gz")
 
 
@@ -545,5 +545,5 @@ def test_a_model_that_is_a_file(data: Path, models: Path) -> None:
     with pytest.warns(UserWarning, match="can't be found"):
         assert plan().request["HyperParameters"]["base_network"] == "vgg-16"
     Path("old.tar.gz").write_bytes(archive(OF_SERVICE)[:90])
-    with pytest.raises(SpecError, match=r"model: old\.tar\.gz is no whole model\.tar\.gz"):
+    with pytest.raises(SpecError, match=r"model: old\.tar\.gz: this is no whole model\.tar\.gz"):
         plan()

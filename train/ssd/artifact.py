@@ -63,6 +63,14 @@ def read_weights(path: str | Path, service: Service | None = None) -> Arrays:
     return _read(path, service)[1]
 
 
+def read_hyperparameters(path: str | Path, service: Service | None = None) -> dict[str, str]:
+    """Those in a ``model.tar.gz`` (a path or ``s3://…``), without a look at its arrays; empty where
+    it has none. Raises ModelError."""
+    with _open(path, service) as file:
+        files, _ = _members(file, str(path), (HYPERPARAMETERS,))
+    return _hyperparameters(files, str(path))
+
+
 def write_model(path: Path, model: Model) -> None:
     """Write a ``model.tar.gz``, whole or not at all; the same bytes for the same model."""
     archive = io.BytesIO()
@@ -95,7 +103,7 @@ Found = tuple[Symbol | None, Arrays, dict[str, str]]
 
 def _read(path: str | Path, service: Service | None) -> Found:
     if str(path).startswith("s3://"):
-        return _unpack(io.BytesIO(_download(str(path), service or Service())), str(path))
+        return _unpack(path, service)
     path = Path(path)
     try:
         if path.is_dir():
@@ -110,23 +118,38 @@ def _read(path: str | Path, service: Service | None) -> Found:
                 if (path.parent / beside).is_file():
                     files[beside] = _reader(path.parent / beside)
             return _choose(files, str(path))
-        with open_file(path) as file:
-            return _unpack(file, str(path))
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from error
+    return _unpack(path, service)
 
 
-def _download(url: str, service: Service) -> bytes:
-    bucket, key = split_url(url)
-    client = service.client("s3")
+def _unpack(path: str | Path, service: Service | None) -> Found:
+    with _open(path, service) as file:
+        files, others = _members(file, str(path), _WANTED)
+    return _choose(files, str(path), others)
+
+
+def _open(path: str | Path, service: Service | None) -> IO[bytes]:
+    if not str(path).startswith("s3://"):
+        try:
+            return open_file(path)
+        except OSError as error:
+            raise ModelError(f"{path}: {error.strerror or error}") from error
+    bucket, key = split_url(str(path))
+    client = (service or Service()).client("s3")
     try:
-        return bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+        return io.BytesIO(client.get_object(Bucket=bucket, Key=key)["Body"].read())
     except client.exceptions.ClientError as error:
-        raise ModelError(f"{url}: {message_of(error)}") from error
+        raise ModelError(f"{path}: {message_of(error)}") from error
 
 
-def _unpack(file: IO[bytes], name: str) -> Found:
-    """The members of a ``model.tar.gz``, read once from its start to its end."""
+Files = dict[str, Callable[[int], bytes]]
+"""By their names, what reads them; ModelError for more bytes than it is told."""
+
+
+def _members(file: IO[bytes], name: str, wanted: tuple[str, ...]) -> tuple[Files, list[str]]:
+    """The files of a ``model.tar.gz`` with such endings, and the names of the others, read once
+    from its start to its end."""
     files: dict[str, bytes] = {}
     others: list[str] = []
     left = _MOST_ARRAYS
@@ -137,19 +160,19 @@ def _unpack(file: IO[bytes], name: str) -> Found:
         ):
             for member in tar:
                 short = os.path.basename(member.name)
-                if not member.isfile() or not short.endswith(_WANTED):
+                if not member.isfile() or not short.endswith(wanted):
                     others.append(short)
                     continue
                 left -= member.size
-                _demand_size(f"{name}: {short}", member.size, _MOST_ARRAYS if left >= 0 else 0)
+                most = _MOST_ARRAYS if short.endswith(".params") else _MOST_TEXT
+                _demand_size(f"{name}: {short}", member.size, most if left >= 0 else 0)
                 files[short] = tar.extractfile(member).read()  # type: ignore[union-attr]
             unpacked.read(_BEHIND)  # to the checksum
     except (tarfile.TarError, EOFError, zlib.error, IsalError, OSError) as error:  # type: ignore[misc]
         raise ModelError(
             f"{name}: this is no whole model.tar.gz ({error}); fetch it again"
         ) from error
-    readers = {one: partial(_all_of, data, f"{name}: {one}") for one, data in files.items()}
-    return _choose(readers, name, others)
+    return {one: partial(_all_of, data, f"{name}: {one}") for one, data in files.items()}, others
 
 
 def _all_of(data: bytes, name: str, most: int) -> bytes:
@@ -172,9 +195,7 @@ def _demand_size(name: str, size: int, most: int) -> None:
         raise ModelError(f"{name}: {size:,} bytes; a file of a model has at most {most:,}")
 
 
-def _choose(
-    files: Mapping[str, Callable[[int], bytes]], name: str, others: Sequence[str] = ()
-) -> Found:
+def _choose(files: Files, name: str, others: Sequence[str] = ()) -> Found:
     """Of several arrays those of the last epoch; hyperparameters can be missing."""
     arrays = sorted(
         (one for one in files if one.endswith(".params")),
@@ -196,7 +217,7 @@ def _choose(
     )
 
 
-def _hyperparameters(files: Mapping[str, Callable[[int], bytes]], name: str) -> dict[str, str]:
+def _hyperparameters(files: Files, name: str) -> dict[str, str]:
     if HYPERPARAMETERS not in files:
         return {}
     try:
