@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ import torch
 
 import recpack
 from recpack.demo.story import CLASSES, make_devkit
-from tests.train.ssd.models import packed
+from tests.train.ssd.models import build_thin, packed
 from train.errors import ModelError, SpecError
 from train.hyperparameters import Hyperparameters
 from train.logs import parse_metric
+from train.ssd import weights
 from train.ssd.artifact import Model, read_model
 from train.ssd.fitting import Setup, fit
 from train.ssd.weights import starting_model, torchvision_weights
@@ -36,9 +38,11 @@ def rec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Run:
-    """A training and what it said."""
+    """A training, of a thin network unless it is to learn, and what it said."""
 
-    def __init__(self, rec: Path, stop_after: int | None = None, **choices: Any) -> None:
+    def __init__(
+        self, rec: Path, stop_after: int | None = None, *, thin: bool = True, **choices: Any
+    ) -> None:
         fields = {one.name for one in dataclasses.fields(Setup)}
         setup = {name: choices.pop(name) for name in list(choices) if name in fields}
         manifest = recpack.RecordReader(rec).manifest()
@@ -46,14 +50,15 @@ class Run:
         learning = Hyperparameters.from_manifests(manifest, **LEARNING | choices)
         self.lines: list[str] = []
         asked = iter(range(1 << 30))
-        self.model: Model = fit(
-            Setup(
-                **{"hyperparameters": learning, "train": rec, "validation": rec, "seed": 3,
-                   "workers": 0, "device": "cpu"} | setup
-            ),
-            self.lines.append,
-            lambda: stop_after is not None and next(asked) >= stop_after,
-        )  # fmt: skip
+        with patch.object(weights, "build", build_thin if thin else weights.build):
+            self.model: Model = fit(
+                Setup(
+                    **{"hyperparameters": learning, "train": rec, "validation": rec, "seed": 3,
+                       "workers": 0, "device": "cpu"} | setup
+                ),
+                self.lines.append,
+                lambda: stop_after is not None and next(asked) >= stop_after,
+            )  # fmt: skip
 
     def history(self, name: str) -> list[float]:
         found = {}
@@ -73,9 +78,7 @@ def same(one: Model, other: Model) -> bool:
 @pytest.mark.slow
 def test_pictures_are_learnt_and_the_next_training_goes_on(rec: Path) -> None:
     """One batch of all of them as they are, so that the losses of two epochs can be compared."""
-    choices = {
-        "mini_batch_size": 16, "optimizer": "adam", "augmented": False
-    }  # fmt: skip
+    choices = {"mini_batch_size": 16, "optimizer": "adam", "augmented": False, "thin": False}
     first = Run(rec, epochs=64, learning_rate=0.001, **choices)
     assert first.history("mAP")[-1] > 0.9
     losses = first.history("cross_entropy")
