@@ -23,7 +23,7 @@ import pytest
 
 import recpack
 from recpack.demo.story import CLASSES
-from tests.train.ssd.models import packed
+from tests.train.ssd.models import build_thin, packed, small_model
 from train.errors import TrainError
 from train.logs import Metric, parse_metric
 from train.script_mode import PROGRAM, script_request
@@ -31,7 +31,6 @@ from train.ssd import container
 from train.ssd.artifact import Model, read_model, write_files
 from train.ssd.contract import Container
 from train.ssd.mxnet_files import write_arrays
-from train.ssd.network import build, initial_arrays
 from train.ssd.pipes import Pipes
 
 HYPERPARAMETERS = {
@@ -57,7 +56,9 @@ Train = Callable[["Root"], tuple[int, str]]
 
 @pytest.fixture
 def trained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Train:
-    """Trains in this process, which has imported torch: the exit code and the log."""
+    """Trains a thin network in this process, which has imported torch: the exit code and the
+    log."""
+    monkeypatch.setattr("train.ssd.weights.build", build_thin)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
 
     def run(root: Root) -> tuple[int, str]:
@@ -188,8 +189,8 @@ class Writer(threading.Thread):
         for epoch in range(self.epochs):
             time.sleep(0.2)
             path = self.folder / f"{self.channel}_{epoch}"
-            os.mkfifo(path)
             try:
+                os.mkfifo(path)
                 with open(path, "wb") as file:
                     file.write(self.data[: self.stalls])
                     file.flush()
@@ -197,6 +198,8 @@ class Writer(threading.Thread):
                         time.sleep(600)
             except BrokenPipeError:
                 pass  # closed early, as a reader may
+            except FileNotFoundError:
+                return  # the test has ended
             self.written.append(epoch)
 
 
@@ -483,11 +486,11 @@ def test_weights_of_another_network(root: Root, trained: Train) -> None:
 
 def test_a_model_of_other_classes(root: Root, trained: Train) -> None:
     """Its files, as SageMaker can have taken them out of the archive."""
-    symbol = build("resnet-18", 4, 64)
-    arrays = initial_arrays(symbol, 64, np.random.default_rng(0))
+    model = small_model(classes=4)
     folder = root.path / "input" / "data" / "model"
     folder.mkdir()
-    write_files(folder, Model(symbol, arrays, HYPERPARAMETERS | {"num_classes": "4"}))
+    hyperparameters = HYPERPARAMETERS | {"num_classes": "4"}
+    write_files(folder, Model(model.symbol, model.arrays, hyperparameters))
     root.channels("File", "train", "validation", "model")
     code, failure = refused(root, trained)
     assert code == 2
@@ -528,9 +531,7 @@ def port() -> int:
 
 @pytest.mark.slow
 def test_serving(root: Root, port: int) -> None:
-    symbol = build("resnet-18", 3, 64)
-    arrays = initial_arrays(symbol, 64, np.random.default_rng(0))
-    write_files(root.model, Model(symbol, arrays, HYPERPARAMETERS))
+    write_files(root.model, small_model())
     process = root.start("serve", SAGEMAKER_BIND_TO_PORT=str(port))
     lines_until(process, "serving at")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping") as answer:
