@@ -177,7 +177,7 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
     it goes on from its checkpoints. Raises JobError for a folder with another job, or with
     something else; TrainError without PyTorch. Nothing is written then."""
     demand_torch()
-    if folder.exists() and not (folder / "job.json").exists() and any(_others(folder)):
+    if folder.is_dir() and not (folder / "job.json").exists() and any(_others(folder)):
         raise JobError(f"{folder}: it is there, and no job; choose another --job-name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,8 +187,8 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
         if (folder / "job.json").exists():
             _demand_same(folder, request, trained, service)
         (folder / "stop").unlink(missing_ok=True)
+        write_description(folder, request)  # first: this is what makes the folder a job's
         replace(folder / "recpack.json", trained.to_json())
-        write_description(folder, request)
         job = LocalJob(request["TrainingJobName"], service, folder=folder)
         try:
             _spawn(folder, lock, service)
@@ -199,7 +199,7 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
 
 
 def _others(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.name != "job.lock")
+    return (path for path in folder.iterdir() if not path.name.startswith("job."))
 
 
 def _demand_same(folder: Path, request: Request, trained: Trained, service: Service) -> None:

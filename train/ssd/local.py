@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,9 @@ from ..logs import parse_metric
 
 LONGEST_REASON = 1024
 """Characters of a failure's reason, as on SageMaker."""
+
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}$")
+"""What ``files.replace`` leaves when it is killed."""
 
 Say = Callable[[str], None]
 Stopped = Callable[[], bool]
@@ -56,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(folder: Path, train: Train, lock: int) -> int:
     """The job from its start to its end."""
     os.pwrite(lock, f"{socket.gethostname()} {os.getpid()}".encode(), 0)
+    for path in folder.rglob("*"):
+        if _UNFINISHED.search(path.name):
+            path.unlink()
     stop = folder / "stop"
 
     def end(*_: object) -> None:
@@ -73,12 +82,12 @@ def run(folder: Path, train: Train, lock: int) -> int:
         else:
             _train(folder, train)
     except BaseException as error:
-        if not isinstance(error, ChildProcessError):
-            traceback.print_exc()
         _change(
             folder, TrainingJobStatus="Failed", SecondaryStatus="Failed",
             FailureReason=_reason(error),
         )  # fmt: skip
+        if not isinstance(error, ChildProcessError):
+            traceback.print_exc()  # fails where the disk is full
         return 1
     return 0
 
@@ -88,12 +97,10 @@ def run_part(folder: Path, train: Train) -> int:
     try:
         _train(folder, train)
     except BaseException as error:
+        # the others fail because of the first that did
+        with suppress(FileExistsError), open(folder / "failure", "x") as file:
+            file.write(_reason(error))
         traceback.print_exc()
-        try:  # the others fail because of the first that did
-            with open(folder / "failure", "x") as file:
-                file.write(_reason(error))
-        except FileExistsError:
-            pass
         return 1
     return 0
 
@@ -119,6 +126,8 @@ def _train(folder: Path, train: Train) -> None:
         metrics.write()
         state = "Stopped" if noticed else "Completed"
         _change(folder, TrainingJobStatus=state, SecondaryStatus=state)
+        if not noticed:  # what has completed never goes on
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _run_parts(folder: Path, processes: int, lock: int) -> None:
