@@ -3,10 +3,9 @@ it runs.
 
 ``job.json`` has what it is told and its state, as ``describe_training_job`` answers;
 ``recpack.json`` what it is trained on. ``log.txt`` and ``metrics.json`` tell how it goes,
-``checkpoints/`` has its state, ``output/model.tar.gz`` its model. ``job.lock`` holds the
-machine's name and the process's id, and is locked as long as that lives: ids are used again, locks
-are not. ``stop`` is there once
-it was told to stop.
+``checkpoints/`` has its state until it has completed, ``output/model.tar.gz`` its model.
+``job.lock`` holds the machine's name and the process's id, and is locked as long as that lives: ids
+are used again, locks are not. ``stop`` is there once it was told to stop.
 """
 
 from __future__ import annotations

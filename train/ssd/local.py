@@ -82,12 +82,12 @@ def run(folder: Path, train: Train, lock: int) -> int:
         else:
             _train(folder, train)
     except BaseException as error:
+        if not isinstance(error, ChildProcessError):
+            _print_exception()
         _change(
             folder, TrainingJobStatus="Failed", SecondaryStatus="Failed",
             FailureReason=_reason(error),
         )  # fmt: skip
-        if not isinstance(error, ChildProcessError):
-            traceback.print_exc()  # fails where the disk is full
         return 1
     return 0
 
@@ -97,10 +97,10 @@ def run_part(folder: Path, train: Train) -> int:
     try:
         _train(folder, train)
     except BaseException as error:
+        _print_exception()
         # the others fail because of the first that did
         with suppress(FileExistsError), open(folder / "failure", "x") as file:
             file.write(_reason(error))
-        traceback.print_exc()
         return 1
     return 0
 
@@ -198,6 +198,11 @@ def _processes(description: Mapping[str, Any]) -> int:
 
 def _change(folder: Path, **values: str) -> None:
     write_description(folder, read_description(folder) | values)
+
+
+def _print_exception() -> None:
+    with suppress(OSError):  # the disk is full
+        traceback.print_exc()
 
 
 def _reason(error: BaseException) -> str:

@@ -58,8 +58,8 @@ def _batch_norm(node: Node) -> Function:
         learning = training and not fixed
         if learning and data.numel() == data.shape[1]:
             raise SpecError(
-                f"mini_batch_size: 1 for each process is too few for images of this size, whose map "
-                f"at {node.name} is one pixel; choose 2 or more"
+                f"mini_batch_size: 1 for each process is too few for images of this size, whose "
+                f"map at {node.name} is one pixel; choose 2 or more"
             )
         return F.batch_norm(data, mean, variance, gamma, beta, learning, rate, eps)
 

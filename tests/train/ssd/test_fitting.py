@@ -213,7 +213,6 @@ def test_what_pytorch_can_not_compute(rec: Path, choices: dict[str, Any], messag
         Run(rec, **choices)
 
 
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
