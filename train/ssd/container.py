@@ -226,7 +226,7 @@ def _packed(container: Container, channel: str, classes: list[str], stack: ExitS
 
 def _launch(container: Container, gpus: int, stop: Callable[[], bool]) -> int:
     """Train in one process for each GPU of all machines, by torchrun."""
-    settings = container.settings("resourceconfig")
+    settings = container._settings("resourceconfig")
     interface = settings.get("network_interface_name")
     names = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")
     network = dict.fromkeys(names, interface) if interface else {}

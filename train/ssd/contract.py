@@ -52,7 +52,7 @@ class Container:
 
     root: Path = Path("/opt/ml")
 
-    def settings(self, name: str) -> dict[str, Any]:
+    def _settings(self, name: str) -> dict[str, Any]:
         """What a file of ``input/config`` says; nothing where it is not there."""
         path = self.root / "input" / "config" / f"{name}.json"
         try:
@@ -69,7 +69,7 @@ class Container:
     @cached_property
     def hyperparameters(self) -> Hyperparameters:
         """Those of the job. Raises UsageError that lists everything that is wrong."""
-        given = {name: str(value) for name, value in self.settings("hyperparameters").items()}
+        given = {name: str(value) for name, value in self._settings("hyperparameters").items()}
         if is_ours(given):
             given = decoded(given)
         strings = {
@@ -95,17 +95,17 @@ class Container:
     @cached_property
     def hosts(self) -> list[str]:
         """The machines that train together."""
-        return list(self.settings("resourceconfig").get("hosts") or ["algo-1"])
+        return list(self._settings("resourceconfig").get("hosts") or ["algo-1"])
 
     @property
     def number(self) -> int:
         """This machine's among ``hosts``."""
-        return self.hosts.index(self.settings("resourceconfig").get("current_host", self.hosts[0]))
+        return self.hosts.index(self._settings("resourceconfig").get("current_host", self.hosts[0]))
 
     @cached_property
     def channels(self) -> dict[str, dict[str, Any]]:
         """The settings of the channels; without a file of them, all folders in File mode."""
-        found = self.settings("inputdataconfig")
+        found = self._settings("inputdataconfig")
         data = self.root / "input" / "data"
         if not found and data.is_dir():
             return {one.name: {} for one in data.iterdir() if one.is_dir()}
