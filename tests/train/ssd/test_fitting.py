@@ -23,7 +23,7 @@ from train.logs import parse_metric
 from train.ssd import weights
 from train.ssd.artifact import Model, read_model
 from train.ssd.fitting import Setup, fit
-from train.ssd.network import build, initial_arrays
+from train.ssd.network import initial_arrays
 from train.ssd.weights import starting_model, torchvision_weights
 
 LEARNING = {
@@ -249,7 +249,7 @@ def test_pretrained_weights(rec: Path) -> None:
     with pytest.raises(SpecError, match="use_pretrained_model: 1, but there are no weights"):
         Run(rec, use_pretrained_model=1)
     for network, layers in (("vgg-16", 0), ("resnet-50", 9)):
-        other = initial_arrays(build(network, 3, 64), 64, np.random.default_rng(0))
+        other = initial_arrays(build_thin(network, 3, 64), 64, np.random.default_rng(0))
         with pytest.raises(SpecError, match=f"of 21 layers of resnet-18 it has {layers}; give"):
             Run(rec, pretrained=other)
     before = Run(rec, epochs=1).model
