@@ -79,8 +79,8 @@ def _required(check: Check) -> Any:
 class Learning:
     """The hyperparameters that do not depend on the data. ``learning_rate`` and the thresholds are
     ratios, ``image_shape`` the side of a square in pixels (``resnet-18`` and less than 300 are for
-    training on one's own machine). None leaves a parameter out, so the
-    service uses its default. Raises UsageError that lists everything that is wrong."""
+    training on one's own machine). None leaves a parameter out, so the service uses its default.
+    Raises UsageError that lists everything that is wrong."""
 
     base_network: Literal["vgg-16", "resnet-50", "resnet-18"] = _parameter(
         "vgg-16", _one_of("vgg-16", "resnet-50", "resnet-18")

@@ -16,7 +16,7 @@ from .errors import JobError, SpecError, TrainError, UsageError
 from .hyperparameters import Hyperparameters
 from .job import Job, Previous, demand_same, find_previous
 from .local import LocalJob, is_place, start
-from .names import NAME, unique_name
+from .names import name_faults, unique_name
 from .planning import Plan, classes_before, warn_of_same
 from .records import Trained, read_trained
 from .request import Network, Request
@@ -93,11 +93,10 @@ def plan_local(
     rest = dict(choices)
     model, job_name, service = (rest.pop(one, None) for one in ("model", "job_name", "service"))
     service = service or Service()
-    wrong = [*_not_here(rest)]
+    wrong = list(_not_here(rest))
     if output.startswith("s3://"):
         wrong.append(f"output: {output}; a job on this machine writes to a folder: name one")
-    if job_name is not None and not NAME.fullmatch(job_name):
-        wrong.append(f"job_name: {job_name!r}; use at most 63 letters, digits and inner hyphens")
+    wrong += [] if job_name is None else name_faults(job_name)
     if wrong:
         raise UsageError("\n".join(wrong))
     refused = {*_OF_SERVICE, "kv_store", "algorithm", *(one.name for one in fields(Machine))}

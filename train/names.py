@@ -6,10 +6,11 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Iterator
 
 from .errors import UsageError
 
-NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _SUFFIX = r"-\d{8}-\d{6}-[0-9a-f]{4}"
 _LONGEST = 63
 _ADDED = len("-20260101-000000-abcd")
@@ -40,10 +41,16 @@ def shared_start(owner: str) -> str:
     return owner.partition("-")[0][: _STEM - 7]
 
 
+def name_faults(name: str, field: str = "job_name") -> Iterator[str]:
+    """What is wrong with a name."""
+    if not _NAME.fullmatch(name):
+        yield f"{field}: {name!r}; use at most 63 letters, digits and inner hyphens"
+
+
 def demand_name(name: str) -> str:
     """The name itself. Raises UsageError for an invalid one."""
-    if not NAME.fullmatch(name):
-        raise UsageError(f"name: {name!r}; use at most 63 letters, digits and inner hyphens")
+    for fault in name_faults(name, "name"):
+        raise UsageError(fault)
     return name
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from .errors import UsageError
 from .hyperparameters import Hyperparameters
 from .machines import OWN_ALGORITHM, TRAINING_TYPE, type_fault
-from .names import NAME
+from .names import name_faults
 from .request import OWN_DISK, Network, Request, tag_faults, tags_of
 from .values import make_plain
 
@@ -138,8 +138,7 @@ class TrainingSpec(Machine):
     """A training job. ``train`` and ``validation`` are S3 prefixes with one ``.rec`` each (see
     ``Data`` for others), ``model`` the ``model.tar.gz`` to continue from, ``output`` a prefix.
     ``pretrained`` are weights for the algorithm ``pytorch``: a ``.params`` file or a
-    ``model.tar.gz``.
-    Raises UsageError that lists everything that is wrong."""
+    ``model.tar.gz``. Raises UsageError that lists everything that is wrong."""
 
     job_name: str
     role: str
@@ -218,8 +217,7 @@ class TrainingSpec(Machine):
             )
 
     def _place_faults(self) -> Iterator[str]:
-        if not NAME.fullmatch(self.job_name):
-            yield f"job_name: {self.job_name!r}; use at most 63 letters, digits and inner hyphens"
+        yield from name_faults(self.job_name)
         for name in ("train", "validation", "output", "model", "checkpoints", "pretrained"):
             url = getattr(self, name)
             if url is not None and not S3_URL.fullmatch(url):
