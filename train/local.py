@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -269,21 +270,27 @@ def hold(folder: Path) -> Iterator[int]:
 
 
 def driver(folder: Path, lock: int | str) -> list[str]:
-    """The command of a job's process. It finds the modules that this process finds, as
-    multiprocessing's do: a ``train.py`` of the user's beside it hides nothing."""
-    code = (
-        f"import sys; sys.path[:] = {[*map(str, sys.path)]}; import recpack; "
-        "from importlib import import_module; "
-        "sys.exit(import_module(recpack.train.__name__ + '.ssd.local').main())"
-    )
-    return [sys.executable, "-c", code, str(folder), str(lock)]
+    """The command of a job's process, in which ``_paths`` are where modules are found."""
+    code = "import sys; from train.ssd.local import main; sys.exit(main())"
+    return [sys.executable, "-P", "-c", code, str(folder), str(lock)]
+
+
+def _paths() -> Iterator[str]:
+    """Where this process finds modules, but for places with another ``train``, such as a script
+    ``train.py``, which would hide this one from the job's process and from those that read images.
+    """
+    home = Path(__file__).resolve().parent
+    for place in map(os.path.abspath, sys.path):
+        found = PathFinder.find_spec("train", [place])
+        if found is None or (found.origin and Path(found.origin).resolve().parent == home):
+            yield place
 
 
 def _spawn(folder: Path, lock: int, service: Service) -> None:
     """Start the process, in a session of its own, so that no Ctrl-C and no closed terminal ends
     it."""
     environment = {k: v for k, v in os.environ.items() if k not in _TORCHRUN}
-    environment["PYTHONUNBUFFERED"] = "1"
+    environment |= {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(_paths())}
     if service.region_name:
         environment["AWS_REGION"] = environment["AWS_DEFAULT_REGION"] = service.region_name
     with open(folder / "log.txt", "ab") as log:

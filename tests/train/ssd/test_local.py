@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 import train
 from tests.support import local_jobs
-from tests.support.local_jobs import BEHAVIOUR, until
+from tests.support.local_jobs import BEHAVIOUR, REPOSITORY, until
 from tests.train.ssd.models import packed
 from train.cli import main
 from train.local import LocalJob
@@ -119,6 +121,20 @@ def test_a_job_that_is_stopped_keeps_its_model(rec: Path, tmp_path: Path) -> Non
     with pytest.raises(train.JobError, match="voc-1: stopped: it was told to stop; its model so"):
         job.wait()
     assert model_of(job).hyperparameters["epochs"] == "1000"
+
+
+def test_a_script_called_train_hides_nothing_from_those_that_read_images(
+    rec: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import recpack\n"
+        "if __name__ != '__main__':\n    raise OSError('hidden')\n"
+        f"recpack.train.fit({str(rec)!r}, {str(rec)!r}, 'models', local=True, job_name='voc-1', "
+        f"**{SMALL | {'epochs': 1, 'workers': 1}}).wait()"
+    )
+    (tmp_path / "train.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.fspath(REPOSITORY)}
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True, env=environment)
 
 
 # ---- several processes
