@@ -20,6 +20,7 @@ from tests.support.local_jobs import BEHAVIOUR, REPOSITORY, until
 from tests.train.ssd.models import packed
 from train.cli import main
 from train.local import LocalJob
+from train.ssd import local
 from train.ssd.artifact import Model, read_model
 
 pytestmark = pytest.mark.slow
@@ -105,13 +106,15 @@ def test_the_next_job_goes_on_from_its_model(
 
 
 def test_weights_to_start_from(rec: Path, whole: LocalJob, tmp_path: Path) -> None:
-    job = fit(
-        rec, tmp_path, "voc-2", epochs=1, use_pretrained_model=1, pretrained=whole.model,
-        freeze_layer_pattern="conv0",
-    )  # fmt: skip
-    job.wait()
-    name = "arg:conv0_weight"
-    assert np.array_equal(model_of(whole).arrays[name], model_of(job).arrays[name])
+    """In this process, which has imported torch."""
+    choices = {"epochs": 1, "use_pretrained_model": 1, "freeze_layer_pattern": "conv0"}
+    with pytest.warns(UserWarning, match="these are the images of train"):
+        plan = train.plan(
+            str(rec), str(rec), "models", local=True, pretrained=whole.model, **SMALL | choices
+        )
+    local.train(tmp_path, plan.request, print, lambda: False)
+    after, name = read_model(tmp_path), "arg:conv0_weight"
+    assert np.array_equal(model_of(whole).arrays[name], after.arrays[name])
 
 
 def test_a_job_that_is_stopped_keeps_its_model(rec: Path, tmp_path: Path) -> None:
