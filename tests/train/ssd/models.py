@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import recpack
 from recpack.demo.story import CLASSES, make_devkit
+from train import local as launcher
+from train.ssd import local, weights
 from train.ssd.artifact import Model
 from train.ssd.network import build, initial_arrays
 from train.ssd.symbols import Node, Symbol
@@ -46,3 +50,21 @@ def build_thin(*arguments: Any, **options: Any) -> Symbol:
         return node._replace(attrs=attrs)
 
     return Symbol(tuple(map(thin, symbol.nodes)), symbol.heads, symbol.version)
+
+
+def thin_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings have thin networks, in this process and in those of jobs."""
+    monkeypatch.setattr(weights, "build", build_thin)
+    monkeypatch.setattr(launcher, "driver", _driver)
+
+
+def _driver(folder: Path, lock: int | str) -> list[str]:
+    code = f"from {__name__} import run_thin_job; run_thin_job()"
+    return [sys.executable, "-P", "-c", code, str(folder), str(lock)]
+
+
+def run_thin_job() -> None:
+    """The process of a job."""
+    with pytest.MonkeyPatch.context() as patch:
+        thin_jobs(patch)
+        sys.exit(local.main())

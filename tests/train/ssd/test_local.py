@@ -17,7 +17,7 @@ import pytest
 import train
 from tests.support import local_jobs
 from tests.support.local_jobs import BEHAVIOUR, REPOSITORY, until
-from tests.train.ssd.models import packed
+from tests.train.ssd.models import packed, thin_jobs
 from train.cli import main
 from train.local import LocalJob
 from train.ssd import local
@@ -46,8 +46,10 @@ def whole(rec: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalJob:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def jobs_of_one_thread() -> Any:
+def small_jobs() -> Any:
+    """Of one thread, with thin networks."""
     with pytest.MonkeyPatch.context() as patch:
+        thin_jobs(patch)
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setattr(LocalJob, "_poll", 0.1)
         yield
