@@ -2,7 +2,7 @@
 #
 #   docker build -t recpack-ssd .                                          with a GPU
 #   docker build -t recpack-ssd --build-arg BASE=python:3.12-slim \
-#       --build-arg PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu .   without
+#       --build-arg PIP_EXTRA_INDEX_URL=$CPU_INDEX .    without: PyTorch's own index of CPU builds
 #
 #   docker run -v $PWD/ml:/opt/ml recpack-ssd train
 #   docker run -v $PWD/ml:/opt/ml -p 8080:8080 recpack-ssd serve

@@ -3,8 +3,9 @@ it runs.
 
 ``job.json`` has what it is told and its state, as ``describe_training_job`` answers;
 ``recpack.json`` what it is trained on. ``log.txt`` and ``metrics.json`` tell how it goes,
-``checkpoints/`` has its state, ``output/model.tar.gz`` its model. ``job.lock`` holds the process's
-id, and is locked as long as that lives: ids are used again, locks are not. ``stop`` is there once
+``checkpoints/`` has its state, ``output/model.tar.gz`` its model. ``job.lock`` holds the
+machine's name and the process's id, and is locked as long as that lives: ids are used again, locks
+are not. ``stop`` is there once
 it was told to stop.
 """
 
@@ -16,6 +17,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -114,13 +116,12 @@ class LocalJob(Job):
         return found
 
     def _death(self) -> dict[str, str]:
+        state, reason = "Failed", "its process was killed, for want of memory or power or by hand,"
         if self._stop.exists():
-            state, reason = "Stopped", "it was told to stop, and killed before it had written"
-        else:
-            state, reason = "Failed", "its process ended without a word: killed, or no power"
+            state, reason = "Stopped", "it was told to stop, and killed"
         reason += (
-            f" its model; the same fit command again, with --job-name {self.name}, goes on from "
-            "its last checkpoint"
+            f" before it had written its model; the same fit command again, with --job-name "
+            f"{self.name}, goes on from its last checkpoint"
         )
         return {
             "TrainingJobStatus": state, "SecondaryStatus": state,
@@ -147,9 +148,11 @@ class LocalJob(Job):
             raise JobError(f"{self.folder}: it does not run ({status})", status.reason)
         again = self._stop.exists()
         self._stop.touch()
-        process = (self.folder / "job.lock").read_text().strip()
-        if not process:
-            return  # it has just been started, and will see the file
+        host, _, process = (self.folder / "job.lock").read_text().partition(" ")
+        if again and host not in ("", socket.gethostname()):
+            raise JobError(f"{self.folder}: it runs on {host}; stop it there")
+        if host != socket.gethostname():
+            return  # it will see the file
         with suppress(ProcessLookupError):
             if again:
                 os.killpg(int(process), signal.SIGKILL)
@@ -186,8 +189,13 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
         (folder / "stop").unlink(missing_ok=True)
         replace(folder / "recpack.json", trained.to_json())
         write_description(folder, request)
-        _spawn(folder, lock, service)
-    return LocalJob(request["TrainingJobName"], service, folder=folder)
+        job = LocalJob(request["TrainingJobName"], service, folder=folder)
+        try:
+            _spawn(folder, lock, service)
+        except BaseException as error:
+            error.add_note(f"the job may have been started; see {job.command('status')}")
+            raise
+    return job
 
 
 def _others(folder: Path) -> Iterator[Path]:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -164,10 +165,10 @@ def test_a_process_that_is_killed(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
     monkeypatch.setenv(BEHAVIOUR, "die")
     code, _, err = fit("--wait")
     assert code == 1
-    assert "voc-1: failed: its process ended without a word" in err
+    assert "voc-1: failed: its process was killed, for want of memory" in err
     assert "the same fit command again, with --job-name voc-1, goes on from its last" in err
     # its number is now that of another process
-    Path("models/voc-1/job.lock").write_text(str(os.getpid()))
+    Path("models/voc-1/job.lock").write_text(f"{socket.gethostname()} {os.getpid()}")
     assert ended()["TrainingJobStatus"] == "Failed"
     code, _, err = typed("stop", "models/voc-1")
     assert code == 1
@@ -181,6 +182,29 @@ def test_a_process_that_is_killed(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
         "begins with epoch 0", "begins with epoch 1",
     ]  # fmt: skip
     assert len(json.loads(Path("models/voc-1/metrics.json").read_text())) == 3
+
+
+def test_the_process_can_be_started_by_hand(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a scheduler would, for a job that was killed; but not beside itself."""
+    code = (
+        "from tests.support.local_jobs import local, train; local.train = train; "
+        "raise SystemExit(local.main(['models/voc-1']))"
+    )
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    monkeypatch.setenv(BEHAVIOUR, "hang")
+    fit()
+    job = LocalJob.at("models/voc-1")
+    until(lambda: "mAP" in Path("models/voc-1/log.txt").read_text())
+    second = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert "models/voc-1: this job runs" in second.stderr
+    job.stop()
+    job.stop()
+    assert ended()["TrainingJobStatus"] == "Stopped"
+    subprocess.run(command, env=environment, check=True)
+    assert ended()["TrainingJobStatus"] == "Completed"
+    job.wait()
+    assert job.history() == {0: 0.1, 1: 0.2, 2: 0.3}
 
 
 def test_a_failure(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,11 +251,27 @@ def test_a_job_that_does_not_stop_is_killed(
     assert "killed before it had written its model" in description["FailureReason"]
 
 
+def test_a_job_on_another_machine(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has the same folder; the process of that number here is another one."""
+    monkeypatch.setenv(BEHAVIOUR, "hang")
+    fit()
+    lock, job = Path("models/voc-1/job.lock"), LocalJob.at("models/voc-1")
+    until(lambda: "mAP" in Path("models/voc-1/log.txt").read_text())
+    process = int(lock.read_text().split()[1])
+    lock.write_text(f"another {os.getpid()}")
+    job.stop()
+    assert Path("models/voc-1/stop").exists()
+    with pytest.raises(JobError, match="models/voc-1: it runs on another; stop it there"):
+        job.stop()
+    os.kill(process, signal.SIGKILL)
+    ended()
+
+
 def test_a_closed_terminal_ends_nothing(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BEHAVIOUR, "wait")
     fit()
     until(lambda: Path("models/voc-1/job.lock").read_text())
-    process = int(Path("models/voc-1/job.lock").read_text())
+    process = int(Path("models/voc-1/job.lock").read_text().split()[1])
     assert os.getsid(process) == process != os.getsid(0)
     os.kill(process, signal.SIGTERM)  # as a machine that shuts down
     assert ended()["TrainingJobStatus"] == "Stopped"
@@ -438,7 +478,7 @@ def test_a_script_called_train_does_not_hide_the_process(data: Path, tmp_path: P
     subprocess.run([sys.executable, "-c", run], check=True, env=environment, capture_output=True)
     description = ended()
     assert description["TrainingJobStatus"] == "Failed"
-    assert "without a word" not in description["FailureReason"]
+    assert "was killed" not in description["FailureReason"]
     assert "hidden" not in Path("models/voc-1/log.txt").read_text()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,14 +36,7 @@ def load(folder: Path, settings: Mapping[str, str]) -> State | None:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
         before, state = found["settings"], found["state"]
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        KeyError,
-        TypeError,
-        EOFError,
-        ValueError,
-    ) as error:
+    except Exception as error:  # a damaged pickle can raise any
         raise SpecError(f"{path}: this is no checkpoint of recpack; delete it") from error
     other = [name for name in settings if before.get(name) != settings[name]]
     if other:

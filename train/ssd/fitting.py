@@ -170,9 +170,6 @@ class _Training:
             self._save()
             if keep is not None:
                 keep(self.model())
-            # epochs can be shorter than what several processes train between two looks
-            if self._ranks.world > 1 and self._ranks.any(self._stopped()):
-                break
         return self.model()
 
     def model(self) -> Model:
@@ -236,7 +233,8 @@ class _Training:
         return True
 
     def _should_stop(self) -> bool:
-        if self._ranks.world > 1 and self._steps % _BATCHES_OF_A_LOOK:  # an epoch can be shorter
+        several = self._ranks.world > 1 and not self._on_cpu  # on a CPU a step takes much longer
+        if several and self._steps % _BATCHES_OF_A_LOOK:  # an epoch can be shorter
             return False
         return self._ranks.any(self._stopped())
 

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import traceback
@@ -37,19 +38,24 @@ Train = Callable[[Path, Mapping[str, Any], Say, Stopped], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job of a folder. ``arguments``: the folder, then the lock's descriptor, or ``-`` in
     one of several processes. Returns the exit code."""
+    # threads that wait let others work: on a busy machine a step would take ten times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = [*(sys.argv[1:] if arguments is None else arguments), ""]
     folder, lock = Path(words[0]), words[1]
     if lock == "-":
         return run_part(folder, train)
     if lock:
         return run(folder, train, int(lock))
-    with hold(folder) as held:  # it was started by hand
+    with hold(folder) as held, open(folder / "log.txt", "ab") as log:  # it was started by hand
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        (folder / "stop").unlink(missing_ok=True)
         return run(folder, train, held)
 
 
 def run(folder: Path, train: Train, lock: int) -> int:
     """The job from its start to its end."""
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    os.pwrite(lock, f"{socket.gethostname()} {os.getpid()}".encode(), 0)
     stop = folder / "stop"
 
     def end(*_: object) -> None:

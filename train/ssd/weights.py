@@ -15,7 +15,6 @@ from .network import build, initial_arrays
 TORCHVISION = "torchvision"
 """The name of VGG-16's weights, as torchvision's own SSD starts from."""
 
-_VGG = "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth"
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 
 
@@ -102,28 +101,33 @@ def _with_threshold(symbol: Symbol, nms_threshold: float) -> Symbol:
 
 
 def torchvision_weights(base_network: str) -> Arrays:
-    """VGG-16's convolutions, trained on ImageNet, from where torchvision's own SSD takes them;
-    torch keeps the file. Raises SpecError for other networks, ModelError when it can't be
-    fetched."""
-    from torch import hub
-
+    """VGG-16's convolutions, trained on ImageNet for RGB 0 to 255 less the mean, as torchvision's
+    own SSD starts from; torchvision fetches and keeps the file. Raises SpecError for other networks,
+    ModelError without torchvision or when it can't be fetched."""
     if base_network != "vgg-16":
         raise SpecError(
             f"pretrained: torchvision has no weights for {base_network}, which is another network "
             "than its own; give a model.tar.gz or a .params file"
         )
     try:
-        found = hub.load_state_dict_from_url(_VGG, progress=False, map_location="cpu")
+        from torchvision.models import VGG16_Weights
+    except ImportError as error:
+        raise ModelError("pretrained: torchvision is missing: pip install torchvision") from error
+    try:
+        weights = VGG16_Weights.IMAGENET1K_FEATURES
+        found = weights.get_state_dict(progress=False, map_location="cpu")
     except OSError as error:
-        raise ModelError(f"{_VGG}: can't be fetched: {error}; give a file") from error
+        raise ModelError(
+            f"pretrained: torchvision can't fetch its weights: {error}; give a file"
+        ) from error
     names = [
         f"conv{block}_{layer}"
         for block, layers in enumerate(_VGG_BLOCKS, 1)
         for layer in range(1, layers + 1)
     ]
-    weights = [key for key in found if key.endswith("weight") and found[key].ndim == 4]
+    kernels = [key for key in found if key.endswith("weight") and found[key].ndim == 4]
     arrays = {}
-    for name, key in zip(names, weights, strict=False):
+    for name, key in zip(names, kernels, strict=True):
         arrays[f"arg:{name}_weight"] = found[key].numpy()
         arrays[f"arg:{name}_bias"] = found[key.removesuffix("weight") + "bias"].numpy()
     return arrays

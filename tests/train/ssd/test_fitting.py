@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import recpack
 from recpack.demo.story import CLASSES, make_devkit
 from tests.train.ssd.models import packed
-from train.errors import SpecError
+from train.errors import ModelError, SpecError
 from train.hyperparameters import Hyperparameters
 from train.logs import parse_metric
 from train.ssd.artifact import Model, read_model
 from train.ssd.fitting import Setup, fit
+from train.ssd.weights import starting_model, torchvision_weights
 
 LEARNING = {
     "base_network": "resnet-18", "use_pretrained_model": 0, "image_shape": 64, "epochs": 2,
@@ -219,6 +221,36 @@ def test_pretrained_weights(rec: Path) -> None:
     assert np.array_equal(after.arrays["arg:conv0_weight"], before.arrays["arg:conv0_weight"])
 
 
+def test_weights_of_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From a file as torchvision would have fetched it."""
+    models = pytest.importorskip("torchvision.models")
+    network = models.vgg16(weights=None)
+    state = {key: one for key, one in network.state_dict().items() if key.startswith("features")}
+    url = models.VGG16_Weights.IMAGENET1K_FEATURES.url
+    monkeypatch.setenv("TORCH_HOME", os.fspath(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(state, tmp_path / "hub" / "checkpoints" / Path(url).name)
+    arrays = torchvision_weights("vgg-16")
+    learning = Hyperparameters(
+        num_classes=3, num_training_samples=9, label_width=30, base_network="vgg-16"
+    )
+    started = starting_model(learning, None, arrays, 0)
+    for name, layer in (("conv1_1", 0), ("conv2_2", 7), ("conv5_3", 28)):
+        wanted = state[f"features.{layer}.weight"].numpy()
+        assert np.array_equal(started.arrays[f"arg:{name}_weight"], wanted)
+    with pytest.raises(SpecError, match="torchvision has no weights for resnet-50"):
+        torchvision_weights("resnet-50")
+    monkeypatch.setenv("TORCH_HOME", os.fspath(tmp_path / "none"))
+    monkeypatch.setattr("urllib.request.urlopen", _refuse)
+    monkeypatch.setattr("torch.hub.urlopen", _refuse)
+    with pytest.raises(ModelError, match="torchvision can't fetch its weights: no way"):
+        torchvision_weights("vgg-16")
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise OSError("no way")
+
+
 def two_processes(rec: Path, code: str) -> subprocess.CompletedProcess[str]:
     """The code in two processes that train together."""
     head = "import sys; from tests.train.ssd.test_fitting import *; rec = Path(sys.argv[1])"
@@ -232,6 +264,7 @@ def two_processes(rec: Path, code: str) -> subprocess.CompletedProcess[str]:
 def test_two_processes_train_one_model(rec: Path, tmp_path: Path) -> None:
     """Each sees half of a batch; both end with the same arrays, and the first tells of all."""
     code = (
+        "from train.ssd.artifact import write_model\n"
         f"run = Run(rec, epochs=2, checkpoints=Path({os.fspath(tmp_path)!r}))\n"
         "name = 'rank' + os.environ['RANK']\n"
         f"write_model(Path({os.fspath(tmp_path)!r}) / f'{{name}}.tar.gz', run.model)\n"

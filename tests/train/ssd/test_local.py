@@ -68,7 +68,7 @@ def test_a_killed_job_ends_where_an_uninterrupted_one_does(
 ) -> None:
     job = fit(rec, tmp_path, "whole")
     until((tmp_path / "whole" / "checkpoints" / "checkpoint.pt").exists)
-    os.killpg(int((tmp_path / "whole" / "job.lock").read_text()), signal.SIGKILL)
+    os.killpg(int((tmp_path / "whole" / "job.lock").read_text().split()[1]), signal.SIGKILL)
     until(lambda: not job.status().running)
     assert job.status().state == "Failed"
     job = fit(rec, tmp_path, "whole")
