@@ -150,7 +150,7 @@ def tell(story: Story, args: argparse.Namespace, port: int) -> Path:
         first.append(f"--set=lr_scheduler_step={args.epochs * 4 // 5}")
     story.type_in(*fit, *first, *chosen)
     story.tell("One epoch more, from that model")
-    second = ["--job-name=voc-2", "--model=voc-1", "--set=epochs=1", "--set=learning_rate=0.00002"]
+    second = ["--job-name=voc-2", "--model=voc-1", "--set=epochs=1", "--set=learning_rate=0.00001"]
     story.type_in(*fit, *second, *chosen)
     jobs = [train.attach(str(story.folder / "models" / name)) for name in ("voc-1", "voc-2")]
     for job in jobs:
@@ -165,9 +165,8 @@ def tell(story: Story, args: argparse.Namespace, port: int) -> Path:
     with story.served("recpack-train", "deploy", "--local", "models/voc-2", "--port", str(port)):
         for id_ in test_ids(story.folder)[:PICTURES]:
             image, drawn = f"VOCdevkit/VOC2007/JPEGImages/{id_}.jpg", f"pictures/{id_}.jpg"
-            found = json.loads(
-                story.type_in("recpack-train", "predict", url, image, "--draw", drawn)
-            )
+            predict = ["recpack-train", "predict", url, image, "--draw", drawn]
+            found = json.loads(story.type_in(*predict, "--threshold", "0.2"))
             print(", ".join(f"{one['class']} {one['score']:.2f}" for one in found) or "nothing")
             story.show(drawn)
         story.tell("Its mAP, by the records of the pictures that it has not seen")
