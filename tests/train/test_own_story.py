@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,9 @@ STORY = Path(__file__).parents[2] / "examples" / "story.py"
 
 def tell(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(STORY), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    # other tests run beside it, and torch's threads wait for each other
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_from_a_devkit_to_a_page_of_pictures(tmp_path: Path) -> None:
