@@ -102,8 +102,8 @@ def _with_threshold(symbol: Symbol, nms_threshold: float) -> Symbol:
 
 def torchvision_weights(base_network: str) -> Arrays:
     """VGG-16's convolutions, trained on ImageNet for RGB 0 to 255 less the mean, as torchvision's
-    own SSD starts from; torchvision fetches and keeps the file. Raises SpecError for other networks,
-    ModelError without torchvision or when it can't be fetched."""
+    own SSD starts from; torchvision fetches and keeps the file. Raises SpecError for other
+    networks, ModelError without torchvision or when it can't be fetched."""
     if base_network != "vgg-16":
         raise SpecError(
             f"pretrained: torchvision has no weights for {base_network}, which is another network "
