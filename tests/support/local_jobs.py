@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(recpack.__file__).parents[1]
 BEHAVIOUR = "RECPACK_TEST_JOB"
-"""What the process does after its first epoch: ``fail``, ``die``, ``wait`` until it is stopped,
-``hang`` whatever it is told; else it trains on."""
+"""What the process does after its first epoch: ``fail``, ``die``, write to a ``full`` disk,
+``wait`` until it is stopped, ``hang`` whatever it is told; else it trains on."""
 
 MAP = "#quality_metric: host=algo-1, epoch={0}, validation mAP <score>=({1})"
 LOSS = "#quality_metric: host=algo-1, epoch={0}, batch=2 train cross_entropy <loss>=({1})"
@@ -54,6 +54,10 @@ def train(
         state.write_text(str(epoch + 1))
         if behaviour == "fail":
             raise ValueError("no luck " * 200)
+        if behaviour == "full":
+            for stream in (1, 2):
+                os.dup2(os.open("/dev/full", os.O_WRONLY), stream)
+            continue
         if behaviour == "die":
             os.kill(os.getpid(), 9)
         while behaviour == "hang" or (behaviour == "wait" and not stopped()):

@@ -103,6 +103,7 @@ def test_a_job_from_its_start_to_its_end(fit: Fit, typed: Typed, data: Path) -> 
     assert record["classes"] == list(recpack.VOC_CLASSES)
     assert record["data"]["train"]["rec"] == str(data / "train.rec")
     assert record["data"]["train"]["samples"] == 70
+    assert not (folder / "checkpoints").exists()
     assert json.loads((folder / "metrics.json").read_text()) == [
         {"epoch": n, "cross_entropy": 4 / (n + 1), "throughput": 12.5, "mAP": (n + 1) / 10}
         for n in range(3)
@@ -177,8 +178,11 @@ def test_a_process_that_is_killed(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
     assert code == 1
     assert "models/voc-1: it does not run (Failed)" in err
     monkeypatch.delenv(BEHAVIOUR)
+    half_written = Path("models/voc-1/checkpoints/checkpoint.pt.0123456789abcdef")
+    half_written.touch()
     code, out, err = fit("--wait")
     assert code == 0, err
+    assert not half_written.exists()
     assert json.loads(out)["mAP"] == {"0": 0.1, "1": 0.2, "2": 0.3}
     log = Path("models/voc-1/log.txt").read_text().splitlines()
     assert [line for line in log if "begins" in line] == [
@@ -219,6 +223,28 @@ def test_a_failure(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JobError, match="voc-1: failed: ValueError: no luck"):
         LocalJob.at("models/voc-1").wait()
     assert "Traceback (most recent call last)" in Path("models/voc-1/log.txt").read_text()
+
+
+def test_a_full_disk(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log can't be written, the few bytes of its state can."""
+    monkeypatch.setenv(BEHAVIOUR, "full")
+    assert fit()[0] == 0
+    assert ended()["FailureReason"] == "OSError: [Errno 28] No space left on device"
+
+
+def test_a_start_that_is_interrupted_can_be_repeated(
+    fit: Fit, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("train.local.write_description", _interrupt)
+        assert fit()[0] == 130
+    (models / "voc-1" / "job.json.0123456789abcdef").touch()
+    code, _, err = fit("--wait")
+    assert code == 0, err
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_stopping_keeps_the_model(fit: Fit, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,6 +368,11 @@ def test_folders_that_are_no_jobs(fit: Fit, typed: Typed, models: Path) -> None:
         code, _, err = typed(verb, "models/voc-1")
         assert code == 1
         assert "models/voc-1: there is no training job, no job.json" in err
+    models.mkdir(exist_ok=True)
+    (models / "voc-0").touch()
+    code, _, err = fit(name="voc-0")
+    assert code == 1
+    assert "models/voc-0: can't be made" in err
     (models / "voc-1").mkdir(parents=True)
     (models / "voc-1" / "thesis.txt").touch()
     code, _, err = fit()
