@@ -144,7 +144,7 @@ def tell(story: Story, args: argparse.Namespace, port: int) -> Path:
     fit = ["recpack-train", "fit", "--local", "--train", TRAIN, "--validation", VALIDATION]
     fit += ["--output", "models", "--wait"]
     chosen = [f"--set={pair}" for pair in (*SETTINGS, *args.set)]
-    first = ["--job-name=voc-1", "--set=use_pretrained_model=0", f"--set=epochs={args.epochs}"]
+    first = ["--job-name=voc-1", f"--set=epochs={args.epochs}"]
     first.append("--set=learning_rate=0.0002")
     if args.epochs > 4:  # the last fifth of the epochs with smaller steps
         first.append(f"--set=lr_scheduler_step={args.epochs * 4 // 5}")
