@@ -219,7 +219,9 @@ def _read_hyperparameters(model: str, service: Service) -> dict[str, str]:
                     text = tar.extractfile(member)
                     values = json.loads(text.read()) if text is not None else {}
                     return {str(name): str(value) for name, value in values.items()}
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, AttributeError) as error:
+    except (
+        tarfile.TarError, EOFError, zlib.error, ValueError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         raise SpecError(f"model: {model} is no whole model.tar.gz ({error}); fetch it again") from (
             error
         )
