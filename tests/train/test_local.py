@@ -519,13 +519,13 @@ def test_a_script_called_train_does_not_hide_the_process(data: Path, tmp_path: P
 # ---- what others have trained
 
 
-def archive(hyperparameters: dict[str, str] | None) -> bytes:
+def archive(hyperparameters: dict[str, str] | None, text: str = "") -> bytes:
     """A ``model.tar.gz`` as SageMaker writes it."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         for name, data in (
             ("model_algo_1-0000.params", b"arrays"),
-            ("hyperparams.json", json.dumps(hyperparameters).encode()),
+            ("hyperparams.json", (text or json.dumps(hyperparameters)).encode()),
         ):
             if data != b"null":
                 member = tarfile.TarInfo(name)
@@ -578,6 +578,10 @@ def test_a_model_that_is_a_file(data: Path, models: Path) -> None:
     Path("old.tar.gz").write_bytes(archive(None))  # which can be: it fails later if it does not fit
     with pytest.warns(UserWarning, match="can't be found"):
         assert plan().request["HyperParameters"]["base_network"] == "vgg-16"
-    Path("old.tar.gz").write_bytes(archive(OF_SERVICE)[:90])
-    with pytest.raises(SpecError, match=r"model: old\.tar\.gz: this is no whole model\.tar\.gz"):
-        plan()
+    for damaged, message in (
+        (archive(OF_SERVICE)[:90], "this is no whole model.tar.gz"),
+        (archive(None, 100_000 * "["), "hyperparams.json is no JSON object"),
+    ):
+        Path("old.tar.gz").write_bytes(damaged)
+        with pytest.raises(SpecError, match=f"model: old.tar.gz: {message}"):
+            plan()

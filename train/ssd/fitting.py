@@ -133,6 +133,8 @@ class _Training:
                 f"freeze_layer_pattern: {learning.freeze_layer_pattern} matches every layer; "
                 "nothing would be learnt"
             )
+        if learning.freeze_layer_pattern and len(learnt) == len(self._graph.named()):
+            self._say(f"freeze_layer_pattern: {frozen.pattern} matches no layer; all are learnt")
         return optimizers.make(
             learning.optimizer, learnt, learning_rate=learning.learning_rate,
             momentum=learning.momentum, weight_decay=learning.weight_decay,

@@ -88,7 +88,8 @@ def test_pictures_are_learnt_and_the_next_training_goes_on(rec: Path) -> None:
 
 
 def test_the_log_is_as_sagemakers(rec: Path) -> None:
-    run = Run(rec)
+    run = Run(rec, freeze_layer_pattern="conv1_")
+    assert run.lines[0] == "freeze_layer_pattern: conv1_ matches no layer; all are learnt"
     assert len(run.history("mAP")) == len(run.history("smooth_l1")) == 2
     assert [one for one in map(parse_metric, run.lines) if one and one.name == "progress"] == [
         ("progress", 50.0, -1, -1), ("progress", 100.0, -1, -1)
