@@ -305,7 +305,7 @@ def test_two_processes_train_one_model(rec: Path, tmp_path: Path) -> None:
         f"run = Run(rec, epochs=2, checkpoints=Path({os.fspath(tmp_path)!r}))\n"
         "name = 'rank' + os.environ['RANK']\n"
         f"write_model(Path({os.fspath(tmp_path)!r}) / f'{{name}}.tar.gz', run.model)\n"
-        "print('lines', name, len(run.lines))"
+        "print(f'lines {name} {len(run.lines)}\\n', end='')"
     )
     run = two_processes(rec, code)
     assert run.returncode == 0, run.stderr
