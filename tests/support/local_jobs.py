@@ -42,6 +42,7 @@ def train(
     stopped: Callable[[], bool],
 ) -> None:  # fmt: skip
     behaviour = os.environ.get(BEHAVIOUR, "")
+    (folder / f"process-{os.getpid()}").touch()
     state = folder / "checkpoints" / "epoch"
     state.parent.mkdir(exist_ok=True)
     first = int(state.read_text()) if state.exists() else 0
@@ -83,6 +84,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalJob, "_poll", 0.05)
     if importlib.util.find_spec("torch") is None:
         monkeypatch.setitem(sys.modules, "torch", json)
+
+
+def is_gone(process: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def until(true: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tests.support.jobs import MODEL, RECORD, TRAIN, VALIDATION
 from tests.support.local_jobs import BEHAVIOUR, REPOSITORY, until
 from tests.support.s3server import Blob, S3Server
 from train.errors import JobError, SpecError, TrainError, UsageError
-from train.local import LocalJob
+from train.local import LocalJob, is_alive
 from train.logs import FileReader
 from train.service import Service
 
@@ -44,8 +44,8 @@ def data(devkit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the jobs; AWS is not there."""
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the jobs; AWS is not there. Jobs that a failed test leaves are killed."""
     local_jobs.install(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
@@ -53,7 +53,10 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise AssertionError(f"{name} of AWS is asked")
 
     monkeypatch.setattr(Service, "client", refuse)
-    return Path("models")
+    yield Path("models")
+    for lock in Path("models").glob("*/job.lock"):
+        if is_alive(lock.parent):
+            os.killpg(int(lock.read_text().split()[1]), signal.SIGKILL)
 
 
 Fit = Callable[..., tuple[int, str, str]]
@@ -100,7 +103,7 @@ def test_a_job_from_its_start_to_its_end(fit: Fit, typed: Typed, data: Path) -> 
     assert record["classes"] == list(recpack.VOC_CLASSES)
     assert record["data"]["train"]["rec"] == str(data / "train.rec")
     assert record["data"]["train"]["samples"] == 70
-    assert not (folder / "checkpoints").exists()
+    until(lambda: not (folder / "checkpoints").exists())  # right after it is Completed
     assert json.loads((folder / "metrics.json").read_text()) == [
         {"epoch": n, "cross_entropy": 4 / (n + 1), "throughput": 12.5, "mAP": (n + 1) / 10}
         for n in range(3)

@@ -16,6 +16,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -94,6 +96,7 @@ def run(folder: Path, train: Train, lock: int) -> int:
 
 def run_part(folder: Path, train: Train) -> int:
     """One of several processes that train together; the first of them writes and reports."""
+    threading.Thread(target=_follow, args=[os.getppid()], daemon=True).start()
     try:
         _train(folder, train)
     except BaseException as error:
@@ -103,6 +106,13 @@ def run_part(folder: Path, train: Train) -> int:
             file.write(_reason(error))
         return 1
     return 0
+
+
+def _follow(parent: int) -> None:
+    """End this process when torchrun, which has given it a session of its own, is dead."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _train(folder: Path, train: Train) -> None:
