@@ -103,7 +103,7 @@ def test_a_job_from_its_start_to_its_end(fit: Fit, typed: Typed, data: Path) -> 
     assert record["classes"] == list(recpack.VOC_CLASSES)
     assert record["data"]["train"]["rec"] == str(data / "train.rec")
     assert record["data"]["train"]["samples"] == 70
-    assert not (folder / "checkpoints").exists()
+    until(lambda: not (folder / "checkpoints").exists())  # right after it is Completed
     assert json.loads((folder / "metrics.json").read_text()) == [
         {"epoch": n, "cross_entropy": 4 / (n + 1), "throughput": 12.5, "mAP": (n + 1) / 10}
         for n in range(3)

@@ -20,7 +20,7 @@ from train.ssd.mxnet_files import Arrays, read_arrays, read_symbol, write_arrays
 from train.ssd.network import build, initial_arrays, mean_of
 from train.ssd.symbols import Node, Symbol, in_order
 
-SYMBOL = build_thin("resnet-18", 3, 64)
+SYMBOL = build("resnet-18", 3, 64)
 LABELS = torch.tensor([[[0, 0.1, 0.1, 0.6, 0.5]], [[2, 0.3, 0.2, 0.8, 0.9]]])
 
 
@@ -319,7 +319,7 @@ def test_arrays_that_dont_fit_are_named(arrays: Arrays) -> None:
         Graph(SYMBOL, without(arrays, "arg:bn0_beta"))
     with pytest.raises(ModelError, match="aux:bn0_moving_var: the graph needs this array"):
         Graph(SYMBOL, without(arrays, "aux:bn0_moving_var"))
-    with pytest.raises(ModelError, match=r"arg:bn0_beta: its shape is \(3,\), not \(8,\)"):
+    with pytest.raises(ModelError, match=r"arg:bn0_beta: its shape is \(3,\), not \(64,\)"):
         Graph(SYMBOL, arrays | {"arg:bn0_beta": np.zeros(3, np.float32)})
     more = build("resnet-18", 4, 64)
     with pytest.raises(ModelError, match=r"_plus5_cls_pred_conv_weight: its shape is \(16, 256"):
