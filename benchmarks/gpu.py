@@ -2,8 +2,9 @@
 minutes: its speed beside torchvision's, the mAP by epoch from random weights on 6,400 drawn
 pictures, and a job as large as Pascal VOC.
 
-It needs Python 3.11 or later with torch, torchvision and what recpack itself needs, and no network;
-it makes its data itself. ``--set`` gives the learning other hyperparameters.
+It needs Python 3.11 or later with torch and torchvision, and of what recpack needs NumPy, OpenCV,
+isal, joblib and msgspec; no network: it makes its data itself. ``--set`` gives the learning other
+hyperparameters.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from recpack.scanning.settings import ScanSettings
 from recpack.sources.open import open_dataset
 from recpack.sources.selection import Selection
 from recpack.storage.s3.client import S3Client
+from tests.support.clusters import needs
 
 pytestmark = pytest.mark.slow
 
@@ -144,3 +146,20 @@ def test_a_small_run(tmp_path: Path) -> None:
     again = [*command, "--compare", str(tmp_path / "results" / "results.json")]
     run = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "one process: parse and judge |" in run.stdout
+
+
+def test_the_script_for_a_gpu_runs_without_one_too(tmp_path: Path) -> None:
+    needs("torch")
+    small = ("base_network=resnet-18", "image_shape=64", "mini_batch_size=4")
+    command = [
+        sys.executable, "-m", "benchmarks.gpu", "learning", "voc", "--pictures", "8", "--voc", "16",
+        "--epochs", "1", *(f"--set={pair}" for pair in small), "--output", str(tmp_path / "gpu.md"),
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "### 16 pictures, 5 epochs, then one more" in run.stdout
+    curves = [line for line in run.stdout.splitlines() if line.startswith("- mAP: ")]
+    assert [len(line.split(", ")) for line in curves] == [1, 5, 1]
+    assert (tmp_path / "gpu.md").read_text() == run.stdout

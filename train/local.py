@@ -3,10 +3,9 @@ it runs.
 
 ``job.json`` has what it is told and its state, as ``describe_training_job`` answers;
 ``recpack.json`` what it is trained on. ``log.txt`` and ``metrics.json`` tell how it goes,
-``checkpoints/`` has its state, ``output/model.tar.gz`` its model. ``job.lock`` holds the
-machine's name and the process's id, and is locked as long as that lives: ids are used again, locks
-are not. ``stop`` is there once
-it was told to stop.
+``checkpoints/`` has its state until it has completed, ``output/model.tar.gz`` its model.
+``job.lock`` holds the machine's name and the process's id, and is locked as long as that lives: ids
+are used again, locks are not. ``stop`` is there once it was told to stop.
 """
 
 from __future__ import annotations
@@ -177,7 +176,7 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
     it goes on from its checkpoints. Raises JobError for a folder with another job, or with
     something else; TrainError without PyTorch. Nothing is written then."""
     demand_torch()
-    if folder.exists() and not (folder / "job.json").exists() and any(_others(folder)):
+    if folder.is_dir() and not (folder / "job.json").exists() and any(_others(folder)):
         raise JobError(f"{folder}: it is there, and no job; choose another --job-name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,8 +186,8 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
         if (folder / "job.json").exists():
             _demand_same(folder, request, trained, service)
         (folder / "stop").unlink(missing_ok=True)
+        write_description(folder, request)  # first: this is what makes the folder a job's
         replace(folder / "recpack.json", trained.to_json())
-        write_description(folder, request)
         job = LocalJob(request["TrainingJobName"], service, folder=folder)
         try:
             _spawn(folder, lock, service)
@@ -199,7 +198,7 @@ def start(folder: Path, request: Request, trained: Trained, service: Service) ->
 
 
 def _others(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.name != "job.lock")
+    return (path for path in folder.iterdir() if not path.name.startswith("job."))
 
 
 def _demand_same(folder: Path, request: Request, trained: Trained, service: Service) -> None:

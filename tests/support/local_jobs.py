@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(recpack.__file__).parents[1]
 BEHAVIOUR = "RECPACK_TEST_JOB"
-"""What the process does after its first epoch: ``fail``, ``die``, ``wait`` until it is stopped,
-``hang`` whatever it is told; else it trains on."""
+"""What the process does after its first epoch: ``fail``, ``die``, write to a ``full`` disk,
+``wait`` until it is stopped, ``hang`` whatever it is told; else it trains on."""
 
 MAP = "#quality_metric: host=algo-1, epoch={0}, validation mAP <score>=({1})"
 LOSS = "#quality_metric: host=algo-1, epoch={0}, batch=2 train cross_entropy <loss>=({1})"
@@ -42,6 +42,7 @@ def train(
     stopped: Callable[[], bool],
 ) -> None:  # fmt: skip
     behaviour = os.environ.get(BEHAVIOUR, "")
+    (folder / f"process-{os.getpid()}").touch()
     state = folder / "checkpoints" / "epoch"
     state.parent.mkdir(exist_ok=True)
     first = int(state.read_text()) if state.exists() else 0
@@ -53,6 +54,10 @@ def train(
         state.write_text(str(epoch + 1))
         if behaviour == "fail":
             raise ValueError("no luck " * 200)
+        if behaviour == "full":
+            for stream in (1, 2):
+                os.dup2(os.open("/dev/full", os.O_WRONLY), stream)
+            continue
         if behaviour == "die":
             os.kill(os.getpid(), 9)
         while behaviour == "hang" or (behaviour == "wait" and not stopped()):
@@ -79,6 +84,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalJob, "_poll", 0.05)
     if importlib.util.find_spec("torch") is None:
         monkeypatch.setitem(sys.modules, "torch", json)
+
+
+def is_gone(process: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def until(true: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tests.support.jobs import MODEL, RECORD, TRAIN, VALIDATION
 from tests.support.local_jobs import BEHAVIOUR, REPOSITORY, until
 from tests.support.s3server import Blob, S3Server
 from train.errors import JobError, SpecError, TrainError, UsageError
-from train.local import LocalJob
+from train.local import LocalJob, is_alive
 from train.logs import FileReader
 from train.service import Service
 
@@ -44,8 +44,8 @@ def data(devkit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the jobs; AWS is not there."""
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the jobs; AWS is not there. Jobs that a failed test leaves are killed."""
     local_jobs.install(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
@@ -53,7 +53,10 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise AssertionError(f"{name} of AWS is asked")
 
     monkeypatch.setattr(Service, "client", refuse)
-    return Path("models")
+    yield Path("models")
+    for lock in Path("models").glob("*/job.lock"):
+        if is_alive(lock.parent):
+            os.killpg(int(lock.read_text().split()[1]), signal.SIGKILL)
 
 
 Fit = Callable[..., tuple[int, str, str]]
@@ -100,6 +103,7 @@ def test_a_job_from_its_start_to_its_end(fit: Fit, typed: Typed, data: Path) -> 
     assert record["classes"] == list(recpack.VOC_CLASSES)
     assert record["data"]["train"]["rec"] == str(data / "train.rec")
     assert record["data"]["train"]["samples"] == 70
+    assert not (folder / "checkpoints").exists()
     assert json.loads((folder / "metrics.json").read_text()) == [
         {"epoch": n, "cross_entropy": 4 / (n + 1), "throughput": 12.5, "mAP": (n + 1) / 10}
         for n in range(3)
@@ -174,8 +178,11 @@ def test_a_process_that_is_killed(fit: Fit, typed: Typed, monkeypatch: pytest.Mo
     assert code == 1
     assert "models/voc-1: it does not run (Failed)" in err
     monkeypatch.delenv(BEHAVIOUR)
+    half_written = Path("models/voc-1/checkpoints/checkpoint.pt.0123456789abcdef")
+    half_written.touch()
     code, out, err = fit("--wait")
     assert code == 0, err
+    assert not half_written.exists()
     assert json.loads(out)["mAP"] == {"0": 0.1, "1": 0.2, "2": 0.3}
     log = Path("models/voc-1/log.txt").read_text().splitlines()
     assert [line for line in log if "begins" in line] == [
@@ -216,6 +223,28 @@ def test_a_failure(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JobError, match="voc-1: failed: ValueError: no luck"):
         LocalJob.at("models/voc-1").wait()
     assert "Traceback (most recent call last)" in Path("models/voc-1/log.txt").read_text()
+
+
+def test_a_full_disk(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log can't be written, the few bytes of its state can."""
+    monkeypatch.setenv(BEHAVIOUR, "full")
+    assert fit()[0] == 0
+    assert ended()["FailureReason"] == "OSError: [Errno 28] No space left on device"
+
+
+def test_a_start_that_is_interrupted_can_be_repeated(
+    fit: Fit, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("train.local.write_description", _interrupt)
+        assert fit()[0] == 130
+    (models / "voc-1" / "job.json.0123456789abcdef").touch()
+    code, _, err = fit("--wait")
+    assert code == 0, err
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_stopping_keeps_the_model(fit: Fit, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,6 +368,11 @@ def test_folders_that_are_no_jobs(fit: Fit, typed: Typed, models: Path) -> None:
         code, _, err = typed(verb, "models/voc-1")
         assert code == 1
         assert "models/voc-1: there is no training job, no job.json" in err
+    models.mkdir(exist_ok=True)
+    (models / "voc-0").touch()
+    code, _, err = fit(name="voc-0")
+    assert code == 1
+    assert "models/voc-0: can't be made" in err
     (models / "voc-1").mkdir(parents=True)
     (models / "voc-1" / "thesis.txt").touch()
     code, _, err = fit()

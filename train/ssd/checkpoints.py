@@ -38,11 +38,10 @@ def load(folder: Path, settings: Mapping[str, str]) -> State | None:
         before, state = found["settings"], found["state"]
     except Exception as error:  # a damaged pickle can raise any
         raise SpecError(f"{path}: this is no checkpoint of recpack; delete it") from error
-    other = [name for name in settings if before.get(name) != settings[name]]
-    if other:
-        name = other[0]
-        raise SpecError(
-            f"{path}: it is of another training: {name} was {before.get(name)}, now "
-            f"{settings[name]}; use another folder, or delete it"
-        )
+    for name in {**settings, **before}:
+        if before.get(name) != settings.get(name):
+            raise SpecError(
+                f"{path}: it is of another training: {name} was {before.get(name)}, now "
+                f"{settings.get(name)}; use another folder, or delete it"
+            )
     return dict(state)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -89,7 +90,7 @@ class _Training:
         learning = self._learning = setup.hyperparameters
         _demand_whole_batches(learning.mini_batch_size, ranks.world)
         seed = setup.seed or 0
-        torch.manual_seed(seed)
+        torch.manual_seed(seed % 2**64)
         torch.backends.cudnn.deterministic = setup.seed is not None
         torch.backends.cudnn.benchmark = setup.seed is None
         start = starting_model(learning, setup.model, setup.pretrained, seed)
@@ -108,6 +109,9 @@ class _Training:
         steps = math.ceil(learning.num_training_samples / learning.mini_batch_size)
         fresh = setup.model is None and setup.pretrained is None
         self._warm_up = min(_WARM_UP, steps * learning.epochs // 10) if fresh else 0
+        if setup.precision == "bf16" and self._on_cpu:
+            # torch 2.14's bf16 convolutions leave gradients unset there, of a map of one pixel
+            raise SpecError("precision: bf16 is for a GPU; on a CPU use auto or fp32")
         self._half = setup.precision == "bf16" or (
             setup.precision == "auto" and not self._on_cpu and torch.cuda.is_bf16_supported()
         )
@@ -159,21 +163,22 @@ class _Training:
     def _run(self, keep: Callable[[Model], None] | None) -> Model:
         self._resume()
         while self._epoch < self._learning.epochs and not self._is_enough():
-            if not self._train_epoch():
+            if not self._train_epoch() or not self._validate():
                 break
-            self._validate()
             self._epoch += 1
             self._say(
                 f"#progress_metric: host={_HOST}, completed "
                 f"{100 * self._epoch / self._learning.epochs} %"
             )
+            model = self.model()
             self._save()
             if keep is not None:
-                keep(self.model())
+                keep(model)
         return self.model()
 
     def model(self) -> Model:
-        """As it is now."""
+        """As it is now. Raises SpecError when that is no model any more."""
+        self._demand_numbers(*self._graph.state_dict().values())
         return Model(
             self._graph.symbol,
             self._graph.arrays(),
@@ -281,12 +286,9 @@ class _Training:
 
     def _report(self, sums: torch.Tensor, batch: int, started: float) -> None:
         """The lines of SageMaker's log on the losses so far in the epoch."""
-        cross_entropy, smooth_l1, valid = self._ranks.sum(sums.clone()).tolist()
-        if not math.isfinite(cross_entropy + smooth_l1):
-            raise SpecError(
-                f"learning_rate: {self._learning.learning_rate:g} is too high: in epoch "
-                f"{self._epoch} the losses are no numbers any more; choose a lower one"
-            )
+        sums = self._ranks.sum(sums.clone())
+        self._demand_numbers(sums)
+        cross_entropy, smooth_l1, valid = sums.tolist()
         seconds = time.monotonic() - started
         examples = batch * self._learning.mini_batch_size
         speed = examples / max(seconds, 1e-9)
@@ -301,12 +303,24 @@ class _Training:
             )
         self._say(f"#throughput_metric: host={_HOST}, train throughput={speed} records/second")
 
-    def _validate(self) -> None:
+    def _demand_numbers(self, *values: torch.Tensor) -> None:
+        if not all(bool(one.isfinite().all()) for one in values):
+            raise SpecError(
+                f"learning_rate: {self._learning.learning_rate:g} is too high: in epoch "
+                f"{self._epoch} losses or weights are no numbers any more; choose a lower one"
+            )
+
+    def _validate(self) -> bool:
+        """False when it was stopped."""
         learning = self._learning
         self._graph.eval()
+        self._ranks.share(self._graph)
+        batches = takewhile(lambda _: not self._stopped(), self._batches(self._loaders[1]))
         found = mean_average_precision(
-            self._graph, self._batches(self._loaders[1]), self._ranks, learning.overlap_threshold
+            self._graph, batches, self._ranks, learning.overlap_threshold
         )
+        if self._ranks.any(self._stopped()):
+            return False
         self._say(
             f"#quality_metric: host={_HOST}, epoch={self._epoch}, validation mAP <score>=({found})"
         )
@@ -314,6 +328,7 @@ class _Training:
             self._best, self._worse = found, 0
         else:
             self._worse += 1
+        return True
 
 
 def _demand_whole_batches(batch: int, world: int) -> None:

@@ -10,12 +10,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,9 @@ from ..logs import parse_metric
 
 LONGEST_REASON = 1024
 """Characters of a failure's reason, as on SageMaker."""
+
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}$")
+"""What ``files.replace`` leaves when it is killed."""
 
 Say = Callable[[str], None]
 Stopped = Callable[[], bool]
@@ -56,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(folder: Path, train: Train, lock: int) -> int:
     """The job from its start to its end."""
     os.pwrite(lock, f"{socket.gethostname()} {os.getpid()}".encode(), 0)
+    for path in folder.rglob("*"):
+        if _UNFINISHED.search(path.name):
+            path.unlink()
     stop = folder / "stop"
 
     def end(*_: object) -> None:
@@ -74,7 +85,7 @@ def run(folder: Path, train: Train, lock: int) -> int:
             _train(folder, train)
     except BaseException as error:
         if not isinstance(error, ChildProcessError):
-            traceback.print_exc()
+            _print_exception()
         _change(
             folder, TrainingJobStatus="Failed", SecondaryStatus="Failed",
             FailureReason=_reason(error),
@@ -85,17 +96,23 @@ def run(folder: Path, train: Train, lock: int) -> int:
 
 def run_part(folder: Path, train: Train) -> int:
     """One of several processes that train together; the first of them writes and reports."""
+    threading.Thread(target=_follow, args=[os.getppid()], daemon=True).start()
     try:
         _train(folder, train)
     except BaseException as error:
-        traceback.print_exc()
-        try:  # the others fail because of the first that did
-            with open(folder / "failure", "x") as file:
-                file.write(_reason(error))
-        except FileExistsError:
-            pass
+        _print_exception()
+        # the others fail because of the first that did
+        with suppress(FileExistsError), open(folder / "failure", "x") as file:
+            file.write(_reason(error))
         return 1
     return 0
+
+
+def _follow(parent: int) -> None:
+    """End this process when torchrun, which has given it a session of its own, is dead."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _train(folder: Path, train: Train) -> None:
@@ -119,6 +136,8 @@ def _train(folder: Path, train: Train) -> None:
         metrics.write()
         state = "Stopped" if noticed else "Completed"
         _change(folder, TrainingJobStatus=state, SecondaryStatus=state)
+        if not noticed:  # what has completed never goes on
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _run_parts(folder: Path, processes: int, lock: int) -> None:
@@ -189,6 +208,11 @@ def _processes(description: Mapping[str, Any]) -> int:
 
 def _change(folder: Path, **values: str) -> None:
     write_description(folder, read_description(folder) | values)
+
+
+def _print_exception() -> None:
+    with suppress(OSError):  # the disk is full
+        traceback.print_exc()
 
 
 def _reason(error: BaseException) -> str:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, SpecError
 from .shapes import ADDITIONS, COPIES
 from .symbols import Node
 
@@ -56,6 +56,11 @@ def _batch_norm(node: Node) -> Function:
         training: bool, data: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor
     ) -> Tensor:
         learning = training and not fixed
+        if learning and data.numel() == data.shape[1]:
+            raise SpecError(
+                f"mini_batch_size: 1 for each process is too few for images of this size, whose "
+                f"map at {node.name} is one pixel; choose 2 or more"
+            )
         return F.batch_norm(data, mean, variance, gamma, beta, learning, rate, eps)
 
     return batch_norm

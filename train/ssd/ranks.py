@@ -47,6 +47,11 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
+    def share(self, module: torch.nn.Module) -> None:
+        """Give all of them the first one's buffers: each has its own batches' means."""
+        for buffer in module.buffers() if self.world > 1 else ():
+            distributed.broadcast(buffer, 0)
+
     def gather(self, values: list[T]) -> list[T]:
         """The values of all processes, in the first one; nothing in the others."""
         if self.world == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,9 @@ from .network import build, initial_arrays
 
 TORCHVISION = "torchvision"
 """The name of VGG-16's weights, as torchvision's own SSD starts from."""
+
+_OWN = re.compile("multi_feat|_pred_conv")
+"""The layers that an SSD puts on whichever network."""
 
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 
@@ -45,10 +49,11 @@ def starting_model(
             for name, array in arrays.items()
             if name in pretrained and pretrained[name].shape == array.shape
         ]
-        if not known:
+        layers = {one for one in arrays if one.endswith("_weight") and not _OWN.search(one)}
+        if 2 * len(layers.intersection(known)) < len(layers):
             raise SpecError(
-                f"pretrained: none of its {len(pretrained)} arrays is one of "
-                f"{hyperparameters.base_network}; give a model of the same network"
+                f"pretrained: of {len(layers)} layers of {hyperparameters.base_network} it has "
+                f"{len(layers.intersection(known))}; give a model of the same network"
             )
         arrays |= {name: pretrained[name].astype(np.float32) for name in known}
     elif hyperparameters.use_pretrained_model:
@@ -102,8 +107,8 @@ def _with_threshold(symbol: Symbol, nms_threshold: float) -> Symbol:
 
 def torchvision_weights(base_network: str) -> Arrays:
     """VGG-16's convolutions, trained on ImageNet for RGB 0 to 255 less the mean, as torchvision's
-    own SSD starts from; torchvision fetches and keeps the file. Raises SpecError for other networks,
-    ModelError without torchvision or when it can't be fetched."""
+    own SSD starts from; torchvision fetches and keeps the file. Raises SpecError for other
+    networks, ModelError without torchvision or when it can't be fetched."""
     if base_network != "vgg-16":
         raise SpecError(
             f"pretrained: torchvision has no weights for {base_network}, which is another network "

@@ -486,7 +486,7 @@ def test_weights_of_another_network(root: Root, trained: Train) -> None:
     )
     code, failure = refused(root, trained)
     assert code == 2
-    assert failure.startswith("ClientError: pretrained: none of its 1 arrays is one of resnet-18")
+    assert failure.startswith("ClientError: pretrained: of 21 layers of resnet-18 it has 0")
 
 
 def test_a_model_of_other_classes(root: Root, trained: Train) -> None:

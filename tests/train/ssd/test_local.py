@@ -14,10 +14,10 @@ import pytest
 
 import train
 from tests.support import local_jobs
-from tests.support.local_jobs import BEHAVIOUR, until
+from tests.support.local_jobs import BEHAVIOUR, is_gone, until
 from tests.train.ssd.models import packed
 from train.cli import main
-from train.local import LocalJob
+from train.local import LocalJob, is_alive
 from train.ssd.artifact import Model, read_model
 
 pytestmark = pytest.mark.slow
@@ -151,3 +151,7 @@ def test_two_processes_that_end_in_another_way(
     with pytest.raises(train.JobError, match=f"voc-1: {reason[behaviour]}"):
         job.wait()
     assert (tmp_path / "voc-1" / "output" / "model.tar.gz").exists() == (behaviour == "wait")
+    until(lambda: not is_alive(job.folder))
+    left = [int(path.name.partition("-")[2]) for path in job.folder.glob("process-*")]
+    assert left  # one can have ended before the other has begun
+    until(lambda: all(map(is_gone, left)))
