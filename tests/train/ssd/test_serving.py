@@ -452,8 +452,8 @@ def test_nobody_detects_for_clients_that_are_gone(
     first[0].join()
     until(lambda: served.app._waiting._value == served.app.limits.wait)
     assert served.finds.batches == [1]
-    assert caplog.text == ""
     assert served.detect(JPEG)[0] == 200
+    assert caplog.text == ""
 
 
 # ---- the end
