@@ -38,9 +38,9 @@ def frame(image: bytes) -> Frame | None:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = (int.from_bytes(image[at + by : at + by + 2], "big") for by in (5, 7))
             return Frame("image/jpeg", width, height, image[at + 9], image[at + 4])
-        if marker == 0xDA:  # pixels begin here
+        if marker < 0xC0 or 0xD0 <= marker <= 0xDA:  # pixels, or what decoders find elsewhere
             return None
-        length = 0 if marker == 0x01 else int.from_bytes(image[at + 2 : at + 4], "big")
+        length = int.from_bytes(image[at + 2 : at + 4], "big")
         at += 1 if marker == 0xFF else 2 + length
     return None
 

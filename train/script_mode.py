@@ -83,11 +83,11 @@ def decoded(hyperparameters: Mapping[str, str]) -> dict[str, str]:
 def _decoded(text: str) -> str:
     try:
         value = json.loads(text)
-    except ValueError:  # a tuning sends its values bare
+        if not isinstance(value, str):
+            return str(value)
+        return shlex.split(value)[0] if value.startswith("'") and value.endswith("'") else value
+    except (ValueError, RecursionError):  # a tuning sends its values bare
         return text
-    if not isinstance(value, str):
-        return str(value)
-    return shlex.split(value)[0] if value.startswith("'") and value.endswith("'") else value
 
 
 def is_ours(hyperparameters: Mapping[str, str]) -> bool:

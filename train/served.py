@@ -66,9 +66,11 @@ def _place(url: str) -> tuple[bool, str, int | None, str]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")
     except ValueError:
         host = None
-    if not host or parts.query or parts.fragment:
+    plain = url.isascii() and url.isprintable() and " " not in url
+    if not host or not plain or parts.query or parts.fragment:
         raise UsageError(f"{url.rpartition('@')[2]}: not a server's URL; write http://host:port")
     if "@" in parts.netloc:
         raise UsageError(
@@ -84,7 +86,9 @@ def _about(url: str) -> dict[str, Any]:
     try:
         found = json.loads(answer)
         names = found["classes"]
-        if names is not None and not all(isinstance(name, str) for name in list(names)):
+        if names is not None and not (
+            isinstance(names, list) and all(isinstance(name, str) for name in names)
+        ):
             raise ValueError("classes")
         return {"classes": names, "model": str(found["model"])}
     except (ValueError, TypeError, LookupError, RecursionError) as error:
@@ -110,6 +114,8 @@ def _ask(url: str, path: str, body: bytes | None = None, content_type: str = "")
         connection.request(method, prefix + path, body, headers)
         answer = connection.getresponse()
         data = answer.read(_MOST)
+        if answer.length and len(data) < _MOST:  # a read of some bytes does not tell
+            raise http.client.IncompleteRead(data, answer.length)
     except TimeoutError as error:
         raise JobError(f"{url}: no answer within {_SECONDS:.0f} seconds") from error
     except (OSError, http.client.HTTPException) as error:

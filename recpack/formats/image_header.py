@@ -122,7 +122,8 @@ def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
         if marker in _FRAMES:
             bits, height, width, channels = struct.unpack_from(">BHHB", head, at - base + 4)
             return ImageHeader("jpeg", width, height, channels, bits, orientation or 1, at)
-        if marker in (0xD9, 0xDA) or length < 2:
+        # 0: a decoder skips no length, and takes the frame that may be in what seems skipped
+        if marker in (0x00, 0xD9, 0xDA) or length < 2:
             raise ImageError("image-corrupt", f"JPEG marker {marker:#x} at byte {at}")
         if marker == 0xE1 and not orientation:  # the first Exif block counts
             start = at - base + 4

@@ -135,6 +135,7 @@ def test_a_webp_whose_exif_block_is_missing() -> None:
         (b"%PDF-1.4", "image-unknown"),
         (jpeg()[:100], "image-truncated"),
         (jpeg()[:2] + b"\xff\xd9" + bytes(100), "image-corrupt"),
+        (jpeg()[:2] + b"\xff\0\x10\0" + jpeg()[2:].ljust(4094) + jpeg()[2:], "image-corrupt"),
         (b"\xff\xd8\xff" + b"\xff" * 5000, "image-corrupt"),
         (b"\xff\xd8" + b"\xff\xe0\0\2" * 5000, "image-corrupt"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "image-corrupt"),

@@ -85,6 +85,11 @@ def test_the_containers_shell_gets_each_hyperparameter_as_one_word(pattern: str)
     assert learnt == learning.as_strings()
 
 
+@pytest.mark.parametrize("text", ['"\'"', "\"'a'b'\"", "[" * 2500, "sgd"], ids=len)
+def test_what_others_sent_is_left_as_it_is(text: str) -> None:
+    assert decoded({"optimizer": text}) == {"optimizer": text}
+
+
 def test_the_console_finds_the_metrics_in_the_log() -> None:
     """Both forms of numbers."""
     lines = {

@@ -42,6 +42,7 @@ class Told:
     )  # fmt: skip
     asked: list[tuple[str, str, bytes]] = field(default_factory=list)
     url: str = ""
+    cut: int | None = None
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
             self.send_response(answer[0])
             self.send_header("Content-Length", str(len(answer[1])))
             self.end_headers()
-            self.wfile.write(answer[1])
+            self.wfile.write(answer[1][: told.cut])
 
         do_POST = do_GET
 
@@ -118,6 +119,14 @@ def test_what_is_temporary_is_asked_again(told: Told, busy: Answer | None) -> No
     assert len(told.asked) == 5
 
 
+def test_an_answer_that_is_cut_is_temporary(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = train.attach_endpoint(told.url)
+    told.cut = 10
+    rest(monkeypatch, lambda _: setattr(told, "cut", None))
+    assert len(endpoint.predict(jpeg(4, 4))) == 2
+    assert len(told.asked) == 3
+
+
 def test_patience_ends_with_the_reason(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asynchronous, "PATIENCE", 3)
     told.answers["/ping"] = [(503, b'{"error": "the model is being loaded"}')]
@@ -146,7 +155,8 @@ def test_what_is_not_temporary_is_told(told: Told, answer: Answer, why: str) -> 
 
 @pytest.mark.parametrize(
     "answer", [b"<html>", b"[]", b"{}", b'{"classes": 5, "model": ""}',
-               b'{"classes": [1], "model": ""}', b"[" * 100_000],
+               b'{"classes": [1], "model": ""}', b'{"classes": "ab", "model": ""}',
+               b"[" * 100_000],
 )  # fmt: skip
 def test_another_kind_of_server(told: Told, answer: bytes) -> None:
     told.answers["/model"] = [(200, answer)]
@@ -171,7 +181,12 @@ def test_what_is_no_http_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://", "http://:8080", "http://a:port", "http://a:99999", "http://a/?q=1", "http://[::1"]
+    "url",
+    [
+        "http://", "http://:8080", "http://a:port", "http://a:99999", "http://a/?q=1", "http://[::1",
+        "http://a b", "http://a/b c", "http://a/\x7f", "http://a/ä", "http://a..b:1",
+        "http://" + "a" * 64,
+    ],
 )  # fmt: skip
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(UsageError, match="write http://host:port"):

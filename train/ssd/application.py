@@ -163,6 +163,8 @@ class App:
             with self._decoding:
                 image, width, height = self._prepare(environ, detector)
             rows = batcher.ask(image, environ.get("waitress.client_disconnected"))
+        except ConnectionError as error:
+            raise Refusal("503 Service Unavailable", str(error)) from error
         finally:
             self._waiting.release()
         return _answer(rows, width, height, pixel_form=pixel_form)

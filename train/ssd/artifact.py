@@ -33,7 +33,9 @@ _ARRAYS = "model_algo_1-0000.params"
 
 _MOST_TEXT = 64 << 20
 _MOST_ARRAYS = 4 << 30
-_BEHIND = 1 << 20
+_MOST_MEMBERS = 10_000
+_AROUND = 1 << 20
+"""Bytes of an archive before a member, such as its name, and behind the last."""
 _WANTED = (".params", "-symbol.json", HYPERPARAMETERS)
 _EPOCH = re.compile(r"-(\d+)\.params$")
 
@@ -125,6 +127,20 @@ def _download(url: str, service: Service) -> bytes:
         raise ModelError(f"{url}: {message_of(error)}") from error
 
 
+class _Unpacked(igzip.IGzipFile):
+    """What a member and its name may take, and no more: a name can have as many bytes as it says,
+    and tarfile takes them all."""
+
+    left = _AROUND
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = bytes(super().read(size))
+        self.left -= len(data)
+        if self.left < 0:
+            raise tarfile.ReadError("the name of a member is too long")
+        return data
+
+
 def _unpack(file: IO[bytes], name: str) -> Found:
     """The members of a ``model.tar.gz``, read once from its start to its end."""
     files: dict[str, bytes] = {}
@@ -132,10 +148,13 @@ def _unpack(file: IO[bytes], name: str) -> Found:
     left = _MOST_ARRAYS
     try:
         with (
-            igzip.IGzipFile(fileobj=file, mode="rb") as unpacked,  # type: ignore[no-untyped-call]
+            _Unpacked(fileobj=file, mode="rb") as unpacked,  # type: ignore[no-untyped-call]
             tarfile.open(fileobj=unpacked, mode="r|") as tar,
         ):
-            for member in tar:
+            for number, member in enumerate(tar):
+                if number == _MOST_MEMBERS:
+                    raise tarfile.ReadError(f"more than {number} members")
+                unpacked.left = _AROUND + member.size
                 short = os.path.basename(member.name)
                 if not member.isfile() or not short.endswith(_WANTED):
                     others.append(short)
@@ -143,8 +162,8 @@ def _unpack(file: IO[bytes], name: str) -> Found:
                 left -= member.size
                 _demand_size(f"{name}: {short}", member.size, _MOST_ARRAYS if left >= 0 else 0)
                 files[short] = tar.extractfile(member).read()  # type: ignore[union-attr]
-            unpacked.read(_BEHIND)  # to the checksum
-    except (tarfile.TarError, EOFError, zlib.error, IsalError, OSError) as error:  # type: ignore[misc]
+            unpacked.read(_AROUND // 2)  # to the checksum
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, IsalError, OSError) as error:  # type: ignore[misc]
         raise ModelError(
             f"{name}: this is no whole model.tar.gz ({error}); fetch it again"
         ) from error

@@ -92,7 +92,6 @@ def train(container: Container) -> int:
     stop = _Stop(container)
     if "LOCAL_RANK" not in os.environ:
         say(f"Training job {os.environ.get('TRAINING_JOB_NAME', 'without a name')}")
-        container.failure.unlink(missing_ok=True)  # an earlier run's, where it is the same folder
     with stop.listening():
         try:
             code = _train(container, stop)
@@ -116,7 +115,6 @@ def _told(container: Container, error: Exception) -> int:
         say(traceback.format_exc(), "ERROR")
     kind = "ClientError" if ours else "AlgorithmError"
     what = str(error) if ours else f"{type(error).__name__}: {error}"
-    say(f"{kind}: {what}", "ERROR")
     container.write_failure(f"{kind}: {what}")
     return REFUSED if ours else FAILED
 
@@ -128,6 +126,8 @@ def _is_of_data(error: Exception) -> bool:
 
 
 def _train(container: Container, stop: _Stop) -> int:
+    if "LOCAL_RANK" not in os.environ:
+        container.failure.unlink(missing_ok=True)  # an earlier run's, where it is the same folder
     learning = container.hyperparameters
     import torch
 
@@ -226,8 +226,7 @@ def _packed(container: Container, channel: str, classes: list[str], stack: ExitS
 
 def _launch(container: Container, gpus: int, stop: Callable[[], bool]) -> int:
     """Train in one process for each GPU of all machines, by torchrun."""
-    settings = container._settings("resourceconfig")
-    interface = settings.get("network_interface_name")
+    interface = container.machines.get("network_interface_name")
     names = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")
     network = dict.fromkeys(names, interface) if interface else {}
     say(f"Starting {gpus} processes on each of {len(container.hosts)} machines")

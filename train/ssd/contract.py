@@ -15,7 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar
+
+import msgspec
 
 from ..errors import SpecError, UsageError
 from ..files import open_file
@@ -36,13 +38,23 @@ def say(text: str, level: str = "INFO") -> None:
     if level == "INFO" and not is_first():
         return
     moment = time.strftime("%m/%d/%Y %H:%M:%S")
-    for line in text.splitlines():
+    # a name of bytes that are no text can't be printed
+    for line in text.encode(errors="backslashreplace").decode().splitlines():
         print(f"[{moment} {level} {threading.get_ident()}] {line}", flush=True)
 
 
 def is_first() -> bool:
     """Whether this process is the one that reports and writes."""
     return os.environ.get("RANK", "0") == "0"
+
+
+class _Machines(TypedDict, total=False):
+    hosts: list[str]
+    current_host: str
+    network_interface_name: str
+
+
+_Settings = TypeVar("_Settings")
 
 
 @dataclass(frozen=True)
@@ -52,24 +64,22 @@ class Container:
 
     root: Path = Path("/opt/ml")
 
-    def _settings(self, name: str) -> dict[str, Any]:
+    def _settings(self, name: str, kind: type[_Settings]) -> _Settings:
         """Empty for a file that is not there."""
         path = self.root / "input" / "config" / f"{name}.json"
         try:
             with open_file(path) as file:
-                found = json.loads(file.read(_MOST_SETTINGS))
+                return msgspec.json.decode(file.read(_MOST_SETTINGS), type=kind)
         except FileNotFoundError:
-            return {}
+            return kind()
         except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path}: can't be read: {error}") from error
-        if not isinstance(found, dict):
-            raise UsageError(f"{path}: it is no JSON object")
-        return found
 
     @cached_property
     def hyperparameters(self) -> Hyperparameters:
         """Those of the job. Raises UsageError that lists everything that is wrong."""
-        given = {name: str(value) for name, value in self._settings("hyperparameters").items()}
+        found = self._settings("hyperparameters", dict[str, Any])
+        given = {name: str(value) for name, value in found.items()}
         if is_ours(given):
             given = decoded(given)
         strings = {
@@ -93,19 +103,27 @@ class Container:
         return learning
 
     @cached_property
+    def machines(self) -> _Machines:
+        """The settings of the machines that train together."""
+        return self._settings("resourceconfig", _Machines)
+
+    @property
     def hosts(self) -> list[str]:
-        """The machines that train together."""
-        return list(self._settings("resourceconfig").get("hosts") or ["algo-1"])
+        """The names of these machines."""
+        return self.machines.get("hosts") or ["algo-1"]
 
     @property
     def number(self) -> int:
         """This machine's among ``hosts``."""
-        return self.hosts.index(self._settings("resourceconfig").get("current_host", self.hosts[0]))
+        current = self.machines.get("current_host", self.hosts[0])
+        if current not in self.hosts:
+            raise UsageError(f"current_host: {current!r} is none of {', '.join(self.hosts)}")
+        return self.hosts.index(current)
 
     @cached_property
     def channels(self) -> dict[str, dict[str, Any]]:
         """The settings of the channels; without a file of them, all folders in File mode."""
-        found = self._settings("inputdataconfig")
+        found = self._settings("inputdataconfig", dict[str, dict[str, Any]])
         data = self.root / "input" / "data"
         if not found and data.is_dir():
             return {one.name: {} for one in data.iterdir() if one.is_dir()}
@@ -152,7 +170,10 @@ class Container:
         return found[0] if found else None
 
     def write_failure(self, text: str) -> None:
-        """Tell why the job fails, if no other process of it has told it."""
-        self.failure.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), open(self.failure, "x") as file:
-            file.write(text[:_FAILURE])
+        """Tell why the job fails: in the log, and in ``failure`` if no other process has and it
+        can be written."""
+        say(text, "ERROR")
+        with suppress(OSError):
+            self.failure.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.failure, "x", errors="backslashreplace") as file:
+                file.write(text[:_FAILURE])

@@ -28,7 +28,7 @@ class Detector:
     def __init__(self, model: Model, *, device: str = "auto") -> None:
         self.device = device_of(device)
         self.image_shape = side_of(model)
-        graph = Graph(model.symbol, model.arrays).eval()
+        graph = Graph(model.symbol, model.arrays, self.image_shape).eval()
         self.num_classes = graph.num_classes
         self.graph = graph.to(self.device, memory_format=torch.channels_last)
         self.mean = mean_of(model.symbol, model.arrays)
@@ -61,7 +61,7 @@ def side_of(model: Model) -> int:
     """The side in pixels of the images that a model takes. Raises ModelError where its
     hyperparameters do not say it."""
     text = model.hyperparameters.get("image_shape", "")
-    if not text.isdecimal() or not 1 <= int(text) <= 4096:
+    if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= 4096:
         raise ModelError(
             f"image_shape: {text or 'missing'!r} in the model's hyperparams.json; write it there, "
             'as {"image_shape": "300"}'

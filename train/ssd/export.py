@@ -22,10 +22,12 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx.shape_inference import InferenceError
 
 from ..errors import ModelError, SpecError
 from ..files import replace
-from .detector import Detector
+from .detector import Detector, side_of
+from .shapes import Shape, infer
 from .symbols import Node, in_order
 
 if TYPE_CHECKING:
@@ -80,7 +82,10 @@ def to_onnx(model: Model, classes: Sequence[str] | None = None) -> bytes:
     )  # fmt: skip
     if classes is not None:
         helper.set_model_props(found, {"classes": json.dumps(list(classes))})
-    onnx.checker.check_model(found, full_check=True)
+    try:
+        onnx.checker.check_model(found, full_check=True)
+    except (onnx.checker.ValidationError, InferenceError) as error:
+        raise ModelError(f"no ONNX file can be made of it: {error}") from error
     return bytes(found.SerializeToString(deterministic=True))
 
 
@@ -91,6 +96,7 @@ class _Writer:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._arrays = arrays
+        self.shapes: dict[str, Shape] = {}
 
     def op(self, kind: str, *inputs: str, name: str = "", **attrs: Any) -> str:
         """Add a node; the name of its output."""
@@ -125,6 +131,8 @@ class _Writer:
         (detection,) = (node for node in nodes if node.op == "_contrib_MultiBoxDetection")
         (scores, _), locations, _ = detection.inputs
         symbol = in_order(nodes, [nodes[scores].inputs[0], locations])
+        shapes = infer(symbol, side_of(model))
+        self.shapes = {symbol.nodes[place].name: shape for place, shape in shapes.items()}
         images = self.op("Cast", "images", to=TensorProto.FLOAT)
         if any(mean):
             images = self.op("Sub", images, self.constant(np.reshape(mean, (1, 3, 1, 1))))
@@ -182,7 +190,8 @@ def _l2_normalization(writer: _Writer, node: Node, inputs: list[str]) -> str:
 
 
 def _reshape(writer: _Writer, node: Node, inputs: list[str]) -> str:
-    shape = writer.constant(node.integers("shape", least=-1), np.int64)
+    # a -1 can't be told from no images
+    shape = writer.constant((0, *writer.shapes[node.name]), np.int64)
     return writer.op("Reshape", *inputs, shape, name=node.name)
 
 
@@ -265,7 +274,7 @@ def _boxes(writer: _Writer, node: Node, locations: str, anchors: npt.NDArray[np.
     op, constant = writer.op, writer.constant
     low, high = anchors[..., :2], anchors[..., 2:]
     sizes, centres = constant(high - low), constant((low + high) / 2)
-    moves = op("Reshape", locations, constant([0, -1, 4], np.int64))
+    moves = op("Reshape", locations, constant([0, anchors.shape[1], 4], np.int64))
     move, grow = writer.several(2, "Split", moves, axis=2)
     variances = node.numbers("variances", "0.1, 0.1, 0.2, 0.2")
     centre = op("Add", op("Mul", op("Mul", move, constant(variances[:2])), sizes), centres)

@@ -94,7 +94,7 @@ class _Training:
         torch.backends.cudnn.deterministic = setup.seed is not None
         torch.backends.cudnn.benchmark = setup.seed is None
         start = starting_model(learning, setup.model, setup.pretrained, seed)
-        self._graph = Graph(start.symbol, start.arrays).to(
+        self._graph = Graph(start.symbol, start.arrays, learning.image_shape).to(
             ranks.device, memory_format=torch.channels_last
         )
         self._mean = torch.tensor(mean_of(start.symbol, start.arrays), device=ranks.device)

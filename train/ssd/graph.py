@@ -66,12 +66,14 @@ class _Step(NamedTuple):
 
 class Graph(nn.Module):
     """The graph ``symbol`` with the weights ``arrays``, for training and for detection, as the
-    module's mode says. Raises ModelError for a graph that is no SSD, an operator that is not
-    known, and an array that is missing or has another shape."""
+    module's mode says. Raises ModelError for a graph that is no SSD, or not for images of
+    ``image_shape``, an operator that is not known, and an array that is missing or has another
+    shape."""
 
-    def __init__(self, symbol: Symbol, arrays: Arrays) -> None:
+    def __init__(self, symbol: Symbol, arrays: Arrays, image_shape: int = 512) -> None:
         super().__init__()
         self.symbol = symbol
+        self._side = image_shape
         nodes = symbol.nodes
         detection = _only(symbol, "_contrib_MultiBoxDetection")
         if detection is None or len(detection.inputs) != 3:
@@ -209,7 +211,7 @@ class Graph(nn.Module):
 
     def _count_classes(self, anchors: int) -> int:
         """By the predictions' shapes. Raises ModelError where they don't fit the anchors."""
-        shapes = infer(self.symbol)
+        shapes = infer(self.symbol, self._side)
         logits, locations, boxes = (shapes.get(place, ()) for place in (*self._outputs, anchors))
         if not (len(logits) == 2 and logits[0] > 1 and boxes == (logits[1], 4)
                 and locations == (4 * logits[1],)):  # fmt: skip
@@ -222,7 +224,7 @@ class Graph(nn.Module):
     def _load(self) -> list[tuple[int, str]]:
         """Make parameters and buffers of the arrays; their places and the modules' names."""
         nodes = self.symbol.nodes
-        shapes = parameter_shapes(self.symbol)
+        shapes = parameter_shapes(self.symbol, self._side)
         auxiliary = self.symbol.changed()
         fixed = {
             node.inputs[1][0]

@@ -119,7 +119,7 @@ class Server:
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
             self._socket = _listen(host, port)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             raise JobError(
                 f"{host}:{port}: can't listen there: {getattr(error, 'strerror', None) or error}; "
                 "choose another --port or --host (port 0 is any free one)"

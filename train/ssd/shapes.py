@@ -15,6 +15,8 @@ ADDITIONS = ("elemwise_add", "_plus", "_Plus", "broadcast_add")
 COPIES = ("_copy", "identity", "BlockGrad")
 _PLAIN = (*COPIES, "Activation", "L2Normalization", "Dropout")
 _KEEPING = (*_PLAIN, "BatchNorm")
+_MOST_VALUES = 1 << 30
+"""Of a node for an image: what vgg-16 has with 4,096 x 4,096 pixels."""
 _ONE_INPUT = (*_PLAIN, "Pooling", "transpose", "Flatten", "Reshape", "_contrib_MultiBoxPrior")
 
 
@@ -43,6 +45,8 @@ def infer(symbol: Symbol, image_shape: int = 512) -> dict[int, Shape]:
         if sources and all(source in shapes for source in sources):
             result = _result(node, [shapes[source] for source in sources])
             if result is not None:
+                if math.prod(result) > _MOST_VALUES:
+                    raise ModelError(f"node {node.name[:80]!r} ({node.op}): {result} is too large")
                 shapes[place] = result
     return shapes
 

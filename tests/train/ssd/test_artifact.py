@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,6 +148,34 @@ def test_what_is_no_model(
     with pytest.raises(ModelError, match=message) as caught:
         read_model(path)
     assert str(path) in str(caught.value)
+
+
+def member(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type = size, kind
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (member("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), "the name of a member is too long"),
+        (member("x", 1 << 40, tarfile.XHDTYPE), "the name of a member is too long"),
+        (member("m.params", 0) * 10_001, "more than 10000 members"),
+        (member("x", 25, tarfile.XHDTYPE) + b"25 GNU.sparse.map=1,2,x\n\n".ljust(512, b"\0")
+         + member("m.params", 9), "invalid literal"),
+    ],
+    ids=["name", "attributes", "members", "sparse"],
+)  # fmt: skip
+def test_archives_that_would_take_all_memory(content: bytes, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.tar.gz"
+    path.write_bytes(gzip.compress(content + bytes(8 << 20), 1))
+    tracemalloc.start()
+    with pytest.raises(ModelError, match=f"{path}: this is no whole model.tar.gz .{why}"):
+        read_model(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 def test_hyperparameters_that_are_none(model: Model, tmp_path: Path) -> None:

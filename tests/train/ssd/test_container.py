@@ -451,7 +451,15 @@ def test_what_a_job_does_not_say(root: Root) -> None:
         (lambda root: (root.path / "input/config/hyperparameters.json").write_text("{"),
          "hyperparameters.json: can't be read"),
         (lambda root: (root.path / "input/config/hyperparameters.json").write_text("[]"),
-         "hyperparameters.json: it is no JSON object"),
+         "hyperparameters.json: can't be read: Expected `object`, got `array`"),
+        (lambda root: root.config("inputdataconfig", {"train": None, "validation": "File"}),
+         "inputdataconfig.json: can't be read: Expected `object`"),
+        (lambda root: root.config("resourceconfig", {"hosts": "algo-1"}),
+         "resourceconfig.json: can't be read: Expected `array`, got `str` - at `$.hosts`"),
+        (lambda root: root.config("resourceconfig", {"hosts": ["a", "b"], "current_host": "c"}),
+         "current_host: 'c' is none of a, b"),
+        (lambda root: root.link("train", root.path / "x", os.fsdecode(b"\xff.rec")),
+         r"2 files, and there must be one: pictures.rec, \udcff.rec"),
         (lambda root: root.config(
             "inputdataconfig", {"train": {"RecordWrapperType": "RecordIO",
                                           "TrainingInputMode": "Pipe"}, "validation": {}}),
@@ -514,6 +522,17 @@ def test_a_fault_that_is_not_the_users(root: Root, trained: Train) -> None:
     assert root.failure == "x" * 1024
     Container(root.path).write_failure("y")
     assert root.failure == "x" * 1024, "the first process has told it"
+
+
+def test_a_failure_that_can_not_be_written_is_in_the_log(root: Root, trained: Train) -> None:
+    output = root.path / "output"
+    (output / "failure").mkdir()
+    code, out = trained(root)
+    assert (code, "AlgorithmError: IsADirectoryError" in out) == (1, True)
+    shutil.rmtree(output)
+    output.touch()
+    code, out = trained(root)
+    assert (code, "AlgorithmError: NotADirectoryError" in out) == (1, True)
 
 
 # ---- serving

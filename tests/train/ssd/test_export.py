@@ -111,6 +111,7 @@ def test_a_free_number_of_images_and_of_none() -> None:
     model = small_model()
     data = to_onnx(model)
     whole = run(data, images_of(64, 5))
+    assert run(data, images_of(64, 5)[:0]) == []
     for at in range(5):
         (alone,) = run(data, images_of(64, 5)[at : at + 1])
         np.testing.assert_allclose(alone, whole[at], atol=1e-5)
@@ -150,6 +151,13 @@ def test_what_can_not_be_exported() -> None:
         to_onnx(replace(model, arrays=arrays))
     with pytest.raises(ModelError, match=r"image_shape: 'missing'.*hyperparams"):
         to_onnx(replace(model, hyperparameters={}))
+    with pytest.raises(ModelError, match="image_shape: '111"):
+        to_onnx(replace(model, hyperparameters={"image_shape": "1" * 5000}))
+    nodes = tuple(
+        node._replace(name="boxes") if node.name == "relu0" else node for node in model.symbol.nodes
+    )
+    with pytest.raises(ModelError, match=r"no ONNX file can be made of it: .*'boxes'"):
+        to_onnx(replace(model, symbol=Symbol(nodes, model.symbol.heads)))
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -346,6 +346,17 @@ def test_a_graph_that_grows_without_end_is_refused(arrays: Arrays) -> None:
         Graph(symbol, arrays)
 
 
+def test_images_that_a_graph_has_no_place_for(arrays: Arrays) -> None:
+    """Too small ones, and those that would take all memory."""
+    Graph(SYMBOL, arrays, 64)
+    tight = attributes("pooling0", kernel="(9, 9)", stride="(1, 1)")
+    Graph(tight, arrays, 64)
+    with pytest.raises(ModelError, match=r"'pooling0' .*the image is too small for it"):
+        Graph(tight, arrays, 8)
+    with pytest.raises(ModelError, match=r"'conv0' .*\(64, 4097, 4097\) is too large"):
+        Graph(SYMBOL, arrays, 4097 * 2)
+
+
 NAMES = [node.name for node in SYMBOL.nodes]
 VALUES = ["0", "-1", "(2, 2)", "(1,2,0.5)", "True", "x", "1e9"]
 OPS = sorted({node.op for node in SYMBOL.nodes})
