@@ -16,10 +16,10 @@ import base64
 import html
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -77,12 +77,18 @@ class Story:
         return out
 
     @contextmanager
-    def served(self, *words: str) -> Iterator[None]:
-        """A command that runs until it is interrupted, as by Ctrl-C."""
+    def served(self, *words: str) -> Iterator[str]:
+        """The address of a server that runs until it is interrupted, as by Ctrl-C."""
         self._show(words)
-        process = self._begin(words)
+        process = self._begin(words, stderr=subprocess.PIPE)
         try:
-            yield
+            for line in process.stderr or ():
+                print(line, end="", flush=True)
+                if found := re.search(r"http://[\d.:]+", line):
+                    yield found[0]
+                    break
+            else:
+                raise SystemExit(process.wait())
         finally:
             print("^C", flush=True)
             process.send_signal(signal.SIGINT)
@@ -127,7 +133,7 @@ class Story:
         return subprocess.Popen(words, cwd=self.folder, env=self._environment, text=True, **streams)
 
 
-def tell(story: Story, args: argparse.Namespace, port: int) -> Path:
+def tell(story: Story, args: argparse.Namespace) -> Path:
     """From the devkit to the page."""
     story.tell(f"A devkit of {args.images} drawn pictures")
     make_devkit(story.folder / "VOCdevkit", args.images, easy=True)
@@ -160,9 +166,8 @@ def tell(story: Story, args: argparse.Namespace, port: int) -> Path:
     train.plot_jobs(jobs, story.folder / "pictures/curve.png")
     story.show("pictures/curve.png")
 
-    url = f"http://127.0.0.1:{port}"
     story.tell("An endpoint, and what it finds in pictures that it has not seen")
-    with story.served("recpack-train", "deploy", "--local", "models/voc-2", "--port", str(port)):
+    with story.served("recpack-train", "deploy", "--local", "models/voc-2", "--port", "0") as url:
         for id_ in test_ids(story.folder)[:PICTURES]:
             image, drawn = f"VOCdevkit/VOC2007/JPEGImages/{id_}.jpg", f"pictures/{id_}.jpg"
             predict = ["recpack-train", "predict", url, image, "--draw", drawn]
@@ -179,17 +184,6 @@ def tell(story: Story, args: argparse.Namespace, port: int) -> Path:
 
 def test_ids(folder: Path) -> list[str]:
     return (folder / "VOCdevkit/VOC2007/ImageSets/Main/test.txt").read_text().split()
-
-
-def free_port(wanted: int = 8080) -> int:
-    """It, or another where it is taken."""
-    for port in (wanted, 0):
-        try:
-            with socket.create_server(("127.0.0.1", port)) as free:
-                return int(free.getsockname()[1])
-        except OSError:
-            continue
-    raise SystemExit("no port is free on this machine")
 
 
 def main() -> None:
@@ -218,7 +212,7 @@ def main() -> None:
         }  # fmt: skip
         S3Client(url).call("create_bucket", Bucket=BUCKET)
         print(f"$ export AWS_ENDPOINT_URL={url}\n$ cd {shlex.quote(str(folder))}", flush=True)
-        page = tell(Story(folder, environment), args, free_port())
+        page = tell(Story(folder, environment), args)
     print(f"\nthe page of pictures: {page}")
 
 

@@ -32,7 +32,7 @@ _SYMBOL = "model_algo_1-symbol.json"
 _ARRAYS = "model_algo_1-0000.params"
 
 _MOST_TEXT = 64 << 20
-_MOST_ARRAYS = 4 << 30
+_MOST_ARRAYS = 1 << 30
 _MOST_MEMBERS = 10_000
 _AROUND = 1 << 20
 """Bytes of an archive before a member, such as its name, and behind the last."""
