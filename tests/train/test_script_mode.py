@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -276,7 +277,10 @@ def test_the_wheel_is_installed_and_makes_itself_again(tmp_path: Path) -> None:
     assert place.startswith(str(home))
     began = subprocess.run(
         [python, code / PROGRAM, "--epochs", "5"], capture_output=True, text=True, cwd=code,
-        env={**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path / "ml"), "PYTHONPATH": ""},
+        env={
+            **os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path / "ml"),
+            "PYTHONPATH": sysconfig.get_path("purelib"),
+        },
     )  # fmt: skip
     failure = (tmp_path / "ml" / "output" / "failure").read_text()
     assert failure == "ClientError: num_classes: this hyperparameter is required"
