@@ -138,7 +138,7 @@ def plan_local(
 def _not_here(choices: Mapping[str, Any]) -> Iterator[str]:
     """What a job on this machine can't honour."""
     defaults = {one.name: one.default for one in fields(Machine)}
-    defaults |= dict.fromkeys((*_OF_SERVICE, "kv_store"))
+    defaults |= {**dict.fromkeys((*_OF_SERVICE, "kv_store")), "algorithm": "built-in"}
     given = dict(choices)
     if isinstance(network := given.get("network"), Network) and not any(asdict(network).values()):
         del given["network"]

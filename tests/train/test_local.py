@@ -399,6 +399,7 @@ def test_folders_that_are_no_jobs(fit: Fit, typed: Typed, models: Path) -> None:
          "instance_count, spot, tags: only for jobs on SageMaker; leave that out"),
         ({"network": train.Network(isolated=True)}, UsageError, "network: only for jobs on SageM"),
         ({"role": "arn"}, UsageError, "role: only for jobs on SageMaker"),
+        ({"algorithm": "pytorch"}, UsageError, "algorithm: only for jobs on SageMaker"),
         ({"device": "tpu"}, UsageError, "device: 'tpu'; use auto, cpu, cuda"),
         ({"processes": 0}, UsageError, "processes: 0 is not an integer, 1 or more"),
         ({"job_name": "a/b"}, UsageError, "job_name: 'a/b'"),
