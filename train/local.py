@@ -211,13 +211,16 @@ def _demand_same(folder: Path, request: Request, trained: Trained, service: Serv
             f"{folder}: there is a job of this name, and it has completed; choose another "
             f"--job-name, and --model {found['TrainingJobName']} to go on from its model"
         )
+    model = folder / "output" / "model.tar.gz"
+    if not model.exists() and not (folder / "checkpoints").exists():
+        return  # it has learnt nothing yet, and what made it fail may be corrected
     before, now = _settings(found), _settings(request)
     other = [
         f"{name}: {before.get(name)}, now {now.get(name)}"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
     ]
-    known = read_trained(str(folder / "output" / "model.tar.gz"), service)
+    known = read_trained(str(model), service)
     other += [] if known is None else known.differences(trained)
     if other:
         raise JobError(

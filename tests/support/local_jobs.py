@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import recpack
 from train import local as jobs
+from train.errors import SpecError
 from train.local import LocalJob
 from train.ssd import local
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(recpack.__file__).parents[1]
 BEHAVIOUR = "RECPACK_TEST_JOB"
 """What the process does after its first epoch: ``fail``, ``die``, write to a ``full`` disk,
-``wait`` until it is stopped, ``hang`` whatever it is told; else it trains on."""
+``wait`` until it is stopped, ``hang`` whatever it is told; or it will ``refuse`` to begin. Else it
+trains on."""
 
 MAP = "#quality_metric: host=algo-1, epoch={0}, validation mAP <score>=({1})"
 LOSS = "#quality_metric: host=algo-1, epoch={0}, batch=2 train cross_entropy <loss>=({1})"
@@ -42,6 +44,8 @@ def train(
     stopped: Callable[[], bool],
 ) -> None:  # fmt: skip
     behaviour = os.environ.get(BEHAVIOUR, "")
+    if behaviour == "refuse":
+        raise SpecError(f"seed: {description['Local']['seed']} is not liked here; choose 8")
     (folder / f"process-{os.getpid()}").touch()
     state = folder / "checkpoints" / "epoch"
     state.parent.mkdir(exist_ok=True)

@@ -342,6 +342,18 @@ def test_other_settings_under_the_same_name(
     ended()
 
 
+def test_what_made_a_job_fail_at_its_start_can_be_corrected(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(BEHAVIOUR, "refuse")
+    code, _, err = fit("--seed", "7", "--wait")
+    assert code == 1
+    assert "seed: 7 is not liked here; choose 8" in err
+    assert "Traceback" not in err
+    monkeypatch.delenv(BEHAVIOUR)
+    assert fit("--seed", "8", "--wait")[0] == 0
+
+
 # ---- what is refused, before anything is written
 
 

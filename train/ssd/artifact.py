@@ -121,7 +121,9 @@ def _read(path: str | Path, service: Service | None) -> Found:
                     files[beside] = _reader(path.parent / beside)
             return _choose(files, str(path))
     except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
+        raise ModelError(
+            f"{path}: {error.strerror or error}; name a job's folder or a model.tar.gz"
+        ) from error
     return _unpack(path, service)
 
 
@@ -189,7 +191,7 @@ def _members(file: IO[bytes], name: str, wanted: tuple[str, ...]) -> tuple[Files
             unpacked.read(_AROUND // 2)  # to the checksum
     except (tarfile.TarError, EOFError, ValueError, zlib.error, IsalError, OSError) as error:  # type: ignore[misc]
         raise ModelError(
-            f"{name}: this is no whole model.tar.gz ({error}); fetch it again"
+            f"{name}: this is no whole model.tar.gz ({error}); name one, or fetch it again"
         ) from error
     return {one: partial(_all_of, data, f"{name}: {one}") for one, data in files.items()}, others
 

@@ -27,6 +27,7 @@ from typing import Any
 import joblib
 
 from .. import local as launcher
+from ..errors import TrainError
 from ..files import replace
 from ..hyperparameters import Hyperparameters
 from ..job import RUNNING
@@ -86,7 +87,7 @@ def run(folder: Path, train: Train, lock: int) -> int:
             _train(folder, train)
     except BaseException as error:
         if not isinstance(error, ChildProcessError):
-            _print_exception()
+            _print(error)
         _change(
             folder, TrainingJobStatus="Failed", SecondaryStatus="Failed",
             FailureReason=_reason(error),
@@ -101,7 +102,7 @@ def run_part(folder: Path, train: Train) -> int:
     try:
         _train(folder, train)
     except BaseException as error:
-        _print_exception()
+        _print(error)
         # the others fail because of the first that did
         with suppress(FileExistsError), open(folder / "failure", "x") as file:
             file.write(_reason(error))
@@ -211,9 +212,13 @@ def _change(folder: Path, **values: str) -> None:
     write_description(folder, read_description(folder) | values)
 
 
-def _print_exception() -> None:
+def _print(error: BaseException) -> None:
+    """For the log; what says itself what to do needs no traceback."""
     with suppress(OSError):  # the disk is full
-        traceback.print_exc()
+        if isinstance(error, TrainError):
+            print(error, file=sys.stderr, flush=True)
+        else:
+            traceback.print_exception(error)
 
 
 def _reason(error: BaseException) -> str:
