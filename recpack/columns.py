@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import islice, pairwise, starmap
+from operator import lt
 from typing import Self, TypeVar, overload
 
 import numpy as np
@@ -101,9 +102,10 @@ class StringColumn(Sequence[str]):
 
     def repeated(self) -> Iterator[str]:
         """Each string that stands earlier in the column too, in order."""
-        hashes = np.fromiter(map(hash, self), np.int64, len(self))
-        hashes.sort()
-        if (hashes[1:] == hashes[:-1]).any():  # rare, so this can take more memory
+        if all(starmap(lt, pairwise(self))):  # most columns are sorted
+            return
+        if repeats(np.fromiter(map(hash, self), np.int64, len(self))):
+            # rare, so this can take more memory
             seen: set[str] = set()
             for string in self:
                 if string in seen:

@@ -3,6 +3,7 @@ detection, one number for classification."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -134,6 +135,8 @@ def label_shape(samples: Samples) -> LabelShape:
     or is ``MAX_CLASSES`` or more. Scalar labels that are not class ids are not counted."""
     label_width = header = width = 0
     counts = np.zeros(0, np.int64)
+    if samples.order is not None and len(samples.order) == len(samples.bounds) - 1:
+        samples = replace(samples, order=None)  # of no matter here, and it takes time
     for start in range(0, len(samples), _BLOCK):
         shape = _block_shape(samples.slice(start, min(start + _BLOCK, len(samples))))
         label_width = max(label_width, shape.label_width)

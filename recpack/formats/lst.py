@@ -7,9 +7,9 @@ and is packed into the record as float32; the two widths are written as integers
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import count, islice
+from functools import cache
+from itertools import count, pairwise
 
 import numpy as np
 from isal import isal_zlib
@@ -28,53 +28,52 @@ _MAX_FLOAT = 2.0**128 - 2.0**103
 
 
 def format_rows(samples: Samples, precision: int | None = None) -> Iterator[str]:
-    """The lines of a list, with line feeds.
+    """The lines of a list, with line feeds, some thousand at a time.
 
     Numbers have the fewest digits that read back as the same float32, or ``precision`` decimals
     (4 gives exactly the AWS tool's bytes).
     """
-    floats = FloatFormatter(precision)
     for start in range(0, len(samples), _BATCH):
-        batch = samples.slice(start, min(start + _BATCH, len(samples)))
-        numbers = floats.format(batch.labels)
-        starts = batch.bounds[:-1][detection_labels(batch)]
-        for positions in (starts, starts + 1):  # the two widths
-            widths = batch.labels[positions].astype(np.int64)
-            for position, width in zip(positions.tolist(), widths.tolist(), strict=True):
-                numbers[position] = str(width)
-        bounds = batch.bounds.tolist()
-        for i, (index, path) in enumerate(zip(batch.indices.tolist(), batch.paths, strict=True)):
-            label = "\t".join(numbers[bounds[i] : bounds[i + 1]])
-            yield f"{index}\t{label}\t{path}\n"
+        yield _format_block(samples.slice(start, min(start + _BATCH, len(samples))), precision)
+
+
+def _format_block(block: Samples, precision: int | None) -> str:
+    numbers = _formatter(precision).format(block.labels)
+    starts = block.bounds[:-1][detection_labels(block)]
+    for positions in (starts, starts + 1):  # the two widths
+        widths = block.labels[positions].astype(np.int64)
+        for position, width in zip(positions.tolist(), widths.tolist(), strict=True):
+            numbers[position] = str(width)
+    rows = zip(block.indices.tolist(), pairwise(block.bounds.tolist()), block.paths, strict=True)
+    join = "\t".join
+    return "".join(
+        [f"{index}\t{join(numbers[start:end])}\t{path}\n" for index, (start, end), path in rows]
+    )
 
 
 class CheckedLines:
-    """Passes lines through once, in batches. ``crc32`` is then the CRC-32 of all their text."""
+    """Passes text through once, some lines at a time. ``crc32`` is then its CRC-32."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self._count = 0
-        self._ready: deque[bytes] = deque()
+        self._lines = lines
         self.crc32 = 0
 
     def __iter__(self) -> Iterator[str]:
-        while self._ready:
-            yield isal_zlib.decompress(self._ready.popleft()).decode()
-        while text := self._next_batch():
-            yield text.decode()
+        for text in self._lines:
+            self.crc32 = Checksum.CRC32.of(text.encode(), self.crc32)
+            yield text
 
-    def make_ahead(self, count: int) -> None:
-        """Make the first ``count`` lines in advance, while other processes work. They are kept
-        compressed, in a few dozen bytes each."""
-        while self._count < count and (text := self._next_batch()):
-            self._ready.append(isal_zlib.compress(text, 1))
 
-    def _next_batch(self) -> bytes:
-        lines = list(islice(self._lines, _BATCH))
-        self._count += len(lines)
-        text = "".join(lines).encode()
-        self.crc32 = Checksum.CRC32.of(text, self.crc32)
-        return text
+def compress_rows(samples: Samples, precision: int | None = None) -> bytes:
+    """The text of ``format_rows`` in a third of its bytes, to keep it until it is written."""
+    text = "".join(format_rows(samples, precision))
+    compressed: bytes = isal_zlib.compress(text.encode(), 1)
+    return compressed
+
+
+def decompress_rows(data: bytes) -> str:
+    """The text of ``compress_rows``."""
+    return str(isal_zlib.decompress(data), "utf-8")
 
 
 class FloatFormatter:
@@ -91,15 +90,22 @@ class FloatFormatter:
         """Format each value."""
         patterns = values.view(np.uint32).tolist()
         if len(self._known) > _MAX_KNOWN:
-            self._known.clear()
-        new = list(set(patterns).difference(self._known))
+            self._known = {}
+        known = self._known  # another thread can replace it meanwhile
+        new = list(set(patterns).difference(known))
         distinct = np.array(new, np.uint32).view(np.float32)
         if self._precision is None:
             numbers = distinct.astype("U").tolist()
         else:
             numbers = [f"{value:.{self._precision}f}" for value in distinct.tolist()]
-        self._known.update(zip(new, numbers, strict=True))
-        return [self._known[pattern] for pattern in patterns]
+        known.update(zip(new, numbers, strict=True))
+        return [known[pattern] for pattern in patterns]
+
+
+@cache
+def _formatter(precision: int | None) -> FloatFormatter:
+    """The same for all lists of a process, because they share many numbers."""
+    return FloatFormatter(precision)
 
 
 def parse_rows(lines: Iterable[str], root: Tree) -> Samples:

@@ -23,12 +23,13 @@ from __future__ import annotations
 import mmap
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from recpack.columns import Float32, Int64, repeats
 from recpack.data.labels import detection_widths
@@ -42,6 +43,8 @@ MAX_PAYLOAD = (1 << 29) - 1
 PART_HEADER = struct.Struct("<II")
 RECORD_HEADER = struct.Struct("<IfQQ")
 _FLOAT = np.dtype("<f4")
+_LINES = 4096
+"""Lines of an index that are formatted at once."""
 
 
 def framed_length(payload_length: int) -> int:
@@ -304,10 +307,13 @@ def decode_payload(payload: bytes, offset: int = 0) -> Record:
     return Record(id_, id2, flag, label, payload[image:], offset)
 
 
-def format_index(keys: Iterable[int], offsets: Iterable[int]) -> Iterator[str]:
-    """The lines of an ``.idx`` file."""
-    for key, offset in zip(keys, offsets, strict=True):
-        yield f"{key}\t{offset}\n"
+def format_index(keys: npt.ArrayLike, offsets: npt.ArrayLike) -> Iterator[str]:
+    """The lines of an ``.idx`` file, some thousand at a time."""
+    keys, offsets = np.asarray(keys), np.asarray(offsets)
+    for start in range(0, len(keys), _LINES):
+        block = slice(start, start + _LINES)
+        pairs = zip(keys[block].tolist(), offsets[block].tolist(), strict=True)
+        yield "".join([f"{key}\t{offset}\n" for key, offset in pairs])
 
 
 def most_of_index(size: int) -> int:

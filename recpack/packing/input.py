@@ -11,7 +11,7 @@ from recpack.columns import Int64
 from recpack.data.policy import Policy
 from recpack.data.samples import Samples
 from recpack.errors import DataError
-from recpack.formats.lst import CheckedLines, format_rows
+from recpack.formats.lst import CheckedLines
 from recpack.packing.segment import Failure
 from recpack.problem_lines import summary
 from recpack.problems import Problem
@@ -21,17 +21,18 @@ from recpack.sources.base import Scope
 
 @dataclass(frozen=True)
 class PackInput:
-    """The samples to pack, the lines of their list, and what the manifest needs.
+    """The samples to pack, and what the manifest needs.
 
-    ``shaping``: the options that changed the samples · ``precision``: decimals of a list that is
-    written again · ``scope`` of the data set, None for a list.
+    ``shaping``: the options that changed the samples · ``rows``: the text of a list that there is
+    already · ``precision``: decimals of one that is written · ``scope`` of the data set, None for
+    a list.
     """
 
     samples: Samples
     classes: Sequence[str]
     problems: list[Problem]
-    rows: CheckedLines
     shaping: Mapping[str, object]
+    rows: CheckedLines | None = None
     precision: int | None = None
     scope: Scope | None = None
 
@@ -43,8 +44,7 @@ class PackInput:
         problems = self.problems + as_problems(failures, policy)
         if not len(samples):
             raise DataError("no image is left\n" + summary(problems), problems)
-        lines = CheckedLines(format_rows(samples, self.precision))
-        return replace(self, samples=samples, problems=problems, rows=lines)
+        return replace(self, samples=samples, problems=problems, rows=None)
 
 
 def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
@@ -57,10 +57,11 @@ def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
 
 @dataclass(frozen=True)
 class Packed:
-    """An input whose records are in the sink, but not published. ``lengths``: bytes of each
-    record."""
+    """An input whose records are in the sink, but not published. ``rows``: the text of its list ·
+    ``lengths``: bytes of each record."""
 
     source: PackInput
     sink: Sink
+    rows: CheckedLines
     lengths: Int64
     written: Written

@@ -39,14 +39,13 @@ def publish(packed: Packed) -> Result:
     manifests: list[Manifest] = []
 
     def manifest_text(etag: str | None) -> str:
-        list_crc32 = source.rows.crc32
         manifest = describe(
             source.samples,
             source.classes,
             source.problems,
             source.shaping,
             rec,
-            list_crc32,
+            packed.rows.crc32,
             source.scope.for_manifest() if source.scope is not None else None,
         )
         manifests.append(manifest.with_etag(etag))
@@ -55,7 +54,7 @@ def publish(packed: Packed) -> Result:
     offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     companions: dict[str, Iterable[str]] = {
         INDEX: format_index(source.samples.indices, offsets),
-        LIST: source.rows,
+        LIST: packed.rows,
     }
     quarantine = quarantine_lines(source.problems)
     if quarantine:

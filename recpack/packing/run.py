@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from recpack._version import __version__
 from recpack.columns import Int64
+from recpack.data.samples import Samples
 from recpack.errors import DataError, SinkError
 from recpack.formats.encoding import Encoding
-from recpack.formats.lst import CheckedLines
+from recpack.formats.lst import CheckedLines, compress_rows, decompress_rows
 from recpack.packing.estimate import NullWriter, Trial
 from recpack.packing.input import Packed, PackInput, as_problems
 from recpack.packing.plan import Segment, expected_lengths, merge_small, plan_cuts, segments
@@ -43,7 +44,6 @@ _SHARES = 16
 """Segments per worker, at least: so all workers end at about the same time."""
 _WORTH_A_TASK = 1 << 20
 """Bytes of a segment, at least: packing fewer takes less time than starting a process."""
-_ROWS_AHEAD = 8192
 _PATIENCE = 20
 _PAUSE = 0.05
 """Rounds of questions without a new receipt before it fails, and seconds between them."""
@@ -53,11 +53,12 @@ def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress
     """Pack into an entered sink. Where errors are skipped, leave out the images that fail."""
     while True:
         packing = _Packing(source, settings, sink, progress)
-        segments = packing.pack(source.rows)
+        segments = packing.pack()
         failures = [failure for segment in segments for failure in segment.failures]
         if not failures:
             lengths = np.concatenate([segment.lengths for segment in segments]).astype(np.int64)
-            return Packed(source, sink, lengths, packing.finish(segments))
+            rows = source.rows or CheckedLines(decompress_rows(one.rows) for one in segments)
+            return Packed(source, sink, rows, lengths, packing.finish(segments))
         if settings.on_error == "fail":
             found = as_problems(failures, settings)
             advice = way_out(found, left=len(failures) < len(source.samples))
@@ -73,6 +74,9 @@ class _Packing:
         self, source: PackInput, settings: PackSettings, sink: Sink, progress: Watch
     ) -> None:
         self._samples, self._shaping = source.samples, source.shaping
+        self._format_list = (
+            partial(compress_rows, precision=source.precision) if source.rows is None else None
+        )
         samples, self._settings = source.samples, settings
         self._sink, self._progress = sink, progress
         self._backend = "threading" if sink.in_process else settings.backend
@@ -100,19 +104,17 @@ class _Packing:
         if sink.inherited:
             renew_workers(settings.backend)
 
-    def pack(self, rows: CheckedLines) -> list[PackedSegment]:
-        """Pack all segments, in order; too small segments are not in the sink yet. Meanwhile this
-        process formats the list's ``rows``."""
+    def pack(self) -> list[PackedSegment]:
+        """Pack all segments, in order; too small segments are not in the sink yet."""
         tasks = segments(self._samples, self._cuts, self._sizes, self._sink.min_segment)
         packed = []
         done = size = 0
-        with closing(self._run(tasks, len(self._cuts) - 1)) as results:
-            rows.make_ahead(_ROWS_AHEAD)
+        count = len(self._cuts) - 1
+        with closing(self._run(tasks, count, self._format_list)) as results:
             for segment in results:
                 self._receipts |= segment.receipts
                 packed.append(segment)
                 done, size = done + len(segment.lengths), size + segment.size
-                rows.make_ahead(done + _ROWS_AHEAD)
                 if self._progress is not None:
                     self._progress(Progress("pack", done, len(self._samples), size))
         return packed
@@ -144,20 +146,31 @@ class _Packing:
             self._drain(written.keys())
         return Written(self._sink.checksum, list(written.values()), self._receipts)
 
-    def _run(self, tasks: Iterable[Segment], count: int) -> Generator[PackedSegment, None, None]:
-        return self._in_parallel(self._work(self._writer, count), tasks, count)
+    def _run(
+        self,
+        tasks: Iterable[Segment],
+        count: int,
+        format_list: Callable[[Samples], bytes] | None = None,
+    ) -> Generator[PackedSegment, None, None]:
+        return self._in_parallel(self._work(self._writer, count, format_list), tasks, count)
 
     def _in_parallel(
         self, function: Callable[[Task], Outcome], tasks: Iterable[Task], count: int
     ) -> Generator[Outcome, None, None]:
         return run(function, tasks, count, jobs=self._settings.jobs, backend=self._backend)
 
-    def _work(self, writer: SegmentWriter, count: int) -> Callable[[Segment], PackedSegment]:
+    def _work(
+        self,
+        writer: SegmentWriter,
+        count: int,
+        format_list: Callable[[Samples], bytes] | None = None,
+    ) -> Callable[[Segment], PackedSegment]:
         return partial(
             pack_segment,
             encoding=self._settings.part(Encoding),
             writer=writer,
             checksum=self._sink.checksum,
+            format_list=format_list,
             alone=in_own_processes(
                 self._backend, worker_count(self._settings.jobs, count, self._backend)
             ),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from recpack.data.samples import Sample, Treatment
+from recpack.data.samples import Sample, Samples, Treatment
 from recpack.errors import ImageError, RecordError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import reencode, tune_process
@@ -35,14 +36,15 @@ class PackedSegment:
     """What a worker returns: never image bytes.
 
     ``lengths``: uint32 (n,), bytes of each framed record · ``checksum``: of the segment ·
-    ``receipts``: see ``SegmentWriter.write``. With ``failures`` the segment is incomplete and must
-    not be published.
+    ``receipts``: see ``SegmentWriter.write`` · ``rows``: its rows of the list, compressed. With
+    ``failures`` the segment is incomplete and must not be published.
     """
 
     lengths: npt.NDArray[np.uint32]
     checksum: int
     failures: list[Failure] = field(default_factory=list)
     receipts: Receipts = field(default_factory=dict)
+    rows: bytes = b""
 
     @property
     def size(self) -> int:
@@ -55,10 +57,11 @@ def pack_segment(
     encoding: Encoding,
     writer: SegmentWriter,
     checksum: Checksum,
+    format_list: Callable[[Samples], bytes] | None = None,
     alone: bool = False,
 ) -> PackedSegment:
-    """Read the segment's images, build its records in place, pass them to the sink. ``alone``: the
-    process does nothing else."""
+    """Read the segment's images, build its records in place, pass them to the sink. ``format_list``
+    makes its rows of the list. ``alone``: the process does nothing else."""
     buffer = writer.buffer(segment.room)
     lengths = np.zeros(len(segment.samples), np.uint32)
     failures: list[Failure] = []
@@ -85,11 +88,14 @@ def pack_segment(
     except BaseException:
         writer.fail(segment.number)
         raise
+    receipts: Receipts = {}
     if len(buffer) < segment.min_bytes:
         writer.discard(segment.number, buffer)
-        return PackedSegment(lengths, value, failures)
-    receipts = writer.write(segment.number, buffer, value)
-    return PackedSegment(lengths, value, failures, receipts)
+    else:
+        receipts = writer.write(segment.number, buffer, value)
+    # last, because the next segment can wait for this one
+    rows = format_list(samples) if format_list is not None else b""
+    return PackedSegment(lengths, value, failures, receipts, rows)
 
 
 def explain_image(error: Exception) -> Reason:

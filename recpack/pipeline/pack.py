@@ -68,7 +68,7 @@ def pack(
         lines = CheckedLines(format_rows(kept) if moved else text_lines(path, "utf-8"))
         if own:  # the sink does not write the list, but the manifest needs its checksum
             deque(lines, maxlen=0)
-        source = PackInput(kept, names, problems, lines, options.shaping())
+        source = PackInput(kept, names, problems, options.shaping(), lines)
         if len(kept) < len(samples):
             source = source.without([], options)
         return publish(pack_samples(source, options, sink, options.progress))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from recpack.columns import Int64
 from recpack.errors import ConfigError
-from recpack.formats.lst import CheckedLines, format_rows
 from recpack.formats.manifest import RecFile, describe
 from recpack.options import ConvertOptions, Options
 from recpack.packing.input import PackInput
@@ -94,9 +93,10 @@ def _pack_input(
     scan: ScanResult, order: Int64, problems: list[Problem], options: Options
 ) -> PackInput:
     samples = scan.samples.reorder(order)
-    rows = CheckedLines(format_rows(samples, options.precision))
     names, shaping = scan.classes.names, options.shaping()
-    return PackInput(samples, names, problems, rows, shaping, options.precision, scan.scope)
+    return PackInput(
+        samples, names, problems, shaping, precision=options.precision, scope=scan.scope
+    )
 
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:

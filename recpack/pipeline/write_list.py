@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from recpack.data.samples import Samples
+from recpack.formats.lst import CheckedLines, format_rows
 from recpack.options import ListOptions
 from recpack.pipeline.prepare import begin_scan, demand_samples
 from recpack.settings import takes
 from recpack.storage.paths import PathOrUrl, demand_free, write_text
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.open import Root
+from recpack.workers.run import run
 
 if TYPE_CHECKING:
     from recpack.packing.publish import Result
+
+_ROWS = 1024
+"""Rows per task."""
 
 
 @takes(ListOptions)
@@ -28,15 +38,28 @@ def write_list(devkit: Root, output: PathOrUrl, options: ListOptions) -> Result:
         demand_free(output, s3, overwrite=options.overwrite)
     with begin_scan(devkit, options) as scanning:
         # imported while the workers read
-        from recpack.formats.lst import CheckedLines, format_rows
         from recpack.pipeline.second_pass import NOT_PACKED, result_of
         from recpack.scanning.order import random_order
 
         scan = demand_samples(scanning.finish(options.progress), options)
-    samples = scan.samples.reorder(random_order(len(scan.samples), options.shuffle))
-    rows = CheckedLines(format_rows(samples, options.precision))
-    if options.dry_run:
-        deque(rows, maxlen=0)
-    else:
-        write_text(output, rows, s3)
+        samples = scan.samples.reorder(random_order(len(scan.samples), options.shuffle))
+        with closing(_format(samples, options)) as blocks:
+            rows = CheckedLines(blocks)
+            if options.dry_run:
+                deque(rows, maxlen=0)
+            else:
+                write_text(output, rows, s3)
     return result_of(scan, options.shaping(), NOT_PACKED, rows.crc32)
+
+
+def _format(samples: Samples, options: ListOptions) -> Generator[str, None, None]:
+    """The rows, formatted by the workers."""
+    starts = range(0, len(samples), _ROWS)
+    root = samples.root.only(())  # no file is read
+    tasks = (replace(samples.slice(start, start + _ROWS), root=root) for start in starts)
+    work = partial(_format_task, precision=options.precision)
+    return run(work, tasks, len(starts), jobs=options.jobs, backend=options.backend)
+
+
+def _format_task(samples: Samples, precision: int | None) -> str:
+    return "".join(format_rows(samples, precision))

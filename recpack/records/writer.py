@@ -164,6 +164,6 @@ class RecordWriter:
             manifests.append(manifest.with_etag(etag))
             return manifests[-1].to_json()
 
-        index = format_index(range(count), memoryview(self._offsets)[:-1])
+        index = format_index(np.arange(count), memoryview(self._offsets)[:-1])
         self._sink.publish(written, {INDEX: index}, manifest_text)
         self.manifest = manifests[-1]

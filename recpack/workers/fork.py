@@ -120,6 +120,7 @@ class Pool:
         finished: dict[int, tuple[bool, Any]] = {}
         buffers = {pipe: bytearray() for pipe in self.workers.values()}
         waiting: deque[memoryview] = deque()
+        room = memoryview(bytearray(_PIPE))  # new memory for each read would be slow
         tasks = iter(tasks)
         poll = select.poll()
         for pipe in buffers:
@@ -140,8 +141,8 @@ class Pool:
                 for pipe, _ in poll.poll():
                     if pipe == self._tasks:
                         self._send(waiting)
-                    elif data := os.read(pipe, _PIPE):
-                        buffers[pipe] += data
+                    elif length := os.readv(pipe, [room]):
+                        buffers[pipe] += room[:length]
                         finished |= _take_results(buffers[pipe])
                     else:
                         raise RecpackError(DIED)

@@ -62,5 +62,7 @@ def test_every_id_finds_its_images(files: set[tuple[str, str]], ids: list[str], 
         assert [list(task.ids) for task in tasks] == [
             order[start : start + chunk] for start in range(0, len(order), chunk)
         ]
-        found = [names for task in tasks for names in task.candidates]
+        found = [
+            names for task in tasks for names in voc._names_of(list(task.ids), task.candidates)
+        ]
         assert [sorted(names) for names in found] == [sorted(meant(id_, images)) for id_ in order]

@@ -59,7 +59,9 @@ def list_(data: bytes) -> None:
         table = parse_rows(data.decode("utf-8", "replace").splitlines(keepends=True), "root")
     except ListError:
         return
-    assert list(parse_rows(format_rows(table), "root").paths) == list(table.paths)
+    assert list(parse_rows("".join(format_rows(table)).split("\n"), "root").paths) == list(
+        table.paths
+    )
 
 
 def record(data: bytes) -> None:

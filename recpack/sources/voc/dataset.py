@@ -7,7 +7,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain
 from unicodedata import normalize
 
 import numpy as np
@@ -70,7 +69,7 @@ class VocDataset(Dataset):
         task = _task(self.root, image_set, rank, ids, finder.listings)
         candidates = [
             names or images.get(join(image_set.annotations, id_ + ".xml"), [])
-            for id_, names in zip(ids, task.candidates, strict=True)
+            for id_, names in zip(ids, _names_of(ids, task.candidates), strict=True)
         ]
         return replace(task, root=self.root, candidates=candidates), problems
 
@@ -127,14 +126,18 @@ def _tasks(root: Tree, image_set: ImageSet, rank: int) -> Iterator[VocTask]:
 def _task(
     root: Tree, image_set: ImageSet, rank: int, ids: StringColumn, listings: dict[str, _Listing]
 ) -> VocTask:
-    known = {} if b"/" in ids.blob else listings[""].one_each(list(ids))
-    candidates = [
-        [known[id_]] if id_ in known else _candidates(root, image_set, id_, listings) for id_ in ids
-    ]
-    return VocTask(
-        _root_for(root, image_set, ids, candidates),
-        rank, image_set.annotations, image_set.images, ids, candidates,
-    )  # fmt: skip
+    stems = list(ids)
+    known = {} if b"/" in ids.blob else listings[""].one_each(stems)
+    ending = os.path.splitext(known.get(stems[0], ""))[1]
+    candidates: list[list[str]] | str = ending
+    if not ending or [*map(known.get, stems)] != [stem + ending for stem in stems]:
+        candidates = [
+            [known[stem]] if stem in known else _candidates(root, image_set, stem, listings)
+            for stem in stems
+        ]
+    if all(candidates):  # else the worker needs all of the root
+        root = root.only(_files_of(image_set, stems, candidates))
+    return VocTask(root, rank, image_set.annotations, image_set.images, ids, candidates)
 
 
 class _Finder:
@@ -196,18 +199,20 @@ def _hashes(stems: Iterable[str]) -> npt.NDArray[np.int64]:
     return np.fromiter((hash(_fold(stem)) for stem in stems), np.int64)
 
 
-def _root_for(
-    root: Tree, image_set: ImageSet, ids: StringColumn, candidates: list[list[str]]
-) -> Tree:
-    """The part of the root that a task needs; all of it when an annotation must name its image."""
-    if not all(candidates):
-        return root
-    return root.only(
-        chain(
-            (join(image_set.annotations, id_ + ".xml") for id_ in ids),
-            (join(image_set.images, name) for names in candidates for name in names),
-        )
-    )
+def _files_of(
+    image_set: ImageSet, stems: list[str], candidates: list[list[str]] | str
+) -> Iterator[str]:
+    """The paths of the annotations of these stems, and of the candidates for their images."""
+    yield from (join(image_set.annotations, stem + ".xml") for stem in stems)
+    for names in _names_of(stems, candidates):
+        yield from (join(image_set.images, name) for name in names)
+
+
+def _names_of(stems: Iterable[str], candidates: list[list[str]] | str) -> list[list[str]]:
+    """The candidates for the image of each stem."""
+    if isinstance(candidates, str):
+        return [[stem + candidates] for stem in stems]
+    return candidates
 
 
 def _candidates(
@@ -229,7 +234,7 @@ class _Listing:
 
     def __init__(self, root: Tree, folder: str) -> None:
         try:
-            self.names = StringColumn(name for name in root.files(folder) if _is_image(name))
+            self.names = StringColumn(filter(_is_image, root.files(folder)))
         except OSError:
             self.names = StringColumn()
         self._folded: dict[str, list[str]] | None = None
@@ -239,7 +244,7 @@ class _Listing:
         Also nothing when the stems are far apart in the listing, which those of an image set are
         not."""
         # all names of a stem sort between "stem." and "stem/": "/" is the character after "."
-        first = bisect_left(self.names, min(stem + "." for stem in stems))
+        first = bisect_left(self.names, min(stems))
         last = bisect_left(self.names, max(stem + "/" for stem in stems))
         if last - first > _MAX_WINDOW:
             return {}
@@ -272,17 +277,18 @@ def _fold(stem: str) -> str:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS)
+    return name[0] != "." and (name[-4:] == ".jpg" or name.lower().endswith(IMAGE_ENDINGS))
 
 
 @dataclass(frozen=True)
 class VocTask(Task):
-    """Ids, and for each the ``candidates`` for its image."""
+    """Ids, and for each the ``candidates`` for its image: names, or the ending that makes the one
+    name of each id."""
 
     annotations: str
     images: str
     ids: StringColumn
-    candidates: list[list[str]]
+    candidates: list[list[str]] | str
 
     def read(self) -> Iterator[Item]:
         root = self.root
@@ -291,10 +297,11 @@ class VocTask(Task):
             files = [id_ + ".xml" for id_ in self.ids]
             plain = b"/" not in self.ids.blob and b"\0" not in self.ids.blob
             safe = files if plain else [None if unsafe_path(file) else file for file in files]
-            single = [names[0] if len(names) == 1 else None for names in self.candidates]
+            candidates = _names_of(self.ids, self.candidates)
+            single = [names[0] if len(names) == 1 else None for names in candidates]
             for file, names, opener, image in zip(
                 files,
-                self.candidates,
+                candidates,
                 annotations.in_order(safe),
                 images.in_order(single),
                 strict=True,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,6 +23,8 @@ from recpack.storage.files import text_lines
 from recpack.storage.trees.base import Tree, join
 
 _PRESENCE = ("-1", "0", "1")
+_LINES = 2048
+"""Lines of an image set that are checked at once."""
 _YEAR = re.compile(r"VOC([0-9][^/]*)/")
 
 
@@ -238,10 +241,17 @@ def read_image_set(lines: Iterable[str], is_annotation: Callable[[str], bool]) -
     the name of no annotation file may have the extension of its image (VoTT writes it), and a line
     that begins with ``#`` is a comment.
     """
-    for line in map(str.strip, lines):
-        if line.replace("_", "0").isalnum():  # the common case, checked first
-            yield line
-            continue
+    remaining = iter(lines)
+    while block := list(islice(remaining, _LINES)):
+        text = "".join(block)
+        if text.replace("_", "0").replace("\n", "0").isalnum():  # the common case, checked first
+            yield from filter(None, text.split("\n"))
+        else:
+            yield from _ids_of(map(str.strip, block), is_annotation)
+
+
+def _ids_of(lines: Iterable[str], is_annotation: Callable[[str], bool]) -> Iterator[str]:
+    for line in lines:
         id_, _, flag = line.replace("\t", " ").rpartition(" ")
         if not (id_ and flag in _PRESENCE) or is_annotation(f"{line}.xml"):
             id_, flag = line, ""

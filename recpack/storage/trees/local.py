@@ -60,8 +60,7 @@ class LocalTree(Tree):
             return sorted(entry.name for entry in entries if entry.is_dir())
 
     def files(self, path: str) -> list[str]:
-        with os.scandir(os.path.join(self.root, path)) as entries:
-            return sorted(entry.name for entry in entries)
+        return sorted(os.listdir(os.path.join(self.root, path)))
 
     def walk(self, path: str) -> Iterator[str]:
         seen = set()
