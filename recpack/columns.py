@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise, starmap
 from operator import lt
-from typing import Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,13 @@ _BLOCK = 2048
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.signedinteger[Any]]
 Pixels = npt.NDArray[np.uint8]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def gather(
-    values: npt.NDArray[Scalar], bounds: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
+    values: npt.NDArray[Scalar], bounds: npt.NDArray[np.int64], order: Integers
 ) -> tuple[npt.NDArray[Scalar], npt.NDArray[np.int64]]:
     """Choose rows of unequal length, which lie end to end in ``values``.
 
@@ -95,7 +96,7 @@ class StringColumn(Sequence[str]):
         """All strings end to end."""
         return self._blob
 
-    def take(self, order: npt.NDArray[np.int64]) -> StringColumn:
+    def take(self, order: Integers) -> StringColumn:
         """The strings at these positions, in this order."""
         blob, bounds = gather(np.frombuffer(self._blob, np.uint8), self._bounds, order)
         return StringColumn()._set(blob.tobytes(), bounds)

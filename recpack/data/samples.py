@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from recpack.columns import Float32, Int64, StringColumn, gather
+from recpack.columns import Float32, Int64, Integers, StringColumn, gather
 from recpack.storage.trees.base import Tree
 
 _BLOCK = 2048
@@ -49,23 +49,23 @@ class Samples:
     """Many samples as columns, a few dozen bytes each beside the path. A scan returns them, a list
     stores them, a worker packs them.
 
-    ``indices`` int64 (n,) · ``paths`` · ``labels`` float32, all label vectors in one array ·
+    ``indices`` int (n,) · ``paths`` · ``labels`` float32, all label vectors in one array ·
     ``bounds`` int64 (n + 1,), sample i's label is ``labels[bounds[i]:bounds[i + 1]]`` ·
     ``image_bytes`` int64 (n,) · ``treatments`` uint8 (n,), see ``Treatment`` · ``identities`` int64
     (n,), 0 where unknown. Arrays are never written in place. A shuffled table keeps its columns and
-    has an ``order``, int64 (n,), because a second copy of them would be the largest object in
-    memory. ``slice`` and iteration follow ``order``.
+    has an ``order``, int (n,), because a second copy of them would be the largest object in memory.
+    ``slice`` and iteration follow ``order``.
     """
 
     root: Tree
-    indices: Int64
+    indices: Integers
     paths: StringColumn
     labels: Float32
     bounds: Int64
     image_bytes: Int64
     treatments: npt.NDArray[np.uint8]
     identities: Int64
-    order: Int64 | None = None
+    order: Integers | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -87,9 +87,9 @@ class Samples:
                 label = block.labels[bounds[i] : bounds[i + 1]]
                 yield Sample(index, path, label, size, _TREATMENTS[treatment], identity)
 
-    def reorder(self, order: Int64) -> Samples:
+    def reorder(self, order: Integers) -> Samples:
         """The same samples in this order, numbered from 0 again."""
-        return replace(self, order=order, indices=np.arange(len(order), dtype=np.int64))
+        return replace(self, order=order, indices=np.arange(len(order), dtype=order.dtype))
 
     def label_widths(self) -> Int64:
         """Floats of each label vector in the order of the output, int64 (n,)."""
@@ -120,7 +120,7 @@ class Samples:
             self.identities[start:stop],
         )
 
-    def take(self, positions: Int64) -> Samples:
+    def take(self, positions: Integers) -> Samples:
         """A copy of the samples at these positions of the output, numbered from 0 again."""
         rows = positions if self.order is None else self.order[positions]
         return self._rows(rows, np.arange(len(rows), dtype=np.int64))
@@ -129,7 +129,7 @@ class Samples:
         """The same samples, with a root that knows only their files."""
         return replace(self, root=self.root.only(self.paths))
 
-    def _rows(self, rows: Int64, indices: Int64) -> Samples:
+    def _rows(self, rows: Integers, indices: Integers) -> Samples:
         labels, bounds = gather(self.labels, self.bounds, rows)
         return Samples(
             self.root,

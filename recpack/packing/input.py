@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from recpack.columns import Int64
 from recpack.data.policy import Policy
 from recpack.data.samples import Samples
 from recpack.errors import DataError
@@ -58,10 +58,10 @@ def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
 @dataclass(frozen=True)
 class Packed:
     """An input whose records are in the sink, but not published. ``rows``: the text of its list ·
-    ``lengths``: bytes of each record."""
+    ``lengths`` uint32 (n,), bytes of each record."""
 
     source: PackInput
     sink: Sink
     rows: CheckedLines
-    lengths: Int64
+    lengths: npt.NDArray[np.uint32]
     written: Written

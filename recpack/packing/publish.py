@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
+from recpack.columns import Integers
 from recpack.formats.manifest import Manifest, RecFile, describe
 from recpack.formats.recordio import format_index
 from recpack.packing.input import Packed
@@ -14,6 +16,8 @@ from recpack.problem_lines import quarantine_lines
 from recpack.problems import Problem
 from recpack.sources.base import Scope
 from recpack.storage.s3.location import INDEX, LIST, QUARANTINE
+
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Result:
 
 def publish(packed: Packed) -> Result:
     """Publish a ``.rec`` and its companions."""
-    source, lengths, written = packed.source, packed.lengths, packed.written
+    source, written = packed.source, packed.written
     rec: RecFile = {
         "name": packed.sink.name,
         "bytes": written.size,
@@ -51,9 +55,8 @@ def publish(packed: Packed) -> Result:
         manifests.append(manifest.with_etag(etag))
         return manifests[-1].to_json()
 
-    offsets = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     companions: dict[str, Iterable[str]] = {
-        INDEX: format_index(source.samples.indices, offsets),
+        INDEX: _index(source.samples.indices, packed.lengths),
         LIST: packed.rows,
     }
     quarantine = quarantine_lines(source.problems)
@@ -61,3 +64,13 @@ def publish(packed: Packed) -> Result:
         companions[QUARANTINE] = quarantine
     packed.sink.publish(written, companions, manifest_text)
     return Result(manifests[-1], source.problems, scope=source.scope)
+
+
+def _index(keys: Integers, lengths: npt.NDArray[np.uint32]) -> Iterator[str]:
+    """The lines of the index. The offsets of all records would be much memory."""
+    end = 0
+    for start in range(0, len(keys), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        ends = end + np.cumsum(lengths[block], dtype=np.int64)
+        yield from format_index(keys[block], ends - lengths[block])
+        end = int(ends[-1])

@@ -56,8 +56,8 @@ def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress
         segments = packing.pack()
         failures = [failure for segment in segments for failure in segment.failures]
         if not failures:
-            lengths = np.concatenate([segment.lengths for segment in segments]).astype(np.int64)
-            rows = source.rows or CheckedLines(decompress_rows(one.rows) for one in segments)
+            lengths = np.concatenate([segment.lengths for segment in segments])
+            rows = source.rows or CheckedLines(map(decompress_rows, [one.rows for one in segments]))
             return Packed(source, sink, rows, lengths, packing.finish(segments))
         if settings.on_error == "fail":
             found = as_problems(failures, settings)
