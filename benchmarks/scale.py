@@ -52,7 +52,9 @@ def synthetic_scan(images: int) -> Samples:
     return Samples(
         LocalTree("/data"),
         np.arange(images, dtype=np.int64),
-        StringColumn(f"VOC2012/JPEGImages/2012_{number:08d}.jpg" for number in range(images)),
+        StringColumn.join(
+            [StringColumn(f"VOC2012/JPEGImages/2012_{number:08d}.jpg" for number in range(images))]
+        ),
         labels,
         bounds,
         random.randint(20_000, 80_000, images).astype(np.int64),

@@ -24,7 +24,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def gather(
-    values: npt.NDArray[Scalar], bounds: npt.NDArray[np.int64], order: Integers
+    values: npt.NDArray[Scalar], bounds: Integers, order: Integers
 ) -> tuple[npt.NDArray[Scalar], npt.NDArray[np.int64]]:
     """Choose rows of unequal length, which lie end to end in ``values``.
 
@@ -69,7 +69,7 @@ class StringColumn(Sequence[str]):
                 lengths.extend(map(len, names))
         self._set(bytes(blob), np.cumsum(lengths, dtype=np.int64))
 
-    def _set(self, blob: bytes, bounds: npt.NDArray[np.int64]) -> Self:
+    def _set(self, blob: bytes, bounds: Integers) -> Self:
         self._blob, self._bounds = blob, bounds
         return self
 
@@ -79,16 +79,18 @@ class StringColumn(Sequence[str]):
         shifts = np.cumsum([0, *(len(part._blob) for part in parts)])
         bounds = [part._bounds[1:] + shift for part, shift in zip(parts, shifts, strict=False)]
         blob = b"".join(part._blob for part in parts)
-        return cls()._set(blob, np.concatenate((np.zeros(1, np.int64), *bounds)))
+        # the bounds are one of the large columns
+        dtype = np.int32 if len(blob) < 1 << 31 else np.int64
+        return cls()._set(blob, np.concatenate((np.zeros(1, np.int64), *bounds), dtype=dtype))
 
     @classmethod
-    def of(cls, blob: bytes, bounds: npt.NDArray[np.int64]) -> StringColumn:
+    def of(cls, blob: bytes, bounds: Integers) -> StringColumn:
         """The column with this ``blob`` and these ``bounds``."""
         return cls()._set(blob, bounds)
 
     @property
-    def bounds(self) -> npt.NDArray[np.int64]:
-        """The start of each string in ``blob``, and the end of the last, int64 (n + 1,)."""
+    def bounds(self) -> Integers:
+        """The start of each string in ``blob``, and the end of the last, int (n + 1,)."""
         return self._bounds
 
     @property

@@ -26,7 +26,7 @@ def orders(samples: Samples, settings: OrderSettings) -> list[Integers]:
 def random_order(count: int, seed: int | None) -> Integers:
     """The positions 0 … ``count`` - 1 in the order of a seed; ascending without one. They are int32
     where that is enough, because this is one of the large columns."""
-    order = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
+    order: Integers = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
     if seed is not None:
         # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19)
         np.random.RandomState(seed).shuffle(order)
