@@ -19,7 +19,7 @@ from benchmarks.measure import Claim, Measurement, Table, Work, commands
 from benchmarks.packing import beside_aws
 from benchmarks.s3 import CREDENTIALS, send, store
 from benchmarks.send import PART
-from benchmarks.setting import Setting, companions, cores, floor, job_counts
+from benchmarks.setting import Setting, companions, core_count, floor, job_counts
 
 LIST = "list"
 FILE = "convert to a file"
@@ -36,7 +36,7 @@ def tables(setting: Setting) -> Iterator[Table]:
     """Tables: by jobs; --reencode by jobs; beside AWS on two cores; by a dask cluster; the
     coordinator's work for ``planned`` images."""
     os.environ |= CREDENTIALS
-    with store("--processes", str(max(cores() // 4, 1))) as url:
+    with store("--processes", str(max(core_count() // 4, 1))) as url:
         yield _by_jobs(setting, url)
     devkit = setting.first(setting.images)
     yield _encoded(setting, devkit)
@@ -56,7 +56,7 @@ def _name(kind: str, jobs: int, images: int | None = None) -> str:
 
 def _compared() -> tuple[int, bool]:
     """The jobs that are compared with one, and whether the ratios are wanted."""
-    return min(cores(), _TARGET), cores() >= _TARGET
+    return min(core_count(), _TARGET), core_count() >= _TARGET
 
 
 def _recpack(*arguments: object, fresh: list[Path] | None = None) -> Work:
@@ -97,7 +97,8 @@ def _by_jobs(setting: Setting, url: str) -> Table:
         works[_name(kind, 1, 10)] = work(kind, 1, setting.first(10))
     top, wanted = _compared()
     parts = -(-setting.many * 45_000 // PART)
-    works[f"floor: send as many bytes, {top} connections"] = send("raw", url, parts, top)
+    sending = f"floor: send as many bytes, {top} connections"
+    works[sending] = send("raw", url, parts, top)
     claims = [
         *(
             Claim(f"{kind}, {top} jobs against 1", [_name(kind, 1)], [_name(kind, top)],
@@ -106,6 +107,7 @@ def _by_jobs(setting: Setting, url: str) -> Table:
         ),
         Claim(f"{FILE} against the floor, {top} jobs", [_name(FILE, top)], [_name(COPY, top)],
               most=1.35 if wanted else None),
+        Claim(f"{SINK}, against sending as many bytes, {top} jobs", [_name(SINK, top)], [sending]),
         Claim("CPU of one job against the floor's, both less their start",
               [_name(FILE, 1)], [_name(COPY, 1)], most=2.2, less=[_name(FILE, 1, 10)],
               fast_less=[_name(COPY, 1, 10)], figure="CPU s"),

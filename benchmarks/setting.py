@@ -71,15 +71,15 @@ class Setting:
         return [mxnet_python(self.environments), "-c", IM2REC_IMPORTS]
 
 
-def cores() -> int:
+def core_count() -> int:
     """The processor cores that the suite can use."""
     return len(os.sched_getaffinity(0))
 
 
 def job_counts() -> list[int]:
     """1, 2, 4 … and all cores."""
-    powers = (1 << power for power in range(cores().bit_length()))
-    return sorted({1, 2, *powers, cores()})
+    powers = (1 << power for power in range(core_count().bit_length()))
+    return sorted({1, 2, *powers, core_count()})
 
 
 def aws_list(devkit: Path, rows: Path) -> list[object]:

@@ -181,6 +181,8 @@ def test_a_small_run(tmp_path: Path) -> None:
     again = [*command, "--compare", str(tmp_path / "results" / "results.json")]
     run = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "one process: parse and judge |" in run.stdout
+    subprocess.run([*command, "--only", "no such title"], cwd=ROOT, capture_output=True, check=True)
+    assert json.loads((tmp_path / "results" / "results.json").read_text())["tables"] == {}
 
 
 @pytest.mark.parametrize("processes", [1, 3])
