@@ -8,45 +8,61 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.measure import Claim, Table, Work, commands
+from benchmarks.data import first_images
+from benchmarks.measure import Claim, Table, Work, beside, commands
 from benchmarks.s3 import CREDENTIALS, store
 from benchmarks.setting import Setting, recpack
 
 WORKERS = (1, 2, 3)
+_SCHEDULER = "scheduler CPU s"
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    """One table: ``convert`` into S3 by 1, 2 and 3 workers of one thread; none without dask."""
+    """One table: ``convert`` into S3 by 1, 2 and 3 workers; none without dask."""
+    yield from by_dask(setting, setting.devkit(setting.images), WORKERS)
+
+
+def by_dask(setting: Setting, devkit: Path, workers: Sequence[int]) -> Iterator[Table]:
+    """One table: ``setting.images`` into S3 by so many workers of one thread; none without dask."""
     if importlib.util.find_spec("distributed") is None:
         return
-    devkit = setting.devkit(setting.images)
+    ten = first_images(devkit, setting.memory / "cluster10", 10)
     os.environ |= CREDENTIALS
     with ExitStack() as stack:
         url = stack.enter_context(store())
         into = ["s3://bucket/p/train.rec", "--endpoint-url", url, "--overwrite", "--quiet"]
         works: dict[str, Work] = {"no cluster": commands(recpack("convert", devkit, *into))}
-        for count in WORKERS:
-            address = stack.enter_context(cluster(count))
-            by_dask = ["--backend", "dask", "--scheduler", address]
-            works[f"{count} dask workers"] = commands(recpack("convert", devkit, *into, *by_dask))
+        for count in workers:
+            address, scheduler = stack.enter_context(cluster(count))
+            there = ["--backend", "dask", "--scheduler", address]
+            for name, root in (("", devkit), (", 10 images", ten)):
+                work = commands(recpack("convert", root, *into, *there))
+                works[f"{count} dask workers{name}"] = beside(work, _SCHEDULER, scheduler)
+        last = f"{workers[-1]} dask workers"
         claims = [
-            Claim(f"one worker against {count}", ["1 dask workers"], [f"{count} dask workers"])
-            for count in WORKERS[1:]
-        ]
+            Claim(f"{workers[0]} against {count} workers",
+                  [f"{workers[0]} dask workers"], [f"{count} dask workers"])
+            for count in workers[1:]
+        ] + [
+            Claim(f"CPU of the {name}, {workers[-1]} workers, less its start, an image", [last], [],
+                  less=[f"{last}, 10 images"], figure=figure, unit="µs",
+                  factor=1e6 / (setting.images - 10))
+            for name, figure in (("coordinator", "CPU s"), ("scheduler", _SCHEDULER))
+        ]  # fmt: skip
         title = f"{setting.images:,} images into S3 by a dask cluster (CPU: the coordinator's own)"
         yield Table(title, works, claims)
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[str]:
-    """Start a scheduler with so many worker processes; yields its address."""
+def cluster(workers: int) -> Iterator[tuple[str, int]]:
+    """Start a scheduler with so many worker processes; yields its address and its process."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         log = Path(folder, "scheduler.log")
-        _start(stack, log, "dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+        scheduler = _start(stack, log, "dask_scheduler", "--host", "127.0.0.1", "--port", "0")
         address = _wait_for(log, "Scheduler at:").split()[-1]
         for number in range(workers):
             log = Path(folder, f"worker{number}.log")
@@ -55,10 +71,10 @@ def cluster(workers: int) -> Iterator[str]:
                 "--local-directory", folder,
             )  # fmt: skip
             _wait_for(log, "Registered to")
-        yield address
+        yield address, scheduler
 
 
-def _start(stack: ExitStack, log: Path, command: str, *arguments: str) -> None:
+def _start(stack: ExitStack, log: Path, command: str, *arguments: str) -> int:
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.{command}", *arguments, "--no-dashboard"],
@@ -66,6 +82,7 @@ def _start(stack: ExitStack, log: Path, command: str, *arguments: str) -> None:
         )
     stack.callback(process.wait)
     stack.callback(process.kill)
+    return process.pid
 
 
 def _wait_for(log: Path, text: str) -> str:

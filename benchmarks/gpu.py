@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         if "speed" in parts:
             setting = Setting(
                 memory=folder, disk=folder, environments=folder, images=0, encoded=0, large=0,
-                growth=(), peers=(),
+                many=0, planned=0, growth=(), peers=(),
             )  # fmt: skip
             for table in ssd.training_tables(setting):
                 yield from Section.of(table, measure(table.works, args.rounds)).lines()

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.data import first_images
 from benchmarks.measure import Claim, Table, Work, commands
 from benchmarks.s3 import CREDENTIALS, store
 from benchmarks.setting import Setting, recpack
@@ -21,11 +20,7 @@ NONE = "10 images: the start alone"
 
 def tables(setting: Setting) -> Iterator[Table]:
     """One table: ``convert`` of more and more images."""
-    whole = setting.devkit(max(setting.growth))
-    devkits = {
-        count: first_images(whole, setting.memory / f"first{count}", count)
-        for count in (10, *setting.growth)
-    }
+    devkits = {count: setting.first(count) for count in (10, *setting.growth)}
     os.environ |= CREDENTIALS
     with store() as url:
         yield _table(setting, devkits, url)

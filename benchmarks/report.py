@@ -20,6 +20,7 @@ class Section:
     timings: Sequence[Timing]
     claims: Sequence[tuple[Claim, float]]
     counts: Mapping[str, int]
+    curves: Mapping[str, Mapping[int, str]]
 
     @classmethod
     def of(cls, table: Table, timings: Sequence[Timing]) -> Section:
@@ -30,24 +31,31 @@ class Section:
             timings,
             [(claim, ratio) for claim, ratio in ratios if ratio is not None],
             table.counts,
+            table.curves,
         )
 
     def lines(self) -> Iterator[str]:
         """The section in Markdown."""
         yield f"### {self.title}\n"
-        yield "| | median s | low to high | CPU s | × the first |" + " per s |" * bool(self.counts)
-        yield "|---|---|---|---|---|" + "---|" * bool(self.counts)
+        more = list(dict.fromkeys(name for timing in self.timings for name in timing.more))
+        heads = ["median s", "low to high", "CPU s", *more, "× the first"]
+        heads += ["per s"] * bool(self.counts)
+        yield f"| | {' | '.join(heads)} |"
+        yield "|---|" + "---|" * len(heads)
         base = self.timings[0].median
         for timing in self.timings:
+            others = "".join(
+                f" {timing.more[name]:.3f} |" if name in timing.more else " |" for name in more
+            )
             yield (
                 f"| {timing.name} | {timing.median:.3f} | {timing.low:.3f} to {timing.high:.3f} "
-                f"| {timing.cpu:.2f} | {timing.median / base:.2f} |{self._speed(timing)}"
+                f"| {timing.cpu:.2f} |{others} {timing.median / base:.2f} |{self._speed(timing)}"
             )
         if self.claims:
             yield "\n| ratio | | wanted |"
             yield "|---|---|---|"
         for claim, ratio in self.claims:
-            yield f"| {claim.text} | {ratio:.2f} × | {_wanted(claim, ratio)} |"
+            yield f"| {claim.text} | {ratio:.2f} {claim.unit} | {_wanted(claim, ratio)} |"
         yield ""
 
     def _speed(self, timing: Timing) -> str:
@@ -59,8 +67,9 @@ class Section:
 
 
 def _wanted(claim: Claim, ratio: float) -> str:
-    bounds = [f"{claim.least:g} × or more"] if claim.least is not None else []
-    bounds += [f"{claim.most:g} × or less"] if claim.most is not None else []
+    unit = claim.unit
+    bounds = [f"{claim.least:g} {unit} or more"] if claim.least is not None else []
+    bounds += [f"{claim.most:g} {unit} or less"] if claim.most is not None else []
     return ", ".join(bounds) + ("" if claim.holds(ratio) is not False else ": **missed**")
 
 
@@ -107,23 +116,17 @@ def compare(file: Path, sections: Sequence[Section]) -> Iterator[str]:
 
 
 def plot(folder: Path, sections: Sequence[Section]) -> None:
-    """Write one PNG per table: bars show the median, whiskers the lowest and the highest."""
+    """Write one PNG per table: bars show the median, whiskers the lowest and the highest; or the
+    table's curves over the number of jobs."""
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot
 
     for section in sections:
-        timings = list(reversed(section.timings))
-        figure, axes = pyplot.subplots(figsize=(9, 0.9 + 0.36 * len(timings)))
-        medians = [timing.median for timing in timings]
-        spread = [
-            [timing.median - timing.low for timing in timings],
-            [timing.high - timing.median for timing in timings],
-        ]
-        colours = ["#c44" if "recpack" in timing.name else "#789" for timing in timings]
-        axes.barh([timing.name for timing in timings], medians, xerr=spread, color=colours)
-        axes.set_xlabel("seconds")
+        rows = 12 if section.curves else len(section.timings)
+        figure, axes = pyplot.subplots(figsize=(9, 0.9 + 0.36 * rows))
+        (_draw_curves if section.curves else _draw_bars)(axes, section)
         axes.set_title(section.title)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -132,3 +135,35 @@ def plot(folder: Path, sections: Sequence[Section]) -> None:
             bbox_inches="tight", dpi=110,
         )  # fmt: skip
         pyplot.close(figure)
+
+
+def _draw_bars(axes: Any, section: Section) -> None:
+    timings = list(reversed(section.timings))
+    medians, spread = _spread(timings)
+    colours = ["#c44" if "recpack" in timing.name else "#789" for timing in timings]
+    axes.barh([timing.name for timing in timings], medians, xerr=spread, color=colours)
+    axes.set_xlabel("seconds")
+
+
+def _draw_curves(axes: Any, section: Section) -> None:
+    """Both axes double from mark to mark: work that divides by the jobs is a straight line down."""
+    found = {timing.name: timing for timing in section.timings}
+    for name, works in section.curves.items():
+        timings = [found[work] for work in works.values()]
+        medians, spread = _spread(timings)
+        style = ":" if name.startswith("floor") else "-"
+        axes.errorbar(list(works), medians, spread, label=name, linestyle=style, marker="o")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.set_xlabel("jobs")
+    axes.set_ylabel("seconds")
+    axes.legend()
+
+
+def _spread(timings: Sequence[Timing]) -> tuple[list[float], list[list[float]]]:
+    """The medians, and how far the lowest and the highest are from them."""
+    medians = [timing.median for timing in timings]
+    below = [timing.median - timing.low for timing in timings]
+    return medians, [below, [timing.high - timing.median for timing in timings]]

@@ -29,15 +29,10 @@ UPLOAD = (
 @contextmanager
 def store(*arguments: str) -> Iterator[str]:
     """Start a server that drops what it gets; yields its URL."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.store", *arguments],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert server.stdin is not None
-    assert server.stdout is not None
-    yield server.stdout.readline().strip()
-    server.stdin.close()
-    server.wait()
+    line = [sys.executable, "-m", "benchmarks.store", *arguments]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
 
 
 def send(*arguments: object) -> Work:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.data import LARGE, SMALL, make_devkit
+from benchmarks.data import LARGE, SMALL, first_images, make_devkit
 from benchmarks.environments import mxnet_python
 
 HERE = Path(__file__).parent
@@ -25,7 +26,8 @@ _IM2REC = (
 class Setting:
     """``memory`` and ``disk`` are empty folders, ``environments`` is the folder of the peers'
     environments. Numbers of images: ``images`` of VOC's sizes, ``encoded`` where every image is
-    encoded again, ``large`` photographs, ``growth`` for the cost per image."""
+    encoded again, ``large`` photographs, ``many`` for many cores, ``growth`` for the cost per
+    image, ``planned`` without any file."""
 
     memory: Path
     disk: Path
@@ -33,12 +35,19 @@ class Setting:
     images: int
     encoded: int
     large: int
+    many: int
+    planned: int
     growth: tuple[int, ...]
     peers: tuple[str, ...]
 
     def devkit(self, images: int) -> Path:
         """A devkit with images of VOC's sizes, in memory."""
         return make_devkit(self.memory / f"voc{images}", images, SMALL)
+
+    def first(self, images: int) -> Path:
+        """A devkit with the first of ``many`` images, in memory."""
+        whole = self.devkit(self.many)
+        return first_images(whole, self.memory / f"first{images}", images)
 
     def photographs(self) -> Path:
         """A devkit of 3000 x 2000 photographs, in memory."""
@@ -60,6 +69,17 @@ class Setting:
     def im2rec_imports(self) -> list[object]:
         """The imports with which every run of im2rec begins."""
         return [mxnet_python(self.environments), "-c", IM2REC_IMPORTS]
+
+
+def core_count() -> int:
+    """The processor cores that the suite can use."""
+    return len(os.sched_getaffinity(0))
+
+
+def job_counts() -> list[int]:
+    """1, 2, 4 … and all cores."""
+    powers = (1 << power for power in range(core_count().bit_length()))
+    return sorted({1, 2, *powers, core_count()})
 
 
 def aws_list(devkit: Path, rows: Path) -> list[object]:

@@ -1,35 +1,46 @@
-"""``python -m benchmarks.store``: an S3 server that drops what it gets.
+"""``python -m benchmarks.store``: an S3 server that drops the records that it gets.
 
     --tls FOLDER    over TLS, with the certificate in FOLDER
     --rate MB       MB/s per connection, and 20 ms more for each request
+    --processes N   so many processes take the connections
 
 Prints its URL and serves until standard input ends. It answers the requests of a multipart upload,
-and keeps only each object's size and checksum.
+of which it keeps the parts' sizes and the object's checksum, and keeps the small objects beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import socket
 import ssl
 import sys
 import threading
 import time
+from collections.abc import MutableMapping
 from pathlib import Path
 
 _CHUNK = 1 << 20
 _LATENCY = 0.02
 _ETAG = '"' + "0" * 32 + '"'
+_KEPT = (".idx", ".lst", ".json")
 
 Head = dict[str, str]
 
 
 class Store:
-    def __init__(self, rate: float | None) -> None:
+    """``objects``, headers and bytes, and ``sizes``, of parts, can be shared by processes."""
+
+    def __init__(
+        self,
+        rate: float | None,
+        objects: MutableMapping[str, tuple[Head, bytes]],
+        sizes: MutableMapping[str, int],
+    ) -> None:
         self.rate = rate
-        self.objects: dict[str, Head] = {}
-        self.sizes: dict[str, int] = {}
+        self.objects = objects
+        self.sizes = sizes
 
     def serve(self, connection: socket.socket) -> None:
         """Serve one connection until its end."""
@@ -52,12 +63,17 @@ class Store:
             length = int(headers.get("content-length", 0))
             chunked = "chunked" in headers.get("transfer-encoding", "")
             start = time.monotonic()
+            method, target, _ = first.split(" ")
+            body = b""
+            if target.endswith(_KEPT) and not chunked:
+                while len(rest) < length and (data := connection.recv(_CHUNK)):
+                    rest += data
+                body = bytes(rest[:length])
             self._receive(connection, rest, length, chunked)
             if self.rate is not None and length > _CHUNK:
                 due = start + length / self.rate + _LATENCY
                 time.sleep(max(due - time.monotonic(), 0))
-            method, target, _ = first.split(" ")
-            connection.sendall(self._answer(method, target, headers, length))
+            connection.sendall(self._answer(method, target, headers, length, body))
 
     def _receive(
         self, connection: socket.socket, rest: bytearray, length: int, chunked: bool
@@ -91,7 +107,7 @@ class Store:
         if left:
             raise ConnectionError("the client is gone")
 
-    def _answer(self, method: str, target: str, headers: Head, length: int) -> bytes:
+    def _answer(self, method: str, target: str, headers: Head, length: int, body: bytes) -> bytes:
         path, _, query = target.partition("?")
         found: Head = {}
         content = b""
@@ -99,16 +115,16 @@ class Store:
         if method == "PUT":
             found["ETag"] = _ETAG
             if not query:
-                self.objects[path] = {}
+                self.objects[path] = {}, body
             else:
-                self.sizes[path] = self.sizes.get(path, 0) + length
+                self.sizes[target] = length
         elif method == "POST" and "uploads" in query:
-            self.sizes[path] = 0
+            for part in self._parts(path):
+                del self.sizes[part]
             content = b"<Begun><UploadId>1</UploadId></Begun>"
         elif method == "POST":
-            self.objects[path] = {
-                name: headers[name] for name in headers if name.startswith("x-amz-checksum")
-            }
+            kept = {name: headers[name] for name in headers if name.startswith("x-amz-checksum")}
+            self.objects[path] = kept, b""
             content = b"<Done><ETag>&quot;0-1&quot;</ETag></Done>"
         elif method == "DELETE":
             self.objects.pop(path, None)
@@ -116,13 +132,24 @@ class Store:
         elif path.count("/") > 1 and path not in self.objects:
             status = "404 Not Found"
             content = b"<Error><Code>NoSuchKey</Code></Error>"
-        elif method == "HEAD" and path in self.objects:
-            found = self.objects[path] | {"ETag": '"0-1"'}
-        size = self.sizes.get(path, 0) if method == "HEAD" and found else len(content)
+        elif path in self.objects:
+            kept, content = self.objects[path]
+            found = kept | {"ETag": '"0-1"'}
+            if "range" in headers:
+                start, end = map(int, headers["range"].removeprefix("bytes=").split("-"))
+                status = "206 Partial Content"
+                found["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
+                content = content[start : end + 1]
+        size = len(content)
+        if method == "HEAD" and not content:
+            size = sum(self._parts(path).values())
         found |= {"Content-Length": str(size), "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in found.items())
         answer = f"HTTP/1.1 {status}\r\n{lines}\r\n".encode()
         return answer if method == "HEAD" else answer + content
+
+    def _parts(self, path: str) -> dict[str, int]:
+        return {part: size for part, size in self.sizes.items() if part.startswith(path + "?")}
 
 
 def certificate(folder: Path) -> None:
@@ -161,8 +188,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tls", type=Path)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
-    store = Store(args.rate and args.rate * 1e6)
+    shared = multiprocessing.get_context("fork").Manager() if args.processes > 1 else None
+    memory = (shared.dict(), shared.dict()) if shared is not None else ({}, {})
+    store = Store(args.rate and args.rate * 1e6, *memory)
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     context = None
     if args.tls:
@@ -183,10 +213,15 @@ def main() -> None:
         while True:
             threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 
+    # before any thread; all end with standard input; a child forks no more
+    first = all(os.fork() for _ in range(args.processes - 1))
     threading.Thread(target=accept, daemon=True).start()
-    scheme = "https" if args.tls else "http"
-    print(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    if first:
+        scheme = "https" if args.tls else "http"
+        print(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     sys.stdin.read()
+    if first and shared is not None:
+        shared.shutdown()
     os._exit(0)
 
 

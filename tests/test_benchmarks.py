@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 import recpack
+from benchmarks import cores
+from benchmarks.coordinator import COORDINATOR, FIRST, WORKERS
 from benchmarks.data import draw, first_images, make_devkit, make_records
 from benchmarks.formats import make_formats
 from benchmarks.measure import Claim, Measurement, Table, Timing, commands, measure
-from benchmarks.report import Section, compare, markdown, to_json
+from benchmarks.report import Section, compare, markdown, plot, to_json
+from benchmarks.s3 import CREDENTIALS, store
+from benchmarks.setting import Setting
 from recpack.scanning.run import scan_dataset
 from recpack.scanning.settings import ScanSettings
 from recpack.sources.open import open_dataset
@@ -62,6 +66,37 @@ def test_claims() -> None:
     assert "| sum | 3.50 × | 3 × or more |" in text
     assert "| net | 2.50 × | 1 × or less: **missed** |" in text
     assert "| b | 6.000 | 5.900 to 6.100 | 6.00 | 6.00 |" in text
+
+
+def test_figures_that_works_report(tmp_path: Path) -> None:
+    line = "import os; print('more'); print('{\"start s\":', os.environ['STARTED'], '}')"
+    reporting = commands([sys.executable, "-c", line], reports=True)()
+    assert reporting.more["start s"] > 0
+    runs = [Measurement(9.0, 9.0, {"own s": own}) for own in (5.0, 1.0, 2.0)]
+    timings = [Timing.of("many", runs), Timing("few", 3.0, 3.0, 3.0, 3.0)]
+    claims = [
+        Claim("an image", ["many"], [], figure="own s", unit="ms", factor=10, most=19),
+        Claim("not reported", ["few"], ["many"], figure="own s"),
+    ]
+    found = Section.of(Table("table", {}, claims), timings)
+    text = "\n".join(found.lines())
+    assert "| CPU s | own s | × the first |" in text
+    assert "| 9.00 | 2.000 | 1.00 |\n" in text
+    assert "| 3.00 | | 0.33 |\n" in text
+    assert "| an image | 20.00 ms | 19 ms or less: **missed** |" in text
+    assert "not reported" not in text
+    (tmp_path / "old.json").write_text(to_json({}, [found]))
+    assert len(list(compare(tmp_path / "old.json", [found]))) == 4
+
+
+def test_long_works_have_no_round_before() -> None:
+    runs: list[int] = []
+
+    def work() -> Measurement:
+        runs.append(1)
+        return Measurement(len(runs), 1.0)
+
+    assert measure({"a": work}, 7, 2) == [Timing("a", 1.5, 1, 2, 1.0)]
 
 
 def test_things_a_second() -> None:
@@ -146,6 +181,54 @@ def test_a_small_run(tmp_path: Path) -> None:
     again = [*command, "--compare", str(tmp_path / "results" / "results.json")]
     run = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "one process: parse and judge |" in run.stdout
+    subprocess.run([*command, "--only", "no such title"], cwd=ROOT, capture_output=True, check=True)
+    assert json.loads((tmp_path / "results" / "results.json").read_text())["tables"] == {}
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_the_s3_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    monkeypatch.chdir(ROOT)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    devkit = make_devkit(tmp_path / "devkit", 30)
+    made = recpack.convert(devkit, tmp_path / "made.rec", jobs=1).manifest
+    with store("--processes", str(processes)) as url:
+        for _ in range(2):
+            recpack.convert(
+                devkit, "s3://bucket/p/made.rec", endpoint_url=url, overwrite=True, jobs=1
+            )
+        kept = S3Client(url).call("get_object", Bucket="bucket", Key="_recpack/made.lst")
+    assert kept["Body"].read() == (tmp_path / "made.lst").read_bytes()
+    assert made.num_samples == 30
+
+
+def test_the_suite_of_many_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("distributed")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(ROOT)
+    peers = ("tfrecord",) if os.environ.get("RECPACK_MXNET_PYTHON") else ()
+    setting = Setting(
+        memory=tmp_path, disk=tmp_path, environments=tmp_path, images=30, encoded=0, large=0,
+        many=60, planned=1_000, growth=(), peers=peers,
+    )  # fmt: skip
+    sections = []
+    for table in cores.tables(setting):
+        section = Section.of(table, measure(table.works, 1, 1))
+        assert len(section.claims) == len(table.claims) > 0
+        sections.append(section)
+    assert len(sections) == 4 + 2 * len(peers)
+    by_jobs = {timing.name: timing for timing in sections[0].timings}
+    for kind in (cores.LIST, cores.FILE, cores.SINK, cores.PACK):
+        two = by_jobs[f"{kind}, 2 jobs"]
+        assert two.more[COORDINATOR] > 0 < two.more[WORKERS]
+        assert two.more[COORDINATOR] + two.more[WORKERS] <= two.cpu
+        assert 0 < two.more[FIRST] < two.median
+    assert FIRST not in by_jobs[f"{cores.FILE}, 1 job"].more
+    assert sections[-1].timings[0].more["bytes an image"] > 0
+    plots = tmp_path / "plots"
+    plots.mkdir()
+    plot(plots, sections)
+    assert len(list(plots.iterdir())) == len(sections)
 
 
 def test_the_script_for_a_gpu_runs_without_one_too(tmp_path: Path) -> None:
