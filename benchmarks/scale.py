@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import recpack.packing.run
-from recpack.columns import StringColumn
+from recpack.columns import StringColumn, narrow
 from recpack.data.classes import VOC_CLASSES
 from recpack.data.samples import Samples
 from recpack.packing.estimate import NullWriter
@@ -56,7 +56,7 @@ def synthetic_scan(images: int) -> Samples:
             [StringColumn(f"VOC2012/JPEGImages/2012_{number:08d}.jpg" for number in range(images))]
         ),
         labels,
-        bounds,
+        narrow(bounds),
         random.randint(20_000, 80_000, images).astype(np.int64),
         np.zeros(images, np.uint8),
         np.ones(images, np.int64),
@@ -94,7 +94,8 @@ def answer(
 ) -> PackedSegment:
     """What ``pack_segment`` would answer."""
     lengths = expected_lengths(segment.samples).astype(np.uint32)
-    return PackedSegment(lengths, segment.number, rows=format_list(segment.samples))
+    size = int(lengths.sum(dtype=np.int64))
+    return PackedSegment(lengths, size, segment.number, rows=format_list(segment.samples))
 
 
 def main() -> None:

@@ -42,6 +42,11 @@ def gather(
     return result, ends
 
 
+def narrow(bounds: Int64) -> Integers:
+    """Ascending positions in half of their bytes, where that is enough."""
+    return bounds.astype(np.int32) if bounds[-1] < 1 << 31 else bounds
+
+
 def repeats(values: Int64) -> bool:
     """Whether a value stands there twice. (``np.unique`` needs several times the memory.)"""
     ordered = np.sort(values)
@@ -79,9 +84,7 @@ class StringColumn(Sequence[str]):
         shifts = np.cumsum([0, *(len(part._blob) for part in parts)])
         bounds = [part._bounds[1:] + shift for part, shift in zip(parts, shifts, strict=False)]
         blob = b"".join(part._blob for part in parts)
-        # the bounds are one of the large columns
-        dtype = np.int32 if len(blob) < 1 << 31 else np.int64
-        return cls()._set(blob, np.concatenate((np.zeros(1, np.int64), *bounds), dtype=dtype))
+        return cls()._set(blob, narrow(np.concatenate((np.zeros(1, np.int64), *bounds))))
 
     @classmethod
     def of(cls, blob: bytes, bounds: Integers) -> StringColumn:

@@ -50,7 +50,7 @@ class Samples:
     stores them, a worker packs them.
 
     ``indices`` int (n,) · ``paths`` · ``labels`` float32, all label vectors in one array ·
-    ``bounds`` int64 (n + 1,), sample i's label is ``labels[bounds[i]:bounds[i + 1]]`` ·
+    ``bounds`` int (n + 1,), sample i's label is ``labels[bounds[i]:bounds[i + 1]]`` ·
     ``image_bytes`` int64 (n,) · ``treatments`` uint8 (n,), see ``Treatment`` · ``identities`` int64
     (n,), 0 where unknown. Arrays are never written in place. A shuffled table keeps its columns and
     has an ``order``, int (n,), because a second copy of them would be the largest object in memory.
@@ -61,7 +61,7 @@ class Samples:
     indices: Integers
     paths: StringColumn
     labels: Float32
-    bounds: Int64
+    bounds: Integers
     image_bytes: Int64
     treatments: npt.NDArray[np.uint8]
     identities: Int64

@@ -42,6 +42,8 @@ MAGIC_BYTES = struct.pack("<I", MAGIC)
 MAX_PAYLOAD = (1 << 29) - 1
 PART_HEADER = struct.Struct("<II")
 RECORD_HEADER = struct.Struct("<IfQQ")
+_HEADERS = struct.Struct("<III4sQQ")
+"""Those of a record's first part and of its payload; a scalar label as its bytes."""
 _FLOAT = np.dtype("<f4")
 _LINES = 4096
 """Lines of an index that are formatted at once."""
@@ -58,18 +60,23 @@ def payload_length(label_size: int, image_length: int) -> int:
     return RECORD_HEADER.size + 4 * floats + image_length
 
 
+def label_bytes(labels: Float32) -> bytes:
+    """Float32 values as records store them."""
+    return labels.astype(_FLOAT, copy=False).tobytes()
+
+
 class RecordBuffer:
     """Builds records in place, one after the other, in one buffer that is used again and again.
 
-    ``begin`` writes a record's header and label and returns the memory for its image. The caller
-    reads the image directly into it, then ``commit`` frames the record. The memory is page-aligned
+    ``begin`` writes a record's headers and label and returns the memory for its image. The caller
+    reads the image directly into it, then ``commit`` ends the record. The memory is page-aligned
     (``mmap``) and grows when a record needs more.
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:
         self._memory: mmap.mmap | bytearray = self._allocate(max(capacity, mmap.PAGESIZE))
         self._end = 0
-        self._image = 0
+        self._length = 0
 
     def __len__(self) -> int:
         return self._end
@@ -82,36 +89,35 @@ class RecordBuffer:
         """The records' bytes, valid until the next ``begin`` or ``clear``."""
         return memoryview(self._memory)[start : self._end]
 
-    def begin(self, id: int, label: Float32, image_length: int) -> memoryview:
+    def begin(self, id: int, label: bytes, image_length: int) -> memoryview:
         """Start a record and return the memory for ``image_length`` bytes of image.
 
-        ``label`` is a float32 vector; one of length 1 is a scalar label. Raises RecordError for
-        a record that is too long for RecordIO (2**29 bytes or more).
+        ``label`` is a vector of float32, little endian (``label_bytes``); one of length 1 is a
+        scalar label. Raises RecordError for a record that is too long for RecordIO (2**29 bytes or
+        more).
         """
-        length = payload_length(len(label), image_length)
+        floats = len(label) // _FLOAT.itemsize
+        self._length = length = payload_length(floats, image_length)
         if length > MAX_PAYLOAD:
             raise RecordError(
                 f"a record of {length:,} bytes can't be stored: RecordIO records have less than "
                 f"{MAX_PAYLOAD + 1:,} bytes; shrink the image (resize)"
             )
         self._reserve(framed_length(length))
-        at = self._end + PART_HEADER.size
-        if len(label) == 1:
-            RECORD_HEADER.pack_into(self._memory, at, 0, float(label[0]), id, 0)
-            self._image = at + RECORD_HEADER.size
+        start, image = self._end, self._end + _HEADERS.size
+        if floats == 1:
+            _HEADERS.pack_into(self._memory, start, MAGIC, length, 0, label, id, 0)
         else:
-            RECORD_HEADER.pack_into(self._memory, at, len(label), 0.0, id, 0)
-            self._image = at + RECORD_HEADER.size + 4 * len(label)
-            label = label.astype(_FLOAT, copy=False)
-            self._memory[at + RECORD_HEADER.size : self._image] = label.tobytes()
-        return memoryview(self._memory)[self._image : self._image + image_length]
+            _HEADERS.pack_into(self._memory, start, MAGIC, length, floats, b"", id, 0)
+            image += len(label)
+            self._memory[start + _HEADERS.size : image] = label
+        return memoryview(self._memory)[image : image + image_length]
 
-    def commit(self, image_length: int) -> int:
-        """Frame the last record, with ``image_length`` bytes of image; return its framed length.
-        Raises RecordError for one of more than ``MAX_PARTS`` parts."""
-        start = self._end
+    def commit(self) -> int:
+        """End the record that was begun last; return its framed length. Raises RecordError for one
+        of more than ``MAX_PARTS`` parts."""
+        start, length = self._end, self._length
         at = start + PART_HEADER.size
-        length = self._image + image_length - at
         cuts = find_words(self._memory, MAGIC_BYTES, at, length)
         if len(cuts) >= MAX_PARTS:
             raise RecordError(
@@ -121,7 +127,6 @@ class RecordBuffer:
         if cuts:
             self._commit_parts(bytes(memoryview(self._memory)[at : at + length]), cuts)
         else:
-            PART_HEADER.pack_into(self._memory, start, MAGIC, length)
             self._pad(at + length)
         return self._end - start
 
@@ -144,7 +149,8 @@ class RecordBuffer:
 
     def _pad(self, end: int) -> None:
         self._end = end + 3 & ~3
-        self._memory[end : self._end] = bytes(self._end - end)
+        if self._end > end:
+            self._memory[end : self._end] = bytes(self._end - end)
 
     def _reserve(self, length: int) -> None:
         if self._end + length > len(self._memory):

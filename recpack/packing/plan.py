@@ -37,8 +37,8 @@ def expected_lengths(samples: Samples) -> Int64:
         rows = np.arange(start, min(start + _BLOCK, len(samples)))
         rows = rows if samples.order is None else samples.order[rows]
         floats = samples.bounds[rows + 1] - samples.bounds[rows]
-        payload = RECORD_HEADER.size + 4 * np.where(floats == 1, 0, floats)
-        payload += samples.image_bytes[rows]
+        payload = samples.image_bytes[rows] + 4 * np.where(floats == 1, 0, floats)
+        payload += RECORD_HEADER.size
         lengths[start : start + len(rows)] = PART_HEADER.size + (payload + 3 & ~3)
     return lengths
 

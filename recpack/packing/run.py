@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -56,9 +57,8 @@ def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress
         segments = packing.pack()
         failures = [failure for segment in segments for failure in segment.failures]
         if not failures:
-            lengths = np.concatenate([segment.lengths for segment in segments])
             rows = source.rows or CheckedLines(map(decompress_rows, [one.rows for one in segments]))
-            return Packed(source, sink, rows, lengths, packing.finish(segments))
+            return Packed(source, sink, rows, packing.lengths, packing.finish(segments))
         if settings.on_error == "fail":
             found = as_problems(failures, settings)
             advice = way_out(found, left=len(failures) < len(source.samples))
@@ -92,6 +92,8 @@ class _Packing:
         self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
         self._workers = worker_count(settings.jobs, len(self._cuts) - 1, self._backend)
         self._receipts: dict[int, str] = {}
+        self.lengths = np.empty(len(samples), np.uint32)
+        """Bytes of each record, once it is packed."""
         self._writer = sink.open(
             SinkPlan(
                 segments=len(self._cuts) - 1,
@@ -113,8 +115,10 @@ class _Packing:
         with closing(self._run(tasks, count, self._format_list)) as results:
             for segment in results:
                 self._receipts |= segment.receipts
-                packed.append(segment)
-                done, size = done + len(segment.lengths), size + segment.size
+                end = done + len(segment.lengths)
+                self.lengths[done:end] = segment.lengths
+                packed.append(replace(segment, lengths=self.lengths[:0]))  # not twice
+                done, size = end, size + segment.size
                 if self._progress is not None:
                     self._progress(Progress("pack", done, len(self._samples), size))
         return packed

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from recpack.data.samples import Sample, Samples, Treatment
+from recpack.data.samples import Samples, Treatment
 from recpack.errors import ImageError, RecordError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import reencode, tune_process
-from recpack.formats.recordio import RecordBuffer
+from recpack.formats.recordio import label_bytes
 from recpack.packing.plan import Segment
 from recpack.sinks.base import Receipts, SegmentWriter
 from recpack.storage.checksums import Checksum
 from recpack.storage.explain import Reason, explain
 from recpack.storage.regular import NotRegularError
-from recpack.storage.trees.base import OpenFile
+from recpack.storage.trees.base import Folder, Opener, OpenFile
+
+_PIECE = 1 << 18
+"""Bytes whose checksum is taken at once, while they are in the cache."""
 
 
 class Failure(NamedTuple):
@@ -35,21 +39,17 @@ class Failure(NamedTuple):
 class PackedSegment:
     """What a worker returns: never image bytes.
 
-    ``lengths``: uint32 (n,), bytes of each framed record · ``checksum``: of the segment ·
-    ``receipts``: see ``SegmentWriter.write`` · ``rows``: its rows of the list, compressed. With
+    ``lengths``: uint32 (n,), bytes of each framed record · ``size`` and ``checksum`` of the segment
+    · ``receipts``: see ``SegmentWriter.write`` · ``rows``: its rows of the list, compressed. With
     ``failures`` the segment is incomplete and must not be published.
     """
 
     lengths: npt.NDArray[np.uint32]
+    size: int
     checksum: int
     failures: list[Failure] = field(default_factory=list)
     receipts: Receipts = field(default_factory=dict)
     rows: bytes = b""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the segment."""
-        return int(self.lengths.sum(dtype=np.int64))
 
 
 def pack_segment(
@@ -63,39 +63,65 @@ def pack_segment(
     """Read the segment's images, build its records in place, pass them to the sink. ``format_list``
     makes its rows of the list. ``alone``: the process does nothing else."""
     buffer = writer.buffer(segment.room)
-    lengths = np.zeros(len(segment.samples), np.uint32)
+    samples = segment.samples
+    lengths = np.zeros(len(samples), np.uint32)
     failures: list[Failure] = []
-    samples, change_all = segment.samples, encoding.changes_images
-    if alone and (change_all or samples.treatments.any()):
+    changed = (samples.treatments != Treatment.KEEP) | encoding.changes_images
+    if alone and changed.any():
         tune_process()
+    value = summed = 0
     try:
-        sizes = samples.image_bytes.tolist()
         with samples.root.folder(".", proven=True) as folder:
-            openers = folder.in_order(samples.paths, sizes=sizes)
-            for row, (sample, opener) in enumerate(zip(samples, openers, strict=True)):
+            for row, (id, label, size, identity, change, opener) in enumerate(
+                _rows(samples, changed, folder)
+            ):
                 assert opener is not None
                 try:
                     with opener() as file:
-                        if change_all or sample.treatment is not Treatment.KEEP:
-                            lengths[row] = _append_changed(sample, file, buffer, encoding)
+                        if change:
+                            treatment = Treatment(samples.treatments[row]) or Treatment.UPRIGHT
+                            data = reencode(read_same(file, size, identity), treatment, encoding)
+                            buffer.begin(id, label, len(data))[:] = data.data
                         else:
-                            lengths[row] = _append_unchanged(sample, file, buffer)
+                            _read_unchanged(file, size, identity, buffer.begin(id, label, size))
+                    lengths[row] = buffer.commit()
                 except RecordError as error:
-                    raise RecordError(f"{sample.path}: {error}") from None
+                    raise RecordError(f"{samples.paths[row]}: {error}") from None
                 except (ImageError, OSError) as error:
-                    failures.append(Failure(sample.index, sample.path, *explain_image(error)))
-        value = checksum.of(buffer.view())
+                    failures.append(Failure(id, samples.paths[row], *explain_image(error)))
+                if len(buffer) - summed >= _PIECE:
+                    value, summed = checksum.of(buffer.view(summed), value), len(buffer)
+        value = checksum.of(buffer.view(summed), value)
     except BaseException:
         writer.fail(segment.number)
         raise
     receipts: Receipts = {}
-    if len(buffer) < segment.min_bytes:
+    size = len(buffer)
+    if size < segment.min_bytes:
         writer.discard(segment.number, buffer)
     else:
         receipts = writer.write(segment.number, buffer, value)
     # last, because the next segment can wait for this one
     rows = format_list(samples) if format_list is not None else b""
-    return PackedSegment(lengths, value, failures, receipts, rows)
+    return PackedSegment(lengths, size, value, failures, receipts, rows)
+
+
+def _rows(
+    samples: Samples, changed: npt.NDArray[np.bool_], folder: Folder
+) -> Iterator[tuple[int, bytes, int, int, bool, Opener | None]]:
+    """Id, label, size, identity, whether it is changed, and opener of each image. Not a ``Sample``
+    of each, which takes as long as opening its file."""
+    labels, sizes = label_bytes(samples.labels), samples.image_bytes.tolist()
+    bounds = (samples.bounds * samples.labels.itemsize).tolist()
+    return zip(
+        samples.indices.tolist(),
+        (labels[start:stop] for start, stop in pairwise(bounds)),
+        sizes,
+        samples.identities.tolist(),
+        changed.tolist(),
+        folder.in_order(samples.paths, sizes=sizes),
+        strict=True,
+    )
 
 
 def explain_image(error: Exception) -> Reason:
@@ -105,27 +131,15 @@ def explain_image(error: Exception) -> Reason:
     return explain(error, "image")
 
 
-def read_same(sample: Sample, file: OpenFile) -> bytes:
-    """The bytes of an image. Raises ImageError when it is not the file that was checked."""
-    if file.size != sample.image_bytes or file.identity != sample.identity:
+def read_same(file: OpenFile, size: int, identity: int) -> bytes:
+    """The bytes of an image. Raises ImageError when it is not the file that was checked, which had
+    this size and identity."""
+    if file.size != size or file.identity != identity:
         raise ImageError("image-changed", "")
-    return file.read(0, file.size)
+    return file.read(0, size)
 
 
-def _append_unchanged(sample: Sample, file: OpenFile, buffer: RecordBuffer) -> int:
-    expected = sample.image_bytes
-    room = buffer.begin(sample.index, sample.label, expected)
-    size = file.read_into(room)
-    del room  # while a view of it exists, the buffer can't grow in place
+def _read_unchanged(file: OpenFile, size: int, identity: int, room: memoryview) -> None:
     # asked after the read, so that a change meanwhile is found too
-    if size != expected or file.identity != sample.identity:
+    if file.read_into(room) != size or file.identity != identity:
         raise ImageError("image-changed", "")
-    return buffer.commit(expected)
-
-
-def _append_changed(
-    sample: Sample, file: OpenFile, buffer: RecordBuffer, encoding: Encoding
-) -> int:
-    image = reencode(read_same(sample, file), sample.treatment or Treatment.UPRIGHT, encoding)
-    buffer.begin(sample.index, sample.label, len(image))[:] = image.data
-    return buffer.commit(len(image))

@@ -275,7 +275,7 @@ def _write_images(
             assert opener is not None
             try:
                 with opener() as file:
-                    data = read_same(sample, file)
+                    data = read_same(file, sample.image_bytes, sample.identity)
                 if encoding.changes_images or sample.treatment is not Treatment.KEEP:
                     treatment = sample.treatment or Treatment.UPRIGHT
                     data = reencode(data, treatment, encoding).tobytes()

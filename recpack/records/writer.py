@@ -16,7 +16,7 @@ from recpack.data.labels import assemble_labels
 from recpack.data.samples import Samples
 from recpack.errors import RecordError
 from recpack.formats.manifest import Manifest, RecFile, describe
-from recpack.formats.recordio import format_index
+from recpack.formats.recordio import format_index, label_bytes
 from recpack.records.settings import WriterSettings
 from recpack.settings import takes
 from recpack.sinks.base import Sink, SinkPlan, Written, WrittenSegment
@@ -87,9 +87,9 @@ class RecordWriter:
         another shape.
         """
         vector = self._vector(boxes, label)
-        room = self._buffer.begin(len(self._bounds) - 1, vector, len(image_bytes))
+        room = self._buffer.begin(len(self._bounds) - 1, label_bytes(vector), len(image_bytes))
         room[:] = image_bytes
-        length = self._buffer.commit(len(image_bytes))
+        length = self._buffer.commit()
         self._offsets.append(self._offsets[-1] + length)
         self._labels.frombytes(vector.tobytes())
         self._bounds.append(len(self._labels))

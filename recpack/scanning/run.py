@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from recpack.columns import Float32, StringColumn
+from recpack.columns import Float32, StringColumn, narrow
 from recpack.data.classes import ClassMap, similar_names
 from recpack.data.labels import class_positions
 from recpack.data.policy import Policy
@@ -136,7 +136,7 @@ def _collect(
         np.arange(len(widths), dtype=np.int64),
         StringColumn.join(columns.paths),
         columns.array("labels", np.float32),
-        np.concatenate(([0], np.cumsum(widths))),
+        narrow(np.concatenate(([0], np.cumsum(widths)))),
         columns.array("image_bytes", np.int64),
         columns.array("treatments", np.uint8),
         columns.array("identities", np.int64),

@@ -131,7 +131,7 @@ class Pool:
                 head = _HEAD.pack(sent, len(call), len(data)) + call
                 waiting += (memoryview(head), memoryview(data))
                 sent += 1
-            self._send(waiting)
+                self._send(waiting)  # at once: the next task can take a while to make
             if not due:
                 yield None
             if due == sent:

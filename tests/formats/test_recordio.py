@@ -19,6 +19,7 @@ from recpack.formats.recordio import (
     format_index,
     framed_length,
     join_parts,
+    label_bytes,
     locate_record,
     parse_index,
     payload_length,
@@ -40,6 +41,8 @@ GOLDEN_SPLIT = bytes.fromhex(
     "0a23d7ce 04000040 61626364"  # middle part, 'abcd'
     "0a23d7ce 01000060 65000000"  # last part, 'e' and padding
 )
+
+ONE = label_bytes(np.array([1.0], np.float32))
 
 
 def decode(data: bytes, offset: int = 0) -> recpack.Record:
@@ -72,8 +75,8 @@ def test_what_is_read_is_what_was_written(
     ids = [data.draw(strategies.ids) for _ in records]
     for id_, (label, image) in zip(ids, records, strict=True):
         starts.append(len(buffer))
-        buffer.begin(id_, np.array(label, np.float32), len(image))[:] = image
-        length = buffer.commit(len(image))
+        buffer.begin(id_, label_bytes(np.array(label, np.float32)), len(image))[:] = image
+        length = buffer.commit()
         assert length == len(buffer) - starts[-1]
         assert length % 4 == 0
         assert length >= framed_length(payload_length(len(label), len(image)))
@@ -113,27 +116,27 @@ def test_a_buffer_is_used_again() -> None:
     buffer = RecordBuffer(1)
     for size in (10, 100_000, 3):
         buffer.clear()
-        buffer.begin(0, np.array([1.0], np.float32), size)[:] = b"x" * size
-        buffer.commit(size)
+        buffer.begin(0, ONE, size)[:] = b"x" * size
+        buffer.commit()
         assert bytes(buffer.view()) == encode_record(0, [1.0], b"x" * size)
 
 
 def test_a_forked_process_has_a_buffer_of_its_own() -> None:
     buffer = RecordBuffer()
-    room = buffer.begin(0, np.array([1.0], np.float32), 3)
+    room = buffer.begin(0, ONE, 3)
     room[:] = b"abc"
     child = os.fork()
     if not child:
         room[:] = b"xyz"
         os._exit(0)
     os.waitpid(child, 0)
-    buffer.commit(3)
+    buffer.commit()
     assert bytes(buffer.view()) == encode_record(0, [1.0], b"abc")
 
 
 def test_a_record_too_large_is_refused() -> None:
     with pytest.raises(RecordError, match="less than 536,870,912 bytes"):
-        RecordBuffer().begin(0, np.array([1.0], np.float32), MAX_PAYLOAD - 23)
+        RecordBuffer().begin(0, ONE, MAX_PAYLOAD - 23)
 
 
 @pytest.mark.parametrize(

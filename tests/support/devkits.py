@@ -10,7 +10,7 @@ import numpy as np
 
 from recpack.columns import Float32
 from recpack.data.classes import VOC_CLASSES
-from recpack.formats.recordio import RecordBuffer
+from recpack.formats.recordio import RecordBuffer, label_bytes
 
 MAGIC = b"\x0a\x23\xd7\xce"
 
@@ -93,7 +93,7 @@ def make_photos(folder: Path) -> Path:
 def encode_record(id: int, label: Sequence[float] | Float32, image: bytes) -> bytes:
     """One whole framed record."""
     buffer = RecordBuffer()
-    room = buffer.begin(id, np.asarray(label, np.float32).reshape(-1), len(image))
-    room[:] = image
-    buffer.commit(len(image))
+    vector = np.asarray(label, np.float32).reshape(-1)
+    buffer.begin(id, label_bytes(vector), len(image))[:] = image
+    buffer.commit()
     return bytes(buffer.view())
