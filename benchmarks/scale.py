@@ -93,9 +93,10 @@ def answer(
     segment: Segment, *, format_list: Callable[[Samples], bytes], **_: object
 ) -> PackedSegment:
     """What ``pack_segment`` would answer."""
-    lengths = expected_lengths(segment.samples).astype(np.uint32)
+    samples = segment.samples()
+    lengths = expected_lengths(samples).astype(np.uint32)
     size = int(lengths.sum(dtype=np.int64))
-    return PackedSegment(lengths, size, segment.number, rows=format_list(segment.samples))
+    return PackedSegment(lengths, size, segment.number, rows=format_list(samples))
 
 
 def main() -> None:

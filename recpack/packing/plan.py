@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from recpack.columns import Int64
 from recpack.data.samples import Samples
 from recpack.formats.recordio import PART_HEADER, RECORD_HEADER
+from recpack.workers.fork import Shared
 
 _BLOCK = 1 << 16
+
+
+class Span(NamedTuple):
+    """Samples ``start`` to ``stop`` of a table that the workers inherit."""
+
+    table: Shared[Samples]
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -23,11 +33,17 @@ class Segment:
     """
 
     number: int
-    samples: Samples
+    source: Samples | Span
     room: int
     """Expected bytes."""
     min_bytes: int = 0
     """A smaller segment is not written: it must be packed again with its neighbour."""
+
+    def samples(self) -> Samples:
+        """Its samples."""
+        if isinstance(self.source, Samples):
+            return self.source
+        return self.source.table.value.slice(self.source.start, self.source.stop)
 
 
 def expected_lengths(samples: Samples) -> Int64:
@@ -68,13 +84,26 @@ def plan_cuts(
 
 
 def segments(
-    samples: Samples, cuts: Sequence[int], sizes: Sequence[int], min_segment: int = 0
+    table: Shared[Samples],
+    cuts: Sequence[int],
+    sizes: Sequence[int],
+    min_segment: int = 0,
+    *,
+    inherited: bool,
 ) -> Iterator[Segment]:
-    """The segments between the cuts, with these expected ``sizes``."""
+    """The segments between the cuts, with these expected ``sizes``. ``inherited``: see
+    ``source_of``."""
     for number, (start, stop) in enumerate(pairwise(cuts)):
         last = stop == cuts[-1]
         least = 0 if last else min_segment
-        yield Segment(number, samples.slice(start, stop).for_worker(), sizes[number], least)
+        source = source_of(table, start, stop, inherited=inherited)
+        yield Segment(number, source, sizes[number], least)
+
+
+def source_of(table: Shared[Samples], start: int, stop: int, *, inherited: bool) -> Samples | Span:
+    """Samples ``start`` to ``stop`` for a worker. ``inherited``: it has the table."""
+    span = Span(table, start, stop)
+    return span if inherited else table.value.slice(start, stop).for_worker()
 
 
 def merge_small(sizes: Sequence[int], min_segment: int) -> list[range]:

@@ -21,7 +21,14 @@ from recpack.formats.encoding import Encoding
 from recpack.formats.lst import CheckedLines, compress_rows, decompress_rows
 from recpack.packing.estimate import NullWriter, Trial
 from recpack.packing.input import Packed, PackInput, as_problems
-from recpack.packing.plan import Segment, expected_lengths, merge_small, plan_cuts, segments
+from recpack.packing.plan import (
+    Segment,
+    expected_lengths,
+    merge_small,
+    plan_cuts,
+    segments,
+    source_of,
+)
 from recpack.packing.segment import PackedSegment, pack_segment
 from recpack.packing.settings import PackSettings
 from recpack.problem_lines import summary, way_out
@@ -31,10 +38,12 @@ from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written,
 from recpack.workers.backends import (
     backend_kind,
     in_own_processes,
+    inherit,
     outlast_tasks,
     renew_workers,
     worker_count,
 )
+from recpack.workers.fork import Shared
 from recpack.workers.run import run
 from recpack.workers.settings import DASK, RAY
 
@@ -103,12 +112,19 @@ class _Packing:
                 fingerprint=self._fingerprint,
             )
         )
-        if sink.inherited:
-            renew_workers(settings.backend)
+        self._table = Shared(samples)
+        self._inherited = inherit(self._backend, self._workers)
+        renew_workers(self._backend)
 
     def pack(self) -> list[PackedSegment]:
         """Pack all segments, in order; too small segments are not in the sink yet."""
-        tasks = segments(self._samples, self._cuts, self._sizes, self._sink.min_segment)
+        tasks = segments(
+            self._table,
+            self._cuts,
+            self._sizes,
+            self._sink.min_segment,
+            inherited=self._inherited,
+        )
         packed = []
         done = size = 0
         count = len(self._cuts) - 1
@@ -130,7 +146,12 @@ class _Packing:
         again = [
             Segment(
                 run.start,
-                self._samples.slice(self._cuts[run.start], self._cuts[run.stop]).for_worker(),
+                source_of(
+                    self._table,
+                    self._cuts[run.start],
+                    self._cuts[run.stop],
+                    inherited=self._inherited,
+                ),
                 sum(packed[number].size for number in run),
             )
             for run in runs

@@ -63,7 +63,7 @@ def pack_segment(
     """Read the segment's images, build its records in place, pass them to the sink. ``format_list``
     makes its rows of the list. ``alone``: the process does nothing else."""
     buffer = writer.buffer(segment.room)
-    samples = segment.samples
+    samples = segment.samples()
     lengths = np.zeros(len(samples), np.uint32)
     failures: list[Failure] = []
     changed = (samples.treatments != Treatment.KEEP) | encoding.changes_images

@@ -125,8 +125,6 @@ class Sink(Closing):
     """Segments of a ``.rec``, at most."""
     gives_receipts = False
     """Whether each segment must have a receipt before the ``.rec`` can be published."""
-    inherited = False
-    """Whether workers forked after ``open`` inherit something that they need from the sink."""
     checksum = Checksum.CRC32
     """The algorithm of the checksums of the segments and of the ``.rec``."""
 

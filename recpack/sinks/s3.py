@@ -64,7 +64,6 @@ class S3Sink(Sink):
     min_segment = MIN_PART
     max_segments = MAX_PARTS
     gives_receipts = True
-    inherited = True
 
     @takes(S3SinkSettings)
     def __init__(self, url: str, settings: S3SinkSettings) -> None:

@@ -13,7 +13,7 @@ _KINDS = ("loky", "threading", "multiprocessing", "sequential", DASK, RAY)
 
 def renew_workers(backend: str | None) -> None:
     """Replace the forked workers, so that new ones have everything this process has now. What every
-    worker would make for itself is then made once, here, before the fork."""
+    worker would be sent, or make for itself, is then here once, before the fork."""
     if backend == FORK:
         fork.kill()
 
@@ -46,6 +46,13 @@ def worker_count(jobs: int | None, tasks: int, backend: str | None = None) -> in
     elif jobs < 0:
         jobs = max(fork.cores() + 1 + jobs, 1)
     return max(min(jobs, tasks), 1)
+
+
+def inherit(backend: str | None, workers: int) -> bool:
+    """Whether workers that begin now have what this process has: they are forked from it, or are
+    its threads, or itself."""
+    kind = backend_kind(backend)
+    return kind in (FORK, "threading", "sequential") or (workers == 1 and kind not in (DASK, RAY))
 
 
 def in_own_processes(backend: str | None, workers: int) -> bool:

@@ -24,12 +24,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from itertools import islice
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
+from weakref import WeakValueDictionary
 
 from recpack.errors import RecpackError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 
 DIED = (
     "a worker process died (killed, or out of memory); try fewer --jobs or a smaller --segment-size"
@@ -47,6 +49,24 @@ _HEAD = struct.Struct("<QQQ")
 Before each result: the task's number, 1 for an error else 0, the size of the pickled result."""
 
 _QUOTA = "/sys/fs/cgroup/cpu.max"
+
+
+class Shared(Generic[Value]):
+    """A value that is not sent to workers, because those that are forked later inherit it."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+        _shared[id(self)] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _inherited, (id(self),)
+
+
+_shared: WeakValueDictionary[int, Shared[Any]] = WeakValueDictionary()
+
+
+def _inherited(key: int) -> Shared[Any]:
+    return _shared[key]
 
 
 def cores() -> int:

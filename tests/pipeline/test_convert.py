@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import recpack
 from recpack.packing.plan import expected_lengths, plan_cuts, segments
 from recpack.storage.trees.local import LocalTree
+from recpack.workers.fork import Shared
 from tests.support.devkits import box_xml, jpeg, make_voc, xml
 
 
@@ -297,8 +299,9 @@ def test_progress_counts_every_image(devkit: Path) -> None:
     assert [p.done for p in packs] == sorted(p.done for p in packs)
 
 
+@pytest.mark.parametrize("inherited", [True, False])
 @pytest.mark.parametrize("size", [1, 70_000, 1 << 30])
-def test_segments_cover_the_samples_in_order(tmp_path: Path, size: int) -> None:
+def test_segments_cover_the_samples_in_order(tmp_path: Path, size: int, inherited: bool) -> None:
     make_voc(tmp_path, {"2007": 20})
     recpack.write_list(tmp_path, tmp_path / "a.lst")
     from recpack.formats.lst import parse_rows
@@ -306,11 +309,21 @@ def test_segments_cover_the_samples_in_order(tmp_path: Path, size: int) -> None:
     table = parse_rows((tmp_path / "a.lst").read_text().splitlines(), LocalTree(str(tmp_path)))
     lengths = expected_lengths(table)
     cuts = plan_cuts(lengths, size)
-    found = list(segments(table, cuts, np.add.reduceat(lengths, cuts[:-1]).tolist()))
-    assert [p for s in found for p in s.samples.paths] == list(table.paths)
+    shared = Shared(table)
+    found = list(
+        segments(shared, cuts, np.add.reduceat(lengths, cuts[:-1]).tolist(), inherited=inherited)
+    )
+    assert [p for s in found for p in s.samples().paths] == list(table.paths)
     assert [s.number for s in found] == list(range(len(found)))
-    sizes = [int(expected_lengths(s.samples).sum()) for s in found]
+    sizes = [int(expected_lengths(s.samples()).sum()) for s in found]
     assert [s.room for s in found] == sizes
     assert sum(sizes) == lengths.sum()
-    assert all(n <= size or len(s.samples) == 1 for n, s in zip(sizes, found, strict=True))
+    assert all(n <= size or len(s.samples()) == 1 for n, s in zip(sizes, found, strict=True))
+    sent = [pickle.dumps(s) for s in found]
+    if inherited:  # nothing of the table travels
+        assert max(map(len, sent)) < 300
+    else:
+        del shared
+        found = []
+    assert [p for data in sent for p in pickle.loads(data).samples().paths] == list(table.paths)
     assert len(found) == {1: 20, 1 << 30: 1}.get(size, len(found))
