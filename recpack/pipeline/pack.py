@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from pathlib import Path
 
-from recpack.data.labels import detection_widths, doubtful_rows
+from recpack.data.labels import detection_labels, doubtful_rows
 from recpack.errors import ConfigError
-from recpack.formats.lst import CheckedLines, format_rows
+from recpack.formats.lst import CheckedLines, PlainText, format_rows
 from recpack.formats.manifest import describe
 from recpack.options import PackOptions
 from recpack.packing.input import PackInput
@@ -17,16 +16,15 @@ from recpack.packing.run import pack_samples
 from recpack.pipeline.prepare import refuse
 from recpack.pipeline.reach import prove_reach
 from recpack.problems import Problem
-from recpack.scanning.measure import measure
+from recpack.scanning.measure import Measuring
 from recpack.scanning.run import acted
 from recpack.settings import takes
 from recpack.sinks.base import Sink
 from recpack.sinks.open import open_sink
-from recpack.sources.lst import read_list
-from recpack.storage.files import text_lines
+from recpack.sources.lst import open_list
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import LIST
-from recpack.storage.trees.open import Root
+from recpack.storage.trees.open import Root, open_tree
 from recpack.workers.cluster import connect
 
 
@@ -45,15 +43,19 @@ def pack(
     remaining rows get new numbers. Raises as ``convert`` does, and ListError for a broken list.
     """
     path = Path(rows)
-    s3 = S3Client.of(options)
-    samples, settled, found = read_list(path, root, s3, follow_links=options.follow_links)
-    if options.center_crop and any(detection_widths(sample.label) for sample in samples):
-        raise ConfigError("center_crop: recpack pack can't crop boxes; use recpack convert")
+    tree = open_tree(root, S3Client.of(options), follow_links=options.follow_links)
     names = options.class_names()
     own = isinstance(output, (str, os.PathLike)) and _same_file(path, Path(output))
-    with connect(options), open_sink(output, options, spare=(LIST,) if own else ()) as sink:
-        prove_reach(samples.root, [sink], options)
-        kept, problems = measure(samples, options)
+    with (
+        open_list(path) as file,
+        connect(options),
+        open_sink(output, options, spare=(LIST,) if own else ()) as sink,
+    ):
+        prove_reach(tree, [sink], options)
+        with Measuring(file, tree, options) as measuring:
+            samples, kept, settled, found, problems = measuring.finish()
+        if options.center_crop and detection_labels(samples).any():
+            raise ConfigError("center_crop: recpack pack can't crop boxes; use recpack convert")
         unclear = {problem.file for problem in found if problem.severity == "error"}
         problems = [problem for problem in problems if problem.file not in unclear]
         problems += acted(found, options)
@@ -64,10 +66,9 @@ def pack(
         refuse(problems, options, len(samples))
         # a list has its own class ids: refuse those without a name before any work
         describe(kept, names, [], {}, {"name": None, "bytes": None, "checksum": None})
-        moved = settled and not own
-        lines = CheckedLines(format_rows(kept) if moved else text_lines(path, "utf-8"))
-        if own:  # the sink does not write the list, but the manifest needs its checksum
-            deque(lines, maxlen=0)
+        as_it_is = PlainText(file.again(), file.crc32)
+        # the sink does not write its own list, but the manifest needs its checksum
+        lines = as_it_is if own or not settled else CheckedLines(format_rows(kept))
         source = PackInput(kept, names, problems, lines, options.shaping())
         if len(kept) < len(samples):
             source = source.without([], options)
