@@ -19,7 +19,7 @@ from recpack.formats.lst import Rows, RowTable, read_rows, row_paths
 from recpack.problems import Problem
 from recpack.scanning.settings import MeasureSettings
 from recpack.sources.lst import find_images, naming, odd_rows
-from recpack.storage.blocks import BLOCK, TextBlock, TextFile
+from recpack.storage.blocks import TextBlock, TextFile
 from recpack.storage.explain import UNREADABLE, explain
 from recpack.storage.files import Closing
 from recpack.storage.paths import unsafe_path
@@ -74,7 +74,7 @@ class Measuring(Closing):
     def __init__(self, file: TextFile, root: Tree, settings: MeasureSettings) -> None:
         self._file, self._root, self._settings = file, root, settings
         tasks = map(self._task, file.blocks())
-        count = -(-file.size // BLOCK)
+        count = file.block_count
         self._results = run(_read, tasks, count, jobs=settings.jobs, backend=settings.backend)
 
     def _task(self, block: TextBlock) -> tuple[Tree, TextBlock]:
@@ -82,6 +82,10 @@ class Measuring(Closing):
 
     def close(self) -> None:
         self._results.close()
+
+    def text(self) -> tuple[Iterator[str], int]:
+        """After ``finish``: the text of the list, and its CRC-32."""
+        return self._file.again(), self._file.crc32
 
     def finish(self) -> Measured:
         """The whole list. Raises ListError that names the file: see ``formats.lst.read_rows``,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from codecs import iterdecode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from recpack.storage.files import Closing, lines_of
 from recpack.storage.limits import MAX_LINE, MAX_LIST
 from recpack.storage.regular import open_regular
 
-BLOCK = 1 << 17
-"""Bytes of a block, about: the images of a thousand rows are a task's work."""
+BLOCK = 1 << 16
+"""Bytes of a block, about: the images of some hundred rows are a task's work."""
 _PIECE = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _MAX_CHARACTER = 4
@@ -54,17 +55,21 @@ class TextBlock:
 
 class TextFile(Closing):
     """A text file that stays open, so that it is read the second time though its name be gone.
-    ``size`` in bytes; ``crc32`` of what ``blocks`` has read. Raises OSError, TooLargeError for more
-    than ``MAX_LIST`` bytes."""
+    ``block_count``: about how many there will be · ``crc32`` of what ``blocks`` has read. Raises
+    OSError, TooLargeError for more than ``MAX_LIST`` bytes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.crc32 = 0
         self._file = FileIO(open_regular(path, limit=MAX_LIST))
-        self.size = self._file.seek(0, 2)
+        self.block_count = -(-self._file.seek(0, 2) // BLOCK)
 
     def close(self) -> None:
         self._file.close()
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a path leads to this file."""
+        return path.exists() and os.path.samestat(os.fstat(self._file.fileno()), path.stat())
 
     def blocks(self) -> Iterator[TextBlock]:
         """The whole file. It never raises: a block with a ``fault`` is the last one."""
