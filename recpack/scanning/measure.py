@@ -73,12 +73,15 @@ class Measuring(Closing):
 
     def __init__(self, file: TextFile, root: Tree, settings: MeasureSettings) -> None:
         self._file, self._root, self._settings = file, root, settings
-        tasks = map(self._task, file.blocks())
-        count = file.block_count
-        self._results = run(_read, tasks, count, jobs=settings.jobs, backend=settings.backend)
+        self._fault: Exception | None = None
+        jobs, count = settings.jobs, file.block_count
+        self._results = run(_read, self._tasks(), count, jobs=jobs, backend=settings.backend)
 
-    def _task(self, block: TextBlock) -> tuple[Tree, TextBlock]:
-        return self._root.only(row_paths(block.rough_lines())), block
+    def _tasks(self) -> Iterator[tuple[Tree, TextBlock]]:
+        for block in self._file.blocks():
+            if self._fault is not None:
+                return
+            yield self._root.only(row_paths(block.rough_lines())), block
 
     def close(self) -> None:
         self._results.close()
@@ -96,15 +99,15 @@ class Measuring(Closing):
         failures: list[_Failure] = []
         odd: list[int] = []
         for chunk in self._results:
-            if chunk.fault is not None:
-                with naming(self._file.path):
-                    raise chunk.fault
+            self._fault = self._fault or chunk.fault  # joblib prints errors if it is stopped now
             table.append(chunk.rows)
             sizes.append(chunk.looked.files)
             failures += (one._replace(row=count + one.row) for one in chunk.looked.failures)
             odd += (count + row for row in chunk.odd)
             count += len(chunk.rows.indices)
         with naming(self._file.path):
+            if self._fault is not None:
+                raise self._fault
             samples = table.samples(self._root)
         files = np.concatenate(sizes, axis=1)
         written = {row: samples.paths[row] for row in odd}
