@@ -15,8 +15,11 @@ from recpack.storage.files import Closing, lines_of
 from recpack.storage.limits import MAX_LINE, MAX_LIST
 from recpack.storage.regular import open_regular
 
-BLOCK = 1 << 16
-"""Bytes of a block, about: the images of some hundred rows are a task's work."""
+BLOCK = 1 << 18
+"""Bytes of a block, about, at most: each costs the coordinator as much as hundreds of rows."""
+_SMALL = 1 << 15
+_SHARES = 32
+"""Blocks of a file, at least, unless they would be smaller than ``_SMALL``: many can work."""
 _PIECE = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _MAX_CHARACTER = 4
@@ -62,7 +65,9 @@ class TextFile(Closing):
         self.path = path
         self.crc32 = 0
         self._file = FileIO(open_regular(path, limit=MAX_LIST))
-        self.block_count = -(-self._file.seek(0, 2) // BLOCK)
+        size = self._file.seek(0, 2)
+        self._block = min(BLOCK, max(size // _SHARES, _SMALL))
+        self.block_count = -(-size // self._block)
 
     def close(self) -> None:
         self._file.close()
@@ -78,7 +83,7 @@ class TextFile(Closing):
         number, rest, new = 1, b"", b"\n"
         while new:
             try:
-                new = self._file.read(max(BLOCK, len(rest)))
+                new = self._file.read(max(self._block, len(rest)))
             except OSError as error:
                 yield TextBlock(number, start, b"", str(error))
                 return

@@ -88,3 +88,14 @@ def test_a_file_that_changes_between(tmp_path: Path) -> None:
         path.write_bytes(b"two\n")
         with pytest.raises(DataError, match=r"a\.lst: changed while it was read; run again"):
             list(file.again())
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "most"), [(100, 1, 1), (1 << 16, 2, 3), (1 << 21, 32, 34)]
+)
+def test_many_can_work_on_one_file(tmp_path: Path, size: int, least: int, most: int) -> None:
+    with TextFile(write(tmp_path, b"0123456\n" * (size // 8))) as file:
+        blocks = list(file.blocks())
+        assert least <= len(blocks) <= most
+        assert least <= file.block_count <= most
+        assert b"".join(block.data for block in blocks) == b"0123456\n" * (size // 8)
