@@ -9,12 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import count, pairwise
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from isal import isal_zlib
 
-from recpack.columns import Float32, StringColumn
+from recpack.columns import Float32, Int64, StringColumn, narrow, repeats
 from recpack.data.labels import detection_labels
 from recpack.data.samples import Samples
 from recpack.errors import ListError
@@ -76,6 +77,17 @@ def decompress_rows(data: bytes) -> str:
     return str(isal_zlib.decompress(data), "utf-8")
 
 
+class PlainText(CheckedLines):
+    """The ``text`` of a list that is there already, with its CRC-32."""
+
+    def __init__(self, text: Iterable[str], crc32: int) -> None:
+        super().__init__(text)
+        self.crc32 = crc32
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+
 class FloatFormatter:
     """Float32 → decimal text: the shortest that reads back equal, or ``precision`` decimals.
 
@@ -108,17 +120,74 @@ def _formatter(precision: int | None) -> FloatFormatter:
     return FloatFormatter(precision)
 
 
+class Rows(NamedTuple):
+    """Rows of a list as columns: ``indices`` int64 (n,) · ``paths`` · ``labels`` float32, all label
+    vectors end to end · ``widths`` int64 (n,), floats per label."""
+
+    indices: Int64
+    paths: StringColumn
+    labels: Float32
+    widths: Int64
+
+
+class RowTable:
+    """Collects rows. Each column is one buffer that grows in place: joining the parts at the end
+    would need the memory twice."""
+
+    def __init__(self) -> None:
+        self._indices, self._labels, self._widths = bytearray(), bytearray(), bytearray()
+        self._paths: list[StringColumn] = []
+
+    def append(self, rows: Rows) -> None:
+        self._indices += rows.indices.tobytes()
+        self._labels += rows.labels.tobytes()
+        self._widths += rows.widths.tobytes()
+        self._paths.append(rows.paths)
+
+    def samples(self, root: Tree) -> Samples:
+        """All rows as samples below ``root``. Their image sizes are 0: not known yet. Raises
+        ListError when there are none, or an index appears twice. After this call the table can't
+        grow."""
+        ids = np.frombuffer(self._indices, np.int64)
+        paths = StringColumn.join(self._paths)
+        if not len(ids):
+            raise ListError("the list has no rows")
+        if repeats(ids):
+            twice = np.setdiff1d(np.arange(len(ids)), np.unique(ids, return_index=True)[1])[0]
+            raise ListError(
+                f"index {ids[twice]} appears twice, again for {paths[int(twice)]!r}; "
+                "make indices unique"
+            )
+        return Samples(
+            root,
+            ids,
+            paths,
+            np.frombuffer(self._labels, np.float32),
+            narrow(np.concatenate(([0], np.cumsum(np.frombuffer(self._widths, np.int64))))),
+            np.zeros(len(ids), np.int64),
+            np.zeros(len(ids), np.uint8),
+            np.zeros(len(ids), np.int64),
+        )
+
+
 def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
-    """The lines of a list → samples below ``root``. Their image sizes are 0: not known yet.
+    """The lines of a list → samples below ``root``; see ``read_rows`` and ``RowTable.samples``."""
+    table = RowTable()
+    table.append(read_rows(lines))
+    return table.samples(root)
+
+
+def read_rows(lines: Iterable[str], first: int = 1) -> Rows:
+    """The rows of lines, the first of which has the number ``first``.
 
     Paths can leave the root. Raises ListError that names the line, the field and the value: too few
-    columns, an index that is not an integer or appears twice, a label that is not a finite number.
+    columns, an index that is not an integer, a label that is not a finite number.
     """
     indices = array("q")
-    bounds = array("q", [0])
+    widths = array("q")
     labels = array("f")
     paths: list[str] = []
-    for number, line in zip(count(1), lines, strict=False):
+    for number, line in enumerate(lines, first):
         columns = line.strip().split("\t")
         if columns == [""]:
             continue
@@ -149,27 +218,19 @@ def parse_rows(lines: Iterable[str], root: Tree) -> Samples:
                 raise ListError(f"line {number}: label is {text!r}, expected a number")
         indices.append(index)
         labels.extend(values)
-        bounds.append(len(labels))
+        widths.append(len(values))
         paths.append(path)
-    if not paths:
-        raise ListError("the list has no rows")
-    ids = np.array(indices, np.int64)
-    unique, first = np.unique(ids, return_index=True)
-    if len(unique) < len(ids):
-        twice = np.setdiff1d(np.arange(len(ids)), first)[0]
-        raise ListError(
-            f"index {ids[twice]} appears twice, again for {paths[twice]!r}; make indices unique"
-        )
-    return Samples(
-        root,
-        ids,
+    return Rows(
+        np.array(indices, np.int64),
         StringColumn(paths),
         np.array(labels, np.float32),
-        np.array(bounds, np.int64),
-        np.zeros(len(ids), np.int64),
-        np.zeros(len(ids), np.uint8),
-        np.zeros(len(ids), np.int64),
+        np.array(widths, np.int64),
     )
+
+
+def row_paths(lines: Iterable[str]) -> Iterator[str]:
+    """The paths of rows, and of what is none."""
+    return (line.strip().rpartition("\t")[2].strip() for line in lines)
 
 
 def _is_number(text: str) -> bool:

@@ -74,7 +74,7 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
     s3 = S3Client.of(settings)
     if is_s3(path) and not (settings.deep or settings.reader or settings.against):
         return _verify_stored(path, manifest_beside(path, s3), s3)
-    rows = None if settings.against is None else read_list(*settings.against, s3)[0]
+    rows = None if settings.against is None else read_list(*settings.against, s3)
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
         verifier = _Verifier(path, reader.manifest(), s3, settings.reader, rows)
         try:

@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from recpack.columns import StringColumn
 from recpack.data.samples import Samples
 from recpack.errors import ListError
-from recpack.formats.lst import parse_rows
+from recpack.formats.lst import RowTable, read_rows
 from recpack.problems import Problem, count_text
 from recpack.sources.tails import Tails, foreign, path_resolved
-from recpack.storage.files import text_lines
+from recpack.storage.blocks import TextFile
 from recpack.storage.paths import PathOrUrl, unsafe_path
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.base import Tree
 from recpack.storage.trees.open import Root, open_tree
 
+_UNSAFE = ("\0", "..\n", "\n\n", "\n.\n")
+"""One of these, or a mark of a foreign path, is in the text of paths of which one is unsafe."""
 
-def read_list(
-    path: PathOrUrl, root: Root, s3: S3Client, *, follow_links: bool = False
-) -> tuple[Samples, Mapping[str, str], list[Problem]]:
-    """Read a list; see ``parse_rows``. Images whose path was written on another machine, or in
-    another Unicode normalisation, are found as in data sets. Returns the samples, the paths found
-    by those in the list, notes, and an error for each path that could mean several files. Raises
-    ListError that names the file, also for a path out of the root that means none below it, and
-    DataError when the root does not exist."""
-    tree = open_tree(root, s3, follow_links=follow_links)
+
+def read_list(path: PathOrUrl, root: Root, s3: S3Client) -> Samples:
+    """Read a list. Images whose path was written on another machine, or in another Unicode
+    normalisation, are found as in data sets. Raises ListError that names the file, also for a path
+    out of the root that means none below it, and DataError when the root does not exist."""
+    tree = open_tree(root, s3)
+    table = RowTable()
+    with open_list(path) as file, naming(path):
+        for block in file.blocks():
+            table.append(read_rows(block.lines(), block.number))
+        samples = table.samples(tree)
+    odd = [samples.paths[row] for row in odd_rows(list(samples.paths))]
+    return find_images(path, samples, odd)[0]
+
+
+def open_list(path: PathOrUrl) -> TextFile:
+    """Open a list. Raises ListError."""
+    with naming(path):
+        return TextFile(Path(path))
+
+
+@contextmanager
+def naming(path: PathOrUrl) -> Iterator[None]:
+    """Faults become a ListError that names the list."""
     try:
-        samples = parse_rows(text_lines(Path(path)), tree)
-        settled, problems = _find_images(tree, samples.paths)
+        yield
     except ListError as error:
         raise ListError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
         raise ListError(f"{path}: can't be read: {error}") from error
+
+
+def odd_rows(paths: Sequence[str]) -> list[int]:
+    """The positions of paths that perhaps are not those of their files."""
+    text = "\n".join(["", *paths, ""])
+    if text.isascii() and not foreign(paths) and not any(mark in text for mark in _UNSAFE):
+        return []
+    return [
+        row
+        for row, path in enumerate(paths)
+        if unsafe_path(path) or not path.isascii() or foreign([path])
+    ]
+
+
+def find_images(
+    path: PathOrUrl, samples: Samples, odd: Iterable[str]
+) -> tuple[Samples, Mapping[str, str], list[Problem]]:
+    """Find the images of the ``odd`` paths of the list ``path``. Returns the samples, the paths
+    found by those in the list, notes, and an error for each path that could mean several files.
+    Raises ListError for a path out of the root that means no file below it."""
+    with naming(path):
+        settled, problems = _find_images(samples.root, set(odd), samples.paths)
     if settled:
         paths = StringColumn(settled.get(path, path) for path in samples.paths)
         samples = replace(samples, paths=paths)
     return samples, settled, problems
 
 
-def _find_images(root: Tree, paths: StringColumn) -> tuple[dict[str, str], list[Problem]]:
-    odd = {path for path in paths if unsafe_path(path) or not path.isascii()}
-    if foreign(paths):
-        odd |= {path for path in paths if foreign([path])}
+def _find_images(
+    root: Tree, odd: Collection[str], paths: StringColumn
+) -> tuple[dict[str, str], list[Problem]]:
     folder = str(root).rstrip("/") + "/"
     settled, wanted, problems = {}, {}, []
     for path in sorted(odd):

@@ -11,6 +11,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, TextIO
@@ -339,11 +340,9 @@ def text_lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[str]:
         yield from lines_of(file)
 
 
-def lines_of(file: TextIO) -> Iterator[str]:
-    """``text_lines`` of an open file."""
-    number = 1
-    while line := file.readline(MAX_LINE):
+def lines_of(file: TextIO, first: int = 1) -> Iterator[str]:
+    """``text_lines`` of an open file, whose first line has the number ``first``."""
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE), ""), first):
         if len(line) == MAX_LINE:
             raise ValueError(f"line {number} has more than {MAX_LINE:,} characters")
         yield line
-        number += 1

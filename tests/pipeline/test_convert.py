@@ -324,6 +324,5 @@ def test_segments_cover_the_samples_in_order(tmp_path: Path, size: int, inherite
         assert max(map(len, sent)) < 300
     else:
         del shared
-        found = []
     assert [p for data in sent for p in pickle.loads(data).samples().paths] == list(table.paths)
     assert len(found) == {1: 20, 1 << 30: 1}.get(size, len(found))
