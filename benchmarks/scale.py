@@ -24,7 +24,7 @@ from recpack.data.classes import VOC_CLASSES
 from recpack.data.samples import Samples
 from recpack.packing.estimate import NullWriter
 from recpack.packing.input import PackInput
-from recpack.packing.plan import Segment, expected_lengths
+from recpack.packing.plan import Segment, expected_lengths, samples_of
 from recpack.packing.publish import publish
 from recpack.packing.segment import PackedSegment
 from recpack.packing.settings import PackSettings
@@ -93,7 +93,7 @@ def answer(
     segment: Segment, *, format_list: Callable[[Samples], bytes], **_: object
 ) -> PackedSegment:
     """What ``pack_segment`` would answer."""
-    samples = segment.samples()
+    samples = samples_of(segment.part)
     lengths = expected_lengths(samples).astype(np.uint32)
     size = int(lengths.sum(dtype=np.int64))
     return PackedSegment(lengths, size, segment.number, rows=format_list(samples))

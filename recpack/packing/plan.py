@@ -12,6 +12,7 @@ import numpy as np
 from recpack.columns import Int64
 from recpack.data.samples import Samples
 from recpack.formats.recordio import PART_HEADER, RECORD_HEADER
+from recpack.workers.backends import inherit, renew_workers
 from recpack.workers.fork import Shared
 
 _BLOCK = 1 << 16
@@ -25,6 +26,26 @@ class Span(NamedTuple):
     stop: int
 
 
+class Table:
+    """Samples that the workers get part by part. The workers must begin after it is made."""
+
+    def __init__(self, samples: Samples, backend: str | None, workers: int) -> None:
+        self._samples = Shared(samples)
+        self._inherited = inherit(backend, workers)
+        renew_workers(backend)
+
+    def part(self, start: int, stop: int) -> Samples | Span:
+        """What a worker needs to have samples ``start`` to ``stop``: see ``samples_of``."""
+        if self._inherited:
+            return Span(self._samples, start, stop)
+        return self._samples.value.slice(start, stop).for_worker()
+
+
+def samples_of(part: Samples | Span) -> Samples:
+    """The samples of a part of a table; for a worker."""
+    return part if isinstance(part, Samples) else part.table.value.slice(part.start, part.stop)
+
+
 @dataclass(frozen=True)
 class Segment:
     """Everything that a worker needs to build the records of segment ``number``.
@@ -33,17 +54,11 @@ class Segment:
     """
 
     number: int
-    source: Samples | Span
+    part: Samples | Span
     room: int
     """Expected bytes."""
     min_bytes: int = 0
     """A smaller segment is not written: it must be packed again with its neighbour."""
-
-    def samples(self) -> Samples:
-        """Its samples."""
-        if isinstance(self.source, Samples):
-            return self.source
-        return self.source.table.value.slice(self.source.start, self.source.stop)
 
 
 def expected_lengths(samples: Samples) -> Int64:
@@ -84,26 +99,13 @@ def plan_cuts(
 
 
 def segments(
-    table: Shared[Samples],
-    cuts: Sequence[int],
-    sizes: Sequence[int],
-    min_segment: int = 0,
-    *,
-    inherited: bool,
+    table: Table, cuts: Sequence[int], sizes: Sequence[int], min_segment: int = 0
 ) -> Iterator[Segment]:
-    """The segments between the cuts, with these expected ``sizes``. ``inherited``: see
-    ``source_of``."""
+    """The segments between the cuts, with these expected ``sizes``."""
     for number, (start, stop) in enumerate(pairwise(cuts)):
         last = stop == cuts[-1]
         least = 0 if last else min_segment
-        source = source_of(table, start, stop, inherited=inherited)
-        yield Segment(number, source, sizes[number], least)
-
-
-def source_of(table: Shared[Samples], start: int, stop: int, *, inherited: bool) -> Samples | Span:
-    """Samples ``start`` to ``stop`` for a worker. ``inherited``: it has the table."""
-    span = Span(table, start, stop)
-    return span if inherited else table.value.slice(start, stop).for_worker()
+        yield Segment(number, table.part(start, stop), sizes[number], least)
 
 
 def merge_small(sizes: Sequence[int], min_segment: int) -> list[range]:

@@ -23,11 +23,11 @@ from recpack.packing.estimate import NullWriter, Trial
 from recpack.packing.input import Packed, PackInput, as_problems
 from recpack.packing.plan import (
     Segment,
+    Table,
     expected_lengths,
     merge_small,
     plan_cuts,
     segments,
-    source_of,
 )
 from recpack.packing.segment import PackedSegment, pack_segment
 from recpack.packing.settings import PackSettings
@@ -38,12 +38,9 @@ from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written,
 from recpack.workers.backends import (
     backend_kind,
     in_own_processes,
-    inherit,
     outlast_tasks,
-    renew_workers,
     worker_count,
 )
-from recpack.workers.fork import Shared
 from recpack.workers.run import run
 from recpack.workers.settings import DASK, RAY
 
@@ -112,19 +109,11 @@ class _Packing:
                 fingerprint=self._fingerprint,
             )
         )
-        self._table = Shared(samples)
-        self._inherited = inherit(self._backend, self._workers)
-        renew_workers(self._backend)
+        self._table = Table(samples, self._backend, self._workers)
 
     def pack(self) -> list[PackedSegment]:
         """Pack all segments, in order; too small segments are not in the sink yet."""
-        tasks = segments(
-            self._table,
-            self._cuts,
-            self._sizes,
-            self._sink.min_segment,
-            inherited=self._inherited,
-        )
+        tasks = segments(self._table, self._cuts, self._sizes, self._sink.min_segment)
         packed = []
         done = size = 0
         count = len(self._cuts) - 1
@@ -146,12 +135,7 @@ class _Packing:
         again = [
             Segment(
                 run.start,
-                source_of(
-                    self._table,
-                    self._cuts[run.start],
-                    self._cuts[run.stop],
-                    inherited=self._inherited,
-                ),
+                self._table.part(self._cuts[run.start], self._cuts[run.stop]),
                 sum(packed[number].size for number in run),
             )
             for run in runs

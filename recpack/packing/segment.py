@@ -15,7 +15,7 @@ from recpack.errors import ImageError, RecordError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import reencode, tune_process
 from recpack.formats.recordio import label_bytes
-from recpack.packing.plan import Segment
+from recpack.packing.plan import Segment, samples_of
 from recpack.sinks.base import Receipts, SegmentWriter
 from recpack.storage.checksums import Checksum
 from recpack.storage.explain import Reason, explain
@@ -63,7 +63,7 @@ def pack_segment(
     """Read the segment's images, build its records in place, pass them to the sink. ``format_list``
     makes its rows of the list. ``alone``: the process does nothing else."""
     buffer = writer.buffer(segment.room)
-    samples = segment.samples()
+    samples = samples_of(segment.part)
     lengths = np.zeros(len(samples), np.uint32)
     failures: list[Failure] = []
     changed = (samples.treatments != Treatment.KEEP) | encoding.changes_images

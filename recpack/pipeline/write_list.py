@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,11 @@ from recpack.settings import takes
 from recpack.storage.paths import PathOrUrl, demand_free, write_text
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.open import Root
+from recpack.workers.backends import worker_count
 from recpack.workers.run import run
 
 if TYPE_CHECKING:
+    from recpack.packing.plan import Span
     from recpack.packing.publish import Result
 
 _ROWS = 1024
@@ -54,12 +55,17 @@ def write_list(devkit: Root, output: PathOrUrl, options: ListOptions) -> Result:
 
 def _format(samples: Samples, options: ListOptions) -> Generator[str, None, None]:
     """The rows, formatted by the workers."""
+    from recpack.packing.plan import Table
+
     starts = range(0, len(samples), _ROWS)
-    root = samples.root.only(())  # no file is read
-    tasks = (replace(samples.slice(start, start + _ROWS), root=root) for start in starts)
-    work = partial(_format_task, precision=options.precision)
+    workers = worker_count(options.jobs, len(starts), options.backend)
+    table = Table(samples, options.backend, workers)
+    tasks = (table.part(start, min(start + _ROWS, len(samples))) for start in starts)
+    work = partial(_format_part, precision=options.precision)
     return run(work, tasks, len(starts), jobs=options.jobs, backend=options.backend)
 
 
-def _format_task(samples: Samples, precision: int | None) -> str:
-    return "".join(format_rows(samples, precision))
+def _format_part(part: Samples | Span, precision: int | None) -> str:
+    from recpack.packing.plan import samples_of
+
+    return "".join(format_rows(samples_of(part), precision))

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import recpack
-from recpack.packing.plan import expected_lengths, plan_cuts, segments
+from recpack.packing.plan import Table, expected_lengths, plan_cuts, samples_of, segments
 from recpack.storage.trees.local import LocalTree
-from recpack.workers.fork import Shared
 from tests.support.devkits import box_xml, jpeg, make_voc, xml
 
 
@@ -309,20 +308,20 @@ def test_segments_cover_the_samples_in_order(tmp_path: Path, size: int, inherite
     table = parse_rows((tmp_path / "a.lst").read_text().splitlines(), LocalTree(str(tmp_path)))
     lengths = expected_lengths(table)
     cuts = plan_cuts(lengths, size)
-    shared = Shared(table)
-    found = list(
-        segments(shared, cuts, np.add.reduceat(lengths, cuts[:-1]).tolist(), inherited=inherited)
-    )
-    assert [p for s in found for p in s.samples().paths] == list(table.paths)
+    parts = Table(table, "fork" if inherited else "loky", 2)
+    found = list(segments(parts, cuts, np.add.reduceat(lengths, cuts[:-1]).tolist()))
+    assert [p for s in found for p in samples_of(s.part).paths] == list(table.paths)
     assert [s.number for s in found] == list(range(len(found)))
-    sizes = [int(expected_lengths(s.samples()).sum()) for s in found]
+    sizes = [int(expected_lengths(samples_of(s.part)).sum()) for s in found]
     assert [s.room for s in found] == sizes
     assert sum(sizes) == lengths.sum()
-    assert all(n <= size or len(s.samples()) == 1 for n, s in zip(sizes, found, strict=True))
+    assert all(n <= size or len(samples_of(s.part)) == 1 for n, s in zip(sizes, found, strict=True))
     sent = [pickle.dumps(s) for s in found]
     if inherited:  # nothing of the table travels
         assert max(map(len, sent)) < 300
     else:
-        del shared
-    assert [p for data in sent for p in pickle.loads(data).samples().paths] == list(table.paths)
+        del parts
+    assert [p for data in sent for p in samples_of(pickle.loads(data).part).paths] == list(
+        table.paths
+    )
     assert len(found) == {1: 20, 1 << 30: 1}.get(size, len(found))
