@@ -25,6 +25,8 @@ from recpack.sources.base import Item
 SIZE_TOLERANCE = 2.0
 """Pixels by which a box can exceed the image and still count as clipped, not scaled."""
 
+_KEEP = Treatment.KEEP  # enums are slow before Python 3.12
+
 MANY_PIXELS = 16
 """Width and height from which a box in the first pixel is no pixel box: its edges are ratios."""
 
@@ -96,13 +98,13 @@ class Judge:
         if header.kind == "gif" and not can_decode_gif():
             self._note("image-unsupported", field="image", value=header.kind)
         self._judge_path(item.image, header)
-        frame, treatment = self._judge_size(annotation, header)
+        (width, height), treatment = self._judge_size(annotation, header)
         names = annotation.names
         if not self._learn and not self._known.issuperset(names):
             self._judge_classes(annotation)
-        self._rows.append(
-            (item.image, item.file, item.size, item.identity, treatment, len(names), *frame)
-        )
+        self._rows.append((
+            item.image, item.file, item.size, item.identity, treatment, len(names), width, height,
+        ))  # fmt: skip
         self._names += names
         self._boxes += annotation.boxes
         self._difficult += annotation.difficult
@@ -165,7 +167,7 @@ class Judge:
         stored: tuple[float, float] = (header.width, header.height)
         declared = (annotation.width, annotation.height)
         if declared == stored and header.passes:
-            return stored, Treatment.KEEP
+            return stored, _KEEP
         upright: tuple[float, float] = header.upright
         frame = upright
         treatment = Treatment.KEEP if header.passes else Treatment.UPRIGHT
@@ -225,7 +227,9 @@ class Judge:
         ids = self._ids
         classes = np.array([ids.get(name, -1) for name in self._names], np.int64)
         # each column in one piece, because NumPy is slow on short rows
-        pixels = np.asfortranarray(np.fromiter(self._boxes, np.float64).reshape(-1, 4))
+        pixels = np.asfortranarray(
+            np.fromiter(self._boxes, np.float64, len(self._boxes)).reshape(-1, 4)
+        )
         sizes = np.array((widths, heights), np.float64).T
         boxes_each = np.array(counts, np.int64)
         self._owners = owners = np.repeat(np.arange(len(sizes)), boxes_each)

@@ -14,12 +14,12 @@ from recpack.storage.explain import UNREADABLE
 from recpack.storage.files import UnsafePathError, pread, text_lines
 from recpack.storage.regular import regular_size
 from recpack.storage.trees.base import (
+    HEAD,
     Folder,
     Head,
     Opener,
     OpenFile,
     Tree,
-    head_of,
     identity_of,
     join,
 )
@@ -172,6 +172,7 @@ class LocalFolder(Folder):
 
     def heads(self, names: Sequence[str | None]) -> Iterator[Head | Exception | None]:
         file = LocalFile(-1)
+        read = file.read
         for name in names:
             if name is None:
                 yield None
@@ -179,7 +180,7 @@ class LocalFolder(Folder):
             try:
                 file.aim(self._open(name))
                 try:
-                    yield head_of(file)
+                    yield *file.status(), read(0, HEAD), read
                 finally:
                     file.close()
             except UNREADABLE as error:
@@ -212,27 +213,25 @@ class LocalFile(OpenFile):
     def aim(self, descriptor: int) -> None:
         """Stand for another file; the one before is not closed."""
         self._descriptor = descriptor
-        self._size = -1
+        self._status: tuple[int, int] | None = None
 
     @property
     def size(self) -> int:
-        if self._size < 0:
-            self._look()
-        return self._size
+        return (self._status or self.status())[0]
 
     @property
     def identity(self) -> int:
-        if self._size < 0:
-            self._look()
-        return self._identity
+        return (self._status or self.status())[1]
 
-    def _look(self) -> None:
+    def status(self) -> tuple[int, int]:
+        """Size and identity."""
         status = os.fstat(self._descriptor)
+        size = status.st_size
         if not stat.S_ISREG(status.st_mode):
             regular_size(self._descriptor)  # says what it is instead
-        self._size = status.st_size
         inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
-        self._identity = identity_of((inode, status.st_mtime_ns, status.st_size))
+        self._status = size, identity_of((inode, status.st_mtime_ns, size))
+        return self._status
 
     def read_all(self, limit: int) -> bytes:
         try:
