@@ -127,9 +127,9 @@ class LocalFolder(Folder):
             return os.open(name, _FLAGS, dir_fd=self._descriptor)
         # in a name with folders every part can be a link; in a plain name only the file
         if "/" in name:
-            parent = os.path.dirname(name)
+            parent = name[: name.rindex("/") + 1]
             if parent not in self._inside:
-                self._demand_inside(parent)
+                self._demand_inside(os.path.dirname(name))
                 if len(self._inside) == _MAX_INSIDE:
                     self._inside.clear()
                 self._inside.add(parent)
