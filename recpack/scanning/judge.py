@@ -271,9 +271,10 @@ class Judge:
         parts = [classes[:, None], boxes]
         if settings.difficult == "column":
             parts.append(np.array(self._difficult, np.int64)[:, None])
-        objects, kept_owners = _of(keep, np.concatenate(parts, 1, dtype=np.float32), owners)
+        kept_owners, *parts = _of(keep, owners, *parts)  # a box that is dropped can have any size
         labels, bounds = assemble_labels(
-            objects, np.bincount(kept_owners, minlength=len(sizes))[stay]
+            np.concatenate(parts, 1, dtype=np.float32),
+            np.bincount(kept_owners, minlength=len(sizes))[stay],
         )
         chosen = stay.tolist()
         return ScanChunk(
@@ -328,8 +329,8 @@ class Judge:
     ) -> None:
         """Objects with the same owner, class and box as one before. Almost never are there any, and
         then the sorted sums show it."""
-        columns = np.vstack((owners, classes, pixels.T)) * _WEIGHTS
-        sums = np.sort(columns.sum(0)[rows])
+        columns = np.vstack(_of(rows, owners, classes, *pixels.T))
+        sums = np.sort((columns * _WEIGHTS).sum(0))
         if not (sums[1:] == sums[:-1]).any():
             return
         first: dict[tuple[float, ...], int] = {}
