@@ -48,7 +48,8 @@ def normalise(
     without area or completely outside can't be repaired: it is dropped, or is an error.
     ``precision`` rounds to that many decimals, as in the list's text.
     """
-    boxes = pixels.copy()
+    boxes = np.array(pixels, order="F")  # NumPy is slow on rows of four numbers
+    sizes = np.asfortranarray(sizes)
     if one_based:
         boxes[:, :2] -= 1
     keep = np.ones(len(boxes), np.bool_)
@@ -83,7 +84,7 @@ def normalise(
     if clip.any():
         boxes[clip, :2] = np.maximum(low[clip], 0)
         boxes[clip, 2:] = np.minimum(high[clip], sizes[clip])
-    ratios = round_to(boxes / np.tile(sizes, 2), precision)
+    ratios = round_to(boxes / np.hstack((sizes, sizes)), precision)
     # what a reader sees: rounded as in the list, and as float32
     with np.errstate(over="ignore"):  # dropped boxes can have any size
         seen = ratios.astype(np.float32)

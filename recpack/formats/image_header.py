@@ -51,25 +51,28 @@ class ImageHeader(NamedTuple):
         return self.width, self.height
 
 
-def read_header(read: ReadAt, size: int) -> ImageHeader:
-    """Parse the header of a file of ``size`` bytes. Its first bytes decide the kind, not its name.
+def read_header(read: ReadAt, size: int, head: bytes | None = None) -> ImageHeader:
+    """Parse the header of a file of ``size`` bytes. Its first bytes decide the kind, not its name;
+    ``head``: those that were read already, 64 at least or all.
 
     Raises ImageError (codes ``image-unknown``, ``image-truncated``, ``image-corrupt``,
     ``image-too-large``).
     """
     if size > MAX_IMAGE:
         raise ImageError("image-too-large", f"{size:,} bytes, more than {MAX_IMAGE:,}")
-    head = read(0, 4096)
+    if head is None:
+        head = read(0, 4096)
     try:
         header = _parse(head, read, size)
     except (struct.error, IndexError):
         raise ImageError("image-truncated", f"{size:,} bytes") from None
     if header is None:
         raise ImageError("image-unknown", f"first bytes {head[:8]!r}")
-    if header.width <= 0 or header.height <= 0:
-        raise ImageError("image-corrupt", f"{header.width} x {header.height} pixels")
-    if header.width * header.height > MAX_PIXELS:
-        raise ImageError("image-too-large", f"{header.width:,} x {header.height:,} pixels")
+    width, height = header.width, header.height
+    if width <= 0 or height <= 0:
+        raise ImageError("image-corrupt", f"{width} x {height} pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageError("image-too-large", f"{width:,} x {height:,} pixels")
     return header
 
 
@@ -96,8 +99,13 @@ def _parse(head: bytes, read: ReadAt, size: int) -> ImageHeader | None:
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD8)))
+_SKIPPED = frozenset(
+    0xFF00 + marker
+    for marker in frozenset(range(0x02, 0xFF)) - _FRAMES - _BARE_MARKERS - {0xD9, 0xDA, 0xE1}
+)
 _MAX_MARKERS = 4096
-_MARKER = struct.Struct(">BBH")
+_MARKER = struct.Struct(">HH").unpack_from
+_FRAME = struct.Struct(">BHHB").unpack_from
 
 EXTENSIONS = {
     ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg", ".png": "png",
@@ -109,18 +117,23 @@ IMAGE_ENDINGS = tuple(EXTENSIONS)
 
 
 def _jpeg(head: bytes, read: ReadAt, size: int) -> ImageHeader:
-    orientation, at, base = 0, 2, 0
+    orientation, at, base, most = 0, 2, 0, len(head) - 20
     for _ in range(_MAX_MARKERS):
-        if at - base + 20 > len(head) and base + len(head) < size:
+        if at > most and base + len(head) < size:
             head, base = read(at, 4096), at  # behind a large Exif, ICC or thumbnail block
-        prefix, marker, length = _MARKER.unpack_from(head, at - base)
+            most = base + len(head) - 20
+        marker, length = _MARKER(head, at - base)
+        if marker in _SKIPPED and length >= 2:  # the common case, checked first
+            at += 2 + length
+            continue
+        prefix, marker = divmod(marker, 0x100)
         if prefix != 0xFF:
             raise ImageError("image-corrupt", f"no JPEG marker at byte {at}")
         if marker == 0xFF or marker in _BARE_MARKERS:
             at += 1 if marker == 0xFF else 2
             continue
         if marker in _FRAMES:
-            bits, height, width, channels = struct.unpack_from(">BHHB", head, at - base + 4)
+            bits, height, width, channels = _FRAME(head, at - base + 4)
             return ImageHeader("jpeg", width, height, channels, bits, orientation or 1, at)
         # 0: a decoder skips no length, and takes the frame that may be in what seems skipped
         if marker in (0x00, 0xD9, 0xDA) or length < 2:

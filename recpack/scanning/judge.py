@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +25,13 @@ from recpack.sources.base import Item
 SIZE_TOLERANCE = 2.0
 """Pixels by which a box can exceed the image and still count as clipped, not scaled."""
 
+_KEEP = Treatment.KEEP  # enums are slow before Python 3.12
+
 MANY_PIXELS = 16
 """Width and height from which a box in the first pixel is no pixel box: its edges are ratios."""
 
 _ROUNDING = 0.01  # ratios of tools that round can leave the image by this much
-_WEIGHTS = np.sqrt([2, 3, 5, 7, 11, 13])
+_WEIGHTS = np.sqrt([[2], [3], [5], [7], [11], [13]])
 """Of an object's image, class and box. As square roots of primes they give different objects
 different sums, almost always."""
 
@@ -64,21 +69,20 @@ class Judge:
         self._image_set = image_set
         self._learn = settings.class_map is None
         self._ids = {} if settings.class_map is None else settings.class_map.ids()
+        self._known = frozenset(self._ids)
         self._file = ""
         self._annotations = 0
         self.problems: list[Problem] = []
-        self._paths: list[str] = []
-        self._files: list[str] = []
-        self._sizes: list[tuple[float, float]] = []
-        self._bytes: list[int] = []
-        self._identities: list[int] = []
-        self._treatments: list[int] = []
+        # of each image: path, file, bytes, identity, treatment, number of boxes, width, height
+        self._rows: list[tuple[str, str, int, int, int, int, float, float]] = []
         # one entry per box
+        self._names: list[str] = []
         self._boxes: list[float] = []
-        self._classes: list[int] = []
         self._difficult: list[int] = []
         self._objects: list[int] = []
-        self._owners: list[int] = []
+        # of each image, of each box; known in the end
+        self._files: Sequence[str] = ()
+        self._owners: Int64 = np.zeros(0, np.int64)
 
     def add(self, item: Item) -> None:
         """Add an annotation with its image, or its defect."""
@@ -94,26 +98,17 @@ class Judge:
         if header.kind == "gif" and not can_decode_gif():
             self._note("image-unsupported", field="image", value=header.kind)
         self._judge_path(item.image, header)
-        frame, treatment = self._judge_size(annotation, header)
-        owner = len(self._paths)
-        self._paths.append(item.image)
-        self._files.append(item.file)
-        self._sizes.append(frame)
-        self._bytes.append(item.size)
-        self._identities.append(item.identity)
-        self._treatments.append(treatment)
-        ids = self._ids
-        if self._learn:
-            classes = [ids.setdefault(name, len(ids)) for name in annotation.names]
-        else:
-            classes = [ids.get(name, -1) for name in annotation.names]
-            if -1 in classes:
-                self._judge_classes(annotation)
-        self._classes += classes
+        (width, height), treatment = self._judge_size(annotation, header)
+        names = annotation.names
+        if not self._learn and not self._known.issuperset(names):
+            self._judge_classes(annotation)
+        self._rows.append((
+            item.image, item.file, item.size, item.identity, treatment, len(names), width, height,
+        ))  # fmt: skip
+        self._names += names
         self._boxes += annotation.boxes
         self._difficult += annotation.difficult
         self._objects += annotation.objects
-        self._owners += [owner] * len(annotation.names)
 
     def _note_defect(self, defect: Defect, *, has_image: bool = False) -> None:
         severity: Severity | None = None
@@ -169,11 +164,11 @@ class Judge:
         self, annotation: Annotation, header: ImageHeader
     ) -> tuple[tuple[float, float], Treatment]:
         """The size (width, height) that the boxes refer to, and the image's treatment."""
-        stored = (float(header.width), float(header.height))
+        stored: tuple[float, float] = (header.width, header.height)
         declared = (annotation.width, annotation.height)
         if declared == stored and header.passes:
-            return stored, Treatment.KEEP
-        upright = (float(header.upright[0]), float(header.upright[1]))
+            return stored, _KEEP
+        upright: tuple[float, float] = header.upright
         frame = upright
         treatment = Treatment.KEEP if header.passes else Treatment.UPRIGHT
         if header.orientation != 1:
@@ -225,24 +220,33 @@ class Judge:
     def finish(self) -> ScanChunk:
         """The samples that stay, and all problems."""
         settings = self._settings
-        owners = np.array(self._owners, np.int64)
-        sizes = np.array(self._sizes, np.float64).reshape(-1, 2)
-        difficult = np.array(self._difficult, np.int64)
-        classes = np.array(self._classes, np.int64)
-        pixels = np.array(self._boxes, np.float64).reshape(-1, 4)
+        columns = list(zip(*self._rows, strict=True)) or [()] * 8
+        paths, self._files, image_bytes, identities, treatments, counts, widths, heights = columns
+        if self._learn:
+            self._ids = {name: rank for rank, name in enumerate(dict.fromkeys(self._names))}
+        ids = self._ids
+        classes = np.array([ids.get(name, -1) for name in self._names], np.int64)
+        # each column in one piece, because NumPy is slow on short rows
+        pixels = np.asfortranarray(
+            np.fromiter(self._boxes, np.float64, len(self._boxes)).reshape(-1, 4)
+        )
+        sizes = np.array((widths, heights), np.float64).T
+        boxes_each = np.array(counts, np.int64)
+        self._owners = owners = np.repeat(np.arange(len(sizes)), boxes_each)
+        frames = np.repeat(sizes.T, boxes_each, 1).T
         self._judge_ratios(pixels, owners, sizes)
         keep = classes >= 0
         if settings.difficult == "drop":
-            self._note_boxes(keep & (difficult != 0), "difficult-dropped")
-            keep &= difficult == 0
+            difficult = np.array(self._difficult, np.bool_)
+            self._note_boxes(keep & difficult, "difficult-dropped")
+            keep &= ~difficult
+        rows = np.flatnonzero(keep)
         result = normalise(
-            pixels[keep],
-            sizes[owners[keep]],
+            *_of(keep, pixels, frames),
             policy=settings.box_policy,
             one_based=settings.one_based,
             precision=settings.precision,
         )
-        rows = np.flatnonzero(keep)
         for problem in result.problems:
             row = int(rows[problem.row])
             self._note(
@@ -254,37 +258,38 @@ class Judge:
                 value=_box_text(pixels[row]),
                 file=self._files[owners[row]],
             )
-        boxes = np.zeros((len(keep), 4))
-        boxes[keep] = result.boxes
-        keep[rows[~result.keep]] = False
+        boxes = np.zeros_like(pixels)
+        boxes[rows] = result.boxes
+        keep[rows] = result.keep
         if settings.center_crop:
-            boxes, inside = crop_square(boxes, sizes[owners], settings.precision)
+            boxes, inside = crop_square(boxes, frames, settings.precision)
             self._note_boxes(keep & ~inside, "box-cropped-away")
             keep &= inside
         self._note_repeated(keep, owners, classes, pixels)
         stay = self._judge_samples(np.bincount(owners[keep], minlength=len(sizes)))
         keep &= stay[owners]
-        parts = [classes[keep, None], boxes[keep]]
+        parts = [classes[:, None], boxes]
         if settings.difficult == "column":
-            parts.append(difficult[keep, None])
-        chosen = np.flatnonzero(stay).tolist()
+            parts.append(np.array(self._difficult, np.int64)[:, None])
+        kept_owners, *parts = _of(keep, owners, *parts)  # a box that is dropped can have any size
         labels, bounds = assemble_labels(
-            np.concatenate(parts, 1).astype(np.float32),
-            np.bincount(owners[keep], minlength=len(sizes))[stay],
+            np.concatenate(parts, 1, dtype=np.float32),
+            np.bincount(kept_owners, minlength=len(sizes))[stay],
         )
+        chosen = stay.tolist()
         return ScanChunk(
-            StringColumn(self._paths[i] for i in chosen),
+            StringColumn(compress(paths, chosen)),
             labels,
             np.diff(bounds),
             sizes[stay].astype(np.float32),
-            np.full(len(chosen), self._image_set, np.int16),
-            np.array(self._bytes, np.int64)[stay],
-            np.array(self._identities, np.int64)[stay],
-            np.array(self._treatments, np.uint8)[stay],
+            np.full(np.count_nonzero(stay), self._image_set, np.int16),
+            np.array(image_bytes, np.int64)[stay],
+            np.array(identities, np.int64)[stay],
+            np.frombuffer(bytes(treatments), np.uint8)[stay],
             list(self._ids) if self._learn else [],
             self.problems,
             self._annotations,
-            self._images(chosen),
+            self._images(compress(zip(self._files, paths, strict=True), chosen)),
         )
 
     def _judge_ratios(self, pixels: Float64, owners: Int64, sizes: Float64) -> None:
@@ -307,11 +312,10 @@ class Judge:
                 file=self._files[image],
             )
 
-    def _images(self, chosen: list[int]) -> dict[str, str]:
+    def _images(self, samples: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Of these files and paths, the path of each file with problems."""
         files = {problem.file for problem in self.problems}
-        if not files:
-            return {}
-        return {self._files[i]: self._paths[i] for i in chosen if self._files[i] in files}
+        return {file: path for file, path in samples if file in files} if files else {}
 
     def _note_boxes(self, rows: npt.NDArray[np.bool_], code: str) -> None:
         for row in np.flatnonzero(rows).tolist():
@@ -325,13 +329,14 @@ class Judge:
     ) -> None:
         """Objects with the same owner, class and box as one before. Almost never are there any, and
         then the sorted sums show it."""
-        sums = np.sort((np.column_stack([owners, classes, pixels])[rows] * _WEIGHTS).sum(1))
+        columns = np.vstack(_of(rows, owners, classes, *pixels.T))
+        sums = np.sort((columns * _WEIGHTS).sum(0))
         if not (sums[1:] == sums[:-1]).any():
             return
         first: dict[tuple[float, ...], int] = {}
         for row in np.flatnonzero(rows).tolist():
             box = pixels[row].tolist()
-            other = first.setdefault((self._owners[row], self._classes[row], *box), row)
+            other = first.setdefault((owners[row], classes[row], *box), row)
             if other != row:
                 value = " ".join(f"{edge:g}" for edge in box)
                 self._note(
@@ -366,6 +371,11 @@ class Judge:
             for problem in self.problems
         ]
         return stay
+
+
+def _of(chosen: npt.NDArray[np.bool_], *tables: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """The chosen rows of each table; all rows are no copy."""
+    return list(tables) if chosen.all() else [table[chosen] for table in tables]
 
 
 def _box_text(box: Float64) -> str:

@@ -17,7 +17,7 @@ from recpack.problems import Problem
 from recpack.storage.explain import UNREADABLE, explain
 from recpack.storage.limits import MAX_IMAGE
 from recpack.storage.paths import base_name
-from recpack.storage.trees.base import Folder, Opener, Tree
+from recpack.storage.trees.base import Folder, Head, Tree, head_of
 
 CHUNK = 512
 """Annotations per task."""
@@ -183,19 +183,27 @@ def image_bytes(root: Tree, folder: str, name: str) -> bytes | None:
 
 
 def read_image(
-    folder: Folder, name: str, opener: Opener | None, name_in_annotation: str
+    folder: Folder, name: str, found: Head | Exception | None, name_in_annotation: str
 ) -> tuple[int, ImageHeader, int] | Defect:
     """An image's size in bytes, its header and its file's identity, or what is wrong with it.
-    ``opener`` None opens ``name`` in ``folder``."""
+    ``found`` is one of ``Folder.heads``; None opens ``name`` in ``folder``."""
     try:
-        with opener() if opener is not None else folder.open(name) as file:
-            size = file.size
-            header = read_header(file.read, size)
-            check_whole(header, file.read, size)
-            return size, header, file.identity
+        if found is None:
+            with folder.open(name) as file:
+                return _parse_head(head_of(file))
+        if isinstance(found, Exception):
+            raise found
+        return _parse_head(found)
     except UNREADABLE as error:
         code, value = explain(error, "image")
         if code == "image-missing":
             return Defect(code, 0, "filename", name_in_annotation)
         in_image = isinstance(error, ImageError) or code == "image-unreadable"
         return Defect(code, 0, "image", f"{name}: {value}" if in_image else value)
+
+
+def _parse_head(found: Head) -> tuple[int, ImageHeader, int]:
+    size, identity, head, read = found
+    header = read_header(read, size, head)
+    check_whole(header, read, size)
+    return size, header, identity

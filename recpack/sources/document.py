@@ -19,7 +19,7 @@ from recpack.sources.recognise import holds
 from recpack.sources.tails import Tails, foreign, is_link
 from recpack.storage.decode import NOT_JSON, reason
 from recpack.storage.paths import unsafe_path
-from recpack.storage.trees.base import Folder, Opener, Tree
+from recpack.storage.trees.base import Folder, Head, Tree
 
 Document = TypeVar("Document")
 
@@ -46,15 +46,15 @@ class DocumentTask(Task):
     def read(self) -> Iterator[Item]:
         safe = [None if unsafe_path(entry.image) else entry.image for entry in self.entries]
         with self.root.folder(".") as images:
-            for entry, opener in zip(self.entries, images.in_order(safe), strict=True):
-                yield self._read(entry, images, opener)
+            for entry, head in zip(self.entries, images.heads(safe), strict=True):
+                yield self._read(entry, images, head)
 
-    def _read(self, entry: Entry, images: Folder, opener: Opener | None) -> Item:
+    def _read(self, entry: Entry, images: Folder, head: Head | Exception | None) -> Item:
         if entry.defect is not None:
             return Item(entry.file, entry.defect)
-        if opener is None:
+        if head is None:
             return Item(entry.file, Defect("path-unsafe", 0, "image", entry.image))
-        found = read_image(images, entry.image, opener, entry.image)
+        found = read_image(images, entry.image, head, entry.image)
         if isinstance(found, Defect):
             return Item(entry.file, found)
         return Item(entry.file, None, entry.annotation, entry.image, *found)

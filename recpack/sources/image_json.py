@@ -93,22 +93,17 @@ def _json_files(root: Tree, folder: str) -> list[str]:
     return [name for name in root.files(folder) if name.endswith(".json")]
 
 
-def _read_files(root: Tree, folder: str) -> Iterator[tuple[str, bytes | OSError]]:
+def _read_files(root: Tree, folder: str) -> Iterator[tuple[str, bytes | Exception]]:
     """The path and the bytes of each JSON file of a folder."""
     names = _json_files(root, folder)
     with root.folder(folder) as files:
-        for name, opener in zip(names, files.in_order(names), strict=True):
-            path = below(folder, name)
-            assert opener is not None
-            try:
-                with opener() as file:
-                    yield path, file.read_all(MAX_ANNOTATION)
-            except OSError as error:
-                yield path, error
+        for name, data in zip(names, files.contents(names, MAX_ANNOTATION), strict=True):
+            assert data is not None
+            yield below(folder, name), data
 
 
-def _parse_file(path: str, data: bytes | OSError) -> tuple[str, ImageFile | None, Defect | None]:
-    if isinstance(data, OSError):
+def _parse_file(path: str, data: bytes | Exception) -> tuple[str, ImageFile | None, Defect | None]:
+    if isinstance(data, Exception):
         code, value = explain(data, "annotation")
         return path, None, Defect(code, 0, "", value)
     try:

@@ -71,6 +71,33 @@ def test_the_frame_is_found_behind_large_blocks() -> None:
     assert sum(reads) < 30_000
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg(),
+        with_comment(jpeg(), bytes(50)),
+        with_comment(jpeg(), bytes(5000)),
+        exif(6),
+        exif(8),
+        encoded(".png", pixels()),
+        pillow("RGB", "WEBP", exif=upside_down()),
+        pillow("RGB", "TIFF"),
+        encoded(".bmp", pixels()),
+        pillow("P", "GIF"),
+    ],
+)
+def test_the_bytes_that_were_read_already_are_enough(data: bytes) -> None:
+    def read(at: int, length: int) -> bytes:
+        reads.append(at)
+        return data[at : at + length]
+
+    for length in (64, 170, 512, len(data)):
+        reads: list[int] = []
+        assert read_header(read, len(data), data[:length]) == header(data)
+        if data[:3] == jpeg()[:3] == b"\xff\xd8\xff":
+            assert 0 not in reads
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(orientation: int) -> None:
     found = header(exif(orientation))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import recpack
-from recpack.sources.yolo.dataset import parse_labels
+from recpack.columns import StringColumn
+from recpack.sources.yolo.dataset import YoloTask, parse_labels
 from recpack.sources.yolo.keypoints import keypoint_count
 from recpack.sources.yolo.layout import YoloFolder, label_path
+from recpack.storage.trees.local import LocalTree
 from tests.support.datasets import CLASSES, Picture, write_voc, write_yolo
 
 OPTIONS = {"shuffle": None, "negatives": "keep", "jobs": 1}
@@ -504,3 +508,28 @@ def test_background_without_label_file_is_told(tmp_path: Path) -> None:
     assert told(found.problems) == [
         ("labels-missing", "note", f"images/train/{name}.jpg") for name in ("000", "001")
     ]
+
+
+def test_labels_of_an_unsafe_image_are_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+
+    def record(path: object, *args: Any, **more: Any) -> object:
+        opened.append(path)
+        return actual(path, *args, **more)
+
+    actual: Any = os.open
+    outside = str(tmp_path / "x.jpg")
+    root = tmp_path / "root"
+    root.mkdir()
+    images = ["../x.jpg", outside, "in.jpg"]
+    task = YoloTask(
+        LocalTree(str(root), follow_links=True), 0,
+        StringColumn(images), [label_path(image) for image in images], NAMES,
+    )  # fmt: skip
+    monkeypatch.setattr(os, "open", record)
+    found = [item.defect.code for item in task.read() if item.defect is not None]
+    monkeypatch.undo()
+    assert found == ["path-unsafe", "path-unsafe", "image-missing"]
+    assert opened[1:] == ["in.jpg", "in.txt"]

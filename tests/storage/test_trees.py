@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recpack.storage.files import UnsafePathError
 from recpack.storage.regular import TooLargeError
+from recpack.storage.trees.base import Folder
 from recpack.storage.trees.local import LocalTree
 
 
@@ -74,3 +76,47 @@ def test_links_out_of_the_tree_are_found_behind_folders_too(tmp_path: Path) -> N
             for bad in ("out/secret", "a/link", "a/../../outside/secret"):
                 with pytest.raises(UnsafePathError):
                     folder.open(bad)
+
+
+def test_many_files_in_order_are_as_one_by_one(tmp_path: Path) -> None:
+    """The local folder's own loops against those of every folder; no file stays open."""
+    (tmp_path / "secret").write_text("s")
+    root = tmp_path / "root"
+    (root / "folder").mkdir(parents=True)
+    os.mkfifo(root / "pipe")
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "within").symlink_to("small")
+    for name, size in {"small": 600, "empty": 0, "folder/large": 20_000, "huge": 40_000}.items():
+        (root / name).write_bytes(os.urandom(size))
+    names = [
+        "small", None, "huge", "missing", "folder", "pipe", "out", "within", "a\0b",
+        "../secret", "n" * 300, "folder/large", "empty",
+    ]  # fmt: skip
+    opened = len(os.listdir("/proc/self/fd"))
+
+    def content(found: bytes | Exception | None) -> object:
+        return repr(found) if isinstance(found, Exception) else found
+
+    for proven in (False, True):
+        with LocalTree(str(root)).folder(".", proven=proven) as folder:
+            contents = list(map(content, folder.contents(names, 30_000)))
+            assert contents == list(map(content, Folder.contents(folder, names, 30_000)))
+            errors = [content for content in contents if isinstance(content, str)]
+            assert len(errors) == (8 if not proven else 6)
+            assert [len(content) for content in contents if isinstance(content, bytes)][-2:] == [
+                20_000, 0,
+            ]  # fmt: skip
+            several: list[list[Any]] = []
+            for heads in (folder.heads(names), Folder.heads(folder, names)):
+                several.append([
+                    (*head[:3], head[3](500, 100)) if isinstance(head, tuple) else content(head)
+                    for head in heads
+                ])  # fmt: skip
+            assert several[0] == several[1]
+            data = (root / "small").read_bytes()
+            size, identity, *parts = several[0][0]
+            assert (size, parts) == (600, [data[:512], data[500:]])
+            with folder.open("small") as file:
+                assert identity == file.identity != 0
+            next(folder.heads(names))  # nobody asks for the second
+    assert len(os.listdir("/proc/self/fd")) == opened

@@ -6,7 +6,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from unicodedata import normalize
 
 import numpy as np
@@ -24,7 +24,7 @@ from recpack.sources.voc.parse import parse_annotation
 from recpack.storage.explain import UNREADABLE, explain
 from recpack.storage.limits import MAX_ANNOTATION
 from recpack.storage.paths import unsafe_path
-from recpack.storage.trees.base import Opener, Tree, join
+from recpack.storage.trees.base import Tree, join
 
 _MAX_WINDOW = 8 * CHUNK
 """Most image names that are searched at once for those of a task."""
@@ -107,8 +107,9 @@ class VocDataset(Dataset):
             if file.startswith(prefix) and file.endswith(".xml"):
                 name = file.removeprefix(prefix)
                 with root.folder(image_set.annotations) as annotations:
-                    opener = None if unsafe_path(name) else partial(annotations.open, name)
-                    found = _read_annotation(opener, name)
+                    safe = None if unsafe_path(name) else name
+                    (data,) = annotations.contents([safe], MAX_ANNOTATION)
+                found = _read_annotation(data, name)
                 annotation = None if isinstance(found, Defect) else found
                 names = _candidates(root, image_set, name.removesuffix(".xml"), {})
                 if not names and annotation is not None and not unsafe_path(annotation.filename):
@@ -299,18 +300,18 @@ class VocTask(Task):
             safe = files if plain else [None if unsafe_path(file) else file for file in files]
             candidates = _names_of(self.ids, self.candidates)
             single = [names[0] if len(names) == 1 else None for names in candidates]
-            for file, names, opener, image in zip(
+            for file, names, data, head in zip(
                 files,
                 candidates,
-                annotations.in_order(safe),
-                images.in_order(single),
+                annotations.contents(safe, MAX_ANNOTATION),
+                images.heads(single),
                 strict=True,
             ):
                 path = above + file
-                annotation = _read_annotation(opener, file)
+                annotation = _read_annotation(data, file)
                 if isinstance(annotation, Defect):
                     missing = annotation.code == "annotation-missing" and len(names) == 1
-                    found = read_image(images, names[0], image, "") if missing else annotation
+                    found = read_image(images, names[0], head, "") if missing else annotation
                     if isinstance(found, Defect):
                         yield Item(path, annotation)
                     else:  # the image can be background
@@ -322,7 +323,7 @@ class VocTask(Task):
                 if isinstance(name, Defect):
                     yield Item(path, name)
                     continue
-                found = read_image(images, name, image, annotation.filename)
+                found = read_image(images, name, head, annotation.filename)
                 if isinstance(found, Defect):
                     yield Item(path, found)
                 else:
@@ -341,12 +342,14 @@ def _compare_names(annotation: Annotation, name: str) -> None:
         annotation.defects.append(defect)
 
 
-def _read_annotation(opener: Opener | None, name: str) -> Annotation | Defect:
-    if opener is None:
+def _read_annotation(data: bytes | Exception | None, name: str) -> Annotation | Defect:
+    """The annotation, by what was found of its file."""
+    if data is None:
         return Defect("path-unsafe", 0, "id", name.removesuffix(".xml"))
     try:
-        with opener() as file:
-            return parse_annotation(file.read_all(MAX_ANNOTATION))
+        if isinstance(data, Exception):
+            raise data
+        return parse_annotation(data)
     except UNREADABLE as error:
         code, value = explain(error, "annotation")
         return Defect(code, 0, getattr(error, "field", ""), value)

@@ -45,10 +45,10 @@ from recpack.sources.yolo.layout import (
     images_of,
     label_path,
 )
-from recpack.storage.explain import UNREADABLE, explain
+from recpack.storage.explain import explain
 from recpack.storage.limits import MAX_ANNOTATION
 from recpack.storage.paths import unsafe_path
-from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree
+from recpack.storage.trees.base import Folder, Head, Tree
 
 _TRIED = 20
 """Label files that are read to see whether their rows have keypoints."""
@@ -114,9 +114,9 @@ class YoloDataset(Dataset):
         images = islice(chain.from_iterable(self._images), _TRIED)
         with self.root.folder(".") as folder:
             for image in images:
-                with suppress(OSError, ValueError):
-                    with _open_labels(folder, label_path(image), None) as file:
-                        lines = file.read_all(MAX_ANNOTATION).decode().splitlines()
+                data = _read_labels(folder, label_path(image))
+                with suppress(ValueError):
+                    lines = data.decode().splitlines() if isinstance(data, bytes) else ()
                     yield from (list(map(float, line.split())) for line in lines if line.strip())
 
     def _unused_labels(self, expected: StringColumn, path: str) -> Iterator[Problem]:
@@ -188,7 +188,8 @@ class YoloDataset(Dataset):
         if image is None or unsafe_path(image):
             return None, None
         with self.root.folder(".") as folder:
-            item = _read(folder, image, label_path(image), None, None, self._layout)
+            data = _read_labels(folder, label_path(image))
+            item = _read(folder, image, label_path(image), None, data, self._layout)
         return item.annotation, image_bytes(self.root, ".", image)
 
     @cached_property
@@ -208,39 +209,39 @@ class YoloTask(Task):
 
     def read(self) -> Iterator[Item]:
         safe = [None if unsafe_path(image) else image for image in self.images]
+        labels = [image and label for image, label in zip(safe, self.labels, strict=True)]
         with self.root.folder(".") as folder:
-            for image, label, opener, labels in zip(
+            for image, label, head, data in zip(
                 self.images,
                 self.labels,
-                folder.in_order(safe),
-                folder.in_order(self.labels),
+                folder.heads(safe),
+                folder.contents(labels, MAX_ANNOTATION),
                 strict=True,
             ):
-                if opener is None:
+                if head is None:
                     yield Item(image, Defect("path-unsafe", 0, "image", image))
                 else:
-                    yield _read(folder, image, label, opener, labels, self.layout)
+                    data = _read_labels(folder, label, data)
+                    yield _read(folder, image, label, head, data, self.layout)
 
 
 def _read(
     folder: Folder,
     image: str,
     label: str,
-    opener: Opener | None,
-    labels: Opener | None,
+    head: Head | Exception | None,
+    data: bytes | Exception,
     layout: YoloFolder,
 ) -> Item:
-    """An image with its label file. Without a label file, problems name the image."""
+    """An image, and ``data``, what was read of its label file. Without a label file, problems name
+    the image."""
     file = label
     missing = []
-    try:
-        with _open_labels(folder, label, labels) as stream:
-            data = stream.read_all(MAX_ANNOTATION)
-    except FileNotFoundError:
+    if isinstance(data, FileNotFoundError):
         file, data, missing = image, b"", [Defect("labels-missing")]
-    except UNREADABLE as error:
-        return Item(file, _defect(error))
-    found = read_image(folder, image, opener, image)
+    elif isinstance(data, Exception):
+        return Item(file, _defect(data))
+    found = read_image(folder, image, head, image)
     if isinstance(found, Defect):
         return Item(file, found)
     try:
@@ -255,14 +256,18 @@ def _hashes(names: Iterable[str]) -> npt.NDArray[np.int64]:
     return np.fromiter((hash(normalize("NFC", name)) for name in names), np.int64)
 
 
-def _open_labels(folder: Folder, label: str, opener: Opener | None) -> OpenFile:
-    try:
-        return opener() if opener is not None else folder.open(label)
-    except FileNotFoundError:
-        for other in _spellings(label):
-            with suppress(FileNotFoundError):
-                return folder.open(other)
-        raise
+def _read_labels(
+    folder: Folder, label: str, found: bytes | Exception | None = None
+) -> bytes | Exception:
+    """The bytes of a label file, or why it can't be read. ``found`` is what its path gives; another
+    spelling is tried only where there is no file."""
+    paths = [label] if found is None else []
+    if found is None or isinstance(found, FileNotFoundError):
+        for found in folder.contents([*paths, *_spellings(label)], MAX_ANNOTATION):
+            if not isinstance(found, FileNotFoundError):
+                break
+    assert found is not None
+    return found
 
 
 def _spellings(path: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from recpack.storage.explain import UNREADABLE
 from recpack.storage.files import Closing
 from recpack.storage.regular import demand_size
 
@@ -47,6 +48,17 @@ def identity_of(values: tuple[int, ...]) -> int:
 Opener = Callable[[], OpenFile]
 """Opens a file when it is needed. Raises OSError, UnsafePathError for a file outside the tree."""
 
+Head = tuple[int, int, bytes, Callable[[int, int], bytes]]
+"""An open file's size in bytes, its identity, its first ``HEAD`` bytes, and its ``read``."""
+HEAD = 512
+"""Most JPEG files have their size within it. A page takes longer, and saves a second read where
+there are more blocks before the size."""
+
+
+def head_of(file: OpenFile) -> Head:
+    """The ``Head`` of a file; it can be used until the file is closed."""
+    return file.size, file.identity, file.read(0, HEAD), file.read
+
 
 class Folder(Closing):
     """A folder of a tree that a worker keeps open."""
@@ -65,6 +77,34 @@ class Folder(Closing):
     ) -> Iterator[Opener | None]:
         """An opener for each name, None for None. A remote tree fetches some files in advance:
         the first ``head`` bytes of each, or all. Known ``sizes`` limit the bytes in advance."""
+
+    def contents(
+        self, names: Sequence[str | None], limit: int
+    ) -> Iterator[bytes | Exception | None]:
+        """Each file's bytes, or the error (one of ``UNREADABLE``) for what can't be read or has
+        more than ``limit`` bytes; None for None."""
+        for opener in self.in_order(names):
+            found: bytes | Exception | None = None
+            if opener is not None:
+                try:
+                    with opener() as file:
+                        found = file.read_all(limit)
+                except UNREADABLE as error:
+                    found = error
+            yield found
+
+    def heads(self, names: Sequence[str | None]) -> Iterator[Head | Exception | None]:
+        """Each file's ``Head``, or the error (one of ``UNREADABLE``) for what can't be read; None
+        for None. A file is open until the next one is asked for."""
+        for opener in self.in_order(names):
+            if opener is None:
+                yield None
+                continue
+            try:
+                with opener() as file:
+                    yield head_of(file)
+            except UNREADABLE as error:
+                yield error
 
 
 class Tree(ABC):

@@ -10,9 +10,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
+from recpack.storage.explain import UNREADABLE
 from recpack.storage.files import UnsafePathError, pread, text_lines
 from recpack.storage.regular import regular_size
-from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, identity_of, join
+from recpack.storage.trees.base import (
+    HEAD,
+    Folder,
+    Head,
+    Opener,
+    OpenFile,
+    Tree,
+    identity_of,
+    join,
+)
 
 _MAX_INSIDE = 1 << 12
 """Folders that are remembered as inside the data set."""
@@ -109,24 +119,26 @@ class LocalFolder(Folder):
         os.close(self._descriptor)
 
     def open(self, name: str) -> LocalFile:
+        return LocalFile(self._open(name))
+
+    def _open(self, name: str) -> int:
         if self._proven:
-            return LocalFile(os.open(name, _FLAGS, dir_fd=self._descriptor))
+            return os.open(name, _FLAGS, dir_fd=self._descriptor)
         # in a name with folders every part can be a link; in a plain name only the file
         if "/" in name:
-            parent = os.path.dirname(name)
+            parent = name[: name.rindex("/") + 1]
             if parent not in self._inside:
-                self._demand_inside(parent)
+                self._demand_inside(os.path.dirname(name))
                 if len(self._inside) == _MAX_INSIDE:
                     self._inside.clear()
                 self._inside.add(parent)
         try:
-            file = os.open(name, _UNLINKED, dir_fd=self._descriptor)
+            return os.open(name, _UNLINKED, dir_fd=self._descriptor)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
             self._demand_inside(name)
-            file = os.open(name, _FLAGS, dir_fd=self._descriptor)
-        return LocalFile(file)
+            return os.open(name, _FLAGS, dir_fd=self._descriptor)
 
     def in_order(
         self,
@@ -137,6 +149,41 @@ class LocalFolder(Folder):
     ) -> Iterator[Opener | None]:
         del head, sizes
         return (None if name is None else partial(self.open, name) for name in names)
+
+    # The two do what the base class does, in half the time: one object serves all files.
+
+    def contents(
+        self, names: Sequence[str | None], limit: int
+    ) -> Iterator[bytes | Exception | None]:
+        file = LocalFile(-1)
+        for name in names:
+            found: bytes | Exception | None = None
+            if name is not None:
+                try:
+                    file.aim(self._open(name))
+                    try:
+                        found = file.read_all(limit)
+                    finally:
+                        file.close()
+                except UNREADABLE as error:
+                    found = error
+            yield found
+
+    def heads(self, names: Sequence[str | None]) -> Iterator[Head | Exception | None]:
+        file = LocalFile(-1)
+        read = file.read
+        for name in names:
+            if name is None:
+                yield None
+                continue
+            try:
+                file.aim(self._open(name))
+                try:
+                    yield *file.status(), read(0, HEAD), read
+                finally:
+                    file.close()
+            except UNREADABLE as error:
+                yield error
 
     def _demand_inside(self, name: str) -> None:
         path = join(self._path, name)
@@ -160,25 +207,30 @@ class LocalFile(OpenFile):
     check takes as long as reading an annotation."""
 
     def __init__(self, descriptor: int) -> None:
+        self.aim(descriptor)
+
+    def aim(self, descriptor: int) -> None:
+        """Stand for another file; the one before is not closed."""
         self._descriptor = descriptor
-        self._size = -1
-        self._identity = 0
+        self._status: tuple[int, int] | None = None
 
     @property
     def size(self) -> int:
-        if self._size < 0:
-            status = os.fstat(self._descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                regular_size(self._descriptor)  # says what it is instead
-            self._size = status.st_size
-            inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
-            self._identity = identity_of((inode, status.st_mtime_ns, status.st_size))
-        return self._size
+        return (self._status or self.status())[0]
 
     @property
     def identity(self) -> int:
-        _ = self.size
-        return self._identity
+        return (self._status or self.status())[1]
+
+    def status(self) -> tuple[int, int]:
+        """Size and identity."""
+        status = os.fstat(self._descriptor)
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            regular_size(self._descriptor)  # says what it is instead
+        inode = status.st_ino if _keeps_inodes(status.st_dev) else 0
+        self._status = size, identity_of((inode, status.st_mtime_ns, size))
+        return self._status
 
     def read_all(self, limit: int) -> bytes:
         try:
@@ -188,7 +240,8 @@ class LocalFile(OpenFile):
         return data if len(data) < _SMALL and len(data) <= limit else super().read_all(limit)
 
     def read(self, offset: int, length: int) -> bytes:
-        return pread(self._descriptor, offset, length)
+        data = os.pread(self._descriptor, length, offset)
+        return data if len(data) == length else pread(self._descriptor, offset, length)
 
     def read_into(self, room: memoryview) -> int:
         done = 0
