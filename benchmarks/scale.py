@@ -24,10 +24,11 @@ from recpack.data.classes import VOC_CLASSES
 from recpack.data.samples import Samples
 from recpack.packing.estimate import NullWriter
 from recpack.packing.input import PackInput
-from recpack.packing.plan import Segment, expected_lengths, samples_of
+from recpack.packing.plan import Segment, expected_lengths
 from recpack.packing.publish import publish
 from recpack.packing.segment import PackedSegment
 from recpack.packing.settings import PackSettings
+from recpack.packing.table import samples_of
 from recpack.sinks.base import SegmentWriter, Sink, SinkPlan, Written
 from recpack.storage.files import encode_line
 from recpack.storage.trees.local import LocalTree

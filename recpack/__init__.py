@@ -29,7 +29,7 @@ _HOMES = {
     "reindex": "records.reindex",
     "download": "demo.download",
     "train": "train_package",
-    "Result": "packing.publish",
+    "Result": "packing.result",
     "Options": "options",
     "Record": "formats.recordio",
     "RecordReader": "records.reader",
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from recpack.formats.manifest import Manifest as Manifest
     from recpack.formats.recordio import Record as Record
     from recpack.options import Options as Options
-    from recpack.packing.publish import Result as Result
+    from recpack.packing.result import Result as Result
     from recpack.pipeline.check import Check as Check
     from recpack.pipeline.check import check as check
     from recpack.pipeline.convert import convert as convert

@@ -20,7 +20,7 @@ from recpack.errors import ConfigError, DataError, RecpackError, SinkError
 from recpack.settings import options_of
 
 if TYPE_CHECKING:
-    from recpack.packing.publish import Result
+    from recpack.packing.result import Result
     from recpack.problems import Problem
 
 

@@ -37,6 +37,9 @@ class RecFile(TypedDict):
     etag: NotRequired[str]
 
 
+NOT_PACKED: RecFile = {"name": None, "bytes": None, "checksum": None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Version 1 of the manifest; field names are those of the JSON.

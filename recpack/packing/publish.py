@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,24 +11,11 @@ from recpack.columns import Integers
 from recpack.formats.manifest import Manifest, RecFile, describe
 from recpack.formats.recordio import format_index
 from recpack.packing.input import Packed
+from recpack.packing.result import Result
 from recpack.problem_lines import quarantine_lines
-from recpack.problems import Problem
-from recpack.sources.base import Scope
 from recpack.storage.s3.location import INDEX, LIST, QUARANTINE
 
 _BLOCK = 1 << 16
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of a conversion: its ``manifest`` and all ``problems``, in order. A split has one
-    result for each part in ``parts``, and the manifest of the first. ``scope``: which part of a
-    data set was read; None for a list."""
-
-    manifest: Manifest
-    problems: list[Problem]
-    parts: list[Result] = field(default_factory=list)
-    scope: Scope | None = None
 
 
 def publish(packed: Packed) -> Result:

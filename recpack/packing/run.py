@@ -23,7 +23,6 @@ from recpack.packing.estimate import NullWriter, Trial
 from recpack.packing.input import Packed, PackInput, as_problems
 from recpack.packing.plan import (
     Segment,
-    Table,
     expected_lengths,
     merge_small,
     plan_cuts,
@@ -31,6 +30,7 @@ from recpack.packing.plan import (
 )
 from recpack.packing.segment import PackedSegment, pack_segment
 from recpack.packing.settings import PackSettings
+from recpack.packing.table import Table
 from recpack.problem_lines import summary, way_out
 from recpack.problems import count_text
 from recpack.progress import Progress, Watch

@@ -15,7 +15,8 @@ from recpack.errors import ImageError, RecordError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import reencode, tune_process
 from recpack.formats.recordio import label_bytes
-from recpack.packing.plan import Segment, samples_of
+from recpack.packing.plan import Segment
+from recpack.packing.table import samples_of
 from recpack.sinks.base import Receipts, SegmentWriter
 from recpack.storage.checksums import Checksum
 from recpack.storage.explain import Reason, explain

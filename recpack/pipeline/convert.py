@@ -14,7 +14,7 @@ from recpack.storage.trees.open import Root
 from recpack.workers.settings import FORK
 
 if TYPE_CHECKING:
-    from recpack.packing.publish import Result
+    from recpack.packing.result import Result
     from recpack.sinks.base import Sink
 
 

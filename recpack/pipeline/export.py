@@ -26,7 +26,7 @@ from recpack.formats.image_header import EXTENSIONS, read_header
 from recpack.formats.manifest import RecFile, describe
 from recpack.formats.sagemaker_json import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
 from recpack.options import ConvertOptions, Options, OutputFormat
-from recpack.packing.publish import Result
+from recpack.packing.result import Result
 from recpack.packing.segment import explain_image, read_same
 from recpack.pipeline.output import is_root
 from recpack.pipeline.prepare import refuse, scan_source

@@ -10,13 +10,14 @@ from pathlib import Path
 from recpack.data.labels import detection_labels, doubtful_rows
 from recpack.errors import ConfigError
 from recpack.formats.lst import PlainText
-from recpack.formats.manifest import describe
+from recpack.formats.manifest import NOT_PACKED, describe
 from recpack.options import PackOptions
 from recpack.packing.input import PackInput
-from recpack.packing.publish import Result, publish
+from recpack.packing.publish import publish
+from recpack.packing.result import Result
 from recpack.packing.run import pack_samples
 from recpack.pipeline.prepare import refuse
-from recpack.pipeline.second_pass import NOT_PACKED, Output
+from recpack.pipeline.second_pass import Output
 from recpack.problems import Problem
 from recpack.scanning.measure import Measuring
 from recpack.scanning.run import acted

@@ -16,7 +16,7 @@ from recpack.workers.cluster import connect
 from recpack.workers.settings import FORK
 
 if TYPE_CHECKING:
-    from recpack.packing.publish import Result
+    from recpack.packing.result import Result
     from recpack.sinks.base import Sink
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from recpack.columns import Int64
 from recpack.errors import ConfigError
-from recpack.formats.manifest import RecFile, describe
+from recpack.formats.manifest import RecFile
 from recpack.options import ConvertOptions, Options
 from recpack.packing.input import PackInput
 from recpack.packing.plan import expected_lengths
-from recpack.packing.publish import Result, publish
+from recpack.packing.publish import publish
+from recpack.packing.result import Result
 from recpack.packing.run import pack_samples
+from recpack.pipeline.describe import result_of
 from recpack.pipeline.prepare import demand_samples
 from recpack.problems import Problem
 from recpack.scanning.order import orders
@@ -26,8 +28,6 @@ from recpack.sinks.open import open_sink
 from recpack.storage.s3.location import is_s3
 
 Output = str | os.PathLike[str] | Sink
-
-NOT_PACKED: RecFile = {"name": None, "bytes": None, "checksum": None}
 
 
 @contextmanager
@@ -106,12 +106,3 @@ def describe_output(scanning: Scanning, output: Output, options: ConvertOptions)
     name = output.name if isinstance(output, Sink) else Path(output).name
     rec: RecFile = {"name": name, "bytes": size, "checksum": None}
     return result_of(scan, options.shaping(), rec)
-
-
-def result_of(
-    scan: ScanResult, shaping: Mapping[str, object], rec: RecFile, list_crc32: int | None = None
-) -> Result:
-    """The result of a scan without packing."""
-    names, problems, source = scan.classes.names, scan.problems, scan.scope.for_manifest()
-    manifest = describe(scan.samples, names, problems, shaping, rec, list_crc32, source)
-    return Result(manifest, problems, scope=scan.scope)

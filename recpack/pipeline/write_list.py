@@ -21,7 +21,7 @@ from recpack.workers.run import run
 
 if TYPE_CHECKING:
     from recpack.packing.plan import Span
-    from recpack.packing.publish import Result
+    from recpack.packing.result import Result
 
 _ROWS = 1024
 """Rows per task."""
@@ -39,7 +39,8 @@ def write_list(devkit: Root, output: PathOrUrl, options: ListOptions) -> Result:
         demand_free(output, s3, overwrite=options.overwrite)
     with begin_scan(devkit, options) as scanning:
         # imported while the workers read
-        from recpack.pipeline.second_pass import NOT_PACKED, result_of
+        from recpack.formats.manifest import NOT_PACKED
+        from recpack.pipeline.describe import result_of
         from recpack.scanning.order import random_order
 
         scan = demand_samples(scanning.finish(options.progress), options)
@@ -55,8 +56,6 @@ def write_list(devkit: Root, output: PathOrUrl, options: ListOptions) -> Result:
 
 def _format(samples: Samples, options: ListOptions) -> Generator[str, None, None]:
     """The rows, formatted by the workers."""
-    from recpack.packing.plan import Table
-
     starts = range(0, len(samples), _ROWS)
     workers = worker_count(options.jobs, len(starts), options.backend)
     table = Table(samples, options.backend, workers)
