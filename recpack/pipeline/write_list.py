@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from recpack.data.samples import Samples
 from recpack.formats.lst import CheckedLines, format_rows
 from recpack.options import ListOptions
+from recpack.packing.table import Span, Table, samples_of
 from recpack.pipeline.prepare import begin_scan, demand_samples
 from recpack.settings import takes
 from recpack.storage.paths import PathOrUrl, demand_free, write_text
@@ -20,7 +21,6 @@ from recpack.workers.backends import worker_count
 from recpack.workers.run import run
 
 if TYPE_CHECKING:
-    from recpack.packing.plan import Span
     from recpack.packing.result import Result
 
 _ROWS = 1024
@@ -65,6 +65,4 @@ def _format(samples: Samples, options: ListOptions) -> Generator[str, None, None
 
 
 def _format_part(part: Samples | Span, precision: int | None) -> str:
-    from recpack.packing.plan import samples_of
-
     return "".join(format_rows(samples_of(part), precision))

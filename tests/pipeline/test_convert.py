@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import recpack
-from recpack.packing.plan import Table, expected_lengths, plan_cuts, samples_of, segments
+from recpack.packing.plan import expected_lengths, plan_cuts, segments
+from recpack.packing.table import Table, samples_of
 from recpack.storage.trees.local import LocalTree
 from tests.support.devkits import box_xml, jpeg, make_voc, xml
 
