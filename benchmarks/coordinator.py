@@ -1,7 +1,7 @@
 """``python -m benchmarks.coordinator ARGUMENTS …``: recpack's command line, and who spends the CPU.
 
 The last line that it prints is JSON: the CPU seconds of this process, of its workers, and the
-seconds from its start (the variable ``STARTED``) until the workers' first tasks are sent.
+seconds from its start (the variable ``STARTED``) until the first task is sent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from recpack.cli.app import console
@@ -25,13 +25,14 @@ def main() -> None:
     figures: dict[str, float] = {}
     run: Any = fork.run
 
-    def first(*arguments: Any) -> Iterator[Any]:
+    def first(workers: Any, function: Any, tasks: Iterable[Any]) -> Iterator[Any]:
         fork.run = run
-        results = run(*arguments)
-        sent = next(results)  # None, as soon as the first tasks are sent
-        figures[FIRST] = time.monotonic() - float(os.environ["STARTED"])
-        yield sent
-        yield from results
+        yield from run(workers, function, timed(tasks))
+
+    def timed(tasks: Iterable[Any]) -> Iterator[Any]:
+        for task in tasks:
+            yield task  # the next is asked for when it is sent
+            figures.setdefault(FIRST, time.monotonic() - float(os.environ["STARTED"]))
 
     fork.run = first  # type: ignore[assignment]
     try:

@@ -23,7 +23,7 @@ from recpack.storage.checksums import Checksum
 from recpack.storage.trees.base import Tree
 
 _BATCH = 2048
-_MAX_KNOWN = 1 << 17
+_MAX_KNOWN = 1 << 16
 _MAX_FLOAT = 2.0**128 - 2.0**103
 """From this value up, float64 rounds to an infinite float32."""
 

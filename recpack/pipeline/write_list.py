@@ -23,7 +23,7 @@ from recpack.workers.run import run
 if TYPE_CHECKING:
     from recpack.packing.result import Result
 
-_ROWS = 1024
+_ROWS = 2048
 """Rows per task."""
 
 

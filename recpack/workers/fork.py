@@ -23,7 +23,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
-from itertools import islice
+from itertools import count, islice
 from typing import Any, Generic, NoReturn, TypeVar
 from weakref import WeakValueDictionary
 
@@ -56,17 +56,19 @@ class Shared(Generic[Value]):
 
     def __init__(self, value: Value) -> None:
         self.value = value
-        _shared[id(self)] = self
+        self._number = next(_numbers)
+        _shared[self._number] = self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _inherited, (id(self),)
+        return _inherited, (self._number,)
 
 
+_numbers = count()
 _shared: WeakValueDictionary[int, Shared[Any]] = WeakValueDictionary()
 
 
-def _inherited(key: int) -> Shared[Any]:
-    return _shared[key]
+def _inherited(number: int) -> Shared[Any]:
+    return _shared[number]
 
 
 def cores() -> int:
