@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import pickle
 import select
@@ -240,6 +241,7 @@ class _RemoteError(Exception):
 def _work(coordinator: int, tasks: int, token: tuple[int, int], results: int) -> NoReturn:
     """Do tasks until this worker is killed or the coordinator is gone."""
     try:
+        gc.freeze()  # else looking for garbage copies the memory that was inherited
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         call = b""
