@@ -53,16 +53,19 @@ def _format_block(block: Samples, precision: int | None) -> str:
 
 
 class CheckedLines:
-    """Passes text through once, some lines at a time. ``crc32`` is then its CRC-32."""
+    """Passes text through once, some lines at a time. ``crc32`` is then its CRC-32; None before, and
+    so of a list that nobody writes."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = lines
-        self.crc32 = 0
+        self.crc32: int | None = None
 
     def __iter__(self) -> Iterator[str]:
+        crc32 = 0
         for text in self._lines:
-            self.crc32 = Checksum.CRC32.of(text.encode(), self.crc32)
+            crc32 = Checksum.CRC32.of(text.encode(), crc32)
             yield text
+        self.crc32 = crc32
 
 
 def compress_rows(samples: Samples, precision: int | None = None) -> bytes:

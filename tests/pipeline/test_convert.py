@@ -204,6 +204,18 @@ def test_pack_beside_its_own_list_leaves_the_list(devkit: Path, tmp_path: Path) 
     assert result.manifest.list_checksum == f"crc32:{zlib.crc32(before):08x}"
 
 
+def test_a_list_that_has_rows_without_records_is_not_in_the_manifest(tmp_path: Path) -> None:
+    make_voc(tmp_path, {"2007": 4})
+    recpack.write_list(tmp_path, tmp_path / "a.lst")
+    rows = (tmp_path / "a.lst").read_text()
+    next(tmp_path.rglob("*.jpg")).unlink()
+    result = recpack.pack(tmp_path / "a.lst", tmp_path, tmp_path / "a.rec", on_error="skip")
+    assert (tmp_path / "a.lst").read_text() == rows
+    assert (result.manifest.num_samples, result.manifest.list_checksum) == (3, None)
+    result = recpack.pack(tmp_path / "a.lst", tmp_path, tmp_path / "b.rec", on_error="skip")
+    assert result.manifest.list_checksum is not None
+
+
 def test_a_list_as_windows_writes_it(devkit: Path, tmp_path: Path) -> None:
     recpack.write_list(devkit, tmp_path / "a.lst", shuffle=None)
     text = (tmp_path / "a.lst").read_bytes()
