@@ -53,8 +53,8 @@ def _format_block(block: Samples, precision: int | None) -> str:
 
 
 class CheckedLines:
-    """Passes text through once, some lines at a time. ``crc32`` is then its CRC-32; None before, and
-    so of a list that nobody writes."""
+    """Passes text through once, some lines at a time. ``crc32`` is then its CRC-32; it stays None
+    for a list that nobody writes."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = lines
