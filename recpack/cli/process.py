@@ -25,6 +25,9 @@ _ONCE = 1.0
 """Seconds: another Ctrl-C in this time is the same one, and does not stop the cleaning up."""
 _interrupted: float | None = None
 """When this process was interrupted last."""
+_MOMENT = 0.01
+_wait = 200
+"""Seconds until an interrupt is tried again, and how often at most it waits."""
 
 
 class StdoutError(OSError):
@@ -147,19 +150,29 @@ def _code_of(name: str, main: Callable[[], int]) -> int:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    global _interrupted
-    del frame
+    global _interrupted, _wait
     for number in _HANGUPS:
         signal.signal(number, signal.SIG_IGN)  # a terminal that closes sends two
+    if _wait and _imports_opencv(frame):
+        _wait -= 1
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+        return
     before, _interrupted = _interrupted, time.monotonic()
     if signum != signal.SIGINT or before is None or _interrupted - before > _ONCE:
         raise KeyboardInterrupt
 
 
+def _imports_opencv(frame: FrameType | None) -> bool:
+    """Whether OpenCV is being imported: it forgets all errors then, an interrupt too."""
+    while frame is not None and frame.f_globals.get("__name__") != "cv2":
+        frame = frame.f_back
+    return frame is not None
+
+
 def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
     """Python forgets a Ctrl-C that comes in a callback of its own: raise it a moment later."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
     else:
         sys.__unraisablehook__(lost)
 
