@@ -34,7 +34,7 @@ def main() -> None:
             yield task  # the next is asked for when it is sent
             figures.setdefault(FIRST, time.monotonic() - float(os.environ["STARTED"]))
 
-    fork.run = first  # type: ignore[assignment]
+    vars(fork)["run"] = first
     try:
         console()  # it ends the workers, too
     finally:

@@ -153,3 +153,26 @@ class StringColumn(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"StringColumn({list(self)!r})"
+
+
+class GrowingColumns:
+    """Parts of a table end to end: the arrays of these ``names``, and ``paths``. Each column is one
+    buffer that grows in place: joining the parts at the end would need the memory twice."""
+
+    def __init__(self, *names: str) -> None:
+        self._buffers = {name: bytearray() for name in names}
+        self._paths: list[StringColumn] = []
+
+    def append(self, part: Any) -> None:
+        """Add a part, which has the columns as attributes."""
+        for name, buffer in self._buffers.items():
+            buffer += getattr(part, name).tobytes()
+        self._paths.append(part.paths)
+
+    def array(self, name: str, dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+        """A column; after this call it can't grow."""
+        return np.frombuffer(self._buffers[name], dtype)
+
+    def paths(self) -> StringColumn:
+        """All paths."""
+        return StringColumn.join(self._paths)

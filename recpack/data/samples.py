@@ -96,10 +96,6 @@ class Samples:
         widths = np.diff(self.bounds)
         return widths if self.order is None else widths[self.order]
 
-    def file_sizes(self) -> Int64:
-        """``image_bytes`` in the order of the output, int64 (n,)."""
-        return self.image_bytes if self.order is None else self.image_bytes[self.order]
-
     def treatments_in_order(self) -> npt.NDArray[np.uint8]:
         """``treatments`` in the order of the output, uint8 (n,)."""
         return self.treatments if self.order is None else self.treatments[self.order]

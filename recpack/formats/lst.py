@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from isal import isal_zlib
 
-from recpack.columns import Float32, Int64, StringColumn, narrow, repeats
+from recpack.columns import Float32, GrowingColumns, Int64, StringColumn, narrow, repeats
 from recpack.data.labels import detection_labels
 from recpack.data.samples import Samples
 from recpack.errors import ListError
@@ -133,26 +133,17 @@ class Rows(NamedTuple):
     widths: Int64
 
 
-class RowTable:
-    """Collects rows. Each column is one buffer that grows in place: joining the parts at the end
-    would need the memory twice."""
+class RowTable(GrowingColumns):
+    """Collects ``Rows``."""
 
     def __init__(self) -> None:
-        self._indices, self._labels, self._widths = bytearray(), bytearray(), bytearray()
-        self._paths: list[StringColumn] = []
-
-    def append(self, rows: Rows) -> None:
-        self._indices += rows.indices.tobytes()
-        self._labels += rows.labels.tobytes()
-        self._widths += rows.widths.tobytes()
-        self._paths.append(rows.paths)
+        super().__init__("indices", "labels", "widths")
 
     def samples(self, root: Tree) -> Samples:
         """All rows as samples below ``root``. Their image sizes are 0: not known yet. Raises
         ListError when there are none, or an index appears twice. After this call the table can't
         grow."""
-        ids = np.frombuffer(self._indices, np.int64)
-        paths = StringColumn.join(self._paths)
+        ids, paths = self.array("indices", np.int64), self.paths()
         if not len(ids):
             raise ListError("the list has no rows")
         if repeats(ids):
@@ -165,8 +156,8 @@ class RowTable:
             root,
             ids,
             paths,
-            np.frombuffer(self._labels, np.float32),
-            narrow(np.concatenate(([0], np.cumsum(np.frombuffer(self._widths, np.int64))))),
+            self.array("labels", np.float32),
+            narrow(np.concatenate(([0], np.cumsum(self.array("widths", np.int64))))),
             np.zeros(len(ids), np.int64),
             np.zeros(len(ids), np.uint8),
             np.zeros(len(ids), np.int64),

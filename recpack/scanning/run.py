@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from recpack.columns import Float32, StringColumn, narrow
+from recpack.columns import Float32, GrowingColumns, narrow
 from recpack.data.classes import ClassMap, similar_names
 from recpack.data.labels import class_positions
 from recpack.data.policy import Policy
@@ -26,8 +25,6 @@ from recpack.sources.base import Dataset, Scope, Task
 from recpack.sources.tails import mendable
 from recpack.storage.files import Closing
 from recpack.workers.run import run
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +131,7 @@ def _collect(
     samples = Samples(
         dataset.root,
         np.arange(len(widths), dtype=np.int64),
-        StringColumn.join(columns.paths),
+        columns.paths(),
         columns.array("labels", np.float32),
         narrow(np.concatenate(([0], np.cumsum(widths)))),
         columns.array("image_bytes", np.int64),
@@ -201,27 +198,18 @@ def acted(problems: Iterable[Problem], policy: Policy) -> list[Problem]:
     ]
 
 
-class _Columns:
-    """Chunks end to end. Each column is one buffer that grows in place: joining the chunks at the
-    end would need the memory twice."""
+class _Columns(GrowingColumns):
+    """Chunks end to end."""
 
     def __init__(self) -> None:
-        names = (
+        super().__init__(
             "labels", "widths", "sizes", "image_sets", "image_bytes", "identities", "treatments",
         )  # fmt: skip
-        self._buffers = {name: bytearray() for name in names}
         self._chunks: list[tuple[list[str], int, int]] = []
-        self.paths: list[StringColumn] = []
 
-    def append(self, chunk: ScanChunk) -> None:
-        for name, buffer in self._buffers.items():
-            buffer += getattr(chunk, name).tobytes()
-        self.paths.append(chunk.paths)
-        self._chunks.append((chunk.names, len(chunk.widths), len(chunk.labels)))
-
-    def array(self, name: str, dtype: type[Scalar]) -> npt.NDArray[Scalar]:
-        """A column; after this call its buffer can't grow."""
-        return np.frombuffer(self._buffers[name], dtype)
+    def append(self, part: ScanChunk) -> None:
+        super().append(part)
+        self._chunks.append((part.names, len(part.widths), len(part.labels)))
 
     def learn_classes(self) -> ClassMap:
         """All class names of the data, sorted. It also replaces the ids in the labels: until now
