@@ -8,6 +8,7 @@ workers.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NotRequired, TypedDict
@@ -19,7 +20,7 @@ from recpack.errors import ConfigError, DataError
 from recpack.problems import Problem, count_by_action
 from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.limits import MAX_MANIFEST
-from recpack.storage.paths import PathOrUrl, read_bytes, read_companion
+from recpack.storage.paths import PathOrUrl, base_name, read_bytes, read_companion
 from recpack.storage.s3.client import S3Client
 
 FORMAT_VERSION = 1
@@ -48,7 +49,9 @@ class Manifest:
     the longest label vector · ``objects``: number of objects per class · ``problems``: counts by
     action, then by problem code · ``options``: those that shape the bytes · ``source``: the data
     set's ``format``, and the image ``sets`` and ``years`` that were read; empty for records that
-    come from no data set · ``list_checksum`` of the ``.lst`` text, None when there is no list.
+    come from no data set · ``list_checksum`` of the ``.lst`` text, None when there is no list ·
+    ``shards``: the files of a set of shards, in order; ``rec`` is then their sum, under the name of
+    the set, and no such file exists.
     """
 
     rec: RecFile
@@ -62,6 +65,7 @@ class Manifest:
     options: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
     list_checksum: str | None = None
+    shards: tuple[RecFile, ...] = ()
     recpack_version: str
     format_version: int = FORMAT_VERSION
 
@@ -100,8 +104,12 @@ class Manifest:
         numbers += [found.rec["bytes"] or 0, *found.objects.values()]
         if min(numbers) < 0:
             raise ValueError(f"the manifest has a count of {min(numbers)}; pack again")
-        if found.rec["checksum"] is not None:
-            parse_checksum(found.rec["checksum"])
+        for name in (shard["name"] for shard in found.shards):
+            if not name or base_name(name) != name or not name.endswith(".rec"):
+                raise ValueError(f"the manifest has a shard {name!r}, which is no name of a .rec")
+        for file in (found.rec, *found.shards):
+            if file["checksum"] is not None:
+                parse_checksum(file["checksum"])
         return found
 
     @classmethod
@@ -134,6 +142,14 @@ def manifest_beside(rec: PathOrUrl, s3: S3Client | None = None) -> Manifest | No
         return read_companion(rec, ".json", s3, lambda path: _read(path, s3))
     except FileNotFoundError:
         return None
+
+
+def shard_paths(rec: PathOrUrl, s3: S3Client | None = None) -> list[str]:
+    """The ``.rec`` files of the set of shards that has the name ``rec``; none where its manifest
+    names no shards, or there is none. Ask only when there is no file ``rec``."""
+    manifest = manifest_beside(rec, s3)
+    folder = os.fspath(rec).removesuffix(base_name(rec))
+    return [f"{folder}{shard['name']}" for shard in manifest.shards] if manifest else []
 
 
 def describe(
