@@ -52,7 +52,7 @@ class Record:
     def label(self) -> Float32:
         """The label, float32, shape (n,)."""
         if isinstance(self._label, bytes):
-            self._label = np.frombuffer(self._label, FLOAT).astype(np.float32)
+            self._label = np.frombuffer(bytearray(self._label), FLOAT)  # can be written
         return self._label
 
     def __repr__(self) -> str:

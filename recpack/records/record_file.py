@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from recpack.errors import RecordError
 from recpack.formats.record import Record, decode_payload, whole_record
-from recpack.formats.recordio import join_parts, locate_record
+from recpack.formats.recordio import ReadAt, join_parts, locate_record
 from recpack.storage.files import pread
 from recpack.storage.paths import PathOrUrl
 from recpack.storage.regular import open_regular
@@ -32,11 +32,15 @@ class RecordFile(Protocol):
     size: int
     identity: Identity
 
+    @property
+    def map(self) -> mmap.mmap | None:
+        """All of it, if it is mapped."""
+
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
 
-    def view(self, offset: int, length: int) -> tuple[bytes | mmap.mmap, int]:
-        """About ``length`` bytes at ``offset``, and where in them ``offset`` is."""
+    def fetch(self, offset: int, length: int) -> bytes:
+        """The same for threads, with nothing read in advance."""
 
     def replaced(self) -> bool:
         """Whether another file has its name now."""
@@ -84,19 +88,16 @@ class LocalFile:
             found.st_ino,
             found.st_dev,
         )
-        self._map: mmap.mmap | None = None
+        self.map: mmap.mmap | None = None
         if mapped and self.size:
-            self._map = mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)
+            self.map = mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)
 
     def read(self, offset: int, length: int) -> bytes:
-        if self._map is not None:
-            return self._map[offset : offset + length]
+        if self.map is not None:
+            return self.map[offset : offset + length]
         return pread(self._descriptor, offset, length)
 
-    def view(self, offset: int, length: int) -> tuple[bytes | mmap.mmap, int]:
-        if self._map is not None:
-            return self._map, offset
-        return pread(self._descriptor, offset, length), 0
+    fetch = read
 
     def replaced(self) -> bool:
         with suppress(OSError):
@@ -105,8 +106,8 @@ class LocalFile:
 
     def close(self) -> None:
         if self._descriptor >= 0:
-            if self._map is not None:
-                self._map.close()
+            if self.map is not None:
+                self.map.close()
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -118,12 +119,11 @@ class LocalFile:
 def read_record(file: RecordFile, path: str, offset: int, length: int = _FIRST) -> Record:
     """The record that begins at ``offset``, whose frame has ``length`` bytes, or about so many:
     then they are read at once. Raises RecordError."""
-    try:
-        data, at = file.view(offset, min(length, _LARGEST))
-        found = whole_record(data, at, offset)
-    except OSError as error:
-        raise RecordError(f"{path}: {error}", offset) from error
-    return found[0] if found is not None else _read_parts(file, path, offset)[0]
+    if file.map is not None:
+        found = whole_record(file.map, offset, offset)
+    else:
+        found = whole_record(read_at(file.read, path, offset, min(length, _LARGEST)), 0, offset)
+    return found[0] if found is not None else read_parts(file.read, file.size, path, offset)[0]
 
 
 def read_in_order(file: RecordFile, path: str) -> Iterator[Record]:
@@ -131,27 +131,34 @@ def read_in_order(file: RecordFile, path: str) -> Iterator[Record]:
     up to 16 MiB more."""
     offset, length = 0, _FIRST
     while offset < file.size:
-        try:
-            data, at = file.view(offset, length)
-        except OSError as error:
-            raise RecordError(f"{path}: {error}", offset) from error
-        first, start = offset, offset - at
+        mapped, start = file.map, 0 if file.map is not None else offset
+        data = read_at(file.read, path, offset, length) if mapped is None else mapped
+        at = first = offset - start
         while (found := whole_record(data, at, start + at)) is not None:
             record, at = found
             yield record
-        offset = start + at
-        length = min(4 * length, max(_BLOCK, length))
-        if offset == first:
-            record, offset = _read_parts(file, path, first)
-            length = max(length, min(4 * (offset - first), _LARGEST))
+        if at == first:
+            record, end = read_parts(file.read, file.size, path, offset)
+            length = max(length, min(4 * (end - offset), _LARGEST))
+            at = end - start
             yield record
+        offset = start + at
+        length = max(length, min(4 * length, _BLOCK))
 
 
-def _read_parts(file: RecordFile, path: str, offset: int) -> tuple[Record, int]:
-    """A record in any number of parts, and where its frame ends."""
+def read_at(read: ReadAt, path: str, offset: int, length: int) -> bytes:
+    """``read(offset, length)``; raises RecordError."""
     try:
-        parts = locate_record(file.read, offset, file.size)
-        return decode_payload(join_parts(file.read, parts), offset), parts[-1].end
+        return read(offset, length)
+    except OSError as error:
+        raise RecordError(f"{path}: {error}", offset) from error
+
+
+def read_parts(read: ReadAt, size: int, path: str, offset: int) -> tuple[Record, int]:
+    """A record in any number of parts, and where its frame ends. Raises RecordError."""
+    try:
+        parts = locate_record(read, offset, size)
+        return decode_payload(join_parts(read, parts), offset), parts[-1].end
     except OSError as error:
         raise RecordError(f"{path}: {error}", offset) from error
     except RecordError as error:

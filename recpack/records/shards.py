@@ -47,14 +47,12 @@ class Shards(Closing):
         file = self._open.get(number)
         if file is not None:
             return file
+        path = self.paths[number]
+        if self._closed:
+            raise RecordError(f"{path}: the reader is closed")
+        file = open_file(path, self._s3, mapped=self._mapped, identity=self._identities[number])
         with self._lock:
-            if number not in self._open:
-                path = self.paths[number]
-                if self._closed:
-                    raise RecordError(f"{path}: the reader is closed")
-                file = open_file(
-                    path, self._s3, mapped=self._mapped, identity=self._identities[number]
-                )
+            if number not in self._open:  # else another thread was faster
                 self._identities[number] = file.identity
                 while len(self._open) >= _MOST_OPEN:
                     del self._open[next(iter(self._open))]

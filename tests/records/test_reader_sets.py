@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recpack
-from recpack.records import shards
+from recpack.records import bulk, record_file, shards
 from recpack.storage.s3 import file as remote
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
+from tests.support.devkits import MAGIC
 from tests.support.s3server import S3Server
 from tests.support.sets import image, shard_name, write_set
 
@@ -251,13 +252,82 @@ def test_a_reader_is_used_after_a_fork(
             assert numbers(list(records)) == list(range(20, 80))
 
 
-@given(order=st.lists(st.integers(0, 10), max_size=8), mapped=st.booleans())
-def test_any_order(tmp_path: Path, order: list[int], mapped: bool) -> None:
+@given(
+    order=st.lists(st.integers(-11, 10), max_size=30),
+    mapped=st.booleans(),
+    size=st.integers(1, 9),
+    ahead=st.integers(0, 3),
+    gap=st.sampled_from([0, 100, 1 << 16]),
+)
+def test_any_order(
+    tmp_path: Path, order: list[int], mapped: bool, size: int, ahead: int, gap: int
+) -> None:
     name = tmp_path / "x.rec"
     if not (tmp_path / "x.json").exists():
         write_set(tmp_path, *COUNTS)
+    expected = [i % 11 for i in order]
+    with (
+        pytest.MonkeyPatch.context() as small,
+        recpack.RecordReader(name, mapped=mapped) as records,
+    ):
+        small.setattr(bulk, "_GAP", gap)
+        assert [numbers([records[i]])[0] for i in order] == expected
+        assert numbers(records.read_many(order)) == expected
+        assert numbers(records.read_many(np.array(order, np.int32))) == expected
+        batches = list(records.batches(size, order, ahead=ahead))
+        assert {len(batch) for batch in batches[:-1]} <= {size}
+        assert numbers([record for batch in batches for record in batch]) == expected
+
+
+def test_batches_of_all_on_s3_in_few_requests(tmp_path: Path, hostile: S3Server) -> None:
+    url = upload(write_set(tmp_path, *COUNTS), hostile)
+    with recpack.RecordReader(url, endpoint_url=hostile.url) as records:
+        len(records)
+        hostile.calls.clear()
+        assert numbers(records[:]) == list(range(11))
+        assert hostile.calls == {"get_object": 3}
+        batches = list(records.batches(4))
+        assert [numbers(batch) for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+        assert hostile.calls == {"get_object": 3 + 4}
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_what_is_not_sound_is_found_in_a_batch_too(tmp_path: Path, mapped: bool) -> None:
+    name = write_set(tmp_path, *COUNTS)
+    last = tmp_path / shard_name(2, 3)
+    lines = last.with_suffix(".idx").read_text().splitlines()
+    offset = int(lines[3].split()[1])
+    data = bytearray(last.read_bytes())
+    data[offset] ^= 1
+    last.write_bytes(data)
     with recpack.RecordReader(name, mapped=mapped) as records:
-        assert [numbers([records[i]])[0] for i in order] == order
+        with pytest.raises(recpack.RecordError, match=rf"{last.name}: no record at byte {offset}"):
+            records[4:]
+        assert numbers(records[:8]) == list(range(8))
+        with pytest.raises(IndexError, match="no record 11; there are 11"):
+            records.read_many([0, 11])
+        with pytest.raises(recpack.ConfigError, match="must be whole numbers"):
+            records.read_many([0.5])  # type: ignore[list-item]
+        with pytest.raises(recpack.ConfigError, match=r"size: must be at least 1 \(got 0\)"):
+            next(records.batches(0))
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_records_in_parts_and_long_ones(
+    tmp_path: Path, mapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((record_file, "_BLOCK"), (record_file, "_FIRST"), (bulk, "_LARGEST")):
+        monkeypatch.setattr(module, name, 300)
+    images = [b"", MAGIC * 3, b"x" * 2000 + MAGIC, b"y" * 500, b"", MAGIC, b"z" * 5]
+    path = tmp_path / "a.rec"
+    with recpack.RecordWriter(path) as writer:
+        for picture in images:
+            writer.write(picture, label=[1, 2, 3])
+    path.write_bytes(path.read_bytes()[:-3])  # the last one's padding
+    with recpack.RecordReader(path, mapped=mapped) as records:
+        for found in (list(records), records[:], [records[i] for i in range(7)]):
+            assert [record.image_bytes for record in found] == images
+            assert [record.offset for record in found] == records.offsets.tolist()
 
 
 def test_a_set_on_s3(tmp_path: Path, hostile: S3Server) -> None:

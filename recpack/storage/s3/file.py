@@ -24,6 +24,8 @@ class RemoteFile:
     other read starts again with a small request. Memory: less than 40 MiB plus the longest read.
     """
 
+    map: None = None
+
     def __init__(
         self, s3: S3Client, location: Location, identity: tuple[int, str] | None = None
     ) -> None:
@@ -61,9 +63,12 @@ class RemoteFile:
                 self._data += self._next(stop - self._requested)
         return bytes(self._data[offset - self._start : stop - self._start])
 
-    def view(self, offset: int, length: int) -> tuple[bytes, int]:
-        """The same bytes, and where in them ``offset`` is."""
-        return self.read(offset, length), 0
+    def fetch(self, offset: int, length: int) -> bytes:
+        """The same in one request, for threads; nothing is read in advance."""
+        length = min(length, self.size - offset)
+        return (
+            read(self._s3, self._location, offset, length, etag=self._etag) if length > 0 else b""
+        )
 
     def replaced(self) -> bool:
         """False: the next read of a replaced object fails."""
