@@ -118,9 +118,9 @@ class RecordReader(Closing):
         if not 0 <= position < len(offsets):
             raise IndexError(f"no record {item}; there are {len(offsets):,}, from 0")
         number = bisect_right(self._starts, position) - 1
-        offset = offsets.item(position)
-        length = self._ends.item(position) - offset
-        return read_record(self._shards[number], self._shards.paths[number], offset, length)
+        offset, file = offsets.item(position), self._shards[number]
+        length = 0 if file.map is not None else self._ends.item(position) - offset
+        return read_record(file, self._shards.paths[number], offset, length)
 
     def read_many(self, positions: Sequence[int] | Int64) -> list[Record]:
         """The records at these positions, in this order: neighbours in one read of up to 4 MiB, and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from mmap import mmap
 
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
@@ -62,6 +63,12 @@ class RemoteFile:
             while stop > self._start + len(self._data):
                 self._data += self._next(stop - self._requested)
         return bytes(self._data[offset - self._start : stop - self._start])
+
+    def read_into(self, offset: int, room: mmap) -> int:
+        """Fill ``room`` with the bytes at ``offset``; fewer only at the end. Returns their number."""
+        data = self.read(offset, len(room))
+        room[: len(data)] = data
+        return len(data)
 
     def fetch(self, offset: int, length: int) -> bytes:
         """The same in one request, for threads; nothing is read in advance."""
