@@ -65,7 +65,7 @@ class RemoteFile:
         return bytes(self._data[offset - self._start : stop - self._start])
 
     def read_into(self, offset: int, room: mmap) -> int:
-        """Fill ``room`` with the bytes at ``offset``; fewer only at the end. Returns their number."""
+        """Fill ``room`` with the bytes at ``offset``; returns their number, fewer at the end."""
         data = self.read(offset, len(room))
         room[: len(data)] = data
         return len(data)
