@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from mmap import mmap
@@ -43,13 +44,18 @@ class RemoteFile:
         self._requested = 0
         self._step = _FIRST
         self._process = os.getpid()
+        self._lock = threading.Lock()
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the object."""
         if self._process != os.getpid():  # the threads, and what they fetch, are the parent's
-            self._process, self._pool = os.getpid(), None
+            self._process, self._pool, self._lock = os.getpid(), None, threading.Lock()
             self._pending.clear()
             self._requested = self._start + len(self._data)
+        with self._lock:
+            return self._read(offset, length)
+
+    def _read(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self.size)
         if not self._start <= offset <= self._start + len(self._data) + _PADDING:
             self._cancel_pending()
