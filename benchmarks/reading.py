@@ -21,6 +21,7 @@ from benchmarks.setting import HERE, Setting, recpack
 
 OURS = ("record_reader", "record_batches", "record_dataset", "record_iterable_dataset")
 COLUMNS = ("random, 1", "random, 2", "in order, 1", "in order, 2")
+_SECONDS = 0.5
 _DECODED = 400
 """Images, at most, where each is decoded."""
 
@@ -42,7 +43,7 @@ def tables(setting: Setting) -> Iterator[Table]:
                 why = tried.stderr.strip().splitlines()[-1:]
                 print(f"without {name}: {''.join(why)}", file=sys.stderr, flush=True)
             else:
-                works[name] = commands([*command, path, kind], reports=True)
+                works[name] = commands([*command, path, kind, _SECONDS], reports=True)
         text = "raw bytes" if kind == "raw" else "decoded by OpenCV"
         title = f"reading {images:,} images, {text}: samples/s by order and worker processes"
         yield Table(title, works, list(_claims(kind, works)), most_rounds=3)

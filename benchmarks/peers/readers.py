@@ -1,9 +1,10 @@
-"""Epochs of one reader: ``NAME PATH raw|decoded`` prints samples/s as JSON, in random order and in
-the order of the files, for 1 and 2 worker processes. ``try`` instead only tries the imports.
+"""Epochs of one reader: ``NAME PATH raw|decoded SECONDS`` prints samples/s as JSON, in random order
+and in the order of the files, for 1 and 2 worker processes. ``NAME PATH try`` only tries the
+imports.
 
 A sample is its label and its image, as bytes; decoded ones by OpenCV, whoever read them. Each
 worker reads its share, in a process of its own, so nothing is sent between processes. An epoch
-before the clock starts is of no account; then epochs follow for half a second.
+before the clock starts is of no account; then epochs follow for so many seconds.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ import numpy as np
 Sample = tuple[object, bytes]
 Epochs = Callable[[bool, int, int], Callable[[], Iterator[Sample]]]
 """``(random, part, parts)`` → a function that begins an epoch of that part of the samples."""
-
-SECONDS = 0.5
 
 
 def share(count: int, random: bool, part: int, parts: int) -> list[int]:
@@ -256,7 +255,13 @@ READERS = {
 }  # fmt: skip
 
 
-def rate(epochs: Epochs, use: Callable[[Iterable[Sample]], int], random: bool, parts: int) -> float:
+def rate(
+    epochs: Epochs,
+    use: Callable[[Iterable[Sample]], int],
+    random: bool,
+    parts: int,
+    least: float,
+) -> float:
     """Samples/s of all workers together."""
     context = multiprocessing.get_context("fork")
     start, rates = context.Barrier(parts), context.SimpleQueue()
@@ -266,7 +271,7 @@ def rate(epochs: Epochs, use: Callable[[Iterable[Sample]], int], random: bool, p
         use(epoch())
         start.wait()
         count, begin, seconds = 0, time.perf_counter(), 0.0
-        while seconds < SECONDS:
+        while seconds < least:
             count += use(epoch())
             seconds = time.perf_counter() - begin
         rates.put(count / seconds)
@@ -284,7 +289,7 @@ def rate(epochs: Epochs, use: Callable[[Iterable[Sample]], int], random: bool, p
 def main() -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever they print
-    name, path, kind = sys.argv[1:]
+    name, path, kind, *seconds = sys.argv[1:]
     epochs = READERS[name](path)
     if kind == "try":
         return
@@ -297,7 +302,7 @@ def main() -> None:
         use = use_decoded
     orders = {"random": True, "in order": False}
     found = {
-        f"{order}, {parts}": rate(epochs, use, random, parts)
+        f"{order}, {parts}": rate(epochs, use, random, parts, float(seconds[0]))
         for order, random in orders.items()
         for parts in (1, 2)
     }
