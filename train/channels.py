@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import SpecError, UsageError
+from .kinds import Kind, kind_of_labels
 from .service import Service, message_of
 from .spec import RECORDS, S3_URL, Data, channel_prefix
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _MAX_MANIFEST = 64 << 20
-_OBJECT_WIDTH = 5
-"""Least numbers per object: its class and four edges."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,11 @@ class Channel:
     rec: str
     manifest: Manifest
     data: Data = RECORDS
+
+    @property
+    def kind(self) -> Kind:
+        """Of the model that learns it."""
+        return kind_of_labels(self.manifest)
 
     @property
     def checksum(self) -> str | None:
@@ -93,7 +97,7 @@ def read_channel(name: str, url: str, service: Service) -> Channel:
         )
     rec = f"s3://{bucket}/{recs[0]}"
     manifest = _read_manifest(name, rec, service)
-    demand_boxes(name, rec, manifest)
+    demand_labels(name, rec, manifest)
     return Channel(prefix, rec, manifest)
 
 
@@ -191,11 +195,13 @@ def demand_model(url: str, service: Service, name: str = "model") -> None:
         raise SpecError(f"{name}: {url} is empty")
 
 
-def demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
-    """Raise SpecError for a ``.rec`` without detection labels: the job would fail on reading it."""
+def demand_labels(name: str, rec: str, manifest: Manifest) -> None:
+    """Raise SpecError for a ``.rec`` with other labels than boxes, a class for each image, or a
+    number for each class: the job would fail on reading it."""
+    if kind_of_labels(manifest) == "classification":
+        _demand_classes(name, rec, manifest)
+        return
     remedy = "pack it with recpack convert, or from a list with detection labels"
-    if manifest.object_width < _OBJECT_WIDTH:
-        raise SpecError(f"{name}: {rec} has single labels and no boxes; {remedy}")
     kept = manifest.problems.get("kept", {})
     for code, what in (
         ("box-pixels", "images have boxes in pixels, not in ratios"),
@@ -203,6 +209,26 @@ def demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
     ):
         if code in kept:
             raise SpecError(f"{name}: {kept[code]:,} of its {what}: {rec}; {remedy}")
+
+
+def _demand_classes(name: str, rec: str, manifest: Manifest) -> None:
+    if manifest.source.get("format") == "identities":
+        raise SpecError(
+            f"{name}: {rec} is in InsightFace's layout, with records that have no image, which the "
+            "service can't train on; pack the folder with recpack convert --from folders"
+        )
+    width, count = manifest.label_width, len(manifest.classes)
+    if width == 1:
+        if other := manifest.num_samples - sum(manifest.objects.values()):
+            raise SpecError(
+                f"{name}: {rec} has {other:,} labels that are no class ids; give each image the "
+                f"number of its class, 0 to {count - 1}"
+            )
+    elif width != count:
+        raise SpecError(
+            f"{name}: {rec} has labels of {width} numbers and {count} classes; give each image one "
+            "class id, or 0 or 1 for each class"
+        )
 
 
 def _read_manifest(name: str, rec: str, service: Service) -> Manifest:

@@ -11,17 +11,18 @@ from typing import Any
 
 import recpack
 
-from .channels import Channel, demand_boxes
+from .channels import Channel, demand_labels
+from .checks import warn_of_same
 from .errors import JobError, SpecError, TrainError, UsageError
 from .hyperparameters import Hyperparameters
 from .job import Job, Previous, demand_same, find_previous
 from .local import LocalJob, is_place, start
 from .names import name_faults, unique_name
-from .planning import Plan, classes_before, warn_of_same
+from .planning import Plan, classes_before
 from .records import Trained, read_trained
 from .request import Network, Request
 from .service import Service
-from .spec import NO_WEIGHTS, TORCHVISION, Local, Machine, demand_torchvision
+from .spec import NO_WEIGHTS, ONLY_DETECTION, TORCHVISION, Local, Machine, demand_torchvision
 
 _RANDOM = (
     "it begins with random weights, since neither --pretrained nor --model gives any; "
@@ -120,7 +121,7 @@ def plan_local(
     notes: tuple[str, ...] = (_RANDOM,) if fresh else ()
     if before is not None:
         names = classes_before(before, service)
-        demand_same(before, learning.as_strings(), trained.classes, names)
+        demand_same(before, learning, trained.classes, names)
         notes = () if before.trained is None else tuple(before.trained.differences(trained))
     warn_of_same(channels)
     spec = LocalSpec(
@@ -173,8 +174,11 @@ def _read_channel(name: str, place: str, service: Service) -> Channel:
             f"{name}: {place} has {os.path.getsize(place):,} bytes, its manifest says "
             f"{manifest.rec['bytes']}: it is another file; pack it again"
         )
-    demand_boxes(name, place, manifest)
-    return Channel(_absolute(place), _absolute(place), manifest)
+    demand_labels(name, place, manifest)
+    channel = Channel(_absolute(place), _absolute(place), manifest)
+    if channel.kind != "detection":
+        raise SpecError(f"{name}: {place}: {ONLY_DETECTION}")
+    return channel
 
 
 def _find_model(model: str | Job, output: str, service: Service) -> Previous:

@@ -1,13 +1,15 @@
-"""The machines that the algorithm trains on, and their disks.
+"""The machines that SageMaker's algorithms train on, and their disks.
 
-Families: AWS developer guide, "Object Detection Algorithm", instance recommendation. Disks: the
-specifications of EC2's instance types.
+Families: AWS developer guide, "Object Detection Algorithm" and "Image Classification Algorithm",
+instance recommendations. Disks: the specifications of EC2's instance types.
 """
 
 from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+
+from .kinds import kind_of_image
 
 TRAINING_TYPE = "ml.g5.xlarge"
 
@@ -23,8 +25,6 @@ DISKS: dict[str, int] = {
 """GB of each type's built-in disk; 0: it gets a volume of the size that the job names."""
 
 _GPU = re.compile(r"ml\.[pg]\d")
-OWN_ALGORITHM = re.compile(r"/object-detection([:@]|$)")
-"""The built-in algorithm's container."""
 
 
 def has_gpu(instance_type: str) -> bool:
@@ -34,8 +34,8 @@ def has_gpu(instance_type: str) -> bool:
 
 def type_fault(instance_type: str, image: str) -> str:
     """What is wrong with a type for a container; empty when nothing is. Only the built-in
-    algorithm's types are known."""
-    if instance_type in DISKS or (has_gpu(instance_type) and not OWN_ALGORITHM.search(image)):
+    algorithms' types are known."""
+    if instance_type in DISKS or (has_gpu(instance_type) and kind_of_image(image) is None):
         return ""
     what = "is not a type that this algorithm trains on (families P2, P3, G4dn, G5)"
     if not has_gpu(instance_type):
