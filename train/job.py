@@ -206,8 +206,7 @@ class Job:
         return {one.epoch: one.value for one in self.metrics if one.name == name}
 
     def measures(self) -> dict[str, dict[int, float]]:
-        """What its model is measured by, with its history: mAP, or accuracy where the log tells
-        that."""
+        """The history of what its model is measured by: mAP, or accuracy."""
         name = "accuracy" if any(one.name == "accuracy" for one in self.metrics) else "mAP"
         return {name: self.history(name)}
 
@@ -268,9 +267,8 @@ class Previous:
     trained: Trained | None = None
     """What it was trained on, where the job was one of ``fit``."""
     ours: bool = False
-    """Whether it was trained in another container than the built-in algorithm's."""
+    """Whether it was trained in another container than the built-in algorithms'."""
     container: str = ""
-    """That container, where it is known."""
 
     @property
     def kind(self) -> Kind | None:
@@ -343,10 +341,9 @@ def demand_same(
     """Raise SpecError when the model to continue has another network or other classes: such a job
     fails late, or learns wrong names. The message shows both."""
     if before.kind not in (None, learning.kind):
-        what = {"detection": "boxes", "classification": "classes of whole images"}
         raise SpecError(
-            f"model: {before.model} finds {what[before.kind]}, but the labels of this data are "
-            f"{what[learning.kind]}; leave out the model, or pack the data that it knows"
+            f"model: {before.model} is of {before.kind}, and the labels of this data are for "
+            f"{learning.kind}; leave out the model, or give data like its own"
         )
     wrong = []
     hyperparameters = learning.as_strings()

@@ -16,7 +16,8 @@ _SCORES = ("mAP", "accuracy", "train_accuracy")
 
 def plot_jobs(jobs: Sequence[Job], path: str | Path) -> None:
     """Plot mAP or accuracy and losses by epoch for jobs that continue each other (initial,
-    incremental, …). The epoch count continues from job to job. Raises TrainError without matplotlib."""
+    incremental, …). The epoch count continues from job to job. Raises TrainError without
+    matplotlib."""
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -41,7 +42,8 @@ def plot_jobs(jobs: Sequence[Job], path: str | Path) -> None:
     lower.set_ylabel("training loss")
     lower.set_xlabel("epoch")
     for axes in (upper, lower):
-        axes.legend(fontsize="small")
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
     drawing = io.BytesIO()
     kind = Path(path).suffix.removeprefix(".") or "png"

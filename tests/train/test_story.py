@@ -374,7 +374,7 @@ def test_predict_and_evaluate(
         ]
         return Detections(tuple(found), 200, 120)
 
-    monkeypatch.setattr(Endpoint, "predict", perfect)
+    monkeypatch.setattr(Endpoint, "answer", perfect)
     code, out, _ = typed("evaluate", "judged", VALIDATION)
     assert code == 0
     found = json.loads(out)
