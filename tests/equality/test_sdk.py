@@ -85,13 +85,15 @@ TUNING = TuningPlan(
 )
 
 CLASS_TUNING = TuningPlan(
-    Plan(CLASSES, Trained((), {}), Service()), {"eps": "0.001..0.5", "optimizer": "sgd,nag"}
+    Plan(CLASSES, Trained((), {}), Service()),
+    {"eps": "0.001..0.5", "mini_batch_size": "8..64", "optimizer": "sgd,nag"},
 )
 
 OF_CLASS_TUNING = {
     "tuning": {
         "metric": "validation:accuracy",
-        "numbers": {"eps": ("Continuous", 0.001, 0.5, "Logarithmic")},
+        "numbers": {"eps": ("Continuous", 0.001, 0.5, "Logarithmic"),
+                    "mini_batch_size": ("Integer", 8, 64, "Linear")},
         "lists": {"optimizer": ["sgd", "nag"]}, "jobs": 10, "parallel": 2,
     }
 }  # fmt: skip
