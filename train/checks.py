@@ -26,6 +26,20 @@ def warn_of_same(channels: Mapping[str, Channel]) -> None:
         )
 
 
+def demand_one_file(channels: Mapping[str, Channel]) -> None:
+    """Raise SpecError for a set of shards: SageMaker's algorithms take one ``.rec`` per channel
+    (AWS developer guide, "Train with the RecordIO Format")."""
+    for name, channel in channels.items():
+        if shards := channel.manifest.shards:
+            folder, _, file = channel.rec.rpartition("/")
+            own = ", or add --algorithm pytorch" if channel.kind == "detection" else ""
+            raise SpecError(
+                f"{name}: {channel.rec} is a set of {len(shards)} shards, and SageMaker's "
+                f"algorithm takes one .rec; join them with recpack merge {folder}-merged/{file} "
+                f"{channel.rec}, and give that{own}"
+            )
+
+
 def kind_of_channels(channels: Mapping[str, Channel]) -> Kind:
     """The kind of model that learns the channels. Raises SpecError when they have two."""
     one, other = channels["train"], channels["validation"]

@@ -21,6 +21,7 @@ from .channels import (
 from .checks import (
     data_of,
     demand_batch,
+    demand_one_file,
     demand_room,
     kind_of_channels,
     warn_of_classes,
@@ -173,6 +174,8 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         name: read_channel(name, url, service)
         for name, url in (("train", train), ("validation", validation))
     }
+    if algorithm == "built-in":
+        demand_one_file(channels)
     manifest = channels["train"].manifest
     data = data_of(channels)
     if data.kind == "augmented":
