@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recpack.data.classes import VOC_CLASSES
-from recpack.data.labels import object_table
+from recpack.data.labels import class_ids
 from recpack.data.policy import Policy
 from recpack.errors import DataError
 from recpack.options import ReadSettings
@@ -59,7 +59,7 @@ def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:
     fatal = fatal_problems(scan.problems, policy)
     if fatal:
         voc = names == VOC_CLASSES
-        ids = np.unique(object_table(scan.samples)[0][:, 0]).astype(int).tolist()
+        ids = np.unique(class_ids(scan.samples)[0]).tolist()
         used = names if voc else [names[id_] for id_ in ids]
         chosen = "Pascal VOC's list" if voc else "the chosen classes"
         unknown = unknown_class_lines(fatal, names, used, chosen)
