@@ -58,6 +58,7 @@ class Scanning(Closing):
 
     def __init__(self, dataset: Dataset, settings: ScanSettings) -> None:
         self._settings = settings.part(ScanSettings)
+        self.labels = dataset.labels
         refuse_options(settings, dataset.labels)
         names = dataset.classes if settings.classes is None else None
         if settings.class_map is None and dataset.labels != "boxes":  # auto

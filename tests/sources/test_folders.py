@@ -297,3 +297,11 @@ def test_the_page_of_a_check(tmp_path: Path) -> None:
     assert "Images by class" in page
     assert "image-unclassified" in page
     assert "data:image/jpeg" in page
+
+
+@pytest.mark.parametrize("output", ["a.manifest", "out/"])
+def test_formats_of_boxes_are_refused(tmp_path: Path, output: str) -> None:
+    root = lay(tmp_path / "in", images("cat/1.jpg", "dog/1.jpg"))
+    with pytest.raises(recpack.ConfigError, match="its format needs boxes"):
+        recpack.convert(root, f"{tmp_path}/{output}", jobs=1)
+    assert not (tmp_path / output).exists()
