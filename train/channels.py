@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import SpecError, UsageError
 from .kinds import Kind, kind_of_labels
+from .names import name_of_set
 from .service import Service, message_of
 from .spec import RECORDS, S3_URL, Data, channel_prefix
 
@@ -22,7 +22,6 @@ _SHOWN = 5
 _MAX_MANIFEST = 64 << 20
 
 
-_SHARD = re.compile(r"-\d{5,}-of-\d{5,}\.rec$")
 _THREADS = 8
 
 
@@ -98,7 +97,7 @@ def read_channel(name: str, url: str, service: Service) -> Channel:
             f"{name}: there is no .rec below {prefix} ({len(keys)} other objects); write one with "
             f"recpack convert DEVKIT {prefix}{name}.rec"
         )
-    names = {_SHARD.sub(".rec", key) for key in keys}
+    names = set(map(name_of_set, keys))
     if len(names) > 1:
         raise SpecError(
             f"{name}: {len(keys)} objects are below {prefix}, and the service would use all of "

@@ -155,25 +155,28 @@ def _absolute(place: str) -> str:
 
 
 def _read_channel(name: str, place: str, service: Service) -> Channel:
-    """Find a ``.rec`` and its manifest. Raises SpecError: none there, another file's."""
+    """Find a ``.rec``, or a set of shards by its name, and the manifest. Raises SpecError: none
+    there, another file's."""
     if not place.endswith(".rec"):
         raise SpecError(f"{name}: {place}; name a .rec file, which recpack convert writes")
     try:
         with recpack.RecordReader(
             place, mapped=False, endpoint_url=service.endpoint_url
         ) as records:
-            manifest = records.manifest()
+            manifest, paths = records.manifest(), records.paths
     except recpack.RecpackError as error:
         raise SpecError(f"{name}: {error}") from error
     except OSError as error:
         raise SpecError(f"{name}: {place}: {error.strerror or error}") from error
     if manifest is None:
         raise SpecError(f"{name}: {place} has no manifest beside it; recpack convert writes both")
-    if not place.startswith("s3://") and os.path.getsize(place) != manifest.rec["bytes"]:
-        raise SpecError(
-            f"{name}: {place} has {os.path.getsize(place):,} bytes, its manifest says "
-            f"{manifest.rec['bytes']}: it is another file; pack it again"
-        )
+    files = manifest.shards if len(paths) > 1 else (manifest.rec,)
+    for path, file in zip(paths, files, strict=True):
+        if not path.startswith("s3://") and os.path.getsize(path) != file["bytes"]:
+            raise SpecError(
+                f"{name}: {path} has {os.path.getsize(path):,} bytes, its manifest says "
+                f"{file['bytes']}: it is another file; pack it again"
+            )
     demand_labels(name, place, manifest)
     channel = Channel(_absolute(place), _absolute(place), manifest)
     if channel.kind != "detection":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_every_command_of_the_page(
 def test_every_command_of_image_classification(
     aws: Aws, s3: S3Server, typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From two lists to an endpoint that is measured; SageMaker's answer is the same for all."""
+    """From a folder to an endpoint that is measured; SageMaker's answer is the same for all."""
     aws.answers = [b"[0.75, 0.25]"]
     aws.logs = {
         f"animals-{number}/algo-1": ["[x INFO 1] Epoch[0] Validation-accuracy=0.5"]
@@ -66,15 +67,13 @@ def test_every_command_of_image_classification(
     }
     rest(monkeypatch, lambda _: None)
     monkeypatch.chdir(tmp_path)
-    Path("photos").mkdir()
-    for name in ("train", "val"):
-        rows = [f"{number}\t{number % 2}\t{name}{number}.jpg\n" for number in range(8)]
-        Path(f"{name}.lst").write_text("".join(rows))
-        for number in range(8):
-            size = 40 + number, 30 + len(name)  # no two channels are the same
-            Path(f"photos/{name}{number}.jpg").write_bytes(jpeg(*size))
+    for name in ("cat", "dog"):
+        Path("photos", name).mkdir(parents=True)
+        for number in range(10):
+            Path("photos", name, f"{number}.jpg").write_bytes(jpeg(40 + number, 30 + ord(name[0])))
     Path("cat.jpg").write_bytes(jpeg(40, 30))
-    ran, told = set(), {}
+    ran: set[str] = set()
+    told: dict[str, Any] = {}
     for language, text in blocks("docs/howto/train-classification.md"):
         assert language == "sh"
         for words in commands(text):
@@ -88,7 +87,7 @@ def test_every_command_of_image_classification(
             if words[1] == "fit":
                 key = f"animals/models/{told['fit']['job']}/output/model.tar.gz"
                 s3.objects[key] = Blob(b"model", "0")
-    assert ran == {"pack", "fit", "deploy", "predict", "evaluate", "delete", "tune"}
+    assert ran == {"convert", "fit", "deploy", "predict", "evaluate", "delete", "tune"}
     assert told["fit"]["accuracy"] == {"0": 0.5}
     assert [one["class"] for one in told["predict"]] == ["cat"]
     assert told["evaluate"] == {
@@ -97,4 +96,4 @@ def test_every_command_of_image_classification(
     assert told["tune"]["best"]["accuracy"] == 0.5
     assert aws.jobs["animals-2"]["HyperParameters"]["num_layers"] == "50"
     assert Path("cat.png").exists()
-    assert (aws.models, aws.endpoints) == ({}, {})
+    assert (aws.models, aws.configs) == ({}, {})

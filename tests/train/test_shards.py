@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
+import recpack
 from tests.support.aws import Aws
 from tests.support.hosts import Typed
 from tests.support.jobs import DATA, RECORD, VALIDATION
@@ -106,3 +108,26 @@ def test_files_that_are_not_just_the_set(
     assert (code, out) == (1, "")
     assert message in err
     assert (aws.jobs, set(objects)) == ({}, before)
+
+
+def test_this_machine_takes_a_set(devkit: Path, typed: Typed, tmp_path: Path) -> None:
+    parts = []
+    for number, year in enumerate(("2007", "2012")):
+        path = tmp_path / f"voc-0000{number}-of-00002.rec"
+        recpack.convert(devkit, path, year=year, classes="voc", jobs=1)
+        manifest = path.with_suffix(".json")
+        parts.append((json.loads(manifest.read_text()), path.read_bytes()))
+        manifest.unlink()
+    (tmp_path / "voc.json").write_bytes(one_manifest(parts, "voc.rec"))
+    place = str(tmp_path / "voc.rec")
+    words = ("fit", "--local", "--train", place, "--validation", place, "--output", str(tmp_path))
+    code, out, err = typed(*words, "--dry-run")
+    assert code == 0, err
+    request = json.loads(out)
+    assert request["HyperParameters"]["num_training_samples"] == "120"
+    assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == place
+    path.write_bytes(path.read_bytes()[:-4])
+    code, out, err = typed(*words, "--dry-run")
+    assert (code, out) == (1, "")
+    assert f"train: {path} has " in err
+    assert "it is another file" in err
