@@ -40,7 +40,7 @@ from .records import Trained, place_of
 from .request import Network, Request
 from .script_mode import script_request, source, source_url
 from .service import Service, find_role
-from .spec import Algorithm, Local, Machine, TrainingSpec, training_request
+from .spec import ONLY_DETECTION, Algorithm, Local, Machine, TrainingSpec, training_request
 from .starting import start
 
 P = ParamSpec("P")
@@ -183,7 +183,10 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     trained = Trained.on(channels)
     notes: tuple[str, ...] = ()
     before = None if model is None else _find_model(model, service)
-    table = _TABLES[kind_of_channels(channels)]
+    kind = kind_of_channels(channels)
+    if algorithm == "pytorch" and kind != "detection":
+        raise SpecError(ONLY_DETECTION)
+    table = _TABLES[kind]
     for name in table.fixed:
         if before is not None and name in before.hyperparameters:
             hyperparameters.setdefault(name, before.hyperparameters[name])
@@ -196,7 +199,7 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         job_name=job_name
         or unique_name(channels["train"].rec.rpartition("/")[2].removesuffix(".rec")),
         role=find_role(role, service),
-        image=image or _image(algorithm, learning.kind, machine, service),
+        image=image or _image(algorithm, kind, machine, service),
         train=channels["train"].prefix,
         validation=channels["validation"].prefix,
         output=output,

@@ -208,8 +208,6 @@ class TrainingSpec(Machine):
     def _pytorch_faults(self) -> Iterator[str]:
         if not _TYPE.fullmatch(self.instance_type):
             yield f"instance_type: {self.instance_type!r}; write it like {TRAINING_TYPE}"
-        if self.hyperparameters.kind != "detection":
-            yield ONLY_DETECTION
         if self.data.kind == "augmented":
             yield (
                 "train: augmented manifests are read by the built-in algorithm only; pack the "

@@ -268,7 +268,8 @@ def test_labels_that_the_service_can_not_learn(
     [
         ((PHOTOS[0], VALIDATION), (), 1, "has one class per image, and validation: .* boxes"),
         ((TRAIN, PHOTOS[1]), (), 1, "train.rec has boxes, and validation: .* one class per image"),
-        (PHOTOS, ("--algorithm", "pytorch"), 2, "recpack's own detects objects"),
+        (PHOTOS, ("--algorithm", "pytorch", "--set", "base_network=vgg-16"), 1,
+         "recpack's own detects objects"),
         (PHOTOS, ("--instance-type", "ml.m5.large"), 2, "has no GPU"),
         (PHOTOS, ("--instance-count", "2"), 2, "kv_store: missing"),
         (PHOTOS, ("--instance-count", "2", "--set", "kv_store=dist_sync"), 1,
@@ -298,6 +299,22 @@ def test_this_machine_trains_boxes_only(typed: Typed, tmp_path: Path) -> None:
     )  # fmt: skip
     assert code == 1
     assert "recpack's own detects objects, and these labels are classes" in err
+
+
+def test_models_of_classes_are_not_served_here(typed: Typed, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from train.ssd.artifact import Model, write_files
+    from train.ssd.mxnet_files import read_symbol
+
+    nodes = [{"op": "null", "name": "data", "inputs": []},
+             {"op": "SoftmaxOutput", "name": "softmax", "inputs": [[0, 0, 0]] * 2}]  # fmt: skip
+    graph = {"nodes": nodes, "arg_nodes": [0], "heads": [[1, 0, 0]]}
+    write_files(tmp_path, Model(read_symbol(json.dumps(graph).encode(), ""), {}, {}))
+    for words in (("deploy", "--local", str(tmp_path)), ("export", str(tmp_path), "x.onnx")):
+        code, _, err = typed(*words)
+        assert code == 1
+        assert "the model detects no objects" in err
+        assert "hosted by recpack-train deploy without --local" in err
 
 
 LOG = (
