@@ -10,7 +10,7 @@ from .channels import Channel
 from .classification import ClassHyperparameters
 from .errors import SpecError
 from .kinds import MEASURES, Kind
-from .machines import disk_gb
+from .machines import GPUS, disk_gb
 from .parameters import Parameters
 from .spec import Data, TrainingSpec
 
@@ -60,8 +60,15 @@ def _labels(channel: Channel) -> str:
 
 
 def demand_batch(spec: TrainingSpec, samples: int) -> None:
-    """Raise SpecError when machines that train in step take more images than there are."""
+    """Raise SpecError when machines that train in step take more images than there are, or the GPUs
+    of one, which split a batch, are more than its images."""
     learning = spec.hyperparameters
+    gpus = GPUS.get(spec.instance_type, 1)
+    if spec.algorithm == "built-in" and learning.mini_batch_size < gpus:
+        raise SpecError(
+            f"mini_batch_size: {learning.mini_batch_size}, but {spec.instance_type} splits a batch "
+            f"among {gpus} GPUs; choose {gpus} or more"
+        )
     batch = learning.mini_batch_size * spec.instance_count
     if learning.kv_store == "dist_sync" and batch > samples:
         raise SpecError(

@@ -1,7 +1,7 @@
-"""The machines that SageMaker's algorithms train on, and their disks.
+"""The machines that SageMaker's algorithms train on, their disks and GPUs.
 
 Families: AWS developer guide, "Object Detection Algorithm" and "Image Classification Algorithm",
-instance recommendations. Disks: the specifications of EC2's instance types.
+instance recommendations. Disks and GPUs: the specifications of EC2's instance types.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ DISKS: dict[str, int] = {
     "ml.g5.48xlarge": 7600,
 }  # fmt: skip
 """GB of each type's built-in disk; 0: it gets a volume of the size that the job names."""
+
+GPUS: dict[str, int] = {
+    "ml.p2.8xlarge": 8, "ml.p2.16xlarge": 16, "ml.p3.8xlarge": 4, "ml.p3.16xlarge": 8,
+    "ml.g4dn.12xlarge": 4, "ml.g5.12xlarge": 4, "ml.g5.24xlarge": 4, "ml.g5.48xlarge": 8,
+}  # fmt: skip
+"""Of the types that have more than one."""
 
 _GPU = re.compile(r"ml\.[pg]\d")
 

@@ -274,6 +274,8 @@ def test_labels_that_the_service_can_not_learn(
         (PHOTOS, ("--instance-count", "2"), 2, "kv_store: missing"),
         (PHOTOS, ("--instance-count", "2", "--set", "kv_store=dist_sync"), 1,
          "mini_batch_size: 32 on each of 2 machines, but train has 60 images"),
+        (PHOTOS, ("--instance-type", "ml.p3.16xlarge", "--set", "mini_batch_size=7"), 1,
+         "mini_batch_size: 7, but ml.p3.16xlarge splits a batch among 8 GPUs; choose 8 or more"),
         (PHOTOS, ("--set", "base_network=vgg-16"), 2, "base_network: no such hyperparameter"),
     ],
 )  # fmt: skip
