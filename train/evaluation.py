@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import recpack
 
+from .channels import demand_labels
 from .classes import Accuracy, Classification, accuracy_of_one, accuracy_of_several, classification
 from .detections import Detection, Detections, Evaluation, evaluate, name_of, truth_of
 from .endpoint import Endpoint
@@ -69,6 +70,8 @@ def evaluate_any(
             if kind not in (None, kind_of_labels(manifest)):
                 other = "boxes" if kind == "classification" else "classes of whole images"
                 raise SpecError(f"{rec}: its labels are {other}; choose the other evaluation")
+            if kind_of_labels(manifest) == "classification":
+                demand_labels("evaluate", rec, manifest)
             with nullcontext() if resume is None else open_file(resume, "a+b") as file:
                 answers = _Answers(endpoint, file)
                 try:

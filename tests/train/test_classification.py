@@ -570,6 +570,17 @@ def test_an_endpoint_is_measured_and_the_run_goes_on(
         evaluate_classifier(endpoint, rec)
 
 
+@pytest.mark.usefixtures("classifier")
+def test_labels_that_have_no_accuracy(typed: Typed, tmp_path: Path) -> None:
+    rows = ["0\t1", "1\t0.5"]
+    recpack.pack(
+        listed(tmp_path, rows), tmp_path, tmp_path / "val.rec", classes=NAMES.split(","), jobs=1
+    )
+    code, out, err = typed("evaluate", "prod", str(tmp_path / "val.rec"))
+    assert (code, out) == (1, "")
+    assert "val.rec has labels of 2 numbers and 3 classes" in err
+
+
 def test_labels_of_several_classes_are_measured(
     classifier: Aws, typed: Typed, tmp_path: Path
 ) -> None:
