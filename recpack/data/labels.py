@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recpack.columns import Float32, Int64
+from recpack.columns import Float32, Int64, Integers, gather
 from recpack.data.samples import Samples
 from recpack.errors import DataError
 
@@ -39,10 +39,15 @@ def detection_widths(label: Float32) -> tuple[int, int] | None:
 def detection_labels(samples: Samples) -> npt.NDArray[np.bool_]:
     """Which samples, in stored order, have a detection label (see ``detection_widths``); bool
     (n,)."""
-    starts, lengths = samples.bounds[:-1], np.diff(samples.bounds)
+    return is_detection(samples.labels, samples.bounds)
+
+
+def is_detection(labels: Float32, bounds: Integers) -> npt.NDArray[np.bool_]:
+    """Which of the label vectors between these ``bounds`` are detection labels; bool (n,)."""
+    starts, lengths = bounds[:-1], np.diff(bounds)
     found = lengths >= 2
-    header = samples.labels[starts[found]]
-    width = samples.labels[starts[found] + 1]
+    header = labels[starts[found]]
+    width = labels[starts[found] + 1]
     lengths = lengths[found]
     with np.errstate(invalid="ignore"):
         fit = (header >= 2) & (header <= lengths) & (width >= 5) & (width <= lengths)
@@ -51,6 +56,42 @@ def detection_labels(samples: Samples) -> npt.NDArray[np.bool_]:
     fit &= (lengths - header) % width == 0
     found[found] = fit
     return found
+
+
+def object_positions(
+    labels: Float32, bounds: Integers, detection: npt.NDArray[np.bool_]
+) -> tuple[Int64, Int64, Int64]:
+    """The objects of the ``detection`` labels between these ``bounds``, of any header and width:
+    the position of each one's class id, its floats, the row of its label; each int64 (objects,)."""
+    rows = np.flatnonzero(detection)
+    starts = bounds[rows].astype(np.int64)
+    header, width = labels[starts].astype(np.int64), labels[starts + 1].astype(np.int64)
+    counts = (np.diff(bounds)[rows] - header) // width
+    ends = np.cumsum(counts)
+    ranks = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+    widths = np.repeat(width, counts)
+    return np.repeat(starts + header, counts) + ranks * widths, widths, np.repeat(rows, counts)
+
+
+def label_classes(samples: Samples) -> tuple[Int64, Int64]:
+    """The class ids in the labels, and the row of each one's sample in stored order, each int64:
+    those of objects, a label's only number, and the positions of the ones among zeros."""
+    detection = detection_labels(samples)
+    positions, _, rows = object_positions(samples.labels, samples.bounds, detection)
+    others = np.flatnonzero(~detection)
+    labels, bounds = gather(samples.labels, samples.bounds, others)
+    widths = np.diff(bounds)
+    owners = np.repeat(np.arange(len(others)), widths)
+    hot = widths > 1
+    hot[owners[(labels != 0) & (labels != 1)]] = False
+    ones = np.flatnonzero(hot[owners] & (labels == 1))
+    single = np.flatnonzero(widths == 1)
+    ids = np.concatenate(
+        (samples.labels[positions], labels[bounds[single]], ones - bounds[owners[ones]])
+    )
+    rows = np.concatenate((rows, others[single], others[owners[ones]]))
+    known = (ids >= 0) & (ids == np.floor(ids)) & (ids < MAX_CLASSES)
+    return ids[known].astype(np.int64), rows[known]
 
 
 def assemble_labels(objects: Float32, counts: Int64) -> tuple[Float32, Int64]:
