@@ -149,7 +149,7 @@ class FilterSettings(RewriteSettings):
         if self.min_box < 0:
             yield f"min_box: must be at least 0 pixels (got {self.min_box})"
         if self.classes is None and not self.min_box:
-            yield "classes, min_box: give one of them at least; nothing is to be left out"
+            yield "classes: missing, and so is min_box; give one of them at least"
 
 
 class CleanupSettings(Access):

@@ -146,14 +146,11 @@ def _choice(
     ids = None
     if chosen is not None:
         new = chosen.ids()
-        if manifest is None:
-            classes = [str(number) for number in range(MAX_CLASSES)]
+        told = ", ".join(classes) or "numbers, because no manifest names them"
+        classes = classes or [str(number) for number in range(MAX_CLASSES)]
         if unknown := sorted(new.keys() - set(classes)):
-            known = (
-                "numbers, because it has no manifest" if manifest is None else ", ".join(classes)
-            )
             raise ConfigError(
-                f"classes: {source.path} has no {', '.join(unknown)}; its classes are {known}"
+                f"classes: {source.path} has no {', '.join(unknown)}; its classes are {told}"
             )
         ids = np.array([new.get(name, -1) for name in classes], np.int64)
         classes = chosen.names

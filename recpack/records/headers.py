@@ -212,8 +212,8 @@ def _read_part(task: _Task, *, path: str, file: Archive, choice: Choice | None) 
                 offset = rows[-1].end
                 if offset == task.stop:
                     break
-        if task.offsets is not None and len(rows) != len(task.offsets):
-            raise RecordError(f"the index names bytes after {offset}", offset)
+        if offset != task.stop or (task.offsets is not None and len(rows) != len(task.offsets)):
+            raise RecordError(f"the index does not name the record at byte {offset}", offset)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     except RecordError as error:
