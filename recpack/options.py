@@ -101,7 +101,9 @@ class Seed(Settings):
 
     title = "order"
 
-    seed: int = option(default=0, help="seed of the random order", metavar="N", shapes=True)
+    seed: int = option(
+        default=0, help="seed of the random order (default: 0)", metavar="N", shapes=True
+    )
 
     def faults(self) -> Iterator[str]:
         if not 0 <= self.seed < 1 << 32:

@@ -149,6 +149,12 @@ def print_result(args: argparse.Namespace, result: Result) -> object:
                 print(line, file=sys.stderr)
         if result.scope is not None:
             print_line(scope_text(sum(part.manifest.num_samples for part in parts), result.scope))
+    if getattr(args, "color", "rgb") != "rgb" and not (args.quiet or args.json):
+        print(
+            "warning: with --color, images can have other than 3 channels; MXNet, GluonCV and DALI "
+            "read them, SageMaker's own algorithm does not (recpack verify --reader sagemaker)",
+            file=sys.stderr,
+        )
     outcome = {
         "output": args.output,
         "manifest": result.manifest.as_dict(),
