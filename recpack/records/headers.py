@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise, repeat
+from itertools import islice, pairwise, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -137,28 +137,20 @@ def _read(
     progress: Watch,
     choice: Choice | None,
 ) -> Samples:
-    tasks = [_Task(0, source.file.size, None)]
-    if index is not None:
-        cuts = range(0, len(index), _TASK)
-        bounds = [*index[cuts].tolist(), source.file.size]
-        tasks = [
-            _Task(start, stop, index[first : first + _TASK])
-            for first, (start, stop) in zip(cuts, pairwise(bounds), strict=True)
-        ]
     table = GrowingColumns("labels", "widths", "image_bytes")
-    work = partial(_read_part, path=source.path, file=source.file, choice=choice)
-    results = run(work, tasks, len(tasks), jobs=settings.jobs, backend=settings.backend)
+    known = 0 if index is None else len(index)
     done = 0
-    with closing(results):
-        for part, task in zip(results, tasks, strict=True):
+    with closing(_parts(source, index, settings, choice)) as parts:
+        for part in parts:
             table.append(part)
             done += part.read
             if progress is not None:
-                guess = done if index is None else len(index)
-                progress(Progress("read", done, guess, task.stop))
+                progress(Progress("read", done, max(done, known), part.stop))
     paths = table.paths()
     if not len(paths):
-        raise DataError(f"{source.path}: nothing of it is left; choose more of it")
+        raise DataError(
+            f"{source.path}: no record is left; choose other classes or a smaller min_box"
+        )
     widths, count = table.array("widths", np.int64), len(paths)
     return Samples(
         source.tree,
@@ -174,13 +166,14 @@ def _read(
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Samples as columns, and the number of records that were read."""
+    """Samples as columns, the number of records that were read, and the byte after the last."""
 
     paths: StringColumn
     labels: Float32
     widths: Int64
     image_bytes: Int64
     read: int
+    stop: int
 
 
 class _Row(NamedTuple):
@@ -194,44 +187,74 @@ class _Row(NamedTuple):
     end: int
 
 
+def _parts(
+    source: RecordSource, index: Int64 | None, settings: Workers, choice: Choice | None
+) -> Generator[_Part, None, None]:
+    size = source.file.size
+    if index is None:
+        return _read_parts(_Task(0, size, None), source.path, source.file, choice)
+    cuts = range(0, len(index), _TASK)
+    tasks = (
+        _Task(start, stop, index[first : first + _TASK])
+        for first, (start, stop) in zip(cuts, pairwise([*index[cuts].tolist(), size]), strict=True)
+    )
+    work = partial(_read_part, path=source.path, file=source.file, choice=choice)
+    return run(work, tasks, len(cuts), jobs=settings.jobs, backend=settings.backend)
+
+
 def _read_part(task: _Task, *, path: str, file: Archive, choice: Choice | None) -> _Part:
     """Runs in a worker."""
+    (part,) = _read_parts(task, path, file, choice)
+    return part
+
+
+def _read_parts(
+    task: _Task, path: str, file: Archive, choice: Choice | None
+) -> Generator[_Part, None, None]:
+    """Some thousand records at a time."""
+    name = base_name(path)
     measures = choice is not None and choice.shortest > 0
+    with closing(_read_rows(task, path, file, measures=measures)) as found:
+        while block := list(islice(found, _TASK)):
+            rows, frames = [row for row, _ in block], [frame for _, frame in block]
+            joined = b"".join([row.label for row in rows])
+            labels = np.frombuffer(joined, "<f4").astype(np.float32)
+            widths = np.array([len(row.label) // 4 for row in rows])
+            stop, count = rows[-1].end, len(rows)
+            if choice is not None:
+                sizes = np.array(frames, np.float64) if measures else None
+                try:
+                    stay, labels, widths = choose_objects(labels, widths, sizes, choice)
+                except DataError as error:
+                    raise DataError(f"{path}: {error}") from None
+                rows = [rows[row] for row in stay.tolist()]
+            paths = StringColumn(image_path(name, row.start, row.size, row.framed) for row in rows)
+            image_bytes = np.array([row.size for row in rows], np.int64)
+            yield _Part(paths, labels, widths, image_bytes, count, stop)
+
+
+def _read_rows(
+    task: _Task, path: str, file: Archive, *, measures: bool
+) -> Generator[tuple[_Row, tuple[int, int] | None], None, None]:
+    """Each record, and the size of its image if asked for."""
     head = _SEEN if measures else _HEAD
-    rows: list[_Row] = []
-    frames: list[tuple[int, int]] = []
-    offset = task.start
+    offset, count = task.start, 0
     try:
         with closing(_reads(task, file, head)) as reads:
             for read, at in reads:
                 if at not in (None, offset):
                     raise RecordError(f"the index names byte {at}, the file {offset}", at)
-                rows.append(_read_row(read, offset, task.stop, head))
-                if measures:
-                    frames.append(_image_size(read, rows[-1], offset))
-                offset = rows[-1].end
+                row = _read_row(read, offset, task.stop, head)
+                yield row, _image_size(read, row, offset) if measures else None
+                offset, count = row.end, count + 1
                 if offset == task.stop:
                     break
-        if offset != task.stop or (task.offsets is not None and len(rows) != len(task.offsets)):
+        if offset != task.stop or (task.offsets is not None and count != len(task.offsets)):
             raise RecordError(f"the index does not name the record at byte {offset}", offset)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     except RecordError as error:
         raise RecordError(f"{path}: {error}", error.offset) from None
-    labels = np.frombuffer(b"".join([row.label for row in rows]), "<f4").astype(np.float32)
-    widths = np.array([len(row.label) // 4 for row in rows])
-    stay = np.arange(len(rows))
-    if choice is not None:
-        sizes = np.array(frames, np.float64).reshape(-1, 2) if measures else None
-        try:
-            stay, labels, widths = choose_objects(labels, widths, sizes, choice)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from None
-    name = base_name(path)
-    chosen = [rows[row] for row in stay.tolist()]
-    paths = StringColumn(image_path(name, row.start, row.size, row.framed) for row in chosen)
-    image_bytes = np.array([row.size for row in chosen], np.int64)
-    return _Part(paths, labels, widths, image_bytes, len(rows))
 
 
 def _reads(

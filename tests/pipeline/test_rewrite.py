@@ -243,7 +243,7 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["filter", a, out, "--min-box", "-1"], 2, "must be at least 0 pixels"),
         (["filter", a, out, "--classes", "x,y"], 2, "a.rec has no y; its classes are x"),
         (["filter", a, out, "--classes", "auto"], 2, "auto takes all"),
-        (["filter", a, out, "--min-box", "4000"], 1, "nothing of it is left"),
+        (["filter", a, out, "--min-box", "4000"], 1, "no record is left"),
         (["filter", folder / "blind.rec", out, "--min-box", "4"], 1, "whose size can't be read"),
         (["split", a, out, "--fractions", "0.8/0.3"], 2, "--fractions must be two or three"),
         (["shuffle", a, out, "--seed", "-1"], 2, "--seed must be 0 to"),
