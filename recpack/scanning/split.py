@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recpack.columns import Int64
-from recpack.data.labels import label_classes
+from recpack.data.labels import class_ids
 from recpack.data.samples import Samples
 from recpack.errors import DataError
 from recpack.scanning.settings import PARTS
@@ -24,7 +24,7 @@ def split_samples(
     samples, and give each of its groups to the part that lacks most of that class. Raises DataError
     when a part would stay empty.
     """
-    ids, owners = label_classes(samples)
+    ids, owners = class_ids(samples)
     _, units = np.unique(groups, return_inverse=True)
     sizes = np.bincount(units)
     # pairs (class, unit), each once: the units that contain a class
