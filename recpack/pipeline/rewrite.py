@@ -25,7 +25,8 @@ from recpack.packing.run import pack_samples
 from recpack.packing.settings import PackSettings
 from recpack.pipeline.reach import prove_reach
 from recpack.pipeline.second_pass import Output, part_path
-from recpack.records.headers import RecordSource, open_source, read_samples
+from recpack.records.headers import read_samples
+from recpack.records.record_source import RecordSource, open_source
 from recpack.scanning.order import orders, random_order
 from recpack.scanning.settings import PARTS, OrderSettings, parse_fractions
 from recpack.settings import takes
@@ -42,8 +43,8 @@ Arrange = Callable[[Samples], Sequence[Integers]]
 
 @takes(ShuffleSettings)
 def shuffle(path: PathOrUrl, output: Output, settings: ShuffleSettings) -> Result:
-    """Write the records of a ``.rec`` in the random order of ``seed`` into ``output``, with its
-    ``.idx`` and manifest; both can be paths or ``s3://…``.
+    """Write the records of a ``.rec``, or of a set of shards, in the random order of ``seed`` into
+    ``output``, with its ``.idx`` and manifest; both can be paths or ``s3://…``.
 
     Records get the ids 0, 1, … in the new order; images, labels and classes stay. A file that
     ``convert`` wrote without shuffling becomes the one that it writes with this seed as
@@ -106,11 +107,11 @@ def _rewrite(
     arrange: Arrange,
     chosen: ClassMap | None = None,
 ) -> Result:
-    for output in outputs:
-        if not isinstance(output, Sink):
-            demand_other(output, [path])
     with ExitStack() as stack:
         source = open_source(path, settings)
+        for output in outputs:
+            if not isinstance(output, Sink):
+                demand_other(output, [path, *source.paths])
         choice, classes = _choice(source, settings, chosen)
         sinks = [stack.enter_context(open_sink(output, settings)) for output in outputs]
         stack.enter_context(connect(settings))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, pairwise, repeat
+from itertools import chain, islice, pairwise, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from recpack.data.objects import Choice, choose_objects
 from recpack.data.samples import Samples
 from recpack.errors import DataError, ImageError, RecordError
 from recpack.formats.image_header import read_header
-from recpack.formats.manifest import Manifest
 from recpack.formats.recordio import (
     MAGIC,
     MAX_PAYLOAD,
@@ -30,14 +29,12 @@ from recpack.formats.recordio import (
     locate_record,
 )
 from recpack.progress import Progress, Watch
-from recpack.records.reader import RecordReader
-from recpack.records.record_tree import RecordTree, image_path
-from recpack.storage.paths import PathOrUrl, base_name
-from recpack.storage.s3.access import Access
-from recpack.storage.s3.client import S3Client
+from recpack.records.record_source import RecordSource
+from recpack.records.record_tree import image_path
+from recpack.storage.paths import base_name
 from recpack.storage.s3.location import is_s3, parse_location
 from recpack.storage.trees.ahead import Prefetcher, Request
-from recpack.storage.trees.archive import Archive, find_archive, forward
+from recpack.storage.trees.archive import Archive, forward
 from recpack.storage.trees.member import Piece
 from recpack.workers.run import run
 from recpack.workers.settings import Workers
@@ -53,56 +50,6 @@ _REQUEST, _GAP = 4 << 20, 64 << 10
 """Most bytes of a request to S3 for several records, and most bytes between two of them."""
 
 
-@dataclass(frozen=True)
-class RecordSource:
-    """A ``.rec`` that is there: its file, its manifest, and the offsets in its index, ascending;
-    None where there is none that can be right."""
-
-    path: str
-    file: Archive
-    manifest: Manifest | None
-    index: Int64 | None
-
-    @property
-    def tree(self) -> RecordTree:
-        """Its images."""
-        return RecordTree.of_files([self.file])
-
-
-def open_source(path: PathOrUrl, access: Access) -> RecordSource:
-    """Find a ``.rec`` and read what lies beside it. Raises RecordError for a file that can't be
-    opened, DataError when its manifest belongs to another file."""
-    with RecordReader(path, mapped=False, **vars(access.part(Access))) as reader:
-        try:
-            file = find_archive(reader.path, S3Client.of(access))
-        except OSError as error:
-            raise RecordError(f"{reader.path}: {error.strerror or error}") from error
-        manifest = reader.manifest()
-        try:
-            found = reader.index()
-        except RecordError:  # an index only says where to begin
-            found = None
-        reader.demand_current()
-    index = None if found is None else np.sort(found[1])
-    if index is not None and not _is_plausible(index, file.size):
-        index = None
-    size = manifest.rec["bytes"] if manifest is not None else None
-    if size not in (None, file.size):
-        raise DataError(
-            f"{reader.path}: it has {file.size:,} bytes, its manifest says {size:,}; it is "
-            "truncated or another file: pack again, or move the manifest away"
-        )
-    if not file.size:
-        raise DataError(f"{reader.path}: it is empty; pack it again")
-    return RecordSource(reader.path, file, manifest, index)
-
-
-def _is_plausible(offsets: Int64, size: int) -> bool:
-    return bool(
-        len(offsets) and not offsets[0] and (np.diff(offsets) > 0).all() and offsets[-1] < size
-    )
-
-
 def read_samples(
     source: RecordSource, settings: Workers, progress: Watch, choice: Choice | None = None
 ) -> Samples:
@@ -110,42 +57,62 @@ def read_samples(
     ``source.tree``; only what ``choice`` keeps of them.
 
     Reads headers and labels alone, and for a smallest box the headers of images. With an index many
-    workers read, and if it is not the file's own, one reads again without it. Raises RecordError,
-    with the byte offset, where the file breaks its format, and for a record without an image;
-    DataError for what ``choice`` can't judge.
+    workers read, and if it is not the file's own, one reads again without it (of a set of shards
+    one each). Raises RecordError, with the byte offset, where a file breaks its format, and for a
+    record without an image; DataError for what ``choice`` can't judge.
     """
     try:
-        return _read(source, source.index, settings, progress, choice)
+        return _read(source, source.indexes, settings, progress, choice)
     except RecordError:
-        if source.index is None:
+        if source.indexes is None:
             raise
         return _read(source, None, settings, progress, choice)
 
 
 class _Task(NamedTuple):
-    """Bytes ``start`` to ``stop``, and the offsets of their records if they are known."""
+    """Bytes ``start`` to ``stop`` of a file, which is ``path`` in messages, and the offsets of
+    their records if they are known."""
 
+    path: str
+    file: Archive
     start: int
     stop: int
     offsets: Int64 | None
 
 
+def _tasks(source: RecordSource, indexes: Sequence[Int64] | None) -> Iterator[_Task]:
+    for number, (path, file) in enumerate(zip(source.paths, source.files, strict=True)):
+        if indexes is None and file.size:
+            yield _Task(path, file, 0, file.size, None)
+        elif indexes is not None:
+            index = indexes[number]
+            cuts = range(0, len(index), _TASK)
+            for first, (start, stop) in zip(
+                cuts, pairwise([*index[cuts].tolist(), file.size]), strict=True
+            ):
+                yield _Task(path, file, start, stop, index[first : first + _TASK])
+
+
 def _read(
     source: RecordSource,
-    index: Int64 | None,
+    indexes: Sequence[Int64] | None,
     settings: Workers,
     progress: Watch,
     choice: Choice | None,
 ) -> Samples:
     table = GrowingColumns("labels", "widths", "image_bytes")
-    known = 0 if index is None else len(index)
+    known = sum(map(len, indexes)) if indexes is not None else 0
+    count = sum(1 for _ in _tasks(source, indexes))
+    work = partial(_read_parts, choice=choice)
+    tasks = _tasks(source, indexes)
+    results = run(work, tasks, count, jobs=settings.jobs, backend=settings.backend)
     done = 0
-    with closing(_parts(source, index, settings, choice)) as parts:
-        for part in parts:
+    with closing(results):
+        for part in chain.from_iterable(results):
             table.append(part)
             done += part.read
             if progress is not None:
-                progress(Progress("read", done, max(done, known), part.stop))
+                progress(Progress("read", done, max(done, known)))
     paths = table.paths()
     if not len(paths):
         raise DataError(
@@ -166,14 +133,13 @@ def _read(
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Samples as columns, the number of records that were read, and the byte after the last."""
+    """Samples as columns, and the number of records that were read."""
 
     paths: StringColumn
     labels: Float32
     widths: Int64
     image_bytes: Int64
     read: int
-    stop: int
 
 
 class _Row(NamedTuple):
@@ -187,60 +153,38 @@ class _Row(NamedTuple):
     end: int
 
 
-def _parts(
-    source: RecordSource, index: Int64 | None, settings: Workers, choice: Choice | None
-) -> Generator[_Part, None, None]:
-    size = source.file.size
-    if index is None:
-        return _read_parts(_Task(0, size, None), source.path, source.file, choice)
-    cuts = range(0, len(index), _TASK)
-    tasks = (
-        _Task(start, stop, index[first : first + _TASK])
-        for first, (start, stop) in zip(cuts, pairwise([*index[cuts].tolist(), size]), strict=True)
-    )
-    work = partial(_read_part, path=source.path, file=source.file, choice=choice)
-    return run(work, tasks, len(cuts), jobs=settings.jobs, backend=settings.backend)
-
-
-def _read_part(task: _Task, *, path: str, file: Archive, choice: Choice | None) -> _Part:
-    """Runs in a worker."""
-    (part,) = _read_parts(task, path, file, choice)
-    return part
-
-
-def _read_parts(
-    task: _Task, path: str, file: Archive, choice: Choice | None
-) -> Generator[_Part, None, None]:
-    """Some thousand records at a time."""
-    name = base_name(path)
+def _read_parts(task: _Task, *, choice: Choice | None) -> list[_Part]:
+    """Some thousand records each; runs in a worker."""
+    name = base_name(task.path)
     measures = choice is not None and choice.shortest > 0
-    with closing(_read_rows(task, path, file, measures=measures)) as found:
+    parts = []
+    with closing(_read_rows(task, measures=measures)) as found:
         while block := list(islice(found, _TASK)):
             rows, frames = [row for row, _ in block], [frame for _, frame in block]
             joined = b"".join([row.label for row in rows])
             labels = np.frombuffer(joined, "<f4").astype(np.float32)
             widths = np.array([len(row.label) // 4 for row in rows])
-            stop, count = rows[-1].end, len(rows)
             if choice is not None:
                 sizes = np.array(frames, np.float64) if measures else None
                 try:
                     stay, labels, widths = choose_objects(labels, widths, sizes, choice)
                 except DataError as error:
-                    raise DataError(f"{path}: {error}") from None
+                    raise DataError(f"{task.path}: {error}") from None
                 rows = [rows[row] for row in stay.tolist()]
             paths = StringColumn(image_path(name, row.start, row.size, row.framed) for row in rows)
             image_bytes = np.array([row.size for row in rows], np.int64)
-            yield _Part(paths, labels, widths, image_bytes, count, stop)
+            parts.append(_Part(paths, labels, widths, image_bytes, len(block)))
+    return parts
 
 
 def _read_rows(
-    task: _Task, path: str, file: Archive, *, measures: bool
+    task: _Task, *, measures: bool
 ) -> Generator[tuple[_Row, tuple[int, int] | None], None, None]:
     """Each record, and the size of its image if asked for."""
     head = _SEEN if measures else _HEAD
     offset, count = task.start, 0
     try:
-        with closing(_reads(task, file, head)) as reads:
+        with closing(_reads(task, head)) as reads:
             for read, at in reads:
                 if at not in (None, offset):
                     raise RecordError(f"the index names byte {at}, the file {offset}", at)
@@ -252,15 +196,14 @@ def _read_rows(
         if offset != task.stop or (task.offsets is not None and count != len(task.offsets)):
             raise RecordError(f"the index does not name the record at byte {offset}", offset)
     except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+        raise DataError(f"{task.path}: can't be read: {error.strerror or error}") from error
     except RecordError as error:
-        raise RecordError(f"{path}: {error}", error.offset) from None
+        raise RecordError(f"{task.path}: {error}", error.offset) from None
 
 
-def _reads(
-    task: _Task, file: Archive, head: int
-) -> Generator[tuple[ReadAt, int | None], None, None]:
+def _reads(task: _Task, head: int) -> Generator[tuple[ReadAt, int | None], None, None]:
     """For each record a function that reads it, and its offset if the index names it."""
+    file = task.file
     if not is_s3(file.path):
         read: ReadAt = file.source().read
         known = repeat(None) if task.offsets is None else task.offsets.tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from recpack.data.objects import Choice, choose_objects
 from recpack.progress import Progress
 from tests.conftest import Store
 from tests.support.devkits import MAGIC, encode_record, jpeg, with_comment
+from tests.support.sets import shard_name, write_set
 
 Path_ = Path | str
 
@@ -283,6 +285,25 @@ def test_nothing_is_half_written(plain: Path, tmp_path: Path, how: str) -> None:
     with pytest.raises(error, match=text):
         recpack.shuffle(path, out / "b.rec", progress=watch, jobs=2, segment_size="64KiB")
     assert names(out) == []
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_set_of_shards(tmp_path: Path, indexed: bool) -> None:
+    """It is read like one file."""
+    whole = write_set(tmp_path, 81, name="whole").with_name("whole-00000-of-00001.rec")
+    path = write_set(tmp_path, 50, 1, 30)
+    names_81 = tuple(map(str, range(81)))
+    manifest = replace(recpack.Manifest.read(path.with_suffix(".json")), classes=names_81)
+    path.with_suffix(".json").write_text(manifest.to_json())
+    if not indexed:
+        path.with_name(shard_name(1, 3)).with_suffix(".idx").unlink()
+    for name, source in (("a", whole), ("b", path)):
+        recpack.shuffle(source, tmp_path / f"{name}.rec", seed=4, jobs=2)
+        recpack.split(source, output=tmp_path / f"{name}.rec", jobs=2)
+    for name in ("", "_train", "_val"):
+        same(tmp_path / f"a{name}.rec", tmp_path / f"b{name}.rec")
+    with pytest.raises(recpack.ConfigError, match="is also an input"):
+        recpack.shuffle(path, path.with_name(shard_name(1, 3)), overwrite=True)
 
 
 def test_between_stores(devkit: Path, plain: Path, tmp_path: Path, store: Store) -> None:
