@@ -7,6 +7,8 @@ packers' environments are made on first use, 12 GB for --full.
 
 On a machine of 16 cores, without a network, in less than five minutes:
     python -m benchmarks --full cores --only "by jobs" --rounds 3 --peers ""
+Reading alone, beside some of its peers (default: all):
+    python -m benchmarks --quick reading --peers mds,litdata
 """
 
 from __future__ import annotations

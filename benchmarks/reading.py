@@ -46,7 +46,7 @@ def tables(setting: Setting) -> Iterator[Table]:
                 works[name] = commands([*command, path, kind, _SECONDS], reports=True)
         text = "raw bytes" if kind == "raw" else "decoded by OpenCV"
         title = f"reading {images:,} images, {text}: samples/s by order and worker processes"
-        yield Table(title, works, list(_claims(kind, works)), most_rounds=3)
+        yield Table(title, works, list(_claims(kind, works)), most_rounds=2)
         shutil.rmtree(folder)
 
 

@@ -120,7 +120,8 @@ class RecordBuffer:
                 f"{MAX_PAYLOAD + 1:,} bytes; shrink the image (resize)"
             )
         self._length = length
-        self._reserve(framed_length(length))
+        if (framed := framed_length(length)) + self._end > len(self._memory):
+            self._reserve(framed)
 
     def commit(self) -> int:
         """End the record that was begun last; return its framed length. Raises RecordError for one

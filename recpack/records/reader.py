@@ -99,6 +99,7 @@ class RecordReader(Closing):
     def __iter__(self) -> Iterator[Record]:
         for number, path in enumerate(self.paths):
             yield from read_in_order(self._shards[number], path)
+            self._shards.release(number)
 
     def __len__(self) -> int:
         return len(self.offsets)

@@ -64,6 +64,12 @@ class Shards(Closing):
         """What tells this version of a file from others."""
         return self._identities[number] or self[number].identity
 
+    def release(self, number: int) -> None:
+        """Let go of a file of several that was read to its end, with what it reads in advance; a
+        memory map stays, because it takes time to make it."""
+        if len(self) > 1 and self[number].map is None:
+            self.open.pop(number, None)
+
     def close(self) -> None:
         """Close the files; a second call does nothing."""
         self._closed = True

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -340,6 +341,28 @@ def test_a_set_on_s3(tmp_path: Path, hostile: S3Server) -> None:
     with recpack.RecordReader(url, endpoint_url=hostile.url) as records:
         demand_all(records)
         assert records.paths == tuple(f"s3://bucket/p/d/{shard_name(i, 3)}" for i in range(3))
+
+
+def test_what_was_read_to_its_end_reads_no_further(
+    tmp_path: Path, hostile: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_FIRST", 100)
+    monkeypatch.setattr(remote, "_LARGEST", 500)
+    monkeypatch.setattr(record_file, "_FIRST", 300)
+    monkeypatch.setattr(record_file, "_BLOCK", 300)
+    url = upload(write_set(tmp_path, *[20] * 6), hostile)
+
+    def threads() -> int:
+        return sum(thread.name.startswith("ThreadPool") for thread in threading.enumerate())
+
+    before = threads()
+    with recpack.RecordReader(url, endpoint_url=hostile.url) as records:
+        assert numbers(records) == list(range(120))
+        end = time.monotonic() + 10
+        while threads() > before and time.monotonic() < end:
+            time.sleep(0.01)
+        assert threads() == before
+        assert numbers(records) == list(range(120))
 
 
 def test_no_request_asks_for_a_set_where_there_is_a_file(tmp_path: Path, hostile: S3Server) -> None:
