@@ -64,11 +64,11 @@ def record_reader(path: str) -> Epochs:
 
 
 def record_batches(path: str) -> Epochs:
-    """By ``pread``, in batches of 64, without a map."""
+    """The same in batches of 64."""
     import recpack
 
     def epochs(random: bool, part: int, parts: int) -> Callable[[], Iterator[Sample]]:
-        reader = recpack.RecordReader(path, mapped=False)
+        reader = recpack.RecordReader(path)
         order = share(len(reader), random, part, parts)
 
         def epoch() -> Iterator[Sample]:

@@ -12,6 +12,7 @@ from recpack.formats.record import Record, whole_record
 from recpack.records.record_file import read_at, read_parts, read_record
 from recpack.records.shards import Shards
 from recpack.storage.files import Closing
+from recpack.storage.s3.location import is_s3
 
 _THREADS = 16
 _GAP = 1 << 16
@@ -54,8 +55,10 @@ class BulkReader(Closing):
             self._pool.shutdown(cancel_futures=True)
         self._pool = None
 
-    def start(self, wanted: Wanted) -> Callable[[], list[Record]]:
-        """Begin to read, and return what waits for the records, in the order of ``wanted``."""
+    def start(self, wanted: Wanted, *, ahead: bool = False) -> Callable[[], list[Record]]:
+        """Begin to read, and return what waits for the records, in the order of ``wanted``. On S3
+        many threads read; on a disk one, if it is ``ahead`` of its use: in the page cache more of
+        them only stand in each other's way."""
         files, offsets, ends = (column.tolist() for column in wanted)
         if not files or self._shards[files[0]].map is not None:
             return lambda: [
@@ -64,9 +67,10 @@ class BulkReader(Closing):
             ]
         rows = list(map(_Row, files, offsets, ends, range(len(files))))
         ranges = list(_ranges(sorted(rows)))
-        share = -(-len(ranges) // _THREADS)
+        remote = is_s3(self._shards.paths[rows[0].file])
+        share = -(-len(ranges) // _THREADS) if remote else len(ranges)
         tasks = [ranges[i : i + share] for i in range(0, len(ranges), share)]
-        if len(tasks) == 1:
+        if len(tasks) == 1 and not ahead:
             return lambda: _in_place(self._read(tasks[0]), len(rows))
         futures = [self._threads().submit(self._read, task) for task in tasks]
 

@@ -128,23 +128,24 @@ class RecordReader(Closing):
         return read_record(file, self._shards.paths[number], offset, length)
 
     def read_many(self, positions: Sequence[int] | Int64) -> list[Record]:
-        """The records at these positions, in this order: neighbours in one read of up to 4 MiB, and
-        16 reads at once, except where a memory map has the file."""
+        """The records at these positions, in this order: neighbours in one read of up to 4 MiB, on
+        S3 16 reads at once."""
         return self._bulk.start(self._find(positions))()
 
     def batches(
         self, size: int, order: Sequence[int] | Int64 | None = None, *, ahead: int = 4
     ) -> Iterator[list[Record]]:
         """``read_many`` of ``size`` positions after the other, the last ones fewer. ``order``: the
-        positions of all (default: 0, 1, 2, …). While one batch is used, ``ahead`` are read; in
-        memory are as many and one more."""
+        positions of all (default: 0, 1, 2, …). While one batch is used, threads read ``ahead``
+        more, except where a memory map has the file; in memory are as many and one more."""
         for name, value, least in (("size", size, 1), ("ahead", ahead, 0)):
             if value < least:
                 raise ConfigError(f"{name}: must be at least {least} (got {value})")
         wanted = self._find(np.arange(len(self)) if order is None else order)
         started: deque[Callable[[], list[Record]]] = deque()
         for first in range(0, len(wanted.files), size):
-            started.append(self._bulk.start(Wanted(*(one[first : first + size] for one in wanted))))
+            part = Wanted(*(one[first : first + size] for one in wanted))
+            started.append(self._bulk.start(part, ahead=ahead > 0))
             if len(started) > ahead:
                 yield started.popleft()()
         for wait in started:
