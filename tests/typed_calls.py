@@ -39,6 +39,7 @@ def right() -> None:
     job: train.Job = train.fit("s3://a", "s3://b", "s3://c", role="arn", epochs=5, spot=True)
     recpack.train.plan("s3://a", "s3://b", "s3://c", base_network="resnet-50", model=job)
     train.fit("a.rec", "b.rec", "models", local=True, base_network="resnet-18", seed=3, model=job)
+    train.fit("s3://a", "s3://b", "s3://c", image_shape="3,64,64", num_layers=50, optimizer="nag")
     recpack.train.tune("s3://a", "s3://b", "s3://c", ranges={"momentum": "0.5..0.9"}, jobs=20)
     del result, found, verified, inspection, shown, manifest, number, several, made
 
