@@ -185,7 +185,7 @@ def _picture(dataset: Dataset, file: str, problems: list[Problem]) -> str:
 
 def _boxes(annotation: Annotation, bad: set[int], size: tuple[int, int]) -> Iterator[str]:
     stroke = max(size) / 160
-    for i, name in enumerate(annotation.names):
+    for i, name in enumerate(annotation.names if annotation.boxes else ()):
         left, top, right, bottom = annotation.boxes[4 * i : 4 * i + 4]
         colour = "#e5342b" if annotation.objects[i] in bad else "#16a34a"
         x, y = min(left, right), min(top, bottom)

@@ -99,7 +99,8 @@ def label_kind(samples: Samples) -> LabelKind:
     if (widths != widths[0]).any():
         return "boxes"
     if widths[0] == 1:
-        return "class" if (labels == np.floor(labels)).all() else "numbers"
+        whole = (labels == np.floor(labels)) & (labels >= 0)
+        return "class" if whole.all() else "numbers"
     return "classes" if ((labels == 0) | (labels == 1)).all() else "numbers"
 
 
@@ -111,8 +112,7 @@ def class_ids(samples: Samples) -> tuple[Int64, Int64]:
         objects, rows = object_table(samples)
         return objects[:, 0].astype(np.int64), rows
     if kind == "class":
-        rows = np.flatnonzero(samples.labels >= 0)
-        return samples.labels[rows].astype(np.int64), rows
+        return samples.labels.astype(np.int64), np.arange(len(samples.labels))
     if kind == "numbers":
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     rows, ids = np.nonzero(samples.labels.reshape(len(samples.bounds) - 1, -1))

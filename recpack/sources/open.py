@@ -79,9 +79,11 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
     """The format of a file that is a data set; None for a folder or archives."""
     if selection.source_format == "augmented-manifest":  # with any extension
         return "augmented-manifest"
-    ending = posixpath.splitext(path)[1]
+    ending = posixpath.splitext(path)[1].lower()
     if not ending or is_archive_name(path) or os.path.isdir(path):
         return None
+    if selection.source_format == "csv":
+        return "csv"
     names: tuple[SourceFormat, ...] = get_args(SourceFormat)
     found = next((name for name in names if ending in _module(name).ENDINGS), None)
     if found is not None and not is_s3(path) and not os.path.isfile(path):

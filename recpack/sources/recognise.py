@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from recpack.errors import DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
+from recpack.sources.table import shows_labels
 from recpack.storage.files import UnsafePathError
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree, is_hidden, join
@@ -76,8 +77,11 @@ _ENDINGS = {
     ".tfrecord": "TFRecord", ".tfrecords": "TFRecord",
 }  # fmt: skip
 ENDINGS_OF_OTHERS = (*_ENDINGS, ".ndjson", ".xml", ".txt")
+_OWN_PATH = "it is {}: give its own path, not that of its folder"
 _READ_OTHERWISE = {
-    ".manifest": "it is an augmented manifest: give its own path, not that of its folder",
+    ".csv": _OWN_PATH.format("a table of images and labels"),
+    ".tsv": _OWN_PATH.format("a table of images and labels"),
+    ".manifest": _OWN_PATH.format("an augmented manifest"),
     ".json.gz": "it is compressed: run gunzip -k on it first",
 }
 
@@ -128,6 +132,8 @@ def kind_of(name: str, head: bytes) -> str:
         return "MOT's tracks"
     if ending == ".csv" and b"region_count" in head:
         return "a project of VIA"
+    if ending in (".csv", ".tsv") and shows_labels(head):
+        return ""
     if ending not in (".json", ".ndjson"):
         return _ENDINGS.get(ending, "") if head else ""
     keys = _keys(head)
