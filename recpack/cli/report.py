@@ -127,7 +127,10 @@ def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
     counts = ", ".join(f"{name} {count:,}" for name, count in list(present.items())[:20])
     rows += [
         ("classes", f"{len(manifest.classes)}"),
-        ("objects", f"{sum(present.values()):,} ({counts})" if present else "0"),
+        (
+            "objects" if manifest.header_width else "labels",
+            f"{sum(present.values()):,} ({counts})" if present else "0",
+        ),
         ("label width", f"{manifest.label_width}" + ", no boxes" * (not manifest.header_width)),
     ]
     for action, codes in manifest.problems.items():

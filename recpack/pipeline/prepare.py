@@ -68,7 +68,8 @@ def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:
         ids = np.unique(class_ids(scan.samples)[0]).tolist()
         used = names if voc else [names[id_] for id_ in ids]
         chosen = "Pascal VOC's list" if voc else "the chosen classes"
-        unknown = unknown_class_lines(fatal, names, used, chosen)
+        noun = "object" if scan.labels == "boxes" else "image"
+        unknown = unknown_class_lines(fatal, names, used, chosen, noun)
         advice = way_out(fatal, left=len(scan.samples) > 0)
         raise DataError("\n".join([*unknown, summary(fatal, way_out=advice)]), scan.problems)
     if not len(scan.samples):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Literal
 
 from recpack.data.annotation import Annotation, Defect, LabelKind
@@ -23,7 +22,7 @@ from recpack.sources.document import DocumentDataset, Entry, below, read_documen
 from recpack.sources.recognise import SET_FOLDER, holds, refuse
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
-from recpack.sources.table import BoxTableError, Row, Table, could_be_number, parse_table
+from recpack.sources.table import NoLabelsError, Row, Table, could_be_number, parse_table
 from recpack.storage.trees.base import Tree, join
 
 ENDINGS = (".csv", ".tsv")
@@ -95,7 +94,7 @@ def _read(root: Tree, file: str, image_set: str) -> Table:
     path = join(str(root), file)
     try:
         return parse_table(read_document(root, file), path, image_set)
-    except BoxTableError:
+    except NoLabelsError:
         refuse(root, file)  # it knows some tools
         raise
 
@@ -185,7 +184,7 @@ def _split(cell: str) -> Iterator[str]:
 
 def _style(table: Table, path: str) -> Style:
     """How the labels of a table are written."""
-    columns = [set(column) - {""} for column in zip_longest(*_labels(table), fillvalue="")]
+    columns = [set(column) - {""} for column in zip(*_labels(table), strict=True)]
     cells = set().union(*columns)
     if not cells:
         raise DataError(f"{path}: no row has a label in {', '.join(table.columns)}")

@@ -26,7 +26,7 @@ from recpack.sources.base import (
     read_image,
     repeated_classes,
 )
-from recpack.sources.recognise import class_folders, class_root
+from recpack.sources.recognise import are_sets, class_folders, class_root
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
 from recpack.storage.paths import unsafe_path
@@ -35,8 +35,6 @@ from recpack.storage.trees.base import Tree, is_hidden, join
 ENDINGS = ()
 
 _LAYOUT = "give the folder that holds a folder of images for each class"
-_SETS = ("train", "val", "valid", "validation", "test", "training", "testing")
-
 Folders = dict[str, list[str]]
 """The names of the images in each folder, which is a path below the root."""
 
@@ -91,12 +89,10 @@ def image_sets(root: Tree) -> dict[str, ImageSet]:
     for folder, names in root.listing(place):
         every[folder] = [name for name in names if is_image(name)]
     tops = _tops(every, place)
-    sets = [name for name in tops if name.lower() in _SETS and not every.get(join(place, name))]
-    # one such name among others is a class, such as a train
-    if len(sets) > 1 or (sets and sets == list(tops)):
+    if are_sets(tops):
         return {name: ImageSet(join(place, name), folders) for name, folders in tops.items()}
     inner = _tops(every, join(place, next(iter(tops), ".")))
-    if len(tops) == 1 and inner and not {name.lower() for name in inner} - set(_SETS):
+    if len(tops) == 1 and are_sets(inner):
         below = join(str(root), join(place, next(iter(tops))))
         raise DataError(f"{root}: its image sets are one folder below; give {below}")
     return {"all": ImageSet(place, every)} if any(every.values()) else {}

@@ -41,8 +41,8 @@ _FIRST = 2
 """Lines that show what a table is."""
 
 
-class BoxTableError(DataError):
-    """A table of boxes."""
+class NoLabelsError(DataError):
+    """A table of boxes, or of anything else."""
 
 
 class Row(NamedTuple):
@@ -81,7 +81,7 @@ def shows_labels(head: bytes) -> bool:
 
 def parse_table(data: bytes, name: str, image_set: str = "all") -> Table:
     """The table of a file; rows of no named set are in ``image_set``. Raises DataError that begins
-    with ``name`` and the line, BoxTableError for a table of boxes."""
+    with ``name`` and the line, NoLabelsError."""
     rows = _rows(_decode(data, name), name)
     first = list(islice(rows, _FIRST))
     if not first:
@@ -89,14 +89,14 @@ def parse_table(data: bytes, name: str, image_set: str = "all") -> Table:
     titled = not any(map(is_image_name, first[0][1]))
     titles = [cell.lower() for cell in first[0][1]] if titled else []
     if _BOXES & set(titles):
-        raise BoxTableError(f"{name} is a table of boxes; {_EXPORT}")
+        raise NoLabelsError(f"{name} is a table of boxes; {_EXPORT}")
     if titled and len(first) == 1:
-        raise DataError(f"{name}: no cell of its only row is the name of an image")
+        raise NoLabelsError(f"{name}: no cell of its only row is the name of an image")
     line, cells = first[titled]
     path = _path_column(titles, line, cells, name)
     numbers = [cell for at, cell in enumerate(cells) if at != path and could_be_number(cell)]
     if not titled and len(numbers) >= _BOX_NUMBERS and len(cells) > len(numbers) + 1:
-        raise BoxTableError(f"{name} is a table of boxes; {_EXPORT}")
+        raise NoLabelsError(f"{name} is a table of boxes; {_EXPORT}")
     split = next((titles.index(word) for word in SPLITS if word in titles), None)
     width = len(titles) or max(len(cells) for _, cells in first)
     others = [at for at in range(width) if at not in (path, split)]

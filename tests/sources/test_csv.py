@@ -118,7 +118,7 @@ def test_a_row_twice_counts_once(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "x.csv: the table is empty"),
-        ("image,label\n", "x.csv: no cell of its only row is the name of an image"),
+        ("image,label\n", r"x.csv is a table \(CSV\), which recpack does not read"),
         ("id,breed\n0a1,dog\n", r"x.csv line 2: id is '0a1': no name of an image; write the names"),
         ("image\na.jpg\n", "x.csv: there is no column of labels"),
         ("image,label\na.jpg,\n", "x.csv: no row has a label in label"),

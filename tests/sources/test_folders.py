@@ -72,12 +72,18 @@ def test_nested_folders_in_the_order_of_a_walk(tmp_path: Path) -> None:
         ["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg"],
         ["cat/1.jpg", "cat/.DS_Store", "dog/1.jpg", ".git/x", "__MACOSX/cat/._1.jpg", "README.md"],
         ["cat/1.jpg", "train/1.jpg", "boat/1.jpg"],
+        ["training_set/cat/1.jpg", "training_set/dog/1.jpg", "test_set/cat/1.jpg"],
+        ["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "extra/cat/1.jpg", "train/x.jpg"],
     ],
     ids=lambda files: files[0],
 )
 def test_is_detected(tmp_path: Path, files: list[str]) -> None:
     root = lay(tmp_path / "in", images(*files))
-    assert recpack.check(root, jobs=1, set="all").scope.format == "folders"
+    check = recpack.check(root, jobs=1, set="all")
+    assert check.scope.format == "folders"
+    assert not [name for name in check.classes if name.startswith(("train", "val", "test"))] or (
+        "boat" in check.classes
+    )
 
 
 def test_other_formats_come_first(tmp_path: Path) -> None:
