@@ -141,16 +141,17 @@ class FolderDataset(Dataset):
         return list(self._faults())
 
     def _faults(self) -> Iterator[Problem]:
+        classes = set(self.classes or ())
         for name, one in zip(self.image_sets, self._sets, strict=True):
             named = [(folder, one.class_of(folder)) for folder in one.folders]
             full = [(folder, class_) for folder, class_ in named if one.folders[folder]]
             yield from repeated_classes(one.top, full)
-            absent = set(self.classes or ()) - {class_ for _, class_ in full}
+            absent = classes - {class_ for _, class_ in full}
             for class_ in sorted(absent):
                 yield Problem("class-absent", "note", name, "kept", field="class", value=class_)
             above = {folder.rpartition("/")[0] for folder in one.folders}
             for folder, class_ in named:
-                if class_ and class_ not in (self.classes or ()) and folder not in above:
+                if class_ and class_ not in classes and folder not in above:
                     yield Problem("class-empty", "note", folder, "left out")
 
     def tasks(self) -> Iterator[Task]:

@@ -127,12 +127,13 @@ def _row(line: int, cells: list[str], path: int, labels: list[int], width: int) 
 
 
 def _path_column(titles: list[str], line: int, cells: list[str], name: str) -> int:
-    named = next((titles.index(word) for word in PATHS if word in titles), None)
+    named = next((titles.index(word) for word in PATHS if word in titles), len(cells))
     found = next((at for at, cell in enumerate(cells) if is_image_name(cell)), None)
-    if named is not None and named < len(cells) and is_image_name(cells[named]):
+    if named < len(cells) and is_image_name(cells[named]):
         return named
     if found is None:
-        value = f"{titles[named]} is {cells[named]!r}" if named is not None else f"{cells}"[:80]
+        known = named < len(cells)
+        value = f"{titles[named]} is {cells[named][:80]!r}" if known else f"{cells}"[:80]
         raise DataError(
             f"{name} line {line}: {value}: no name of an image; write the names of the files with "
             "their extensions, like a.jpg"
@@ -191,13 +192,17 @@ def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(text: str) -> str:
-    """The one that makes a cell of the first lines the name of an image; else the first one."""
+    """The one that gives the first lines cells which are names of images, best of all without other
+    marks in them; else the first one."""
     lines = list(islice(filter(str.strip, text[:_HEAD].splitlines()), _FIRST))
     head = lines[0] if lines else ""
     found = sorted(compress(_DELIMITERS, (mark in head for mark in _DELIMITERS)), key=head.index)
     found.sort(key=lambda mark: mark != "\t")
-    for mark in found:
-        rows = csv.reader(lines, delimiter=mark, skipinitialspace=True)
-        if any(is_image_name(cell.strip()) for row in rows for cell in row):
-            return mark
-    return found[0] if found else ","
+
+    def marks(delimiter: str) -> int:
+        rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        names = ([cell for cell in map(str.strip, row) if is_image_name(cell)] for row in rows)
+        counts = ([sum(map(name.count, _DELIMITERS)) for name in row] for row in names)
+        return sum(min(row, default=len(text)) for row in counts)
+
+    return min(found, key=marks, default=",")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import recpack
+from recpack.sources.table import parse_table, shows_labels
 from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
 from tests.cli.test_cli import run
@@ -16,6 +22,25 @@ from tests.sources.test_layouts import images, lay
 from tests.support.devkits import jpeg
 
 OPTIONS: dict[str, Any] = {"shuffle": None, "jobs": 1}
+CELL = st.sampled_from(
+    [
+        "a.jpg",
+        "b c.PNG",
+        "",
+        " ",
+        "cat",
+        "0",
+        "1",
+        "0.5",
+        "nan",
+        "a,b",
+        "x;y",
+        'q"q',
+        "image",
+        "label",
+        "\n",
+    ]
+)
 NAMES = ("a.jpg", "b.jpg", "c.jpg")
 
 
@@ -41,6 +66,7 @@ def labels(path: Path | str, folder: Path, **options: Any) -> tuple[dict[str, li
         ("label;path\ndog;a.jpg\ncat;b.jpg\n", ([1], [0]), ["cat", "dog"]),
         ("a.jpg\tdog\r\n\r\nb.jpg\tcat", ([1], [0]), ["cat", "dog"]),
         ('"a.jpg","a dog, big"\n"b.jpg","cat"', ([0], [1]), ["a dog, big", "cat"]),
+        ("x;y,a.jpg\ncat,b.jpg", ([0, 1, 1], [1, 0, 0]), ["cat", "x", "y"]),
         ("a.jpg;cat,small\nb.jpg;dog", ([0], [1]), ["cat,small", "dog"]),
         (",image_path,class,class_id\n0,a.jpg,dog,7\n1,b.jpg,cat,3\n", ([1], [0]), ["cat", "dog"]),
         ("image,label\na.jpg,2\nb.jpg,0\n", ([2], [0]), ["0", "1", "2"]),
@@ -256,3 +282,22 @@ def test_split_by_class(tmp_path: Path) -> None:
         tmp_path / "x.csv", tmp_path / "a.rec", split="0.5/0.5", jobs=1, negatives="keep"
     )
     assert [dict(part.manifest.objects) for part in result.parts] == [{"a": 5, "b": 5}] * 2
+
+
+@given(st.lists(st.lists(CELL, min_size=1, max_size=4), max_size=6), st.sampled_from(",;\t"))
+def test_any_table_is_read_or_refused(rows: list[list[str]], mark: str) -> None:
+    """And what is read is what was written."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=mark, quoting=csv.QUOTE_ALL).writerows(rows)
+    with contextlib.suppress(recpack.DataError):
+        found = parse_table(text.getvalue().encode(), "x.csv")
+        cells = {cell.strip() for row in rows for cell in row}
+        read = [row for one in found.sets.values() for row in one if not row.fault]
+        assert {cell for row in read for cell in (row.image, *row.labels)} <= cells | {""}
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(recpack.DataError):
+        parse_table(data, "x.csv")
+    assert shows_labels(data) in (True, False)

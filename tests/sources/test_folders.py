@@ -12,6 +12,7 @@ import pytest
 import recpack
 from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
+from recpack.storage.trees.local import LocalFolder
 from tests.cli.test_cli import run
 from tests.conftest import Store
 from tests.sources.test_layouts import XML, coco, images, lay
@@ -284,7 +285,7 @@ def test_archives_and_s3_give_the_same(tmp_path: Path, store: Store) -> None:
         assert [row.replace(" photos/", " ") for row in found] == expected
 
 
-def test_many_classes(tmp_path: Path) -> None:
+def test_many_classes(tmp_path: Path, capsys: Any) -> None:
     """More than a task has images, and more than a report shows."""
     data = jpeg(8, 8)
     for number in range(1200):
@@ -294,6 +295,9 @@ def test_many_classes(tmp_path: Path) -> None:
     found = rows(tmp_path / "in", tmp_path / "a.lst", jobs=2)
     assert found[1199] == "1199.0 1199/1.jpg"
     assert [float(row.split()[0]) for row in found] == list(range(1200))
+    assert run("check", tmp_path / "in", "--report", tmp_path / "a.html") == 0
+    assert "  … and 1,100 more\n" in capsys.readouterr().out
+    assert "Images by class (the first 200 of 1,200)" in (tmp_path / "a.html").read_text()
 
 
 def test_the_page_of_a_check(tmp_path: Path) -> None:
@@ -311,3 +315,17 @@ def test_formats_of_boxes_are_refused(tmp_path: Path, output: str) -> None:
     with pytest.raises(recpack.ConfigError, match="its format needs boxes"):
         recpack.convert(root, f"{tmp_path}/{output}", jobs=1)
     assert not (tmp_path / output).exists()
+
+
+def test_a_scan_opens_each_image_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = lay(tmp_path / "in", images("cat/1.jpg", "cat/2.jpg", "dog/1.jpg"))
+    opened = []
+    real = LocalFolder._open
+
+    def count(folder: LocalFolder, name: str) -> int:
+        opened.append(name)
+        return real(folder, name)
+
+    monkeypatch.setattr(LocalFolder, "_open", count)
+    recpack.write_list(root, tmp_path / "a.lst", source_format="folders", **OPTIONS)
+    assert opened == ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg"]
