@@ -92,7 +92,7 @@ def object_table(samples: Samples) -> tuple[Float32, Int64]:
 
 
 def label_kind(samples: Samples) -> LabelKind:
-    """What the labels hold, as their numbers show it. ``boxes`` also where they differ in kind."""
+    """What the labels hold, as their numbers show it: ``boxes`` unless all are of another kind."""
     labels, widths = samples.labels, np.diff(samples.bounds)
     if not len(widths) or (widths[0] > 1 and labels[0] not in (0, 1)):  # most are boxes
         return "boxes"

@@ -48,6 +48,8 @@ def open_folder(root: Tree, request: Request) -> Dataset:
         for name in root.files(".")
         if name.lower().endswith(ENDINGS)
     }
+    if not files:
+        raise DataError(f"{root}: there is no table in it ({', '.join(ENDINGS)}); give its path")
     return _open(root, files, request)
 
 
@@ -117,8 +119,6 @@ class Labels:
         if len(set(styles.values())) > 1:
             (one, style), (other, another), *_ = styles.items()
             raise DataError(f"{root}: the labels are {style} in {one}, but {another} in {other}")
-        if not tables:
-            return cls("name", (), ())
         style = styles.popitem()[1]
         columns = next(iter(tables.values())).columns
         cells = {cell for table in tables.values() for row in _labels(table) for cell in row}

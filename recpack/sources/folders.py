@@ -71,6 +71,8 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     if request.selection.images is not None:
         raise ConfigError("images: a folder for each class holds its images; leave images out")
     sets = image_sets(root)
+    if not sets:
+        raise DataError(f"{root}: there is no image in it; {_LAYOUT}")
     return FolderDataset(
         root, sets, list(request.choose_sets(root, "folders", sets, ImageSet.size))
     )

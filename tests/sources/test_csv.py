@@ -199,6 +199,22 @@ def test_images_of_no_class_in_a_table_of_several(tmp_path: Path) -> None:
     assert check.objects_per_image == {"< 1": 1, "1": 1}
 
 
+def test_classes_that_are_not_chosen_are_left_out_of_a_label(tmp_path: Path) -> None:
+    path = table(tmp_path, "a.jpg,cat|dog\nb.jpg,cow\nc.jpg,dog|cow\n")
+    found, manifest = labels(path, tmp_path, classes="dog,cat", unknown_class="skip")
+    assert found == {"a.jpg": [1, 1], "c.jpg": [1, 0]}
+    assert manifest.problems == {
+        "dropped class": {"class-unknown": 2}, "dropped image": {"no-objects": 1},
+    }  # fmt: skip
+
+
+def test_a_table_whose_rows_are_all_bad(tmp_path: Path) -> None:
+    check = recpack.check(table(tmp_path, "image,x\na.jpg,nan\n"), jobs=1)
+    assert (check.samples, check.refused) == (0, True)
+    with pytest.raises(recpack.DataError, match="there is no table in it"):
+        recpack.check(lay(tmp_path / "in", images("a.jpg")), jobs=1, source_format="csv")
+
+
 def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
     check = recpack.check(table(tmp_path, "image,label,who\na.jpg,cat,me\n"), jobs=1)
     assert [(one.code, one.value, one.severity) for one in check.problems] == [

@@ -162,7 +162,9 @@ def test_hidden_and_empty_folders(tmp_path: Path) -> None:
     assert [(one.code, one.file) for one in check.problems] == [
         ("class-empty", "dog"), ("class-empty", "up/in"),
     ]  # fmt: skip
-    with pytest.raises(recpack.DataError, match="there are no folders annotations"):
+    with pytest.raises(
+        recpack.DataError, match="there is no image in it; give the folder that holds"
+    ):
         recpack.check(root / "dog", jobs=1, source_format="folders")
 
 
