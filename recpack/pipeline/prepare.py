@@ -53,8 +53,7 @@ def scan_source(path: Root, settings: ReadSettings, output: str) -> ScanResult:
     with begin_scan(path, settings) as scanning:
         if scanning.labels != "boxes":
             raise ConfigError(
-                f"output: {output}: its format needs boxes, and {path} has classes "
-                "without boxes; name a .rec"
+                f"output: {output}: its format needs boxes, and this data set has none; name a .rec"
             )
         return demand_samples(scanning.finish(settings.progress), settings)
 
