@@ -33,6 +33,10 @@ _NO_LABELS = {
     "", "index", "unnamed: 0", "width", "height", "depth", "channels", "size", "md5", "sha256",
     "url",
 }  # fmt: skip
+_SETS = ("TRAIN", "TRAINING", "VALIDATE", "VALIDATION", "TEST", "UNASSIGNED")
+"""Image sets in a column without a heading."""
+_FEW = 2
+"""Cells of a row that has only an image and its label."""
 _EXPORT = "export them as COCO, YOLO or Pascal VOC"
 _BOX_NUMBERS = 4
 _DELIMITERS = "\t,;"
@@ -98,6 +102,8 @@ def parse_table(data: bytes, name: str, image_set: str = "all") -> Table:
     if not titled and len(numbers) >= _BOX_NUMBERS and len(cells) > len(numbers) + 1:
         raise NoLabelsError(f"{name} is a table of boxes; {_EXPORT}")
     split = next((titles.index(word) for word in SPLITS if word in titles), None)
+    if not titled and len(cells) > _FEW:  # Google's tables say TRAIN, path, label
+        split = next((at for at, cell in enumerate(cells) if cell in _SETS), None)
     width = len(titles) or max(len(cells) for _, cells in first)
     others = [at for at in range(width) if at not in (path, split)]
     labels = _label_columns(titles, others, cells)

@@ -58,3 +58,20 @@ def test_a_shuffled_list_of_im2rec(oracle: Oracle, photos: Path, tmp_path: Path)
         oracle("im2rec", [str(rows.with_suffix("")), str(photos), "--pass-through"])
         recpack.pack(rows, photos, tmp_path / f"{part}.rec")
         assert_equal_files(tmp_path / f"{part}.rec", rows.with_suffix(".rec"))
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one class", "several"])
+def test_mxnet_reads_the_labels(oracle: Oracle, tmp_path: Path, several: bool) -> None:
+    lay(tmp_path / "theirs", images("a.jpg", "b.jpg", "c.jpg"))
+    text = "a.jpg,dog|cat\nb.jpg,cat\nc.jpg,cow|dog\n" if several else "a.jpg,b\nb.jpg,a\nc.jpg,b\n"
+    (tmp_path / "theirs" / "x.csv").write_text(text)
+    recpack.convert(tmp_path / "theirs" / "x.csv", tmp_path / "x.rec", shuffle=None, jobs=1)
+    expected = [[1, 0, 1], [1, 0, 0], [0, 1, 1]] if several else [[1], [0], [1]]
+    rec, index = tmp_path / "x.rec", tmp_path / "x.idx"
+    assert oracle("class_iter", rec, index, len(expected[0])) == expected
+    assert oracle("data_set", rec) == expected
+    prefix = tmp_path / "theirs" / "x"
+    prefix.with_suffix(".lst").write_bytes((tmp_path / "x.lst").read_bytes())
+    arguments = [str(prefix), str(prefix.parent), "--pass-through", "--pack-label"]
+    oracle("im2rec", arguments)
+    assert_equal_files(rec, prefix.with_suffix(".rec"))

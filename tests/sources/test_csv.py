@@ -245,6 +245,15 @@ def test_image_sets_of_a_column(tmp_path: Path) -> None:
     assert recpack.check(path, jobs=1, set="all").image_sets == {"train": 2, "val": 1}
 
 
+def test_a_table_of_google(tmp_path: Path) -> None:
+    path = table(tmp_path, "TRAIN,gs://bucket/a.jpg,dog\nTEST,gs://bucket/b.jpg,cat\n")
+    assert labels(path, tmp_path)[0] == {"a.jpg": [1]}
+    assert labels(path, tmp_path, set="TEST")[0] == {"b.jpg": [0]}
+    path = table(tmp_path, "TRAIN,gs://bucket/a.jpg,dog,0.1,0.1,,,0.2,0.2,,\n")
+    with pytest.raises(recpack.DataError, match="a table"):
+        labels(path, tmp_path)
+
+
 def test_tables_of_roboflow(tmp_path: Path) -> None:
     root = lay(
         tmp_path / "in",
