@@ -67,9 +67,12 @@ def _roboflow(root: Tree) -> dict[str, str]:
 
 def _open(root: Tree, files: Mapping[str, str], request: Request) -> Dataset:
     tables = {file: _read(root, file, name) for name, file in files.items()}
-    rows = {
-        name: (file, found) for file, table in tables.items() for name, found in table.sets.items()
-    }
+    rows: dict[str, tuple[str, list[Row]]] = {}
+    for file, table in tables.items():
+        for name, found in table.sets.items():
+            if name in rows:
+                raise DataError(f"{root}: {rows[name][0]} and {file} have a set {name}; give one")
+            rows[name] = (file, found)
     labels = Labels.of(str(root), tables, request.class_names)
     chosen = request.choose_sets(root, "csv", rows, lambda one: len(one[1]))
     images = request.images(root)

@@ -104,6 +104,8 @@ def parse_table(data: bytes, name: str, image_set: str = "all") -> Table:
     split = next((titles.index(word) for word in SPLITS if word in titles), None)
     if not titled and len(cells) > _FEW:  # Google's tables say TRAIN, path, label
         split = next((at for at, cell in enumerate(cells) if cell in _SETS), None)
+    if not titled:  # the last row can have the most labels
+        first += rows
     width = len(titles) or max(len(cells) for _, cells in first)
     others = [at for at in range(width) if at not in (path, split)]
     labels = _label_columns(titles, others, cells)

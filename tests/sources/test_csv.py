@@ -76,6 +76,7 @@ def labels(path: Path | str, folder: Path, **options: Any) -> tuple[dict[str, li
         ("file,tags\na.jpg,dog|cat\nb.jpg,bird\n", ([0, 1, 1], [1, 0, 0]), ["bird", "cat", "dog"]),
         ("file,tags\na.jpg,dog;cat\nb.jpg,bird\n", ([0, 1, 1], [1, 0, 0]), ["bird", "cat", "dog"]),
         ("a.jpg,dog,cat\nb.jpg,bird\n", ([0, 1, 1], [1, 0, 0]), ["bird", "cat", "dog"]),
+        ("a.jpg,c\nb.jpg\nc.jpg,a,b,c\n", ([0, 0, 1], [1, 1, 1]), ["a", "b", "c"]),
         ("image,age\na.jpg,30.5\nb.jpg,-2\n", ([30.5], [-2]), ["none"]),
         ("image,x,y\na.jpg,0.25,7\nb.jpg,-1,1e3\n", ([0.25, 7], [-1, 1000]), ["none"]),
         ("image,sign\na.jpg,-1\nb.jpg,1\n", ([-1], [1]), ["none"]),
@@ -86,7 +87,8 @@ def test_labels(
     tmp_path: Path, text: str, expected: tuple[list[float], ...], classes: list[str]
 ) -> None:
     found, manifest = labels(table(tmp_path, text), tmp_path)
-    assert found == dict(zip(NAMES, expected, strict=False))
+    names = NAMES if "c.jpg" not in text else ("a.jpg", "c.jpg")  # b.jpg has no class
+    assert found == dict(zip(names, expected, strict=False))
     assert list(manifest.classes) == classes
     assert (manifest.header_width, manifest.object_width) == (0, 0)
     assert manifest.label_width == len(expected[0])
@@ -243,6 +245,9 @@ def test_image_sets_of_a_column(tmp_path: Path) -> None:
     assert labels(path, tmp_path)[0] == {"a.jpg": [1], "c.jpg": [1]}
     assert labels(path, tmp_path, set="val")[0] == {"b.jpg": [0]}
     assert recpack.check(path, jobs=1, set="all").image_sets == {"train": 2, "val": 1}
+    table(tmp_path, text, "y.csv")
+    with pytest.raises(recpack.DataError, match=r"x\.csv and y\.csv have a set train; give one"):
+        recpack.check(tmp_path, jobs=1, source_format="csv")
 
 
 def test_a_table_of_google(tmp_path: Path) -> None:
