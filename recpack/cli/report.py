@@ -69,7 +69,7 @@ def text_report(check: Check, block: str = "█") -> Iterator[str]:
     present = {name: count for name, count in check.classes.items() if count}
     absent = [name for name, count in check.classes.items() if not count]
     yield from chart(f"{noun}s by class", present, check.class_images if boxes else None)
-    if absent:
+    if absent and check.labels != "numbers":
         names = absent[:_MOST_BARS] + ["…"] * (len(absent) > _MOST_BARS)
         yield f"  no {noun} of: {', '.join(names)}"
     yield from chart("unknown classes", check.unknown_classes)

@@ -250,6 +250,24 @@ def test_image_sets_of_a_column(tmp_path: Path) -> None:
         recpack.check(tmp_path, jobs=1, source_format="csv")
 
 
+def test_a_table_has_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = table(tmp_path, "a.jpg,cat\n")
+    monkeypatch.setattr("recpack.sources.document.most_of_document", lambda: 9)
+    with pytest.raises(recpack.DataError, match=r"x\.csv: can't be read: it has 10 bytes"):
+        recpack.check(path, jobs=1)
+    monkeypatch.undo()
+    path.write_text(f"a.jpg,{'x' * 200_000}\n")
+    with pytest.raises(recpack.DataError, match=r"x\.csv line 1: field larger than field limit"):
+        recpack.check(path, jobs=1)
+
+
+def test_numbers_in_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", table(tmp_path, "image,age\na.jpg,30.5\nb.jpg,-2\n")) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("2 annotations, 2 samples\nlabel width 1\n")
+    assert "class" not in out
+
+
 def test_a_table_of_google(tmp_path: Path) -> None:
     path = table(tmp_path, "TRAIN,gs://bucket/a.jpg,dog\nTEST,gs://bucket/b.jpg,cat\n")
     assert labels(path, tmp_path)[0] == {"a.jpg": [1]}

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 import recpack
+from recpack.formats.image_codec import decode
 from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
 from recpack.storage.trees.local import LocalFolder
 from tests.cli.test_cli import run
 from tests.conftest import Store
 from tests.sources.test_layouts import XML, coco, images, lay
+from tests.sources.test_wild import encoded, exif, pixels
 from tests.support.archives import make_tar, make_zip
 from tests.support.devkits import jpeg
 
@@ -244,8 +246,6 @@ def test_split_keeps_the_shares_of_the_classes(tmp_path: Path) -> None:
 def test_images_are_changed_as_asked(tmp_path: Path) -> None:
     root = lay(tmp_path / "in", images("cat/1.jpg", "dog/1.jpg"))
     recpack.convert(root, tmp_path / "a.rec", resize=20, center_crop=True, **OPTIONS)
-    from recpack.formats.image_codec import decode
-
     with recpack.RecordReader(tmp_path / "a.rec") as records:
         assert [decode(one.image_bytes).shape for one in records] == [(20, 20, 3)] * 2
         assert np.concatenate([one.label for one in records]).tolist() == [0, 1]
@@ -339,3 +339,17 @@ def test_a_scan_opens_each_image_once(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(LocalFolder, "_open", count)
     recpack.write_list(root, tmp_path / "a.lst", source_format="folders", **OPTIONS)
     assert opened == ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg"]
+
+
+def test_images_that_not_every_reader_can_read(tmp_path: Path) -> None:
+    root = lay(tmp_path / "in", images("cat/1.jpg", "dog/1.jpg"))
+    (root / "cat" / "turned.jpg").write_bytes(exif(6))
+    (root / "dog" / "gray.png").write_bytes(encoded(".png", pixels(1)))
+    result = recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    assert [(one.code, one.file, one.value, one.action) for one in result.problems] == [
+        ("image-rotated", "cat/turned.jpg", "6", "re-encoded"),
+        ("image-converted", "dog/gray.png", "png, 1 channels of 8 bits", "re-encoded"),
+    ]
+    with recpack.RecordReader(tmp_path / "a.rec") as records:
+        shapes = [decode(one.image_bytes).shape for one in records]
+    assert shapes == [(40, 60, 3), (60, 40, 3), (40, 60, 3), (40, 60, 3)]
