@@ -29,7 +29,7 @@ def samples(*labels: list[float]) -> Samples:
         ([[0, 1, 0], [1, 1, 0]], "classes", [1, 0, 1], [1, 2, 0]),
         ([[0, 1, 0], [1, 0.5, 0]], "numbers", [], []),
         ([[7.5, 1]], "boxes", [], []),
-        ([[0, 1], [1]], "boxes", [], []),
+        ([[0, 1], [1]], "boxes", [1], []),
     ],
 )
 def test_what_labels_hold(
