@@ -75,12 +75,11 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets."""
     if request.selection.images is not None:
         raise ConfigError("images: a folder for each class holds its images; leave images out")
-    sets = image_sets(root)
+    sets, stray = image_sets(root)
     if not sets:
         raise DataError(f"{root}: there is no image in it; {_LAYOUT}")
-    return FolderDataset(
-        root, sets, list(request.choose_sets(root, "folders", sets, ImageSet.size))
-    )
+    chosen = request.choose_sets(root, "folders", sets, ImageSet.size)
+    return FolderDataset(root, sets, list(chosen), stray)
 
 
 def open_file(path: str, request: Request) -> Dataset:
@@ -89,20 +88,21 @@ def open_file(path: str, request: Request) -> Dataset:
     raise DataError(f"{path}: this is a file; {_LAYOUT}")
 
 
-def image_sets(root: Tree) -> dict[str, ImageSet]:
-    """All image sets that have images."""
+def image_sets(root: Tree) -> tuple[dict[str, ImageSet], list[str]]:
+    """All image sets that have images, and the paths of images beside their folders."""
     place = class_root(root)
     every: Folders = {}
     for folder, names in root.listing(place):
         every[folder] = [name for name in names if is_image(name)]
     tops = _tops(every, place)
     if are_sets(tops):
-        return {name: ImageSet(join(place, name), folders) for name, folders in tops.items()}
+        sets = {name: ImageSet(join(place, name), folders) for name, folders in tops.items()}
+        return sets, [join(place, name) for name in every.get(place, ())]
     inner = _tops(every, join(place, next(iter(tops), ".")))
     if len(tops) == 1 and are_sets(inner):
         below = join(str(root), join(place, next(iter(tops))))
         raise DataError(f"{root}: its image sets are one folder below; give {below}")
-    return {"all": ImageSet(place, every)} if any(every.values()) else {}
+    return {"all": ImageSet(place, every)} if any(every.values()) else {}, []
 
 
 def _tops(every: Folders, place: str) -> dict[str, Folders]:
@@ -122,12 +122,19 @@ def is_image(name: str) -> bool:
 
 
 class FolderDataset(Dataset):
-    """The ``chosen`` of all image ``sets``."""
+    """The ``chosen`` of all image ``sets``. ``stray`` images are in none."""
 
     labels = "class"
 
-    def __init__(self, root: Tree, sets: dict[str, ImageSet], chosen: Sequence[str]) -> None:
+    def __init__(
+        self,
+        root: Tree,
+        sets: dict[str, ImageSet],
+        chosen: Sequence[str],
+        stray: Sequence[str] = (),
+    ) -> None:
         self.root = root
+        self._stray = stray
         self.image_sets = list(chosen)
         self._sets = [sets[name] for name in chosen]
         self._images = [StringColumn(one.images()) for one in self._sets]
@@ -144,11 +151,13 @@ class FolderDataset(Dataset):
             raise DataError(f"{root}: no image is in the folder of a class; {_LAYOUT}")
 
     def problems(self) -> list[Problem]:
-        """Folders whose classes have the same name, classes without an image in a set, and empty
-        folders."""
+        """Images beside the image sets, folders whose classes have the same name, classes without
+        an image in a set, and empty folders."""
         return list(self._faults())
 
     def _faults(self) -> Iterator[Problem]:
+        for image in self._stray:
+            yield Problem("image-unclassified", "error", image, "error")
         classes = set(self.classes or ())
         for name, one in zip(self.image_sets, self._sets, strict=True):
             named = [(folder, one.class_of(folder)) for folder in one.folders]

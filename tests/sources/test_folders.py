@@ -152,6 +152,11 @@ def test_images_of_no_class_are_errors(tmp_path: Path, capsys: Any) -> None:
     assert "--on-error skip" in message
     skipped = recpack.convert(root, tmp_path / "a.rec", on_error="skip", **OPTIONS)
     assert skipped.manifest.num_samples == 2
+    names = ["x.jpg", "train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/y.jpg"]
+    check = recpack.check(lay(tmp_path / "sets", images(*names)), jobs=1, set="all")
+    assert [(one.file, one.action) for one in check.problems if one.severity == "error"] == [
+        ("x.jpg", "error"), ("val/y.jpg", "error"),
+    ]  # fmt: skip
     assert [(one.code, one.action) for one in skipped.problems] == [
         ("image-unclassified", "dropped image")
     ]
