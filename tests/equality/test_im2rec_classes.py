@@ -28,6 +28,8 @@ def photos(tmp_path: Path) -> Path:
         if path.is_file() and path.suffix != ".txt":
             picture = np.full((30, 20 + number, 3), number, np.uint8)
             path.write_bytes(bytes(cv2.imencode(path.suffix.lower(), picture)[1]))
+    (root / "link").symlink_to("z")
+    (root / "z" / "2.jpg").symlink_to("1.jpg")
     return root
 
 
@@ -37,7 +39,7 @@ def test_the_list_and_the_records(oracle: Oracle, photos: Path, tmp_path: Path) 
     oracle("im2rec", [str(prefix), str(photos), "--list", "--recursive", "--no-shuffle"])
     recpack.write_list(photos, tmp_path / "x.lst", **LIST)
     assert (tmp_path / "x.lst").read_bytes() == prefix.with_suffix(".lst").read_bytes()
-    assert len((tmp_path / "x.lst").read_text().splitlines()) == 9
+    assert len((tmp_path / "x.lst").read_text().splitlines()) == 12
     oracle("im2rec", [str(prefix), str(photos), "--pass-through"])
     (tmp_path / "convert").mkdir()
     result = recpack.convert(photos, tmp_path / "convert" / "x.rec", **LIST)

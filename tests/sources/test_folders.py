@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import recpack
 from recpack.formats.image_codec import decode
@@ -358,3 +362,24 @@ def test_images_that_not_every_reader_can_read(tmp_path: Path) -> None:
     with recpack.RecordReader(tmp_path / "a.rec") as records:
         shapes = [decode(one.image_bytes).shape for one in records]
     assert shapes == [(40, 60, 3), (60, 40, 3), (40, 60, 3), (40, 60, 3)]
+
+
+PART = st.text(st.sampled_from("aB. -_é0"), min_size=1, max_size=3).filter(
+    lambda part: part.strip() == part and part[0] != "."
+)
+FOLDER = st.lists(PART, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.lists(st.tuples(FOLDER, PART), min_size=1, max_size=8))
+@settings(max_examples=25)
+def test_any_folders_are_numbered_as_im2rec_does(names: list[tuple[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "in"
+        lay(root, images(*(f"{folder}/{name}.jpg" for folder, name in names)))
+        expected, ids = [], dict[str, int]()
+        for path, folders, files in os.walk(root):  # as im2rec.py does it
+            folders.sort()
+            for name in sorted(files):
+                id_ = ids.setdefault(path, len(ids))
+                expected.append(f"{id_}.0 {os.path.relpath(os.path.join(path, name), root)}")
+        assert rows(root, Path(folder) / "a.lst", source_format="folders") == expected
