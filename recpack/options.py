@@ -12,7 +12,7 @@ from recpack.packing.settings import PackSettings
 from recpack.progress import Monitor
 from recpack.scanning.settings import MeasureSettings, OrderSettings, ScanSettings
 from recpack.settings import Settings, option
-from recpack.sinks.settings import Output, SinkSettings
+from recpack.sinks.settings import Output, Shards, SinkSettings
 from recpack.sources.selection import Selection
 from recpack.storage.s3.access import Access
 from recpack.storage.trees.links import Links
@@ -32,7 +32,7 @@ class ReadSettings(Selection, ScanSettings, Access, Monitor):
     """What every command that reads a data set takes."""
 
 
-class Options(Selection, ScanSettings, OrderSettings, PackSettings, SinkSettings, DryRun):
+class Options(Selection, ScanSettings, OrderSettings, PackSettings, SinkSettings, Shards, DryRun):
     """All options of ``convert``. Raises ConfigError that lists everything wrong."""
 
     title = "output"
@@ -59,7 +59,7 @@ class CheckOptions(ReadSettings):
     """What ``recpack.check`` takes."""
 
 
-class PackOptions(Links, MeasureSettings, PackSettings, SinkSettings, Monitor):
+class PackOptions(Links, MeasureSettings, PackSettings, SinkSettings, Shards, Monitor):
     """What ``recpack.pack`` takes. A list has its own order and class ids."""
 
     title = "labels"
