@@ -123,6 +123,11 @@ class FileSetSink(SetSink):
             settle_set(self.path)
         except SinkError:  # perhaps the fault was short
             settle_set(self.path)
+        except KeyboardInterrupt as error:
+            with suppress(SinkError):
+                settle_set(self.path)
+                error.add_note(f"{self.path} was published before, and is whole")
+            raise
         self.abort()
 
     def abort(self) -> None:

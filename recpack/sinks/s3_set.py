@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from types import TracebackType
@@ -144,6 +145,17 @@ class S3SetSink(SetSink):
         manifest: Callable[[Sequence[str | None]], str],
     ) -> None:
         try:
+            self._publish(shards, companions, manifest)
+        except OSError as error:
+            raise self._sink_error(error) from error
+
+    def _publish(
+        self,
+        shards: Sequence[WrittenShard],
+        companions: Mapping[str, Iterable[str]],
+        manifest: Callable[[Sequence[str | None]], str],
+    ) -> None:
+        try:
             pairs = zip(self._sinks, shards, strict=True)
             etags = in_threads(lambda pair: pair[0].arrive(pair[1]), pairs, self._threads)
             marker = self._announce(shards, {**companions, MANIFEST: map(manifest, [etags])})
@@ -152,13 +164,15 @@ class S3SetSink(SetSink):
             in_threads(S3Sink.end, self._sinks, self._threads)
             finish(self._s3, self.location, marker, None if kept == etags else manifest(kept))
             self._marker = None
-            forget(self._s3, self.location, marker)
+            with suppress(OSError):  # what stays there does it no harm
+                forget(self._s3, self.location, marker)
         except SinkError:  # another program wrote a shard, or it arrived damaged
-            self._arrived = False
+            if self._arrived and self._marker is not None:  # first, so that nobody goes on with it
+                self._marker = replace(self._marker, pending=None)
+                self._write_marker()
+                self._arrived = False
             in_threads(_Shard.discard, self._sinks, self._threads)
             raise
-        except OSError as error:
-            raise self._sink_error(error) from error
 
     def abort(self) -> None:
         """Abort the uploads, and remove what is pending; what has arrived as a whole stays. Raises

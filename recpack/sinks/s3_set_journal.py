@@ -122,10 +122,10 @@ def clear_older(s3: S3Client, rec: Location, count: int) -> None:
 def _can_end(s3: S3Client, shard: Location) -> bool:
     """Whether a shard of a set that had arrived is completed, or can be."""
     marker = read_marker(s3, shard)
-    return (
-        marker is None  # it has ended
-        or is_completed(s3, shard, marker)
-        or (marker.pending is not None and bool(uploads_of_marker(s3, shard, marker)))
+    if marker is None:  # it has ended
+        return find(s3, shard) is not None
+    return is_completed(s3, shard, marker) or (
+        marker.pending is not None and bool(uploads_of_marker(s3, shard, marker))
     )
 
 
