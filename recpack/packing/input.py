@@ -27,7 +27,8 @@ class PackInput:
 
     ``shaping``: the options that changed the samples · ``rows``: the text of a list that there is
     already · ``precision``: decimals of one that is written · ``scope`` of the data set, None for
-    a list · ``shards``: their number in a set of shards, else None.
+    a list · ``shards``: their number in a set of shards, else None · ``listed``: whether there is a
+    list at all.
     """
 
     samples: Samples
@@ -38,6 +39,7 @@ class PackInput:
     precision: int | None = None
     scope: Scope | None = None
     shards: int | None = None
+    listed: bool = True
 
     def without(self, failures: Sequence[Failure], policy: Policy) -> PackInput:
         """The input without the images that failed, with new numbers and a new list."""
@@ -59,11 +61,11 @@ def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
 
 class PackedShard(NamedTuple):
     """The records of one ``.rec``: the ``keys`` of its index, int (n,), the ``lengths`` of its
-    records in bytes, uint32 (n,), and the text of its list."""
+    records in bytes, uint32 (n,), and the text of its list, if it has one."""
 
     keys: Integers
     lengths: npt.NDArray[np.uint32]
-    rows: CheckedLines
+    rows: CheckedLines | None
     written: Written
 
 

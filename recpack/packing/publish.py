@@ -36,7 +36,7 @@ def publish(packed: Packed) -> Result:
             source.problems,
             source.shaping,
             _rec_file(sink.name, whole),
-            _list_crc32([one.rows for one in packed.shards]),
+            _list_crc32([one.rows for one in packed.shards if one.rows is not None]),
             source.scope.for_manifest() if source.scope is not None else None,
         )
         if isinstance(sink, SetSink):
@@ -52,7 +52,8 @@ def publish(packed: Packed) -> Result:
     quarantine = quarantine_lines(source.problems)
     others: dict[str, Iterable[str]] = {QUARANTINE: quarantine} if quarantine else {}
     companions: list[dict[str, Iterable[str]]] = [
-        {INDEX: _index(one.keys, one.lengths), LIST: one.rows} for one in packed.shards
+        {INDEX: _index(one.keys, one.lengths)} | ({} if one.rows is None else {LIST: one.rows})
+        for one in packed.shards
     ]
     if isinstance(sink, SetSink):
         shards = list(map(WrittenShard, done, companions))
@@ -64,12 +65,12 @@ def publish(packed: Packed) -> Result:
 
 
 def _list_crc32(lists: Sequence[CheckedLines]) -> int | None:
-    """The CRC-32 of the lists, one after the other."""
-    value, *others = (one.crc32 for one in lists)
-    for crc32, one in zip(others, lists[1:], strict=True):
+    """The CRC-32 of the lists, one after the other; None without one."""
+    value = lists[0].crc32 if lists else None
+    for one in lists[1:]:
         assert value is not None
-        assert crc32 is not None
-        value = Checksum.CRC32.combine(value, crc32, one.size)
+        assert one.crc32 is not None
+        value = Checksum.CRC32.combine(value, one.crc32, one.size)
     return value
 
 

@@ -97,7 +97,9 @@ class _Packing:
             ids = (np.arange(len(samples)) - starts).astype(samples.indices.dtype)
             self._samples = samples = replace(samples, indices=ids)
         self._format_list = (
-            partial(compress_rows, precision=source.precision) if source.rows is None else None
+            partial(compress_rows, precision=source.precision)
+            if source.rows is None and source.listed
+            else None
         )
         self._sink, self._progress = sink, progress
         self._backend = "threading" if sink.in_process else settings.backend
@@ -182,9 +184,10 @@ class _Packing:
             numbers = [number for number in range(first, end) if number in written]
             own = [written[number]._replace(number=number - first) for number in numbers]
             answers = {n - first: self._receipts[n] for n in numbers if n in self._receipts}
-            rows = self._source.rows or CheckedLines(
-                map(decompress_rows, [one.rows for one in packed[first:end]])
-            )
+            rows = self._source.rows
+            if rows is None and self._source.listed:
+                texts = [one.rows for one in packed[first:end]]
+                rows = CheckedLines(map(decompress_rows, texts))
             done = Written(checksum, own, answers)
             shards.append(PackedShard(keys[start:stop], self._lengths[start:stop], rows, done))
         return shards
