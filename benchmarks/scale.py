@@ -126,7 +126,7 @@ def main() -> None:
     print(
         json.dumps({
             "images": images,
-            "segments": len(packed.written.segments),
+            "segments": len(packed.shards[0].written.segments),
             "seconds": seconds,
             "us an image": round(sum(seconds.values()) / images * 1e6, 2),
             "bytes an image": round((peak() - before) / images),

@@ -19,7 +19,7 @@ _HOMES = {
     "pack": "pipeline.pack",
     "cleanup": "pipeline.s3_cleanup",
     "verify": "records.verify",
-    "Verification": "records.verify",
+    "Verification": "records.verify_stored",
     "inspect": "records.inspect",
     "Inspection": "records.inspect",
     "preview": "records.preview",
@@ -93,8 +93,8 @@ if TYPE_CHECKING:
     from recpack.records.stream import read_records as read_records
     from recpack.records.unpack import Unpacked as Unpacked
     from recpack.records.unpack import unpack as unpack
-    from recpack.records.verify import Verification as Verification
     from recpack.records.verify import verify as verify
+    from recpack.records.verify_stored import Verification as Verification
     from recpack.records.writer import RecordWriter as RecordWriter
     from recpack.sinks.file import FileSink as FileSink
     from recpack.sinks.memory import MemorySink as MemorySink

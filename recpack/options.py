@@ -18,7 +18,7 @@ from recpack.scanning.settings import (
     checked_fractions,
 )
 from recpack.settings import Settings, option
-from recpack.sinks.settings import Output, SinkSettings
+from recpack.sinks.settings import Output, Shards, SinkSettings
 from recpack.sources.selection import Selection
 from recpack.storage.s3.access import Access
 from recpack.storage.trees.links import Links
@@ -39,7 +39,7 @@ class ReadSettings(Selection, ScanSettings, Access, Monitor):
     """What every command that reads a data set takes."""
 
 
-class Options(Selection, ScanSettings, OrderSettings, PackSettings, SinkSettings, DryRun):
+class Options(Selection, ScanSettings, OrderSettings, PackSettings, SinkSettings, Shards, DryRun):
     """All options of ``convert``. Raises ConfigError that lists everything wrong."""
 
     title = "output"
@@ -66,7 +66,7 @@ class CheckOptions(ReadSettings):
     """What ``recpack.check`` takes."""
 
 
-class PackOptions(Links, MeasureSettings, PackSettings, SinkSettings, Monitor):
+class PackOptions(Links, MeasureSettings, PackSettings, SinkSettings, Shards, Monitor):
     """What ``recpack.pack`` takes. A list has its own order and class ids."""
 
     title = "labels"
@@ -92,7 +92,7 @@ class PackOptions(Links, MeasureSettings, PackSettings, SinkSettings, Monitor):
         return classes.names if classes else ()
 
 
-class RewriteSettings(SinkSettings, Cluster, Monitor):
+class RewriteSettings(SinkSettings, Shards, Cluster, Monitor):
     """What every command takes that makes a ``.rec`` of another one's records."""
 
 

@@ -39,6 +39,8 @@ def run_inspect(args: argparse.Namespace) -> object:
             rows.append(("without an image", f"{inspection.tables:,} (tables, as of InsightFace)"))
         manifest = inspection.manifest
         rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
+        if manifest and manifest.shards:
+            rows.insert(1, ("shards", f"{len(manifest.shards):,}"))
         print_table(rows)
         for title, counts in (
             ("objects by class", inspection.classes),
@@ -63,9 +65,11 @@ def _inspect_record(args: argparse.Namespace) -> object:
                 f"{args.rec}: no record {args.record}; there are {len(records):,}, from 0"
             ) from None
         manifest = records.manifest()
+        file, _ = records.locate(args.record)
     header = image_header(record)
     boxes = record.boxes.tolist() if detection_widths(record.label) else []
     outcome = {
+        "file": file,
         "id": record.id,
         "kind": record.kind,
         "offset": record.offset,
@@ -83,7 +87,8 @@ def _inspect_record(args: argparse.Namespace) -> object:
     if not (args.quiet or args.json):
         kind = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
         kind = "none: the label is a table of ids" if record.kind == "table" else kind
-        rows = [
+        rows = [("shard", file)] if file != args.rec else []
+        rows += [
             ("id", str(record.id)),
             ("offset", f"{record.offset:,}"),
             ("image", f"{len(record.image_bytes):,} bytes, {kind}"),
@@ -114,6 +119,8 @@ def run_verify(args: argparse.Namespace) -> object:
             "etag": "the ETag, because the store keeps no checksum",
         }[verification.proof]
         rows = [("sound", args.rec), ("bytes", f"{verification.bytes:,}"), ("proof", proof)]
+        if verification.shards:
+            rows.append(("shards", f"{verification.shards:,}"))
         if verification.records is not None:
             rows.append(("records", f"{verification.records:,}"))
         if verification.checksum is not None:

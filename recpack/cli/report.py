@@ -128,6 +128,8 @@ def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
     rows = [("samples", f"{manifest.num_samples:,}")]
     if manifest.rec["bytes"] is not None:
         rows.append(("bytes", f"{manifest.rec['bytes']:,}"))
+    if names := [str(shard["name"]) for shard in manifest.shards]:
+        rows.append(("shards", f"{len(names):,}: {names[0]} to {names[-1]}"))
     present = {name: count for name, count in manifest.objects.items() if count}
     counts = ", ".join(f"{name} {count:,}" for name, count in list(present.items())[:20])
     rows += [

@@ -19,7 +19,8 @@ from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import encode
 from recpack.pipeline.convert import convert
 from recpack.progress import Progress, Watch
-from recpack.records.verify import Verification, verify
+from recpack.records.verify import verify
+from recpack.records.verify_stored import Verification
 from recpack.storage.files import make_folder, write_bytes
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location

@@ -53,19 +53,21 @@ def _format_block(block: Samples, precision: int | None) -> str:
 
 
 class CheckedLines:
-    """Passes text through once, some lines at a time. ``crc32`` is then its CRC-32; it stays None
-    for a list that nobody writes."""
+    """Passes text through once, some lines at a time. ``crc32`` is then its CRC-32, ``size`` its
+    bytes; ``crc32`` stays None for a list that nobody writes."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = lines
         self.crc32: int | None = None
+        self.size = 0
 
     def __iter__(self) -> Iterator[str]:
-        crc32 = 0
+        crc32 = size = 0
         for text in self._lines:
-            crc32 = Checksum.CRC32.of(text.encode(), crc32)
+            data = text.encode()
+            crc32, size = Checksum.CRC32.of(data, crc32), size + len(data)
             yield text
-        self.crc32 = crc32
+        self.crc32, self.size = crc32, size
 
 
 def compress_rows(samples: Samples, precision: int | None = None) -> bytes:

@@ -42,7 +42,7 @@ class Trial:
         """One for each image of the trial."""
         for number, position in enumerate(self.positions):
             one = self.samples.take(self.positions[number : number + 1]).for_worker()
-            yield Segment(number, one, int(self.lengths[position]))
+            yield Segment(number, NullWriter(), one, int(self.lengths[position]))
 
     def estimate(self, sizes: Sequence[int]) -> Int64:
         """The expected lengths of all records, from the ``sizes`` of the packed segments."""

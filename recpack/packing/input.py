@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from recpack.columns import Integers
 from recpack.data.policy import Policy
 from recpack.data.samples import Samples
 from recpack.errors import DataError
@@ -15,7 +17,7 @@ from recpack.formats.lst import CheckedLines
 from recpack.packing.segment import Failure
 from recpack.problem_lines import summary
 from recpack.problems import Problem
-from recpack.sinks.base import Sink, Written
+from recpack.sinks.base import Destination, Written
 from recpack.sources.base import Scope
 
 
@@ -25,7 +27,8 @@ class PackInput:
 
     ``shaping``: the options that changed the samples · ``rows``: the text of a list that there is
     already · ``precision``: decimals of one that is written · ``scope`` of the data set, None for
-    a list · ``listed``: whether there is a list at all.
+    a list · ``shards``: their number in a set of shards, else None · ``listed``: whether there is a
+    list at all.
     """
 
     samples: Samples
@@ -35,13 +38,13 @@ class PackInput:
     rows: CheckedLines | None = None
     precision: int | None = None
     scope: Scope | None = None
+    shards: int | None = None
     listed: bool = True
 
     def without(self, failures: Sequence[Failure], policy: Policy) -> PackInput:
         """The input without the images that failed, with new numbers and a new list."""
-        failed = {failure.sample for failure in failures}
-        rows = [row for row, index in enumerate(self.samples.indices) if index not in failed]
-        samples = self.samples.take(np.array(rows, np.int64))
+        failed = [failure.position for failure in failures]
+        samples = self.samples.take(np.delete(np.arange(len(self.samples)), failed))
         problems = self.problems + as_problems(failures, policy)
         if not len(samples):
             raise DataError("no image is left\n" + summary(problems), problems)
@@ -56,13 +59,21 @@ def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
     ]
 
 
+class PackedShard(NamedTuple):
+    """The records of one ``.rec``: the ``keys`` of its index, int (n,), the ``lengths`` of its
+    records in bytes, uint32 (n,), and the text of its list, if it has one."""
+
+    keys: Integers
+    lengths: npt.NDArray[np.uint32]
+    rows: CheckedLines | None
+    written: Written
+
+
 @dataclass(frozen=True)
 class Packed:
-    """An input whose records are in the sink, but not published. ``rows``: the text of its list,
-    if it has one · ``lengths`` uint32 (n,), bytes of each record."""
+    """An input whose records are in the sink, but not published: in one ``.rec``, or in the shards
+    of a set."""
 
     source: PackInput
-    sink: Sink
-    rows: CheckedLines | None
-    lengths: npt.NDArray[np.uint32]
-    written: Written
+    sink: Destination
+    shards: list[PackedShard]

@@ -10,8 +10,10 @@ import numpy as np
 
 from recpack.columns import Int64
 from recpack.data.samples import Samples
+from recpack.errors import ConfigError
 from recpack.formats.recordio import PART_HEADER, RECORD_HEADER
 from recpack.packing.table import Span, Table
+from recpack.sinks.base import SegmentWriter
 
 _BLOCK = 1 << 16
 
@@ -20,10 +22,11 @@ _BLOCK = 1 << 16
 class Segment:
     """Everything that a worker needs to build the records of segment ``number``.
 
-    Small and picklable; the worker reads the image bytes.
+    Small and picklable; the worker reads the image bytes, and ``writer`` takes the records.
     """
 
     number: int
+    writer: SegmentWriter
     part: Samples | Span
     room: int
     """Expected bytes."""
@@ -68,14 +71,31 @@ def plan_cuts(
     return cuts
 
 
+def shard_bounds(samples: int, shards: int | None) -> list[int]:
+    """The first sample of each shard, and the end of the last. Their numbers of samples differ by
+    one at most, because each rank of a job reads the same number of shards, and all ranks must do
+    the same number of steps. Raises ConfigError when a shard would be empty."""
+    count = shards or 1
+    if samples < count:
+        raise ConfigError(f"shards: must be at most the number of samples, {samples} (got {count})")
+    return [samples * number // count for number in range(count + 1)]
+
+
 def segments(
-    table: Table, cuts: Sequence[int], sizes: Sequence[int], min_segment: int = 0
+    table: Table,
+    writers: Sequence[SegmentWriter],
+    firsts: Sequence[int],
+    cuts: Sequence[int],
+    sizes: Sequence[int],
+    min_segment: int = 0,
 ) -> Iterator[Segment]:
-    """The segments between the cuts, with these expected ``sizes``."""
-    for number, (start, stop) in enumerate(pairwise(cuts)):
-        last = stop == cuts[-1]
-        least = 0 if last else min_segment
-        yield Segment(number, table.part(start, stop), sizes[number], least)
+    """The segments between the cuts, with these expected ``sizes``. ``firsts``: the first segment
+    of each writer, and the number of all."""
+    for writer, (first, end) in zip(writers, pairwise(firsts), strict=True):
+        for number in range(first, end):
+            part = table.part(cuts[number], cuts[number + 1])
+            least = min_segment if number < end - 1 else 0
+            yield Segment(number, writer, part, sizes[number], least)
 
 
 def merge_small(sizes: Sequence[int], min_segment: int) -> list[range]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -19,14 +20,15 @@ from recpack.data.samples import Samples
 from recpack.errors import DataError, SinkError
 from recpack.formats.encoding import Encoding
 from recpack.formats.lst import CheckedLines, compress_rows, decompress_rows
-from recpack.packing.estimate import NullWriter, Trial
-from recpack.packing.input import Packed, PackInput, as_problems
+from recpack.packing.estimate import Trial
+from recpack.packing.input import Packed, PackedShard, PackInput, as_problems
 from recpack.packing.plan import (
     Segment,
     expected_lengths,
     merge_small,
     plan_cuts,
     segments,
+    shard_bounds,
 )
 from recpack.packing.segment import PackedSegment, pack_segment
 from recpack.packing.settings import PackSettings
@@ -34,7 +36,14 @@ from recpack.packing.table import Table
 from recpack.problem_lines import summary, way_out
 from recpack.problems import count_text
 from recpack.progress import Progress, Watch
-from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written, WrittenSegment
+from recpack.sinks.base import (
+    Destination,
+    Receipts,
+    SegmentWriter,
+    SinkPlan,
+    Written,
+    WrittenSegment,
+)
 from recpack.workers.backends import (
     backend_kind,
     in_own_processes,
@@ -56,17 +65,16 @@ _PAUSE = 0.05
 """Rounds of questions without a new receipt before it fails, and seconds between them."""
 
 
-def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress: Watch) -> Packed:
+def pack_samples(
+    source: PackInput, settings: PackSettings, sink: Destination, progress: Watch
+) -> Packed:
     """Pack into an entered sink. Where errors are skipped, leave out the images that fail."""
     while True:
         packing = _Packing(source, settings, sink, progress)
         segments = packing.pack()
         failures = [failure for segment in segments for failure in segment.failures]
         if not failures:
-            rows = source.rows
-            if rows is None and source.listed:
-                rows = CheckedLines(map(decompress_rows, [one.rows for one in segments]))
-            return Packed(source, sink, rows, packing.lengths, packing.finish(segments))
+            return Packed(source, sink, packing.finish(segments))
         if settings.on_error == "fail":
             found = as_problems(failures, settings)
             advice = way_out(found, left=len(failures) < len(source.samples))
@@ -79,15 +87,20 @@ class _Packing:
     """One attempt to pack all samples into a sink."""
 
     def __init__(
-        self, source: PackInput, settings: PackSettings, sink: Sink, progress: Watch
+        self, source: PackInput, settings: PackSettings, sink: Destination, progress: Watch
     ) -> None:
-        self._samples, self._shaping = source.samples, source.shaping
+        self._source, self._settings = source, settings
+        self._bounds = shard_bounds(len(source.samples), source.shards)
+        self._samples = samples = source.samples
+        if source.shards is not None:  # each shard counts its own records
+            starts = np.repeat(self._bounds[:-1], np.diff(self._bounds))
+            ids = (np.arange(len(samples)) - starts).astype(samples.indices.dtype)
+            self._samples = samples = replace(samples, indices=ids)
         self._format_list = (
             partial(compress_rows, precision=source.precision)
             if source.rows is None and source.listed
             else None
         )
-        samples, self._settings = source.samples, settings
         self._sink, self._progress = sink, progress
         self._backend = "threading" if sink.in_process else settings.backend
         lengths = expected_lengths(samples)
@@ -98,15 +111,19 @@ class _Packing:
             workers = worker_count(settings.jobs, len(samples), self._backend)
             share = int(lengths.sum()) // (_SHARES * workers)
             size = min(size, max(share, _WORTH_A_TASK))
-        self._cuts = plan_cuts(lengths, size, sink.min_segment, sink.max_segments)
+        self._cuts, self._firsts = [0], [0]
+        for start, stop in pairwise(self._bounds):
+            cuts = plan_cuts(lengths[start:stop], size, sink.min_segment, sink.max_segments)
+            self._cuts += [start + cut for cut in cuts[1:]]
+            self._firsts.append(len(self._cuts) - 1)
         self._sizes: list[int] = np.add.reduceat(lengths, self._cuts[:-1]).tolist()
         self._workers = worker_count(settings.jobs, len(self._cuts) - 1, self._backend)
         self._receipts: dict[int, str] = {}
-        self.lengths = np.empty(len(samples), np.uint32)
-        """Bytes of each record, once it is packed."""
-        self._writer = sink.open(
+        self._lengths = np.empty(len(samples), np.uint32)
+        self._writers = sink.writers(
             SinkPlan(
                 segments=len(self._cuts) - 1,
+                shards=self._firsts,
                 workers=self._workers,
                 lasting=outlast_tasks(self._backend),
                 ordered=backend_kind(self._backend) not in (DASK, RAY),
@@ -117,7 +134,10 @@ class _Packing:
 
     def pack(self) -> list[PackedSegment]:
         """Pack all segments, in order; too small segments are not in the sink yet."""
-        tasks = segments(self._table, self._cuts, self._sizes, self._sink.min_segment)
+        tasks = segments(
+            self._table, self._writers, self._firsts, self._cuts, self._sizes,
+            self._sink.min_segment,
+        )  # fmt: skip
         packed = []
         done = size = 0
         count = len(self._cuts) - 1
@@ -125,30 +145,30 @@ class _Packing:
             for segment in results:
                 self._receipts |= segment.receipts
                 end = done + len(segment.lengths)
-                self.lengths[done:end] = segment.lengths
-                packed.append(replace(segment, lengths=self.lengths[:0]))  # not twice
+                self._lengths[done:end] = segment.lengths
+                failures = [one._replace(position=done + one.position) for one in segment.failures]
+                none = self._lengths[:0]  # not twice
+                packed.append(replace(segment, lengths=none, failures=failures))
                 done, size = end, size + segment.size
                 if self._progress is not None:
                     self._progress(Progress("pack", done, len(self._samples), size))
         return packed
 
-    def finish(self, packed: list[PackedSegment]) -> Written:
+    def finish(self, packed: list[PackedSegment]) -> list[PackedShard]:
         """Pack too small segments again, together with their neighbours, and wait until everything
         has arrived."""
-        runs = merge_small([segment.size for segment in packed], self._sink.min_segment)
-        again = [
-            Segment(
-                run.start,
-                self._table.part(self._cuts[run.start], self._cuts[run.stop]),
-                sum(packed[number].size for number in run),
-            )
-            for run in runs
-            if len(run) > 1
-        ]
-        written = {
-            run.start: WrittenSegment(run.start, packed[run.start].size, packed[run.start].checksum)
-            for run in runs
-        }
+        again: list[Segment] = []
+        written: dict[int, WrittenSegment] = {}
+        for writer, (first, end) in zip(self._writers, pairwise(self._firsts), strict=True):
+            sizes = [segment.size for segment in packed[first:end]]
+            for joined in merge_small(sizes, self._sink.min_segment):
+                start, stop = first + joined.start, first + joined.stop
+                if len(joined) > 1:
+                    part = self._table.part(self._cuts[start], self._cuts[stop])
+                    again.append(
+                        Segment(start, writer, part, sum(sizes[joined.start : joined.stop]))
+                    )
+                written[start] = WrittenSegment(start, packed[start].size, packed[start].checksum)
         with closing(self._run(again, len(again))) as results:
             for task, segment in zip(again, results, strict=True):
                 self._receipts |= segment.receipts
@@ -157,7 +177,20 @@ class _Packing:
                 written[task.number] = WrittenSegment(task.number, segment.size, segment.checksum)
         if self._sink.gives_receipts:
             self._drain(written.keys())
-        return Written(self._sink.checksum, list(written.values()), self._receipts)
+        keys, checksum, shards = self._samples.indices, self._sink.checksum, []
+        for (start, stop), (first, end) in zip(
+            pairwise(self._bounds), pairwise(self._firsts), strict=True
+        ):
+            numbers = [number for number in range(first, end) if number in written]
+            own = [written[number]._replace(number=number - first) for number in numbers]
+            answers = {n - first: self._receipts[n] for n in numbers if n in self._receipts}
+            rows = self._source.rows
+            if rows is None and self._source.listed:
+                texts = [one.rows for one in packed[first:end]]
+                rows = CheckedLines(map(decompress_rows, texts))
+            done = Written(checksum, own, answers)
+            shards.append(PackedShard(keys[start:stop], self._lengths[start:stop], rows, done))
+        return shards
 
     def _run(
         self,
@@ -165,7 +198,7 @@ class _Packing:
         count: int,
         format_list: Callable[[Samples], bytes] | None = None,
     ) -> Generator[PackedSegment, None, None]:
-        return self._in_parallel(self._work(self._writer, count, format_list), tasks, count)
+        return self._in_parallel(self._work(count, format_list), tasks, count)
 
     def _in_parallel(
         self, function: Callable[[Task], Outcome], tasks: Iterable[Task], count: int
@@ -174,14 +207,12 @@ class _Packing:
 
     def _work(
         self,
-        writer: SegmentWriter,
         count: int,
         format_list: Callable[[Samples], bytes] | None = None,
     ) -> Callable[[Segment], PackedSegment]:
         return partial(
             pack_segment,
             encoding=self._settings.part(Encoding),
-            writer=writer,
             checksum=self._sink.checksum,
             format_list=format_list,
             alone=in_own_processes(
@@ -193,11 +224,12 @@ class _Packing:
         """Wait until every segment has its receipt. It asks all workers, because it does not know
         which one still sends a segment; a worker without receipts pauses, so that the others get
         the question too."""
-        self._receipts |= self._writer.drain()
+        writer = self._writers[0]  # of a set, the writers of all shards have the same answers
+        self._receipts |= writer.drain()
         fruitless = 0
         while missing := [number for number in numbers if number not in self._receipts]:
             before = len(self._receipts)
-            ask = partial(_drain, writer=self._writer)
+            ask = partial(_drain, writer=writer)
             with closing(self._in_parallel(ask, range(self._workers), self._workers)) as answers:
                 for receipts in answers:
                     self._receipts |= receipts
@@ -215,7 +247,7 @@ class _Packing:
             return lengths
         # in the workers: threads that OpenCV starts in this process do not survive a fork
         count = len(trial.positions)
-        work = self._work(NullWriter(), count)
+        work = self._work(count)
         with closing(self._in_parallel(work, trial.segments(), count)) as packed:
             return trial.estimate([one.size for one in packed])
 
@@ -223,7 +255,7 @@ class _Packing:
         samples = self._samples
         return {
             "recpack version": __version__,
-            "options": json.dumps(self._shaping),
+            "options": json.dumps(self._source.shaping),
             "images": _digest(samples.paths.blob, samples.image_bytes, samples.order),
             "labels": _digest(samples.labels, samples.bounds, samples.order),
             "segments": _digest(np.array(self._cuts)),

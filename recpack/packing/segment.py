@@ -17,7 +17,7 @@ from recpack.formats.image_codec import reencode, tune_process
 from recpack.formats.recordio import label_bytes
 from recpack.packing.plan import Segment
 from recpack.packing.table import samples_of
-from recpack.sinks.base import Receipts, SegmentWriter
+from recpack.sinks.base import Receipts
 from recpack.storage.checksums import Checksum
 from recpack.storage.explain import Reason, explain
 from recpack.storage.regular import NotRegularError
@@ -28,9 +28,10 @@ _PIECE = 1 << 18
 
 
 class Failure(NamedTuple):
-    """An image that can't be packed: its sample's index, its path, the problem code and value."""
+    """An image that can't be packed: its position among the samples (a worker counts from the first
+    of its segment), its path, the problem code and value."""
 
-    sample: int
+    position: int
     path: str
     code: str
     value: str
@@ -56,13 +57,13 @@ class PackedSegment:
 def pack_segment(
     segment: Segment,
     encoding: Encoding,
-    writer: SegmentWriter,
     checksum: Checksum,
     format_list: Callable[[Samples], bytes] | None = None,
     alone: bool = False,
 ) -> PackedSegment:
     """Read the segment's images, build its records in place, pass them to the sink. ``format_list``
     makes its rows of the list. ``alone``: the process does nothing else."""
+    writer = segment.writer
     buffer = writer.buffer(segment.room)
     samples = samples_of(segment.part)
     lengths = np.zeros(len(samples), np.uint32)
@@ -89,7 +90,7 @@ def pack_segment(
                 except RecordError as error:
                     raise RecordError(f"{samples.paths[row]}: {error}") from None
                 except (ImageError, OSError) as error:
-                    failures.append(Failure(id, samples.paths[row], *explain_image(error)))
+                    failures.append(Failure(row, samples.paths[row], *explain_image(error)))
                 if len(buffer) - summed >= _PIECE:
                     value, summed = checksum.of(buffer.view(summed), value), len(buffer)
         value = checksum.of(buffer.view(summed), value)

@@ -55,7 +55,7 @@ _ENCODER = msgspec.json.Encoder()
 
 def export(path: Root, output: str, kind: OutputFormat, options: ConvertOptions) -> Result:
     """``convert`` into a format without records; the result's manifest names no ``.rec``."""
-    for name in ("split", "resume", "storage_class", "sse", "kms_key_id"):
+    for name in ("split", "shards", "resume", "storage_class", "sse", "kms_key_id"):
         if getattr(options, name):
             raise ConfigError(f"{name}: only for a .rec, but the output format is {kind}")
     if options.difficult == "column":

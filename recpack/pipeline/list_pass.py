@@ -21,8 +21,8 @@ from recpack.pipeline.second_pass import Output
 from recpack.problems import Problem
 from recpack.scanning.measure import Measuring
 from recpack.scanning.run import acted
-from recpack.sinks.base import Sink
-from recpack.sinks.open import open_sink
+from recpack.sinks.base import Destination
+from recpack.sinks.open import open_destination
 from recpack.storage.blocks import TextFile
 from recpack.storage.s3.location import LIST
 
@@ -30,14 +30,17 @@ from recpack.storage.s3.location import LIST
 @contextmanager
 def sink_beside(
     file: TextFile, output: Output, options: PackOptions
-) -> Iterator[tuple[Sink, bool]]:
+) -> Iterator[tuple[Destination, bool]]:
     """The sink, entered, and whether the list ``file`` is its own: then it does not write one."""
     own = isinstance(output, (str, os.PathLike)) and file.is_at(Path(output).with_suffix(LIST))
-    with open_sink(output, options, spare=(LIST,) if own else ()) as sink:
+    own = own and options.shards is None
+    with open_destination(output, options, options.shards, (LIST,) if own else ()) as sink:
         yield sink, own
 
 
-def pack_list(measuring: Measuring, sink: Sink, options: PackOptions, *, own: bool) -> Result:
+def pack_list(
+    measuring: Measuring, sink: Destination, options: PackOptions, *, own: bool
+) -> Result:
     """Pack the samples of the list into the sink, and publish them."""
     names = options.class_names()
     samples, kept, settled, found, problems = measuring.finish()
@@ -54,8 +57,11 @@ def pack_list(measuring: Measuring, sink: Sink, options: PackOptions, *, own: bo
     # a list has its own class ids: refuse those without a name before any work
     describe(kept, names, [], {}, NOT_PACKED)
     # a sink beside its own list does not write it, but the manifest needs its checksum
-    rows = PlainText(*measuring.text()) if own or not settled else None
-    source = PackInput(kept, names, problems, options.shaping(), rows)
+    as_it_is = own or not settled
+    # the shards' lists have other ids
+    rows = PlainText(*measuring.text()) if as_it_is and options.shards is None else None
+    shards = options.shards
+    source = PackInput(kept, names, problems, options.shaping(), rows, shards=shards)
     if len(kept) < len(samples):
         source = source.without([], options)
     return publish(pack_samples(source, options, sink, options.progress))

@@ -24,7 +24,7 @@ from recpack.storage.trees.open import Root
 from recpack.workers.cluster import connect
 
 if TYPE_CHECKING:
-    from recpack.sinks.base import Sink
+    from recpack.sinks.base import Destination
 
 
 def open_source(path: Root, settings: ReadSettings) -> Dataset:
@@ -36,7 +36,7 @@ def open_source(path: Root, settings: ReadSettings) -> Dataset:
 
 @contextmanager
 def begin_scan(
-    path: Root, settings: ReadSettings, sinks: Sequence[Sink] = ()
+    path: Root, settings: ReadSettings, sinks: Sequence[Destination] = ()
 ) -> Iterator[Scanning]:
     """A scan that the workers run during the block. Workers on other machines must reach the data
     set and ``sinks``."""

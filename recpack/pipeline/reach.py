@@ -15,7 +15,7 @@ from recpack.workers.run import run
 from recpack.workers.settings import DASK, RAY, Workers
 
 if TYPE_CHECKING:
-    from recpack.sinks.base import Probe, Sink
+    from recpack.sinks.base import Destination, Probe
     from recpack.storage.trees.base import Tree
 
 _TURNS = 3
@@ -24,7 +24,7 @@ _TURN_SECONDS = 0.05
 workers too."""
 
 
-def prove_reach(root: Tree, sinks: Sequence[Sink], settings: Workers) -> None:
+def prove_reach(root: Tree, sinks: Sequence[Destination], settings: Workers) -> None:
     """Check, before any work, that workers on other machines have this version of recpack and see
     the same data set and outputs: a path can mean another file on another machine. Raises
     RecpackError that names the machine."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from recpack.errors import SinkError
 from recpack.options import CleanupSettings
 from recpack.settings import takes
+from recpack.sinks.s3_set_journal import settle_any
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import SIBLING, Location, parse_location
 from recpack.storage.s3.objects import list_objects
-from recpack.storage.s3.pending import is_pending, settle
+from recpack.storage.s3.pending import is_pending
 from recpack.storage.s3.retry import S3Error
 from recpack.storage.s3.uploads import (
     MARKER,
@@ -58,6 +59,8 @@ def cleanup(prefix: str, settings: CleanupSettings) -> list[LeftUpload]:
 def _clean(prefix: Location, s3: S3Client, *, others: bool, dry_run: bool) -> list[LeftUpload]:
     uploads = []
     marked = dict(_marked_below(s3, prefix))
+    for rec in [rec for rec, one in marked.items() if one.shards and one.pending and not dry_run]:
+        settle_any(s3, rec, marked.pop(rec))  # it can be published: its uploads are completed
     for upload in open_uploads(s3, prefix):
         marker = marked.get(upload.location) or read_marker(s3, upload.location)
         own = any(is_pending(upload.location, rec, one.token) for rec, one in marked.items())
@@ -78,7 +81,7 @@ def _clean(prefix: Location, s3: S3Client, *, others: bool, dry_run: bool) -> li
         uploads.append(LeftUpload(str(upload.location), upload.id, since, size, own, abort))
     if not dry_run:
         for rec, marker in marked.items():
-            settle(s3, rec, marker)
+            settle_any(s3, rec, marker)
     return uploads
 
 

@@ -13,7 +13,7 @@ from recpack.errors import ConfigError
 from recpack.formats.manifest import RecFile
 from recpack.options import ConvertOptions, Options
 from recpack.packing.input import PackInput
-from recpack.packing.plan import expected_lengths
+from recpack.packing.plan import expected_lengths, shard_bounds
 from recpack.packing.publish import publish
 from recpack.packing.result import Result
 from recpack.packing.run import pack_samples
@@ -23,27 +23,29 @@ from recpack.problems import Problem
 from recpack.scanning.order import orders
 from recpack.scanning.run import Scanning, ScanResult
 from recpack.scanning.settings import PARTS, parse_fractions
-from recpack.sinks.base import Sink
-from recpack.sinks.open import open_sink
+from recpack.sinks.base import Destination, Sink
+from recpack.sinks.open import open_destination
 from recpack.storage.s3.location import is_s3
+from recpack.storage.shards import shard_names
 
 Output = str | os.PathLike[str] | Sink
 
 
 @contextmanager
-def open_sinks(output: Output, options: Options) -> Iterator[list[Sink]]:
+def open_sinks(output: Output, options: Options) -> Iterator[list[Destination]]:
     """One sink, or one for each part of a split; entered."""
     with ExitStack() as stack:
         yield [stack.enter_context(sink) for sink in _sinks(output, options)]
 
 
-def _sinks(output: Output, options: Options) -> list[Sink]:
+def _sinks(output: Output, options: Options) -> list[Destination]:
     if options.split is None:
-        return [open_sink(output, options)]
+        return [open_destination(output, options, options.shards)]
     if isinstance(output, Sink):
         raise ConfigError("split: needs a path to name its outputs, not a sink")
     names = PARTS[: len(parse_fractions(options.split))]
-    return [open_sink(part_path(output, name), options) for name in names]
+    paths = [part_path(output, name) for name in names]
+    return [open_destination(path, options, options.shards) for path in paths]
 
 
 def part_path(output: str | os.PathLike[str], name: str) -> str:
@@ -54,7 +56,7 @@ def part_path(output: str | os.PathLike[str], name: str) -> str:
     return os.path.join(folder, name if is_s3(output) else "", f"{stem}_{name}{suffix}")
 
 
-def pack_parts(scanning: Scanning, sinks: list[Sink], options: ConvertOptions) -> Result:
+def pack_parts(scanning: Scanning, sinks: list[Destination], options: ConvertOptions) -> Result:
     """Pack the samples of the scan into the sinks, and publish all together."""
     scan = demand_samples(scanning.finish(options.progress), options)
     chosen = orders(scan.samples, options)
@@ -95,8 +97,9 @@ def _pack_input(
     samples = scan.samples.reorder(order)
     names, shaping = scan.classes.names, options.shaping()
     return PackInput(
-        samples, names, problems, shaping, precision=options.precision, scope=scan.scope
-    )
+        samples, names, problems, shaping, precision=options.precision, scope=scan.scope,
+        shards=options.shards,
+    )  # fmt: skip
 
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:
@@ -105,4 +108,10 @@ def describe_output(scanning: Scanning, output: Output, options: ConvertOptions)
     size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
     name = output.name if isinstance(output, Sink) else Path(output).name
     rec: RecFile = {"name": name, "bytes": size, "checksum": None}
-    return result_of(scan, options.shaping(), rec)
+    result = result_of(scan, options.shaping(), rec)
+    if options.shards is None or options.split is not None:
+        return result
+    shard_bounds(len(scan.samples), options.shards)
+    names = shard_names(name, options.shards)
+    shards: list[RecFile] = [{"name": one, "bytes": None, "checksum": None} for one in names]
+    return replace(result, manifest=replace(result.manifest, shards=tuple(shards)))

@@ -107,6 +107,8 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                 scalar += 1
             if settings.progress is not None and len(widths) % 1024 == 0:
                 guess = round(len(widths) * records.size / max(record.offset, 1))
+                if manifest is not None and manifest.shards:  # offsets begin again in each
+                    guess = max(manifest.num_samples, len(widths))
                 settings.progress(Progress("read", len(widths), guess, record.offset))
         size = records.size
     table = np.array(pixels, np.int64).reshape(-1, 2)

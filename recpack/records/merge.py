@@ -24,21 +24,21 @@ from recpack.storage.s3.access import Access
 @takes(MergeSettings)
 def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSettings) -> Manifest:
     """Write the records of all ``inputs``, in this order, into one ``.rec`` with its ``.idx`` and
-    manifest; each can be a path or ``s3://…``.
+    manifest; each can be a path or ``s3://…``, and one can be a set of shards.
 
     Records get new ids from 0. The classes are those of the first manifest, then the additional
     ones of the others; labels get the new class ids. Images stay unchanged. Raises DataError when
     some inputs have a manifest and others have none, because the meaning of their class ids is then
     unknown.
     """
-    if len(inputs) < 2:
-        raise ConfigError(f"inputs: must be at least 2 (got {len(inputs)})")
     demand_other(output, inputs)
     with ExitStack() as stack:
         readers = [
             stack.enter_context(RecordReader(path, mapped=False, **vars(settings.part(Access))))
             for path in inputs
         ]
+        if not readers or (len(readers) == 1 and readers[0].paths == (readers[0].path,)):
+            raise ConfigError(f"inputs: must be at least 2 (got {len(inputs)}), or a set of shards")
         manifests = [reader.manifest() for reader in readers]
         present = [manifest for manifest in manifests if manifest is not None]
         if present and len(present) < len(inputs):

@@ -202,7 +202,8 @@ class RecordReader(Closing):
     def starts(self) -> Int64:
         """The position of each file's first record, then the number of all, int64, shape
         (files + 1,)."""
-        return np.array([*self._starts, len(self)], np.int64)
+        count = len(self)  # first, because it loads the index
+        return np.array([*self._starts, count], np.int64)
 
     @property
     def keys(self) -> Int64:

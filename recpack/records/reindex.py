@@ -16,6 +16,7 @@ from recpack.progress import Progress
 from recpack.records.reader import RecordReader
 from recpack.records.settings import ReplaceSettings
 from recpack.settings import takes
+from recpack.sinks.set_journal import settle_set
 from recpack.storage.journal import settled
 from recpack.storage.paths import PathOrUrl, companion, write_text
 from recpack.storage.s3.access import Access
@@ -29,8 +30,25 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
 
     Keys are the records' ids, as im2rec writes them, or 0, 1, 2, … when an id occurs twice or is
     2**63 or more: readers need keys that differ, and do not compare them with ids. Raises
-    RecordError for a broken file, DataError for an empty one, SinkError when an index exists.
+    RecordError for a broken file, DataError for an empty one, SinkError when an index exists. Of a
+    set of shards, by its name, it writes the index of each, and returns the name of the set and all
+    keys, each plus the number of records in the shards before.
     """
+    if not is_s3(path):
+        with settled(Path(path)):
+            settle_set(Path(os.path.abspath(path)))
+    with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
+        shards = records.paths
+    if shards == (os.fspath(path),):
+        return _reindex(path, settings)
+    keys = [_reindex(one, settings)[1] for one in shards]
+    firsts = np.cumsum([0, *map(len, keys)])[:-1]
+    return os.fspath(path), np.concatenate(
+        [first + one for first, one in zip(firsts, keys, strict=True)]
+    )
+
+
+def _reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
     index = companion(path, ".idx")
     if is_s3(path):
         from recpack.storage.s3.pending import roll_forward

@@ -70,7 +70,7 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
     for each first number of a label, the identity. A new folder appears when it is complete; one
     that exists is filled in place, and has no image set meanwhile. Raises SinkError for a folder
     that is not empty, RecordError for a broken file, ListError for a broken list, DataError for an
-    id that occurs twice.
+    id that occurs twice. The records of a set of shards get the numbers of their positions in it.
     """
     output = Path(folder)
     s3 = S3Client.of(settings)
@@ -83,12 +83,12 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
             if os.path.lexists(output):  # in place: it can be the root of a file system
                 with Claim(Path(os.path.abspath(output))) as claim:
                     claim.clear()
-                    unpacking = _Unpacking(path, output, s3, replace_file)
+                    unpacking = _Unpacking(records, output, s3, replace_file)
                     return unpacking.run(records, settings.progress)
             new = LocalImageFolder(os.path.abspath(output), new_token())
             new.demand_empty()
             with new.filling():
-                unpacking = _Unpacking(path, Path(new.partial), s3, _new_file)
+                unpacking = _Unpacking(records, Path(new.partial), s3, _new_file)
                 unpacked = unpacking.run(records, settings.progress)
                 new.publish()
             return replace(unpacked, folder=os.fspath(output))
@@ -103,14 +103,18 @@ def _new_file(path: Path) -> BinaryIO:
 class _Unpacking:
     def __init__(
         self,
-        path: PathOrUrl,
+        records: RecordReader,
         output: Path,
         s3: S3Client,
         open_text: Callable[[Path], AbstractContextManager[BinaryIO]],
     ) -> None:
         self._folder, self._open_text = output, open_text
+        path, self._several = records.path, len(records.paths) > 1
         self._manifest = manifest_beside(path, s3)
-        self._stems = _stems_of_list(path, s3)
+        self._stems = _stems_of_list(records.paths[0], s3)
+        for number in range(1, len(records.paths)):  # starts would read a file without an index
+            stems, first = _stems_of_list(records.paths[number], s3), records.starts[number]
+            self._stems |= {int(first) + id_: stem for id_, stem in stems.items()}
         self._used: set[str] = set()
         self._floats = FloatFormatter()
         self._list = Path(os.fspath(path).rpartition("/")[2]).with_suffix(".lst").name
@@ -137,7 +141,10 @@ class _Unpacking:
             self._open_text(image_set) as ids,
             self._open_text(self._folder / self._list) as rows,
         ):
-            for record in records:
+            for position, record in enumerate(records):
+                if self._several:  # each shard has ids of its own
+                    image = record.image_bytes
+                    record = Record(position, record.id2, record.flag, record.label, image)
                 if record.kind == "table":
                     tables += 1
                     continue
@@ -145,6 +152,7 @@ class _Unpacking:
                 images += 1
                 if progress is not None and images % 256 == 0:
                     guess = round(images * records.size / max(record.offset, 1))
+                    guess = len(records) if self._several else guess
                     progress(Progress("unpack", images, guess, record.offset))
             os.sync()  # all files at once: one by one takes many times as long
         return Unpacked(os.fspath(self._folder), images, annotations, tables)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
@@ -14,7 +14,7 @@ import numpy as np
 from recpack.columns import Int64
 from recpack.data.samples import Samples
 from recpack.errors import DataError, RecordError
-from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.manifest import Manifest, shard_paths
 from recpack.formats.recordio import decode_payload, join_parts, locate_record
 from recpack.problem_lines import summary
 from recpack.problems import Problem
@@ -24,13 +24,21 @@ from recpack.records.reader import RecordReader
 from recpack.records.reader_rules import RULES, Rule, SourceComparison, rule_of
 from recpack.records.record_file import open_file
 from recpack.records.settings import Reader, VerifySettings
+from recpack.records.verify_set import (
+    Shard,
+    manifest_of,
+    shards_of,
+    verify_set,
+    verify_stored_shard,
+)
+from recpack.records.verify_stored import Verification, demand_size, verify_stored
 from recpack.settings import takes
 from recpack.sources.lst import read_list
 from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.paths import PathOrUrl, base_name
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import is_s3, parse_location
+from recpack.storage.s3.location import is_s3
 from recpack.workers.backends import worker_count
 from recpack.workers.run import run
 from recpack.workers.settings import Workers
@@ -39,25 +47,7 @@ _RANGE = 16 << 20
 _SHARES = 4
 _MOST = 1 << 10
 """Bytes of a range at least, ranges per worker, and workers at most."""
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The result. ``proof``: ``read`` (every byte), ``checksum`` (that the store keeps of the whole
-    object) or ``etag``; ``records``: their number, if they were read; ``rules``: what was held
-    against the file (``manifest``, ``recordio``, ``index``, those of ``reader``, ``list``)."""
-
-    name: str
-    bytes: int
-    checksum: str | None
-    proof: str
-    records: int | None
-    rules: tuple[str, ...]
-    reader: Reader | None = None
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values, for JSON."""
-        return asdict(self)
+_REQUESTS = Workers(jobs=16, backend="threading")
 
 
 @takes(VerifySettings)
@@ -70,54 +60,57 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
     ``gluoncv``, ``dali``): every record must follow the rules of that reader for object detection.
     ``against``, a list and its image root: every record must have its row's label and its file's
     bytes. Both read everything. ``jobs`` and ``backend`` work as in ``convert``. Raises DataError
-    that lists the differences; its ``problems`` name record numbers and byte offsets.
+    that lists the differences; its ``problems`` name record numbers and byte offsets. Of a set,
+    by its name, each shard is held against its entry in the manifest, and the rows of ``against``
+    are those of all records in order.
     """
     s3 = S3Client.of(settings)
     if is_s3(path) and not (settings.deep or settings.reader or settings.against):
-        return _verify_stored(path, manifest_beside(path, s3), s3)
+        manifest = manifest_of(path, s3)
+        if manifest is None or manifest.shards in ((), (manifest.rec,)):
+            return verify_stored(path, manifest, s3)
+        shards = shards_of(shard_paths(path, s3), manifest, None, ())
+        work = partial(verify_stored_shard, s3=s3)
+        return verify_set(path, manifest, work, shards, _REQUESTS, settings.progress)
     rows = None if settings.against is None else read_list(*settings.against, s3)
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
-        verifier = _Verifier(path, reader.manifest(), s3, settings.reader, rows)
-        try:
-            return verifier.run(reader, settings.part(Workers), settings.progress)
-        except DataError:
-            reader.demand_current()  # else what differs is not damaged
-            raise
+        manifest = reader.manifest()
+        if manifest is None or reader.paths == (reader.path,):
+            manifest = manifest or manifest_of(path, s3)
+            workers, progress = settings.part(Workers), settings.progress
+            return _verify_file(reader, manifest, rows, workers, progress, s3, settings.reader)
+        starts = [] if rows is None else reader.starts.tolist()
+        shards = shards_of(reader.paths, manifest, rows, starts)
+        work = partial(_verify_shard, s3=s3, rules=settings.reader)
+        return verify_set(path, manifest, work, shards, settings.part(Workers), settings.progress)
 
 
-def _verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> Verification:
-    from recpack.storage.s3.objects import head
-
-    if manifest is None or not manifest.rec["checksum"]:
-        raise DataError(
-            f"{path}: there is no manifest to compare with; use --deep to read the records"
-        )
-    location = parse_location(path)
+def _verify_file(
+    reader: RecordReader,
+    manifest: Manifest | None,
+    rows: Samples | None,
+    workers: Workers,
+    progress: Watch,
+    s3: S3Client,
+    rules: Reader | None,
+) -> Verification:
+    verifier = _Verifier(reader.path, manifest, s3, rules, rows)
     try:
-        stored = head(s3, location)
-    except OSError as error:
-        raise DataError(f"{path}: {error}") from error
-    _demand_size(path, stored.size, manifest)
-    checksum, value = parse_checksum(manifest.rec["checksum"])
-    actual, expected = stored.checksums.get(checksum), checksum.base64(value)
-    etag = manifest.rec.get("etag")
-    if actual is None and etag is None:
-        raise DataError(
-            f"{path}: the store keeps no {checksum.value}; use --deep to read the records"
-        )
-    if actual is not None and actual != expected:
-        raise DataError(
-            f"{path}: its {checksum.value} is {actual}, the manifest's {expected}; it is another "
-            "object or damaged: pack again"
-        )
-    if actual is None and etag != stored.etag:
-        raise DataError(
-            f"{path}: its ETag is {stored.etag}, the manifest's {etag}; it is another object or a "
-            "copy: compare it with --deep"
-        )
-    proof = "etag" if actual is None else "checksum"
-    checksum_text = manifest.rec["checksum"]
-    return Verification(base_name(path), stored.size, checksum_text, proof, None, ("manifest",))
+        return verifier.run(reader, workers, progress)
+    except DataError:
+        reader.demand_current()  # else what differs is not damaged
+        raise
+
+
+def _verify_shard(
+    shard: Shard, workers: Workers, *, s3: S3Client, rules: Reader | None
+) -> Verification:
+    """Runs in a worker."""
+    payer = s3.requester_pays
+    with RecordReader(
+        shard.path, mapped=False, endpoint_url=s3.endpoint_url, requester_pays=payer
+    ) as reader:
+        return _verify_file(reader, shard.manifest, shard.rows, workers, None, s3, rules)
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ class _Verifier:
         path, manifest = self.path, self.manifest
         size, index = reader.size, self._index(reader)
         if manifest is not None:
-            _demand_size(path, size, manifest)
+            demand_size(path, size, manifest)
         ranges = self._ranges(size, index, worker_count(settings.jobs, _MOST, settings.backend))
         results = self._read(ranges, size, settings, progress)
         if len(ranges) > 1 and any(one.error is not None for one in results):
@@ -183,7 +176,8 @@ class _Verifier:
                 f"{checksum.text(expected or 0)}; it is damaged: pack again",
                 problems,
             )
-        if manifest is not None and manifest.num_samples != len(offsets):
+        of_set = manifest is not None and manifest.shards  # it counts the samples of all
+        if manifest is not None and not of_set and manifest.num_samples != len(offsets):
             raise DataError(
                 f"{path}: it has {len(offsets):,} records, the manifest {manifest.num_samples:,}",
                 problems,
@@ -320,11 +314,3 @@ def _read_range(
 
 def _plausible(offsets: Int64, size: int) -> bool:
     return bool(offsets[0] == 0 and (np.diff(offsets) > 0).all() and offsets[-1] < size)
-
-
-def _demand_size(path: PathOrUrl, size: int, manifest: Manifest) -> None:
-    if manifest.rec["bytes"] not in (None, size):
-        raise DataError(
-            f"{path}: it has {size:,} bytes, the manifest {manifest.rec['bytes']:,}; it is "
-            "truncated or another file: pack again"
-        )

@@ -98,23 +98,28 @@ class Probe(ABC):
 class SinkPlan:
     """What will be written: the numbers of ``segments`` and ``workers``.
 
+    ``shards``: of a set of shards, the first segment of each, and the number of all · ``first`` and
+    ``run``: of a ``.rec`` that is one of them, its first segment, and what all have in common ·
     ``lasting``: worker processes live on between tasks · ``ordered``: a segment begins only after
     all segments before it have begun · ``fingerprint`` returns everything that determines the
     bytes, as digests by topic.
     """
 
     segments: int
+    shards: Sequence[int] = ()
+    first: int = 0
+    run: str = ""
     workers: int = 1
     lasting: bool = True
     ordered: bool = True
     fingerprint: Callable[[], Mapping[str, str]] = dict
 
 
-class Sink(Closing):
-    """One ``.rec`` and its companions, published together or not at all.
+class Destination(Closing):
+    """Where packing writes to: one ``.rec`` or a set of shards, published whole or not at all.
 
-    A context manager: ``open`` returns the workers' part, ``publish`` makes everything visible, the
-    manifest last; a block that ends without ``publish`` aborts.
+    A context manager: ``writers`` returns the workers' part, ``publish`` makes everything visible,
+    the manifest last; a block that ends without ``publish`` aborts.
     """
 
     in_process = False
@@ -129,15 +134,34 @@ class Sink(Closing):
     """The algorithm of the checksums of the segments and of the ``.rec``."""
 
     name: str
-    """The ``.rec``'s file name, without folder."""
+    """The name of the ``.rec``, or of the set, without folder."""
 
     @abstractmethod
-    def open(self, plan: SinkPlan) -> SegmentWriter:
-        """Prepare for the segments of a plan. A second call discards everything written so far."""
+    def writers(self, plan: SinkPlan) -> Sequence[SegmentWriter]:
+        """Prepare for the segments of a plan: one writer for each ``.rec``. A second call discards
+        everything written so far."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove everything that is not published; a second call does nothing."""
+
+    def close(self) -> None:
+        self.abort()
 
     def probe(self) -> Probe | None:
         """A test of whether a worker reaches the destination; None if every worker does."""
         return None
+
+
+class Sink(Destination):
+    """One ``.rec`` and its companions."""
+
+    @abstractmethod
+    def open(self, plan: SinkPlan) -> SegmentWriter:
+        """``writers`` of the one ``.rec``."""
+
+    def writers(self, plan: SinkPlan) -> Sequence[SegmentWriter]:
+        return [self.open(plan)]
 
     @abstractmethod
     def publish(
@@ -151,9 +175,27 @@ class Sink(Closing):
         the ETag of the ``.rec`` if the destination keeps no checksum, else None. A second call
         replaces what the first returned."""
 
-    @abstractmethod
-    def abort(self) -> None:
-        """Remove everything that is not published; a second call does nothing."""
 
-    def close(self) -> None:
-        self.abort()
+class WrittenShard(NamedTuple):
+    """A shard whose segments have arrived, and its companions: lines by suffix."""
+
+    written: Written
+    companions: Mapping[str, Iterable[str]]
+
+
+class SetSink(Destination):
+    """A set of ``shards``: each a ``.rec`` with an index and a list, and one manifest of all."""
+
+    shards: int
+    names: Sequence[str]
+    """The names of the shards, in order."""
+
+    @abstractmethod
+    def publish(
+        self,
+        shards: Sequence[WrittenShard],
+        companions: Mapping[str, Iterable[str]],
+        manifest: Callable[[Sequence[str | None]], str],
+    ) -> None:
+        """``Sink.publish`` of all shards; ``companions`` are those of the set. ``manifest`` takes
+        the ETag of each shard, or None."""

@@ -16,14 +16,13 @@ from typing import Self
 from recpack.errors import SinkError
 from recpack.sinks.base import Sink, SinkPlan, Written
 from recpack.sinks.file_writer import (
-    ASIDE,
     LONGEST_ASIDE,
     SLOT,
     FileProbe,
     FileSegmentWriter,
-    aside_name,
-    copy_into,
+    complete,
 )
+from recpack.sinks.set_journal import demand_no_set, settle_set
 from recpack.storage.files import (
     LONGEST_ENDING,
     Claim,
@@ -69,8 +68,10 @@ class FileSink(Sink):
         try:
             make_parents(self.path)
             self._claim = Claim(self.path)
+            settle_set(self.path)
             settle(self.path)
             self._claim.clear()
+            demand_no_set(self.path)
             present = self._present()
             if present and not self._overwrite:
                 raise SinkError(
@@ -155,11 +156,7 @@ class FileSink(Sink):
     ) -> Journal:
         """Everything before the ``.rec`` is renamed."""
         assert self._claim is not None
-        self._gather(written)
-        actual, size = os.fstat(self._output).st_size, written.size
-        if actual != size:
-            raise SinkError(f"{self.path}: {actual:,} bytes arrived, {size:,} were packed")
-        os.fsync(self._output)
+        complete(self._output, self._temporary(), written, self.path)
         present = [suffix for suffix in self._suffixes if suffix in companions]
         for suffix in present:
             write_synced(self._temporary(suffix), companions[suffix])
@@ -167,17 +164,6 @@ class FileSink(Sink):
         absent = [suffix for suffix in self._suffixes if suffix not in present]
         self._present()
         return write_journal(self._claim, (*present, MANIFEST), absent)
-
-    def _gather(self, written: Written) -> None:
-        """Copy segments that are in files of their own to their offsets."""
-        start = 0
-        for segment in written.segments:
-            if written.receipts.get(segment.number) == ASIDE:
-                aside = aside_name(self._temporary(), segment.number)
-                with open(aside, "rb") as file:
-                    copy_into(file.fileno(), self._output, start, segment.size)
-                os.unlink(aside)
-            start += segment.size
 
     def _temporary(self, suffix: str = "") -> Path:
         assert self._claim is not None

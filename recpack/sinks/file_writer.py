@@ -25,7 +25,7 @@ import numpy as np
 
 from recpack.errors import SinkError
 from recpack.formats.recordio import RecordBuffer
-from recpack.sinks.base import Probe, Receipts, SegmentWriter
+from recpack.sinks.base import Probe, Receipts, SegmentWriter, Written
 
 SLOT = struct.Struct("<q")
 _FAILED = -1
@@ -62,11 +62,15 @@ class FileProbe(Probe):
 @dataclass(frozen=True)
 class FileSegmentWriter(SegmentWriter):
     """A worker's part of a ``FileSink``: the paths of the unfinished ``.rec`` and of the lengths,
-    and whether segments begin in order."""
+    and whether segments begin in order. ``first``: the first segment of this ``.rec``, if it is a
+    shard of a set · ``held``: the file that the coordinator has locked, if it is not the ``.rec``.
+    """
 
     partial: str
     lengths: str
     ordered: bool
+    first: int = 0
+    held: str | None = None
 
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
         del checksum
@@ -110,7 +114,8 @@ class FileSegmentWriter(SegmentWriter):
     def _await_start(self, number: int) -> int | None:
         """The offset of this segment: the sum of the lengths before it. A slot contains the length
         plus 1, or 0 while it is unknown. None after a long wait on a cluster."""
-        start = known = polls = 0
+        start = polls = 0
+        known = self.first
         lengths = self._open_lengths()
         give_up = time.monotonic() + _PATIENCE
         try:
@@ -145,7 +150,7 @@ class FileSegmentWriter(SegmentWriter):
     def _put_aside(self, number: int, data: memoryview) -> None:
         """Write a segment to its own file; rename it when complete, because two workers can pack
         the same segment at the same time."""
-        name = aside_name(self.partial, number)
+        name = aside_name(self.partial, number - self.first)
         temporary = f"{name}-{os.urandom(4).hex()}"
         output = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
@@ -158,7 +163,7 @@ class FileSegmentWriter(SegmentWriter):
     def _coordinator_lives(self) -> bool:
         """Whether the coordinator still holds its lock."""
         try:
-            output = os.open(self.partial, os.O_WRONLY | os.O_NOFOLLOW)
+            output = os.open(self.held or self.partial, os.O_WRONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return False
         try:
@@ -172,6 +177,23 @@ class FileSegmentWriter(SegmentWriter):
 
 def aside_name(partial: str | Path, number: int | str) -> str:
     return f"{partial}-{number}"
+
+
+def complete(output: int, partial: Path, written: Written, name: object) -> None:
+    """Copy the segments that are in files of their own into the ``.rec`` that they belong to, check
+    its size, and sync it. Raises OSError, SinkError."""
+    start = 0
+    for segment in written.segments:
+        if written.receipts.get(segment.number) == ASIDE:
+            aside = aside_name(partial, segment.number)
+            with open(aside, "rb") as file:
+                copy_into(file.fileno(), output, start, segment.size)
+            os.unlink(aside)
+        start += segment.size
+    actual = os.fstat(output).st_size
+    if actual != start:
+        raise SinkError(f"{name}: {actual:,} bytes arrived, {start:,} were packed")
+    os.fsync(output)
 
 
 def _write(output: int, data: memoryview, start: int) -> None:

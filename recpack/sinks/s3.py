@@ -10,17 +10,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from recpack.errors import SinkError
-from recpack.formats.recordio import RecordBuffer
 from recpack.settings import takes
-from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written
-from recpack.sinks.s3_proof import expect, is_proven, prove, prove_completed
+from recpack.sinks.base import SegmentWriter, Sink, SinkPlan, Written
+from recpack.sinks.s3_proof import ChecksumWriter, expect, is_proven, prove, prove_completed
+from recpack.sinks.s3_set_journal import demand_no_set, settle_any
 from recpack.sinks.s3_writer import Upload, UploadWriter
 from recpack.sinks.settings import S3SinkSettings
 from recpack.storage.checksums import Checksum
 from recpack.storage.files import new_token
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import MANIFEST, parse_location
-from recpack.storage.s3.objects import delete, find, head
+from recpack.storage.s3.objects import delete, demand_bucket, find, head
 from recpack.storage.s3.pending import (
     SUFFIXES,
     demand_own,
@@ -33,7 +33,7 @@ from recpack.storage.s3.pending import (
     settle,
     withdraw,
 )
-from recpack.storage.s3.retry import S3Error, S3NotFoundError
+from recpack.storage.s3.retry import S3Error
 from recpack.storage.s3.uploads import MARKER, Marker, Pending, abort_upload, uploads_of_marker
 
 MIN_PART = 5 << 20
@@ -93,6 +93,7 @@ class S3Sink(Sink):
         self._resumed: Marker | None = None
         self._upload: Upload | None = None
         self._writer: UploadWriter | None = None
+        self._expected: Pending
 
     def __enter__(self) -> Self:
         try:
@@ -124,12 +125,12 @@ class S3Sink(Sink):
                     settle(self._s3, self.location, self._marker)
                 self._begin()
             if self._upload is None:
-                return _ChecksumWriter()
+                return ChecksumWriter()
             self._mark(upload_id=self._upload.id, plan=full_plan, pending=None)
         except OSError as error:
             raise self._sink_error(error) from error
         self._writer = UploadWriter(
-            self._upload, self._uploads, plan.workers, plan.lasting, resumed
+            self._upload, self._uploads, plan.workers, plan.lasting, resumed, plan.first, plan.run
         )
         self._writer.coordinate()
         return self._writer
@@ -141,19 +142,27 @@ class S3Sink(Sink):
         manifest: Callable[[str | None], str],
     ) -> None:
         try:
-            expected = expect(written)
-            if self._upload is None:  # before its companions change
-                prove_completed(self._s3, self.location, expected)
-            etag = None if self._checked else expected.etag
+            self._expected = expect(written)
+            etag = None if self._checked else self._expected.etag
             # the manifest is made when the list is written, because it has the list's checksum
-            marker = self._announce(expected, {**companions, MANIFEST: map(manifest, [etag])})
-            if self._upload is not None:
-                self._complete(self._upload, written, expected)
-            kept = self._prove(expected)
-            finish(self._s3, self.location, marker, None if kept == etag else manifest(kept))
-            self._published = True
+            self._announce({**companions, MANIFEST: map(manifest, [etag])})
+            kept = self.complete(written)
+            self.end(None if kept == etag else manifest(kept))
         except OSError as error:
             raise self._sink_error(error) from error
+
+    def complete(self, written: Written) -> str | None:
+        """The second step of ``publish``, after which the ``.rec`` is there. Returns its ETag if
+        the store keeps no checksum. Raises OSError."""
+        if self._upload is not None:
+            self._complete(self._upload, written, self._expected)
+        return self._prove(self._expected)
+
+    def end(self, manifest: str | None = None) -> None:
+        """The last step: the companions get their keys. Raises OSError."""
+        assert self._marker is not None
+        finish(self._s3, self.location, self._marker, manifest)
+        self._published = True
         self._dismiss_writer()
         self._tidy()
 
@@ -188,19 +197,23 @@ class S3Sink(Sink):
     def _preflight(self) -> None:
         """Check within seconds that the output can be written, and begin the upload."""
         patience = min(PREFLIGHT_PATIENCE, self._s3.patience)
-        try:
-            self._s3.call("head_bucket", Bucket=self.location.bucket, patience=patience)
-        except S3NotFoundError as error:
-            raise S3Error("there is no such bucket; create it, or correct the name") from error
+        demand_bucket(self._s3, self.location, patience=patience)
         marker = earlier_marker(self._s3, self.location, patience=patience)
+        if marker is not None and marker.shards:
+            settle_any(self._s3, self.location, marker)
+            marker = None
         resumable = self._resume and marker is not None and bool(marker.plan)
         completed = marker is not None and is_completed(self._s3, self.location, marker)
         if marker is not None and completed and not resumable:
             settle(self._s3, self.location, marker)
             marker, completed = None, False
-        if not (completed or self._overwrite):
+        if not completed and self._overwrite:
+            self._demand_no_set()
+        elif not completed:
             for one in (self.location, *map(self.location.companion, SUFFIXES)):
                 if find(self._s3, one, patience=patience) is not None:
+                    if one == self.location.companion(MANIFEST):
+                        self._demand_no_set()
                     whose = "" if one == self.location else " (maybe of a .rec in another folder)"
                     raise SinkError(
                         f"{one} exists{whose}; choose another name or replace it with --overwrite"
@@ -216,6 +229,9 @@ class S3Sink(Sink):
         self._begin(patience)
         # where reading is not allowed, nothing could be proven after all has been sent
         head(self._s3, self.location.companion(MARKER), patience=patience)
+
+    def _demand_no_set(self) -> None:
+        demand_no_set(self._s3, self.location)
 
     def _begin(self, patience: float | None = None) -> None:
         self._marker, self._whole = Marker(self.location.key, token=new_token()), False
@@ -264,16 +280,21 @@ class S3Sink(Sink):
             self._begin()  # the upload is gone; a completed one only needs publication
         return bool(uploads)
 
-    def _announce(self, expected: Pending, companions: Mapping[str, Iterable[str]]) -> Marker:
-        """Write the companions under pending keys, and the marker that describes them."""
+    def _announce(self, companions: Mapping[str, Iterable[str]]) -> None:
+        """The first step: write the companions under pending keys, and the marker that describes
+        them."""
         assert self._marker is not None
+        if self._upload is None:  # before its companions change
+            prove_completed(self._s3, self.location, self._expected)
         crc32 = put_pending(
             self._s3, self.location, self._marker.token, companions,
             checked=self._checked, **self._encryption,
         )  # fmt: skip
         demand_own(self._s3, self.location, self._marker)
-        pending = replace(expected, crc32=crc32, checked=self._checked, encryption=self._encryption)
-        return self._mark(pending=pending)
+        self._expected = replace(
+            self._expected, crc32=crc32, checked=self._checked, encryption=self._encryption
+        )
+        self._mark(pending=self._expected)
 
     def _complete(self, upload: Upload, written: Written, expected: Pending) -> None:
         condition = {} if self._overwrite else {"IfNoneMatch": "*"}
@@ -298,14 +319,13 @@ class S3Sink(Sink):
                 delete(self._s3, self.location)  # this run put it where nothing was
             raise
 
-    def _mark(self, patience: float | None = None, **changes: Any) -> Marker:
+    def _mark(self, patience: float | None = None, **changes: Any) -> None:
         assert self._marker is not None
         self._marker = replace(self._marker, **changes)
         self._marker.write(
             self._s3, self.location, checked=self._checked, patience=patience,
             **self._encryption,
         )  # fmt: skip
-        return self._marker
 
     def _end_upload(self) -> bool:
         """Abort the upload; returns whether there was one."""
@@ -361,11 +381,3 @@ class S3Sink(Sink):
         for note in getattr(error, "__notes__", ()):
             reported.add_note(note)
         return reported
-
-
-class _ChecksumWriter(SegmentWriter):
-    """Sends nothing: an earlier run completed the upload, and only its checksums are needed."""
-
-    def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
-        del buffer, checksum
-        return {number: ""}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from recpack.errors import SinkError
-from recpack.sinks.base import Written
+from recpack.formats.recordio import RecordBuffer
+from recpack.sinks.base import Receipts, SegmentWriter, Written
 from recpack.sinks.s3_writer import MD5
 from recpack.storage.checksums import parse_checksum
 from recpack.storage.s3.client import S3Client
@@ -53,3 +54,11 @@ def is_proven(s3: S3Client, location: Location, expected: Pending) -> bool:
     except (SinkError, S3Error):
         return False
     return True
+
+
+class ChecksumWriter(SegmentWriter):
+    """Sends nothing: an earlier run completed the upload, and only its checksums are needed."""
+
+    def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
+        del buffer, checksum
+        return {number: ""}

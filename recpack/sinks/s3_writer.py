@@ -93,20 +93,23 @@ class PartBuffer(RecordBuffer):
 
 
 class _Part(NamedTuple):
+    """A segment, and the ``number`` of its part in the upload, from 1."""
+
+    segment: int
+    upload: Upload
     number: int
     buffer: PartBuffer
     checksum: int
 
 
 class _Uploader:
-    """One process's threads and buffers for one upload.
+    """One process's threads and buffers for one run: its upload, or those of a set of shards.
 
     Memory: ``buffers`` parts, allocated when needed. ``buffer`` waits for a free one, so packing
     can't run far ahead of sending.
     """
 
     def __init__(self, upload: Upload, threads: int, buffers: int, *, resumed: bool) -> None:
-        self._upload = upload
         self._max_threads = threads
         self._threads: list[threading.Thread] = []
         # the memory of the last used buffer is still in the processor's cache
@@ -118,6 +121,7 @@ class _Uploader:
         self._pending = 0
         self._receipts: dict[int, str] = {}
         self._error: BaseException | None = None
+        self._failed = upload.location
         self._stop = threading.Event()
         self._earlier_parts: dict[int, dict[str, Any]] = {}
         if resumed:
@@ -137,10 +141,10 @@ class _Uploader:
         self._free.put(buffer)
 
     def send(self, part: _Part) -> None:
-        earlier = self._earlier_parts.get(part.number + 1)
+        earlier = self._earlier_parts.get(part.number)
         with self._changed:
             if earlier is not None and (etag := self._match(part, earlier)):
-                self._receipts[part.number] = etag
+                self._receipts[part.segment] = etag
                 self._free.put(part.buffer)
                 return
             self._pending += 1
@@ -170,14 +174,14 @@ class _Uploader:
 
     def _raise_error(self) -> None:
         if isinstance(self._error, S3Error):
-            raise SinkError(f"{self._upload.location}: {self._error}") from self._error
+            raise SinkError(f"{self._failed}: {self._error}") from self._error
         if self._error is not None:
             raise self._error
 
     def _match(self, part: _Part, earlier: dict[str, Any]) -> str | None:
         """The ETag of the part that an earlier run sent, if the store can prove that it is equal;
         else None. SinkError if it differs."""
-        upload = self._upload
+        upload = part.upload
         etag = str(earlier.get("ETag", "")).strip('"')
         field = checksum_field(upload.checksum)
         body = part.buffer.body()
@@ -190,7 +194,7 @@ class _Uploader:
         if earlier.get("Size") == len(body) and equal:
             return etag
         raise SinkError(
-            f"{upload.location}: can't be resumed: part {part.number + 1} of the interrupted "
+            f"{upload.location}: can't be resumed: part {part.number} of the interrupted "
             "upload is not equal to the part now, so an image has changed; run again without "
             "--resume"
         )
@@ -207,12 +211,13 @@ class _Uploader:
             with self._changed:
                 self._pending -= 1
                 if etag is not None:
-                    self._receipts[part.number] = etag
-                self._error = self._error or error
+                    self._receipts[part.segment] = etag
+                if error is not None and self._error is None:
+                    self._error, self._failed = error, part.upload.location
                 self._changed.notify_all()
 
     def _send(self, part: _Part) -> str:
-        upload = self._upload
+        upload = part.upload
         body = part.buffer.body()
         field = checksum_field(upload.checksum)
         expected = upload.checksum.base64(part.checksum)
@@ -220,7 +225,7 @@ class _Uploader:
             "Bucket": upload.location.bucket,
             "Key": upload.location.key,
             "UploadId": upload.id,
-            "PartNumber": part.number + 1,
+            "PartNumber": part.number,
             "Body": body,
             **upload.s3.payer,
         }
@@ -232,9 +237,9 @@ class _Uploader:
             answer = client.upload_part(**parameters)
             etag = str(answer["ETag"]).strip('"')
             if upload.checked and answer.get(field, expected) != expected:
-                raise DamagedError(f"part {part.number + 1} arrived damaged: {field} differs")
+                raise DamagedError(f"part {part.number} arrived damaged: {field} differs")
             if md5 and MD5.fullmatch(etag) and etag != md5:
-                raise DamagedError(f"part {part.number + 1} arrived damaged: its ETag differs")
+                raise DamagedError(f"part {part.number} arrived damaged: its ETag differs")
             return etag
 
         return upload.s3.attempt(attempt, stop=self._stop)
@@ -253,7 +258,9 @@ class UploadWriter(SegmentWriter):
 
     ``uploads``: requests in flight, of all ``workers`` together. Without ``lasting``, ``write``
     waits until the segment has arrived, because its process can end before the sink asks for the
-    receipt. ``resumed``: the store can have some parts already.
+    receipt. ``resumed``: the store can have some parts already. ``first``: the first segment of
+    this upload, and ``run``: what the uploads of a set of shards have in common, so that a process
+    has the same threads and buffers for all.
     """
 
     upload: Upload
@@ -261,6 +268,8 @@ class UploadWriter(SegmentWriter):
     workers: int
     lasting: bool
     resumed: bool
+    first: int = 0
+    run: str = ""
 
     def coordinate(self) -> None:
         """Mark this process as the coordinator: if it also packs (alone, or in its threads), it can
@@ -273,7 +282,8 @@ class UploadWriter(SegmentWriter):
     def write(self, number: int, buffer: RecordBuffer, checksum: int) -> Receipts:
         assert isinstance(buffer, PartBuffer)
         uploader = self._uploader()
-        uploader.send(_Part(number, buffer, checksum))
+        part = number - self.first + 1
+        uploader.send(_Part(number, self.upload, part, buffer, checksum))
         return uploader.receipts(wait=not self.lasting)
 
     def discard(self, number: int, buffer: RecordBuffer) -> None:
@@ -303,7 +313,7 @@ class UploadWriter(SegmentWriter):
             uploader.stop()
 
     def _key(self) -> tuple[int, str]:
-        return os.getpid(), self.upload.id
+        return os.getpid(), self.run or self.upload.id
 
     def _uploader(self) -> _Uploader:
         key = self._key()

@@ -8,6 +8,7 @@ from typing import Literal
 
 from recpack.settings import Settings, option
 from recpack.storage.s3.access import Access
+from recpack.storage.shards import MOST_SHARDS
 
 MIN_SEGMENT = 64 << 10
 MAX_SEGMENT = 1 << 30
@@ -58,6 +59,24 @@ class Output(Replace):
     def segment_bytes(self) -> int:
         """``segment_size`` in bytes."""
         return int(self.segment_size)
+
+
+class Shards(Settings):
+    """The number of files of an output."""
+
+    title = "output"
+
+    shards: int | None = option(
+        default=None,
+        help="write a set of N files, like x-00000-of-00016.rec, and one manifest, x.json",
+        metavar="N",
+    )
+
+    def faults(self) -> Iterator[str]:
+        if self.shards is not None and not 1 <= self.shards <= MOST_SHARDS:
+            yield f"shards: must be 1 to {MOST_SHARDS:,} (got {self.shards})"
+        if self.shards is not None and getattr(self, "resume", False):
+            yield "resume: not for a set of shards; run again without it, or without shards"
 
 
 class Upload(Settings):

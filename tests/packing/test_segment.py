@@ -62,8 +62,8 @@ def checked(folder: Path, images: Sequence[bytes], labels: Sequence[Sequence[flo
 
 def pack(samples: Samples, encoding: Encoding | None = None) -> tuple[PackedSegment, bytes]:
     writer = Kept()
-    segment = Segment(0, samples, int(samples.image_bytes.sum()))
-    return pack_segment(segment, encoding or Encoding(), writer, Checksum.CRC32), writer.data
+    segment = Segment(0, writer, samples, int(samples.image_bytes.sum()))
+    return pack_segment(segment, encoding or Encoding(), Checksum.CRC32), writer.data
 
 
 def test_records_of_every_kind(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_an_image_that_changed_leaves_the_others_whole(
     samples = checked(tmp_path, images, labels)
     change(tmp_path / f"{row}.jpg")
     packed, data = pack(samples)
-    ((sample, path, found, _),) = packed.failures
-    assert (sample, path, found) == (10 + row, f"{row}.jpg", code)
+    ((position, path, found, _),) = packed.failures
+    assert (position, path, found) == (row, f"{row}.jpg", code)
     others = [
         encode_record(10 + number, labels[number], images[number])
         for number in range(3)

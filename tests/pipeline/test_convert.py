@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import recpack
+from recpack.packing.estimate import NullWriter
 from recpack.packing.plan import expected_lengths, plan_cuts, segments
 from recpack.packing.table import Table, samples_of
 from recpack.storage.trees.local import LocalTree
@@ -322,7 +323,9 @@ def test_segments_cover_the_samples_in_order(tmp_path: Path, size: int, inherite
     lengths = expected_lengths(table)
     cuts = plan_cuts(lengths, size)
     parts = Table(table, "fork" if inherited else "loky", 2)
-    found = list(segments(parts, cuts, np.add.reduceat(lengths, cuts[:-1]).tolist()))
+    sizes = np.add.reduceat(lengths, cuts[:-1]).tolist()
+    firsts = [0, len(cuts) - 1]
+    found = list(segments(parts, [NullWriter()], firsts, cuts, sizes))
     assert [p for s in found for p in samples_of(s.part).paths] == list(table.paths)
     assert [s.number for s in found] == list(range(len(found)))
     sizes = [int(expected_lengths(samples_of(s.part)).sum()) for s in found]

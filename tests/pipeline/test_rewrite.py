@@ -308,8 +308,27 @@ def test_a_set_of_shards(tmp_path: Path, indexed: bool) -> None:
         recpack.split(source, output=tmp_path / f"{name}.rec", jobs=2)
     for name in ("", "_train", "_val"):
         same(tmp_path / f"a{name}.rec", tmp_path / f"b{name}.rec")
-    with pytest.raises(recpack.ConfigError, match="is also an input"):
-        recpack.shuffle(path, path.with_name(shard_name(1, 3)), overwrite=True)
+    for source, output in ((path, path.with_name(shard_name(1, 3))),
+                           (path.with_name(shard_name(1, 3)), path)):  # fmt: skip
+        with pytest.raises(recpack.ConfigError, match="is also an input"):
+            recpack.shuffle(source, output, overwrite=True)
+
+
+def test_shards_are_written(devkit: Path, plain: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.rec", tmp_path / "b.rec"
+    recpack.convert(devkit, first, shuffle=3, shards=4)
+    result = recpack.shuffle(plain, second, seed=3, shards=4, jobs=2)
+    assert [shard["name"] for shard in result.manifest.shards] == [
+        shard_name(number, 4, "b") for number in range(4)
+    ]
+    assert recpack.verify(second).records == 120
+    recpack.convert(devkit, first, shuffle=3, shards=4, split="0.7/0.3")
+    recpack.split(plain, output=second, fractions="0.7/0.3", seed=3, shards=4)
+    made = sorted(path.name for path in tmp_path.glob("a*.rec"))
+    assert len(made) == 12
+    for name in made:
+        same(tmp_path / name, tmp_path / name.replace("a", "b", 1))
+    assert not list(tmp_path.glob("b*.lst"))
 
 
 def test_between_stores(devkit: Path, plain: Path, tmp_path: Path, store: Store) -> None:

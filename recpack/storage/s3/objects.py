@@ -29,6 +29,14 @@ class Head(NamedTuple):
     modified: datetime
 
 
+def demand_bucket(s3: S3Client, location: Location, *, patience: float | None = None) -> None:
+    """Raise S3Error when there is no such bucket."""
+    try:
+        s3.call("head_bucket", Bucket=location.bucket, patience=patience)
+    except S3NotFoundError as error:
+        raise S3Error("there is no such bucket; create it, or correct the name") from error
+
+
 def checksum_field(checksum: Checksum) -> str:
     """Its name in requests and answers: ``ChecksumCRC32``."""
     return f"Checksum{checksum.name}"

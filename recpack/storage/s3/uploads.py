@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import head, put, read
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
+from recpack.storage.shards import MOST_SHARDS
 
 MARKER = ".upload.json"
 
@@ -44,7 +45,8 @@ class Pending:
     (see ``pending``).
 
     ``bytes``, ``checksum`` (as in manifests) and ``etag`` (if it can be known) of the ``.rec`` ·
-    ``crc32``: of the companions, by suffix · ``checked``, ``encryption``: how they are put.
+    ``crc32``: of the companions, by suffix · ``checked``, ``encryption``: how they are put ·
+    ``unused``: numbers of parts that were sent, but are not of the object.
     """
 
     bytes: int
@@ -53,18 +55,21 @@ class Pending:
     crc32: Mapping[str, int] = field(default_factory=dict)
     checked: bool = True
     encryption: Mapping[str, str] = field(default_factory=dict)
+    unused: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
 class Marker:
     """``upload_id`` None: the upload has not started. ``plan``: digests by topic. ``token``: random
-    hex digits of the run that began it, in its pending keys."""
+    hex digits of the run that began it, in its pending keys. ``shards``: it is of a set of so many,
+    each of which has a marker of its own."""
 
     key: str
     upload_id: str | None = None
     plan: Mapping[str, str] = field(default_factory=dict)
     token: str = ""
     pending: Pending | None = None
+    shards: int = 0
 
     @classmethod
     def from_json(cls, text: bytes) -> Marker:
@@ -82,7 +87,8 @@ class Marker:
         if self.pending is not None:
             parse_checksum(self.pending.checksum)
         encryption = {} if self.pending is None else self.pending.encryption
-        if not _TOKEN.fullmatch(self.token) or encryption.keys() - _ENCRYPTION:
+        sound = _TOKEN.fullmatch(self.token) and 0 <= self.shards <= MOST_SHARDS
+        if not sound or encryption.keys() - _ENCRYPTION:
             raise ValueError("a field has a wrong value")
 
     def write(self, s3: S3Client, rec: Location, **parameters: Any) -> None:
