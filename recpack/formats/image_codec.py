@@ -48,9 +48,13 @@ def tune_process() -> None:
 
 
 def decode(
-    data: bytes | memoryview, treatment: Treatment = Treatment.UPRIGHT, reduction: int = 1
+    data: bytes | memoryview,
+    treatment: Treatment = Treatment.UPRIGHT,
+    reduction: int = 1,
+    *,
+    red_first: bool = False,
 ) -> Pixels:
-    """Encoded image → pixels, uint8, shape (height, width, 3), blue first.
+    """Encoded image → pixels, uint8, shape (height, width, 3), blue first unless ``red_first``.
 
     ``reduction`` 2, 4 or 8 divides each side by it (rounded up), in a fraction of the time.
     Raises the errors of ``read_header``, ImageError (``image-corrupt``) when OpenCV can't decode
@@ -66,6 +70,10 @@ def decode(
         4: cv2.IMREAD_REDUCED_COLOR_4,
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }[reduction]
+    # in the decoder it costs nothing; OpenCV has it since 4.11, and not for reduced images
+    decodes_red_first = red_first and reduction == 1 and hasattr(cv2, "IMREAD_COLOR_RGB")
+    if decodes_red_first:
+        flags = cv2.IMREAD_COLOR_RGB
     # versions of OpenCV differ in the Exif blocks and the kinds that they turn by
     flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -84,6 +92,8 @@ def decode(
     elif treatment is Treatment.UPRIGHT:
         with suppress(ImageError):  # another kind of image, which OpenCV knows
             pixels = _turn(pixels, _header(data).orientation)
+    if red_first and not decodes_red_first:
+        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
     return pixels
 
 
