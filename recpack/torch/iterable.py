@@ -1,4 +1,4 @@
-"""``RecordIterableDataset``: the samples of ``.rec`` files in order, shared by ranks and workers."""
+"""``RecordIterableDataset``: samples in the order of the file, shared by ranks and workers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from recpack.columns import Int64
 from recpack.errors import ConfigError
+from recpack.formats.recordio import Record
 from recpack.settings import takes
 from recpack.torch.order import Blocks, Share, mix, range_of_rank, range_of_worker
 from recpack.torch.records import PathOrPaths, Records
@@ -168,11 +169,12 @@ class RecordIterableDataset(IterableDataset[Any]):
         order = order[start:]
         waiting = np.sort(order)
         records = zip(waiting.tolist(), self._records.read_many(positions[waiting]), strict=True)
-        buffer: dict[int, Any] = {}
+        buffer: dict[int, tuple[str, Record]] = {}
         for given, place in enumerate(order.tolist(), start + 1):
             while place not in buffer:
                 read, found = next(records)
                 buffer[read] = found
-            sample = self._make(*buffer.pop(place), int(positions[place]))
+            path, record = buffer.pop(place)
+            sample = self._make(path, record, int(positions[place]))
             self._given = share, epoch, given
             yield sample

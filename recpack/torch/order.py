@@ -71,8 +71,8 @@ class Blocks:
         order = np.arange(1, len(starts))
         if shuffle:
             np.random.RandomState([seed, epoch]).shuffle(order)
-        self._starts, self._stops = np.array(starts)[order], np.array(stops)[order]
-        self._ends = np.cumsum(self._stops - self._starts)
+        self._stops = np.array(stops)[order]
+        self._ends = np.cumsum(self._stops - np.array(starts)[order])
 
     def __getitem__(self, part: range) -> Int64:
         """The positions of these samples, int64, shape (samples,)."""
@@ -81,8 +81,8 @@ class Blocks:
         at = part.start
         while at < part.stop:
             number = int(np.searchsorted(self._ends, at % count, "right"))
-            skipped = at % count - int(self._ends[number] - self._stops[number] + self._starts[number])
-            start = int(self._starts[number]) + skipped
+            # the block ends as far behind this sample as its end in the sequence
+            start = int(self._stops[number] - self._ends[number]) + at % count
             stop = min(int(self._stops[number]), start + part.stop - at)
             found.append(np.arange(start, stop))
             at += stop - start

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from recpack.columns import Int64
-from recpack.formats.manifest import shard_paths
 from recpack.formats.recordio import Record
 from recpack.records.reader import RecordReader
 from recpack.records.settings import ReaderSettings
 from recpack.storage.paths import PathOrUrl
-from recpack.storage.s3.client import S3Client
 
 PathOrPaths = PathOrUrl | Sequence[PathOrUrl]
 

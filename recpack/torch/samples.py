@@ -70,10 +70,11 @@ class SampleMaker:
         objects = label[widths[0] :].reshape(-1, widths[1])
         objects = objects[objects[:, 0] >= 0]  # an image without objects has one of -1
         width, height = _size(record.image_bytes, image)
-        edges = torch.from_numpy(objects[:, 1:5] * np.float32([width, height, width, height]))
+        edges = objects[:, 1:5] * np.array([width, height, width, height], np.float32)
+        ids = objects[:, 0].astype(np.int64)
         return {
-            "boxes": self._boxes(edges, height, width),
-            "labels": torch.from_numpy(objects[:, 0].astype(np.int64) + self._settings.label_offset),
+            "boxes": self._boxes(torch.from_numpy(edges), height, width),
+            "labels": torch.from_numpy(ids + self._settings.label_offset),
             "image_id": position,
         }
 
@@ -98,9 +99,7 @@ def _decode_by_torchvision(data: bytes) -> Tensor:
     # torch warns of memory that can't be written
     encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     try:
-        image: Tensor = io.decode_image(
-            encoded, io.ImageReadMode.RGB, apply_exif_orientation=True
-        )
+        image: Tensor = io.decode_image(encoded, io.ImageReadMode.RGB, apply_exif_orientation=True)
     except RuntimeError as error:
         raise RecordError(f"torchvision can't decode it: {str(error)[:200]}") from error
     return image

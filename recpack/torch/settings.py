@@ -27,8 +27,11 @@ class SampleSettings(ReaderSettings):
     transforms: Callable[[Any, Any], Any] | None = None
 
     def faults(self) -> Iterator[str]:
-        yield from _choice("decode", self.decode, _DECODERS, "a function of bytes, or None")
-        yield from _choice("targets", self.targets, _TARGETS, "a function of a Record")
+        if not (callable(self.decode) or self.decode in (*_DECODERS, None)):
+            yield f"decode: must be opencv, torchvision, None or a function (got {self.decode!r})"
+        if not (callable(self.targets) or self.targets in _TARGETS):
+            words = ", ".join(_TARGETS)
+            yield f"targets: must be {words} or a function (got {self.targets!r})"
         if self.transform is not None and self.transforms is not None:
             yield "transform, transforms: give one; transforms takes image and target"
 
@@ -44,18 +47,13 @@ class IterableSettings(SampleSettings):
     tail: Tail = "keep"
 
     def faults(self) -> Iterator[str]:
-        yield from _choice("tail", self.tail, _TAILS)
+        if self.tail not in _TAILS:
+            yield f"tail: must be one of {', '.join(_TAILS)} (got {self.tail!r})"
         if self.buffer_size < 1:
             yield f"buffer_size: must be 1 or more (got {self.buffer_size})"
         if not 0 <= self.seed < 1 << 32:
             yield f"seed: must be 0 to {(1 << 32) - 1} (got {self.seed})"
         if (self.rank is None) != (self.world_size is None):
             yield "rank, world_size: give both, or none for those of torch.distributed"
-        elif self.rank is not None and self.world_size is not None:
-            if not 0 <= self.rank < self.world_size:
-                yield f"rank: must be 0 to {self.world_size - 1} (got {self.rank})"
-
-
-def _choice(name: str, value: object, words: tuple[str, ...], other: str = "") -> Iterator[str]:
-    if value not in words and not (other and (callable(value) or "None" in other and not value)):
-        yield f"{name}: must be {', '.join(words)}{other and f', or {other}'} (got {value!r})"
+        elif self.rank is not None and not 0 <= self.rank < (self.world_size or 0):
+            yield f"rank: must be 0 or more, and less than {self.world_size} (got {self.rank})"

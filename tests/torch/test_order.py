@@ -56,8 +56,10 @@ def test_blocks_are_of_one_file_each_and_all_samples_once(
                 assert around == np.roll(np.tile(whole, 2), -start).tolist()
             # within a block samples are in order; a file of n bytes has n / block bytes of them
             breaks = int((np.diff(whole) != 1).sum()) if total else 0
-            assert breaks <= sum(min(-(-size // block_bytes), count) for size, count in
-                                 zip(sizes, counts, strict=True))
+            assert breaks <= sum(
+                min(-(-size // block_bytes), count)
+                for size, count in zip(sizes, counts, strict=True)
+            )
 
 
 @given(st.integers(0, 60), st.integers(1, 20), st.integers(0, 5))
