@@ -47,6 +47,7 @@ class RecordIterableDataset(IterableDataset[Any]):
         # workers that stay from epoch to epoch see these
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._starts: torch.Tensor | None = None
+        self._loaded: dict[str, Any] | None = None
         self._given: tuple[Share, int, int] | None = None
         self._last_ranks = 0, 1
 
@@ -60,7 +61,7 @@ class RecordIterableDataset(IterableDataset[Any]):
         if epoch < 0:
             raise ConfigError(f"epoch: must be 0 or more (got {epoch})")
         if epoch != self.epoch:
-            self._starts = None
+            self._loaded = self._starts = None
         self._epoch[0] = epoch
 
     @property
@@ -82,14 +83,24 @@ class RecordIterableDataset(IterableDataset[Any]):
         return self._state(epoch, samples, share.worker - self._share().worker)
 
     def state_after(self, loader: DataLoader[Any], batches: int) -> dict[str, Any]:
-        """Where a plain ``DataLoader`` of this data set is when it has given so many batches of the
-        epoch, counted from the epoch's first: what ``load_state_dict`` takes."""
-        if loader.batch_size is None:
-            raise ConfigError("loader: has no batch_size; count the samples of a batch yourself")
-        workers = max(loader.num_workers, 1)
-        # a loader takes one batch of each worker in turn
-        turns = [len(range(worker, batches, workers)) for worker in range(workers)]
-        return self._state(self.epoch, [loader.batch_size * turn for turn in turns], batches)
+        """Where a plain ``DataLoader`` of this data set is when its iteration of this epoch has
+        given so many batches: what ``load_state_dict`` takes. After ``load_state_dict`` count from
+        there. Raises ConfigError for a loader without a batch size, and in an epoch that was begun
+        with another batch size or number of workers."""
+        size, workers = loader.batch_size, max(loader.num_workers, 1)
+        if size is None:
+            raise ConfigError("loader: it has no batch_size; take one, or iterate without it")
+        before = self._loaded or self._state(self.epoch, [0] * workers, 0)
+        samples, first = list(before["samples"]), before["first_worker"]
+        if (len(samples), before.get("batch_size", size)) != (workers, size):
+            raise ConfigError(
+                f"loader: the epoch was begun with {len(samples)} workers and batch_size="
+                f"{before.get('batch_size', size)}; change them between epochs"
+            )
+        for worker in range(workers):  # a loader takes one batch of each in turn
+            turns = len(range(worker, batches, workers))
+            samples[(first + worker) % workers] += size * turns
+        return self._state(self.epoch, samples, first + batches) | {"batch_size": size}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on, in the next iteration, at the first sample that ``state`` has not given; its epoch
@@ -106,6 +117,7 @@ class RecordIterableDataset(IterableDataset[Any]):
         parts = [(worker + first) % len(samples) for worker in range(len(samples))]
         starts = [(part, samples[part]) for part in parts]
         self._starts = torch.tensor(starts, dtype=torch.int64).share_memory_()
+        self._loaded = dict(state)
         self._epoch[0] = state["epoch"]
 
     def __getstate__(self) -> dict[str, Any]:

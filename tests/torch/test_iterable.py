@@ -81,9 +81,10 @@ def epoch_of_a_rank(
         if state is not None:
             data.load_state_dict(pickle.loads(pickle.dumps(state)))
         data.set_epoch(epoch)
-        given += islice(load(data, division), batches)
+        more = list(islice(load(data, division), batches))
+        given += more
         loader: Any = DataLoader(data, batch_size=division.batch_size, num_workers=division.workers)
-        state = data.state_after(loader, len(given))
+        state = data.state_after(loader, len(more))
     return given
 
 
@@ -273,6 +274,9 @@ def test_the_state_of_other_workers_is_refused(tmp_path: Path) -> None:
     data.load_state_dict(data.state_after(plain(data), 1))
     with pytest.raises(recpack.ConfigError, match="the state is of 2 workers"):
         iter(data)
+    larger: Any = DataLoader(data, batch_size=3, num_workers=2)
+    with pytest.raises(recpack.ConfigError, match="2 workers and batch_size=2"):
+        data.state_after(larger, 1)
     loader: Any = DataLoader(data, batch_size=None)
     with pytest.raises(recpack.ConfigError, match="batch_size"):
         data.state_after(loader, 1)
