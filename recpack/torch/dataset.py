@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from torch.utils.data import Dataset
 
 from recpack.settings import takes
-from recpack.torch.records import PathOrPaths, Records
+from recpack.torch.records import ImageRecords, PathOrPaths
 from recpack.torch.samples import SampleMaker
 from recpack.torch.settings import SampleSettings
 
@@ -43,24 +42,23 @@ class RecordDataset(Dataset[Any]):
 
     @takes(SampleSettings)
     def __init__(self, path: PathOrPaths, settings: SampleSettings) -> None:
-        self._records = Records(path, settings)
-        self._make = SampleMaker(settings)
+        self._records = ImageRecords(path, settings)
+        self._make = SampleMaker(settings, self._records.path)
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __getitem__(self, position: int) -> Any:
-        return self.__getitems__([position])[0]
+        position = self._place(position)
+        return self._make(self._records[position], position)
 
     def __getitems__(self, positions: Sequence[int]) -> list[Any]:
         """The samples at these positions, in this order."""
+        places = [self._place(position) for position in positions]
+        return list(map(self._make, self._records.read_many(places), places))
+
+    def _place(self, position: int) -> int:
         count = len(self)
-        found = [position + count if position < 0 else position for position in positions]
-        for position in found:
-            if not 0 <= position < count:
-                raise IndexError(f"there are {count} samples, no position {position}")
-        records = self._records.read_many(np.array(found, np.int64))
-        return [
-            self._make(path, record, position)
-            for position, (path, record) in zip(found, records, strict=True)
-        ]
+        if not -count <= position < count:
+            raise IndexError(f"no sample {position}; there are {count:,}, from 0")
+        return position if position >= 0 else position + count

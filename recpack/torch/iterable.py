@@ -15,7 +15,7 @@ from recpack.errors import ConfigError
 from recpack.formats.recordio import Record
 from recpack.settings import takes
 from recpack.torch.order import Blocks, Share, mix, range_of_rank, range_of_worker
-from recpack.torch.records import PathOrPaths, Records
+from recpack.torch.records import ImageRecords, PathOrPaths
 from recpack.torch.samples import SampleMaker
 from recpack.torch.settings import IterableSettings
 
@@ -42,8 +42,8 @@ class RecordIterableDataset(IterableDataset[Any]):
     @takes(IterableSettings)
     def __init__(self, path: PathOrPaths, settings: IterableSettings) -> None:
         self._settings = settings
-        self._records = Records(path, settings)
-        self._make = SampleMaker(settings)
+        self._records = ImageRecords(path, settings)
+        self._make = SampleMaker(settings, self._records.path)
         # workers that stay from epoch to epoch see these
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._starts: torch.Tensor | None = None
@@ -180,13 +180,14 @@ class RecordIterableDataset(IterableDataset[Any]):
         positions, order = self._order(share, epoch)
         order = order[start:]
         waiting = np.sort(order)
-        records = zip(waiting.tolist(), self._records.read_many(positions[waiting]), strict=True)
-        buffer: dict[int, tuple[str, Record]] = {}
+        records = zip(
+            waiting.tolist(), self._records.read_in_order(positions[waiting]), strict=True
+        )
+        buffer: dict[int, Record] = {}
         for given, place in enumerate(order.tolist(), start + 1):
             while place not in buffer:
-                read, found = next(records)
-                buffer[read] = found
-            path, record = buffer.pop(place)
-            sample = self._make(path, record, int(positions[place]))
+                read, record = next(records)
+                buffer[read] = record
+            sample = self._make(buffer.pop(place), int(positions[place]))
             self._given = share, epoch, given
             yield sample

@@ -62,7 +62,7 @@ class Blocks:
     ) -> None:
         starts, stops, first = [0], [0], 0
         for count, size in zip(counts, sizes, strict=True):
-            parts = min(-(-size // _BLOCK_BYTES), count) if shuffle else min(count, 1)
+            parts = min(max(-(-size // _BLOCK_BYTES), 1) if shuffle else 1, count)
             for part in range(parts):
                 block = split(count, parts, part)
                 starts.append(first + block.start)

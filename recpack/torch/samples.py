@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,19 +23,20 @@ class SampleMaker:
     Raises ConfigError when torchvision is missing and needed, RecordError that names the record.
     """
 
-    def __init__(self, settings: SampleSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: SampleSettings, path: Callable[[int], str]) -> None:
+        """``path``: the file of a position, for messages."""
+        self._settings, self._path = settings, path
         if settings.decode == "torchvision" or settings.targets == "tv_tensors":
             _torchvision()  # it is missed now, not in a worker
 
-    def __call__(self, path: str, record: Record, position: int) -> Any:
-        """``path`` is the record's file, for messages; ``position`` its own in the data set."""
+    def __call__(self, record: Record, position: int) -> Any:
+        """The sample of the record at this position."""
         settings = self._settings
         try:
             image = self._image(record.image_bytes)
             target = self._target(record, position, image)
         except DataError as error:
-            where = f"{path}: record {record.id} at byte {record.offset}"
+            where = f"{self._path(position)}: record {record.id} at byte {record.offset}"
             raise RecordError(f"{where}: {error}", record.offset) from error
         if settings.targets == "tv_tensors" and isinstance(image, Tensor):
             image = _torchvision().tv_tensors.Image(image)
