@@ -188,6 +188,6 @@ class RecordIterableDataset(IterableDataset[Any]):
             while place not in buffer:
                 read, record = next(records)
                 buffer[read] = record
-            sample = self._make(buffer.pop(place), int(positions[place]))
+            sample = self._make(buffer.pop(place), positions.item(place))
             self._given = share, epoch, given
             yield sample

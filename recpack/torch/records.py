@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 
 import numpy as np
@@ -12,13 +12,14 @@ from recpack.formats.recordio import Record
 from recpack.records.reader import RecordReader
 from recpack.records.settings import ReaderSettings
 from recpack.storage.paths import PathOrUrl
+from recpack.storage.s3.location import is_s3
 
 PathOrPaths = PathOrUrl | Sequence[PathOrUrl]
 
 _TABLE = 40
 """Bytes of the frame of a table with two floats."""
 _BATCH_BYTES, _AHEAD = 16 << 20, 2
-"""Bytes of records that are read together, and such batches read in advance where threads read."""
+"""Bytes of records that threads read together, and how many times as many they read in advance."""
 
 
 class ImageRecords:
@@ -37,6 +38,8 @@ class ImageRecords:
         self._images = None if len(images) == len(reader) else images
         self.counts = np.diff(np.searchsorted(images, starts)).tolist()
         self._batch = max(_BATCH_BYTES * len(reader) // max(sum(self.sizes), 1), 1)
+        # a record in a memory map is best read when it is needed
+        self._at_once = is_s3(reader.path) or not settings.mapped
 
     def __len__(self) -> int:
         return sum(self.counts)
@@ -44,14 +47,17 @@ class ImageRecords:
     def __getitem__(self, position: int) -> Record:
         return self._reader[position if self._images is None else int(self._images[position])]
 
-    def read_many(self, positions: Sequence[int]) -> list[Record]:
-        """The records at these positions, in this order; on S3 many at once."""
+    def read_many(self, positions: Sequence[int]) -> Iterable[Record]:
+        """The records at these positions, in this order; without a memory map 16 reads at once."""
+        if not self._at_once:
+            return map(self.__getitem__, positions)
         return self._reader.read_many(self._places(np.array(positions, np.int64)))
 
     def read_in_order(self, positions: Int64) -> Iterator[Record]:
-        """The same, one after the other. Memory: 16 MiB, or 48 MiB where threads read in
-        advance."""
+        """The same; without a memory map some are read in advance. Memory: 48 MiB."""
         places = self._places(positions)
+        if not self._at_once:
+            return map(self._reader.__getitem__, places.tolist())
         return chain.from_iterable(self._reader.batches(self._batch, places, ahead=_AHEAD))
 
     def path(self, position: int) -> str:

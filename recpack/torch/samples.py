@@ -26,6 +26,8 @@ class SampleMaker:
     def __init__(self, settings: SampleSettings, path: Callable[[int], str]) -> None:
         """``path``: the file of a position, for messages."""
         self._settings, self._path = settings, path
+        how = settings.decode
+        self._decode = _DECODERS[how] if isinstance(how, str) else how
         if settings.decode == "torchvision" or settings.targets == "tv_tensors":
             _torchvision()  # it is missed now, not in a worker
 
@@ -33,7 +35,8 @@ class SampleMaker:
         """The sample of the record at this position."""
         settings = self._settings
         try:
-            image = self._image(record.image_bytes)
+            data = record.image_bytes
+            image = data if self._decode is None else self._decode(data)
             target = self._target(record, position, image)
         except DataError as error:
             where = f"{self._path(position)}: record {record.id} at byte {record.offset}"
@@ -45,16 +48,6 @@ class SampleMaker:
         if settings.transforms is not None:
             return settings.transforms(image, target)
         return image, target
-
-    def _image(self, data: bytes) -> Any:
-        how = self._settings.decode
-        if how is None:
-            return data
-        if how == "opencv":
-            return torch.from_numpy(decode(data, red_first=True)).permute(2, 0, 1)
-        if how == "torchvision":
-            return _decode_by_torchvision(data)
-        return how(data)
 
     def _target(self, record: Record, position: int, image: Any) -> Any:
         how, label = self._settings.targets, record.label
@@ -96,6 +89,10 @@ def _size(data: bytes, image: Any) -> tuple[int, int]:
     return read_header(lambda start, length: data[start : start + length], len(data)).upright
 
 
+def _decode_by_opencv(data: bytes) -> Tensor:
+    return torch.from_numpy(decode(data, red_first=True)).permute(2, 0, 1)
+
+
 def _decode_by_torchvision(data: bytes) -> Tensor:
     io = _torchvision().io
     # torch warns of memory that can't be written
@@ -105,6 +102,12 @@ def _decode_by_torchvision(data: bytes) -> Tensor:
     except RuntimeError as error:
         raise RecordError(f"torchvision can't decode it: {str(error)[:200]}") from error
     return image
+
+
+_DECODERS: dict[str, Callable[[bytes], Tensor]] = {
+    "opencv": _decode_by_opencv,
+    "torchvision": _decode_by_torchvision,
+}
 
 
 def _torchvision() -> Any:

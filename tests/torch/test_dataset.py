@@ -20,6 +20,8 @@ import recpack
 from recpack.torch import RecordDataset, RecordIterableDataset
 from tests.conftest import Store
 from tests.support.devkits import encode_record, jpeg
+from tests.support.sets import image as shard_image
+from tests.support.sets import write_set
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This DataLoader will create",  # few cores
@@ -193,6 +195,28 @@ def test_several_files_and_positions(tmp_path: Path) -> None:
             data[position]
 
 
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_set_of_shards_by_its_name(tmp_path: Path, mapped: bool) -> None:
+    name = write_set(tmp_path, 4, 1, 6)
+    data = RecordDataset(name, decode=None, mapped=mapped)
+    assert [label for _, label in data] == list(range(11))
+    assert data.__getitems__([9, 0]) == [(shard_image(9), 9), (shard_image(0), 0)]
+    wrong = RecordDataset(name, mapped=mapped)
+    with pytest.raises(recpack.RecordError, match=r"x-00002-of-00003\.rec: record 2 at byte"):
+        wrong[7]
+
+
+def test_a_file_that_was_replaced_is_not_read(tmp_path: Path) -> None:
+    """A worker that opens it later would give samples of another data set."""
+    path = write(tmp_path / "a.rec", ([0], b"image"))
+    data = pickle.dumps(RecordDataset(path, decode=None))
+    path.unlink()
+    write(path, ([1], b"another"))
+    with pytest.raises(recpack.RecordError, match=r"a\.rec: another run has just replaced it"):
+        pickle.loads(data)[0]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_read_it(tmp_path: Path, context: str) -> None:
     records = [([n], jpeg(12, 8, n)) for n in range(8)]

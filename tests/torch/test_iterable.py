@@ -20,9 +20,12 @@ from torch.utils.data._utils import worker as torch_worker
 
 import recpack
 from recpack.torch import RecordIterableDataset, order
+from recpack.torch import records as torch_records
 from tests.conftest import Store
 from tests.support import strategies
 from tests.support.devkits import encode_record
+from tests.support.s3server import Blob, S3Server
+from tests.support.sets import write_set
 from tests.support.strategies import Division
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # few cores
@@ -162,6 +165,7 @@ def plain(data: RecordIterableDataset, **options: Any) -> DataLoader[Any]:
     return DataLoader(data, batch_size=2, num_workers=2, collate_fn=list, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("context", "stay"), [("fork", False), ("fork", True), ("spawn", True)])
 def test_a_loader_with_workers(tmp_path: Path, context: str, stay: bool) -> None:
     """Also one whose workers stay: they see the epoch, and begin only once at the state."""
@@ -183,6 +187,13 @@ def test_a_loader_with_workers(tmp_path: Path, context: str, stay: bool) -> None
     assert [[label for _, label in batch] for batch in loader] == expected[0]
 
 
+def test_a_set_of_shards_by_its_name(tmp_path: Path) -> None:
+    data = dataset(write_set(tmp_path, 4, 1, 6), shuffle=True)
+    assert sorted(label for _, label in data) == list(range(11))
+    batches = [[label for _, label in batch] for batch in plain(data)]
+    assert sorted(chain.from_iterable(batches)) == list(range(11))
+
+
 def test_it_reads_from_s3(store: Store) -> None:
     urls = [f"s3://{store.bucket}/train/{name}.rec" for name in "ab"]
     for first, url in zip((0, 6), urls, strict=True):
@@ -195,6 +206,36 @@ def test_it_reads_from_s3(store: Store) -> None:
     assert [label for _, label in data] == here
     batches = [[label for _, label in batch] for batch in plain(data)]
     assert sorted(chain.from_iterable(batches)) == list(range(12))
+
+
+def test_it_asks_s3_for_ranges_in_advance(
+    hostile: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its own part of a shuffled epoch a rank reads each block once, in few requests, several of
+    them at once; not one for each sample."""
+    records = [encode_record(number, [number], bytes(20_000)) for number in range(40)]
+    size = len(records[0])
+    lines = "".join(f"{number}\t{number * size}\n" for number in range(40))
+    hostile.objects["p/d/a.rec"] = Blob(b"".join(records), "one")
+    hostile.objects["p/_recpack/a.idx"] = Blob(lines.encode(), "two")
+    hostile.fault = lambda _: 0.02
+    monkeypatch.setattr(order, "_BLOCK_BYTES", 5 * size)  # 8 of them
+    monkeypatch.setattr(torch_records, "_BATCH_BYTES", 10 * size)
+    found: list[int] = []
+    for rank in (0, 1):
+        data = dataset(
+            "s3://bucket/p/d/a.rec", endpoint_url=hostile.url, rank=rank, world_size=2,
+            shuffle=True, buffer_size=3,
+        )  # fmt: skip
+        hostile.requests.clear()
+        hostile.most_at_once = 0
+        found += [label for _, label in data]
+        gets = [request for request in hostile.requests if request.name == "get_object"]
+        assert len(gets) <= 6
+        assert hostile.most_at_once > 1
+        ranges = [request.headers["range"].removeprefix("bytes=").split("-") for request in gets]
+        assert sum(int(last) - int(first) + 1 for first, last in ranges) == 20 * size
+    assert sorted(found) == list(range(40))
 
 
 SCRIPT = """
@@ -220,6 +261,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_ranks_of_torch_distributed(tmp_path: Path) -> None:
     """It is initialised after the data set is made; one rank forks its workers, one starts them
     afresh, and these know nothing of it."""
