@@ -21,7 +21,7 @@ from recpack.torch.settings import IterableSettings
 
 
 class RecordIterableDataset(IterableDataset[Any]):
-    """The samples of ``.rec`` files, read in order; arguments and samples as in ``RecordDataset``.
+    """The samples of ``.rec`` files, read in order; other arguments and samples as in ``RecordDataset``.
 
     Among ``world_size`` ranks and the workers of each rank's ``DataLoader``, each sample comes once
     an epoch, whatever the numbers of files, ranks and workers: each reads a range of its own.
@@ -31,7 +31,7 @@ class RecordIterableDataset(IterableDataset[Any]):
 
     ``shuffle`` reads blocks of about 16 MiB in an order drawn from ``seed`` and epoch, through a
     buffer of ``buffer_size`` samples that gives out a random one; memory: their bytes, encoded, for
-    each worker, and 40 MiB on S3. The order depends on ``seed``, epoch, rank and worker alone, and
+    each worker, and 48 MiB on S3. The order depends on ``seed``, epoch, rank and worker alone, and
     the numbers of ranks and workers. As with ``DistributedSampler``, call ``set_epoch`` before each
     epoch; without it each has the same order.
 
