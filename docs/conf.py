@@ -9,7 +9,7 @@ autodoc_mock_imports = [
     "torch",
     "onnx",
     "waitress",
-]  # of recpack[torch] and [ssd], too large for a page
+]  # too large for a page
 exclude_patterns = ["_build", "generated"]
 html_theme = "furo"
 html_title = f"recpack {__version__}"

@@ -21,7 +21,8 @@ from recpack.torch.settings import IterableSettings
 
 
 class RecordIterableDataset(IterableDataset[Any]):
-    """The samples of ``.rec`` files, read in order; other arguments and samples as in ``RecordDataset``.
+    """The samples of ``.rec`` files, read in order; they, and other arguments, as in
+    ``RecordDataset``.
 
     Among ``world_size`` ranks and the workers of each rank's ``DataLoader``, each sample comes once
     an epoch, whatever the numbers of files, ranks and workers: each reads a range of its own.
