@@ -25,7 +25,7 @@ class PackInput:
 
     ``shaping``: the options that changed the samples · ``rows``: the text of a list that there is
     already · ``precision``: decimals of one that is written · ``scope`` of the data set, None for
-    a list.
+    a list · ``listed``: whether there is a list at all.
     """
 
     samples: Samples
@@ -35,6 +35,7 @@ class PackInput:
     rows: CheckedLines | None = None
     precision: int | None = None
     scope: Scope | None = None
+    listed: bool = True
 
     def without(self, failures: Sequence[Failure], policy: Policy) -> PackInput:
         """The input without the images that failed, with new numbers and a new list."""
@@ -57,11 +58,11 @@ def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
 
 @dataclass(frozen=True)
 class Packed:
-    """An input whose records are in the sink, but not published. ``rows``: the text of its list ·
-    ``lengths`` uint32 (n,), bytes of each record."""
+    """An input whose records are in the sink, but not published. ``rows``: the text of its list,
+    if it has one · ``lengths`` uint32 (n,), bytes of each record."""
 
     source: PackInput
     sink: Sink
-    rows: CheckedLines
+    rows: CheckedLines | None
     lengths: npt.NDArray[np.uint32]
     written: Written

@@ -53,7 +53,8 @@ class RecordIterableDataset(IterableDataset[Any]):
         self._last_ranks = 0, 1
 
     def __len__(self) -> int:
-        """The samples of this rank in an epoch."""
+        """The samples of this rank in an epoch. A ``DataLoader`` expects as few batches as they
+        fill; with workers it can give one more for each, as each has a last batch of its own."""
         return len(range_of_rank(len(self._records), self._share(), self._settings.tail))
 
     def set_epoch(self, epoch: int) -> None:

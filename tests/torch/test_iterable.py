@@ -97,6 +97,7 @@ def epoch_of_a_rank(
     st.integers(1, 8),
     st.booleans(),
     st.sampled_from([1, 100, 1 << 24]),
+    st.sampled_from(["keep", "keep", "drop", "pad"]),
 )
 def test_each_sample_once_an_epoch(
     folder: Path,
@@ -105,6 +106,7 @@ def test_each_sample_once_an_epoch(
     buffer_size: int,
     shuffle: bool,
     block_bytes: int,
+    tail: str,
 ) -> None:
     """For any numbers of files, samples, ranks and workers, which differ from epoch to epoch, and
     whatever is killed and gone on with."""
@@ -112,7 +114,9 @@ def test_each_sample_once_an_epoch(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(order, "_BLOCK_BYTES", block_bytes)
         for epoch, division in enumerate(epochs):
-            options: dict[str, Any] = {"buffer_size": buffer_size, "shuffle": shuffle, "seed": 5}
+            options: dict[str, Any] = {
+                "buffer_size": buffer_size, "shuffle": shuffle, "seed": 5, "tail": tail,
+            }  # fmt: skip
             whole = division._replace(kills=[])
             found: list[int] = []
             for rank in range(division.world_size):
@@ -122,6 +126,12 @@ def test_each_sample_once_an_epoch(
                 found += chain.from_iterable(batches)
                 data = dataset(paths, rank=rank, world_size=division.world_size, **options)
                 assert len(data) == sum(map(len, batches))
+            if tail != "keep":
+                most = max(map(found.count, found), default=0)
+                assert most <= -(-len(found) // max(total, 1))
+                missing = total - len(set(found))
+                assert missing == (total % division.world_size if tail == "drop" else 0)
+                continue
             assert sorted(found) == list(range(total))
             if not shuffle and not division.workers:
                 assert found == list(range(total))
