@@ -63,7 +63,7 @@ class RecordIterableDataset(IterableDataset[Any]):
         if epoch < 0:
             raise ConfigError(f"epoch: must be 0 or more (got {epoch})")
         if epoch != self.epoch:
-            self._loaded = self._starts = None
+            self._loaded = self._starts = self._given = None
         self._epoch[0] = epoch
 
     @property
@@ -78,7 +78,10 @@ class RecordIterableDataset(IterableDataset[Any]):
         return self._samples(share, epoch, start)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the last iteration of this process is: what ``load_state_dict`` takes."""
+        """Where the last iteration of this process is: what ``load_state_dict`` takes. It does not
+        see the iterations of a ``DataLoader``'s workers; see ``state_after``."""
+        if self._given is None and self._loaded is not None:
+            return self._loaded
         share, epoch, given = self._given or (self._share(), self.epoch, 0)
         samples = [0] * share.workers
         samples[share.worker] = given
@@ -119,7 +122,7 @@ class RecordIterableDataset(IterableDataset[Any]):
         parts = [(worker + first) % len(samples) for worker in range(len(samples))]
         starts = [(part, samples[part]) for part in parts]
         self._starts = torch.tensor(starts, dtype=torch.int64).share_memory_()
-        self._loaded = dict(state)
+        self._loaded, self._given = dict(state), None
         self._epoch[0] = state["epoch"]
 
     def __getstate__(self) -> dict[str, Any]:

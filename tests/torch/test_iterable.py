@@ -171,6 +171,19 @@ def test_equal_ranks(tmp_path: Path, tail: str, lengths: list[int]) -> None:
     assert repeated == (2 if tail == "pad" else 0)
 
 
+def test_a_state_before_the_iteration(tmp_path: Path) -> None:
+    data = dataset(write(tmp_path, [5]))
+    begin = data.state_dict()
+    next(iter(data))
+    state = data.state_dict()
+    assert (begin["samples"], state["samples"]) == ([0], [1])
+    list(data)
+    data.load_state_dict(state)
+    assert data.state_dict() == state
+    data.set_epoch(1)
+    assert data.state_dict() == {**begin, "epoch": 1}
+
+
 def plain(data: RecordIterableDataset, **options: Any) -> DataLoader[Any]:
     return DataLoader(data, batch_size=2, num_workers=2, collate_fn=list, **options)
 
