@@ -31,10 +31,11 @@ class RecordIterableDataset(IterableDataset[Any]):
     as many as are too many for equal numbers; ``"pad"`` repeats some.
 
     ``shuffle`` reads blocks of about 16 MiB in an order drawn from ``seed`` and epoch, through a
-    buffer of ``buffer_size`` samples that gives out a random one; memory: their bytes, encoded, for
-    each worker, and 48 MiB on S3. The order depends on ``seed``, epoch, rank and worker alone, and
-    the numbers of ranks and workers. As with ``DistributedSampler``, call ``set_epoch`` before each
-    epoch; without it each has the same order.
+    buffer of ``buffer_size`` samples that gives out a random one. On S3 each worker has them in
+    memory, encoded, and 48 MiB; local files are mapped, and the page cache has them. The order
+    depends on ``seed``, epoch, rank and worker alone, and the numbers of ranks and workers. As with
+    ``DistributedSampler``, call ``set_epoch`` before each epoch; without it each has the same
+    order.
 
     ``state_dict`` and ``load_state_dict`` go on in an epoch at the next sample, also through
     torchdata's ``StatefulDataLoader``; with a plain ``DataLoader`` take ``state_after``.
@@ -170,6 +171,10 @@ class RecordIterableDataset(IterableDataset[Any]):
         self._starts[share.worker] = torch.tensor([share.worker, 0])
         return share._replace(worker=part), start
 
+    @property
+    def _buffer_size(self) -> int:
+        return self._settings.buffer_size if self._settings.shuffle else 1
+
     def _order(self, share: Share, epoch: int) -> tuple[Int64, Int64]:
         """The positions of a reader's samples in the order of reading, and the order in which they
         are given out: each int64, shape (samples,)."""
@@ -178,21 +183,33 @@ class RecordIterableDataset(IterableDataset[Any]):
             records.counts, records.sizes, settings.seed, epoch, shuffle=settings.shuffle
         )
         positions = blocks[range_of_worker(len(records), share, settings.tail)]
-        size = settings.buffer_size if settings.shuffle else 1
-        return positions, mix(len(positions), size, [settings.seed, epoch, *share])
+        key = [settings.seed, epoch, *share]
+        return positions, mix(len(positions), self._buffer_size, key)
 
     def _samples(self, share: Share, epoch: int, start: int) -> Iterator[Any]:
         positions, order = self._order(share, epoch)
         order = order[start:]
         waiting = np.sort(order)
-        records = zip(
-            waiting.tolist(), self._records.read_in_order(positions[waiting]), strict=True
-        )
-        buffer: dict[int, Record] = {}
-        for given, place in enumerate(order.tolist(), start + 1):
-            while place not in buffer:
-                read, record = next(records)
-                buffer[read] = record
-            sample = self._make(buffer.pop(place), positions.item(place))
+        if self._records.mapped:  # the page cache is the buffer
+            records = self._records.read_mapped(
+                positions[order], positions[waiting], self._buffer_size
+            )
+        else:
+            records = _mix(self._records.read_in_order(positions[waiting]), waiting, order)
+        for given, (place, record) in enumerate(
+            zip(order.tolist(), records, strict=True), start + 1
+        ):
+            sample = self._make(record, positions.item(place))
             self._given = share, epoch, given
             yield sample
+
+
+def _mix(records: Iterator[Record], waiting: Int64, order: Int64) -> Iterator[Record]:
+    """The records, whose numbers are ``waiting``, in this order of the numbers."""
+    numbered = zip(waiting.tolist(), records, strict=True)
+    buffer: dict[int, Record] = {}
+    for wanted in order.tolist():
+        while wanted not in buffer:
+            number, record = next(numbered)
+            buffer[number] = record
+        yield buffer.pop(wanted)

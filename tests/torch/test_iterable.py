@@ -98,6 +98,7 @@ def epoch_of_a_rank(
     st.booleans(),
     st.sampled_from([1, 100, 1 << 24]),
     st.sampled_from(["keep", "keep", "drop", "pad"]),
+    st.booleans(),
 )
 def test_each_sample_once_an_epoch(
     folder: Path,
@@ -107,6 +108,7 @@ def test_each_sample_once_an_epoch(
     shuffle: bool,
     block_bytes: int,
     tail: str,
+    mapped: bool,
 ) -> None:
     """For any numbers of files, samples, ranks and workers, which differ from epoch to epoch, and
     whatever is killed and gone on with."""
@@ -116,6 +118,7 @@ def test_each_sample_once_an_epoch(
         for epoch, division in enumerate(epochs):
             options: dict[str, Any] = {
                 "buffer_size": buffer_size, "shuffle": shuffle, "seed": 5, "tail": tail,
+                "mapped": mapped,
             }  # fmt: skip
             whole = division._replace(kills=[])
             found: list[int] = []
@@ -169,6 +172,34 @@ def test_equal_ranks(tmp_path: Path, tail: str, lengths: list[int]) -> None:
     assert [len(one) for one in found] == lengths
     repeated = sum(lengths) - len({label for one in found for label in one})
     assert repeated == (2 if tail == "pad" else 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_system_reads_a_local_file_in_advance(
+    tmp_path: Path, shuffle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told of each record once, before the record is read, in the order of the blocks."""
+    (path,) = write(tmp_path, [40])
+    offsets = recpack.RecordReader(path).offsets.tolist()
+    told: set[int] = set()
+    advise = os.posix_fadvise
+
+    def record(descriptor: int, start: int, length: int, advice: int) -> None:
+        advise(descriptor, start, length, advice)
+        found = {n for n, offset in enumerate(offsets) if start <= offset <= start + length}
+        assert not (found & told)
+        told.update(found)
+
+    monkeypatch.setattr(os, "posix_fadvise", record)
+    monkeypatch.setattr(order, "_BLOCK_BYTES", 200)
+    monkeypatch.setattr(torch_records, "_BATCH_BYTES", 120)
+    data = dataset(path, shuffle=shuffle, buffer_size=4)
+    assert data._records._batch < 5
+    for count, (_, label) in enumerate(data, 1):
+        assert label in told
+        assert len(told) <= count + (4 if shuffle else 1) + 2 * data._records._batch
+    assert told == set(range(40))
 
 
 def test_a_state_before_the_iteration(tmp_path: Path) -> None:
