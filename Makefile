@@ -110,7 +110,7 @@ bench: .venv-test/installed .venv-peers/installed
 lock: .venv-lock/installed
 	$(call lock,demo,--extra demo)
 	$(call lock,dev,--extra test --extra lint --extra docs)
-	$(call lock,test,--extra test --extra bench --extra dask --extra ray --extra ssd --extra readers \
+	$(call lock,test,--extra test --extra bench --extra dask --extra ray --extra torch --extra ssd --extra readers \
 		--extra lint)
 	$(call lock,peers,--extra test requirements/peers.in)
 

@@ -5,7 +5,11 @@ from recpack import __version__
 project = "recpack"
 version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-autodoc_mock_imports = ["torch", "onnx", "waitress"]  # of recpack[ssd], too large for a page
+autodoc_mock_imports = [
+    "torch",
+    "onnx",
+    "waitress",
+]  # too large for a page
 exclude_patterns = ["_build", "generated"]
 html_theme = "furo"
 html_title = f"recpack {__version__}"

@@ -186,7 +186,7 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
     if words[0] == "make":
         assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
     elif words[:2] == ["pip", "install"]:
-        assert words[2:] in (["."], [".[ssd]"])  # make does
+        assert words[2:] in (["."], [".[ssd]"], [".[torch]"])  # make does
     elif words[0] == "recpack-train" and {"--local", "export"} & set(words):
         needs("torch")
         on_this_machine(words, request)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 EXTRAS = {
     "demo": {"demo"},
     "dev": {"demo", "test", "lint", "docs"},
-    "test": {"demo", "test", "bench", "dask", "ray", "ssd", "readers", "lint"},
+    "test": {"demo", "test", "bench", "dask", "ray", "torch", "ssd", "readers", "lint"},
     "peers": {"demo", "test"},
 }
 

@@ -98,6 +98,16 @@ def test_the_bytes_that_were_read_already_are_enough(data: bytes) -> None:
             assert 0 not in reads
 
 
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_pixels_with_red_first(reduction: int) -> None:
+    """By the decoder where OpenCV can, else afterwards."""
+    for data in (exif(6), pillow("L", "PNG")):
+        blue_first = decode(data, reduction=reduction)
+        red_first = decode(data, reduction=reduction, red_first=True)
+        assert red_first.flags.c_contiguous
+        np.testing.assert_array_equal(red_first, blue_first[:, :, ::-1])
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(orientation: int) -> None:
     found = header(exif(orientation))

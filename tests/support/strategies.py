@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hypothesis import strategies as st
 
 from tests.support.devkits import MAGIC
@@ -27,3 +29,25 @@ ids = st.one_of(
 )
 
 records = st.lists(st.tuples(labels, payload_bytes), min_size=1, max_size=8)
+
+file_counts = st.lists(st.integers(0, 9), min_size=1, max_size=5)
+"""Samples in each of some files."""
+
+
+class Division(NamedTuple):
+    """How an epoch is read: by so many ranks, each with so many workers (0: by itself), in batches;
+    ``kills``: it is killed after so many batches, and goes on."""
+
+    world_size: int
+    workers: int
+    batch_size: int
+    kills: list[int]
+
+
+divisions = st.builds(
+    Division,
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.integers(1, 5),
+    st.lists(st.integers(0, 4), max_size=3),
+)
