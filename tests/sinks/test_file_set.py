@@ -100,7 +100,7 @@ def files(shards: int) -> set[str]:
 @pytest.mark.parametrize("old", [0, 2, 3])
 def test_killed_before_any_call(tmp_path: Path, old: int) -> None:
     new, older = make_list(tmp_path / "new", b"NEW"), make_list(tmp_path / "older", b"OLD")
-    folders = [tmp_path / f"{'old' if old else 'none'}-{number}" for number in range(120)]
+    folders = [tmp_path / f"{'old' if old else 'none'}-{number}" for number in range(64)]
     for folder in folders:
         folder.mkdir()
         if old:
