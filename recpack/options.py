@@ -92,7 +92,7 @@ class PackOptions(Links, MeasureSettings, PackSettings, SinkSettings, Shards, Mo
         return classes.names if classes else ()
 
 
-class RewriteSettings(SinkSettings, Cluster, Monitor):
+class RewriteSettings(SinkSettings, Shards, Cluster, Monitor):
     """What every command takes that makes a ``.rec`` of another one's records."""
 
 

@@ -177,7 +177,8 @@ def test_a_label_does_not_keep_its_record() -> None:
     data = encode_record(0, [2, 5, 1, 0, 0, 1, 1], jpeg())
     found = locate_record(lambda at, length: data[at : at + length], 0, len(data))
     record = decode_payload(join_parts(lambda at, length: data[at : at + length], found))
-    assert record.label.base is None
+    assert record.label.base is not None
+    assert memoryview(record.label.base).nbytes == record.label.nbytes
     assert record.label.flags.writeable
 
 

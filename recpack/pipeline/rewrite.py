@@ -31,9 +31,10 @@ from recpack.scanning.order import orders, random_order
 from recpack.scanning.settings import PARTS, OrderSettings, parse_fractions
 from recpack.settings import takes
 from recpack.sinks.base import Sink
-from recpack.sinks.open import open_sink
+from recpack.sinks.open import open_destination
 from recpack.sinks.settings import Output as OutputSettings
 from recpack.storage.paths import PathOrUrl, demand_other
+from recpack.storage.shards import set_name
 from recpack.workers.cluster import connect
 from recpack.workers.settings import Cluster, Workers
 
@@ -109,11 +110,16 @@ def _rewrite(
 ) -> Result:
     with ExitStack() as stack:
         source = open_source(path, settings)
+        # an output replaces the shards of its set
+        inputs = [path, *source.paths, *(set_name(one) or one for one in source.paths)]
         for output in outputs:
             if not isinstance(output, Sink):
-                demand_other(output, [path, *source.paths])
+                demand_other(output, inputs)
         choice, classes = _choice(source, settings, chosen)
-        sinks = [stack.enter_context(open_sink(output, settings)) for output in outputs]
+        sinks = [
+            stack.enter_context(open_destination(output, settings, settings.shards))
+            for output in outputs
+        ]
         stack.enter_context(connect(settings))
         prove_reach(source.tree, sinks, settings)
         samples = read_samples(source, settings, settings.progress, choice)
@@ -125,7 +131,14 @@ def _rewrite(
         how = PackSettings(**vars(settings.part(OutputSettings)), **vars(settings.part(Cluster)))
         parts = [
             pack_samples(
-                PackInput(samples.reorder(order), classes, [], shaping, listed=False),
+                PackInput(
+                    samples.reorder(order),
+                    classes,
+                    [],
+                    shaping,
+                    shards=settings.shards,
+                    listed=False,
+                ),
                 how,
                 sink,
                 settings.progress,

@@ -12,6 +12,7 @@ from recpack.formats.record import Record, whole_record
 from recpack.records.record_file import read_at, read_parts, read_record
 from recpack.records.shards import Shards
 from recpack.storage.files import Closing
+from recpack.storage.s3.location import is_s3
 
 _THREADS = 16
 _GAP = 1 << 16
@@ -54,16 +55,22 @@ class BulkReader(Closing):
             self._pool.shutdown(cancel_futures=True)
         self._pool = None
 
-    def start(self, wanted: Wanted) -> Callable[[], list[Record]]:
-        """Begin to read, and return what waits for the records, in the order of ``wanted``."""
-        columns = [column.tolist() for column in wanted]
-        rows = list(map(_Row, *columns, range(len(columns[0]))))
-        if not rows or self._shards[rows[0].file].map is not None:
-            return lambda: [self._record(row) for row in rows]
+    def start(self, wanted: Wanted, *, ahead: bool = False) -> Callable[[], list[Record]]:
+        """Begin to read, and return what waits for the records, in the order of ``wanted``. On S3
+        many threads read; on a disk one, if it is ``ahead`` of its use: in the page cache more of
+        them only stand in each other's way."""
+        files, offsets, ends = (column.tolist() for column in wanted)
+        if not files or self._shards[files[0]].map is not None:
+            return lambda: [
+                read_record(self._shards[file], self._shards.paths[file], offset)
+                for file, offset in zip(files, offsets, strict=True)
+            ]
+        rows = list(map(_Row, files, offsets, ends, range(len(files))))
         ranges = list(_ranges(sorted(rows)))
-        share = -(-len(ranges) // _THREADS)
+        remote = is_s3(self._shards.paths[rows[0].file])
+        share = -(-len(ranges) // _THREADS) if remote else len(ranges)
         tasks = [ranges[i : i + share] for i in range(0, len(ranges), share)]
-        if len(tasks) == 1:
+        if len(tasks) == 1 and not ahead:
             return lambda: _in_place(self._read(tasks[0]), len(rows))
         futures = [self._threads().submit(self._read, task) for task in tasks]
 
@@ -71,10 +78,6 @@ class BulkReader(Closing):
             return _in_place((found for future in futures for found in future.result()), len(rows))
 
         return wait
-
-    def _record(self, row: _Row) -> Record:
-        path = self._shards.paths[row.file]
-        return read_record(self._shards[row.file], path, row.offset, row.end - row.offset)
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None or self._process != os.getpid():  # a fork leaves the threads behind
@@ -88,7 +91,7 @@ class BulkReader(Closing):
             file, path = self._shards[number], self._shards.paths[number]
             data = read_at(file.fetch, path, start, min(rows[-1].end - start, _LARGEST))
             for row in rows:
-                one = whole_record(data, row.offset - start, row.offset)
+                one = whole_record(data, row.offset - start, len(data), row.offset)
                 record = one[0] if one else read_parts(file.fetch, file.size, path, row.offset)[0]
                 found.append((row.place, record))
         return found

@@ -20,6 +20,7 @@ from recpack.data.objects import Choice, choose_objects
 from recpack.progress import Progress
 from tests.conftest import Store
 from tests.support.devkits import MAGIC, encode_record, jpeg, with_comment
+from tests.support.s3server import S3Server
 from tests.support.sets import shard_name, write_set
 
 Path_ = Path | str
@@ -57,7 +58,12 @@ def plain(devkit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "options",
-    [{"jobs": 1}, {"jobs": 3}, {"segment_size": "64KiB", "jobs": 2, "backend": "threading"}],
+    [
+        {"jobs": 1},
+        {"jobs": 3},  # processes that get their part of the table
+        {"jobs": 2, "backend": "fork"},
+        {"jobs": 2, "backend": "threading", "segment_size": "64KiB"},
+    ],
     ids=str,
 )
 def test_shuffling_gives_what_convert_gives(
@@ -302,8 +308,27 @@ def test_a_set_of_shards(tmp_path: Path, indexed: bool) -> None:
         recpack.split(source, output=tmp_path / f"{name}.rec", jobs=2)
     for name in ("", "_train", "_val"):
         same(tmp_path / f"a{name}.rec", tmp_path / f"b{name}.rec")
-    with pytest.raises(recpack.ConfigError, match="is also an input"):
-        recpack.shuffle(path, path.with_name(shard_name(1, 3)), overwrite=True)
+    for source, output in ((path, path.with_name(shard_name(1, 3))),
+                           (path.with_name(shard_name(1, 3)), path)):  # fmt: skip
+        with pytest.raises(recpack.ConfigError, match="is also an input"):
+            recpack.shuffle(source, output, overwrite=True)
+
+
+def test_shards_are_written(devkit: Path, plain: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.rec", tmp_path / "b.rec"
+    recpack.convert(devkit, first, shuffle=3, shards=4)
+    result = recpack.shuffle(plain, second, seed=3, shards=4, jobs=2)
+    assert [shard["name"] for shard in result.manifest.shards] == [
+        shard_name(number, 4, "b") for number in range(4)
+    ]
+    assert recpack.verify(second).records == 120
+    recpack.convert(devkit, first, shuffle=3, shards=4, split="0.7/0.3")
+    recpack.split(plain, output=second, fractions="0.7/0.3", seed=3, shards=4)
+    made = sorted(path.name for path in tmp_path.glob("a*.rec"))
+    assert len(made) == 12
+    for name in made:
+        same(tmp_path / name, tmp_path / name.replace("a", "b", 1))
+    assert not list(tmp_path.glob("b*.lst"))
 
 
 def test_between_stores(devkit: Path, plain: Path, tmp_path: Path, store: Store) -> None:
@@ -330,6 +355,26 @@ def test_between_stores(devkit: Path, plain: Path, tmp_path: Path, store: Store)
     assert recpack.verify(f"s3://{store.bucket}/plain/val/plain_val.rec", **at).bytes > 0
     with pytest.raises(recpack.ConfigError, match="is also an input"):
         recpack.shuffle(url("plain"), url("plain"), overwrite=True, **at)
+
+
+def test_requests_to_s3(plain: Path, tmp_path: Path, hostile: S3Server) -> None:
+    """Neighbours come together; and a new object in the place of the source ends the run."""
+    url = "s3://bucket/a/a.rec"
+    at: dict[str, Any] = {"endpoint_url": hostile.url, "jobs": 1}
+    recpack.shuffle(plain, url, seed=1, **at)
+    hostile.requests.clear()
+    recpack.filter(url, tmp_path / "b.rec", min_box=1, **at)
+    read = [one for one in hostile.requests if one.name == "get_object" and one.key == "a/a.rec"]
+    assert 0 < len(read) < 30  # of 120 records
+
+    def watch(progress: Progress) -> None:
+        if progress.stage == "read":
+            hostile.objects["a/a.rec"] = replace(hostile.objects["a/a.rec"], etag="another")
+
+    before = names(tmp_path)
+    with pytest.raises(recpack.DataError, match="changed"):
+        recpack.shuffle(url, tmp_path / "c.rec", progress=watch, **at)
+    assert names(tmp_path) == before
 
 
 def test_the_output_of_commands(

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,14 +164,19 @@ def test_a_closed_reader_says_so(tmp_path: Path) -> None:
     records.close()
 
 
-def test_threads_share_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["disk", "S3"])
+def test_threads_share_a_reader(
+    tmp_path: Path, hostile: S3Server, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     monkeypatch.setattr(shards, "_MOST_OPEN", 2)
-    total = 8 * 30
-    with recpack.RecordReader(write_set(tmp_path, *[30] * 8)) as records:
+    monkeypatch.setattr(remote, "_FIRST", 300)
+    name = write_set(tmp_path, *[10] * 4)
+    path = name if place == "disk" else upload(name, hostile)
+    with recpack.RecordReader(path, endpoint_url=hostile.url) as records:
         found: list[list[int]] = []
 
         def read(seed: int) -> None:
-            order = np.random.default_rng(seed).permutation(total)
+            order = np.random.default_rng(seed).permutation(40)
             found.append(sorted(numbers([records[int(i)] for i in order])))
 
         threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
@@ -178,7 +184,7 @@ def test_threads_share_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == [list(range(total))] * 4
+        assert found == [list(range(40))] * 4
 
 
 READ = """
@@ -335,6 +341,28 @@ def test_a_set_on_s3(tmp_path: Path, hostile: S3Server) -> None:
     with recpack.RecordReader(url, endpoint_url=hostile.url) as records:
         demand_all(records)
         assert records.paths == tuple(f"s3://bucket/p/d/{shard_name(i, 3)}" for i in range(3))
+
+
+def test_what_was_read_to_its_end_reads_no_further(
+    tmp_path: Path, hostile: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_FIRST", 100)
+    monkeypatch.setattr(remote, "_LARGEST", 500)
+    monkeypatch.setattr(record_file, "_FIRST", 300)
+    monkeypatch.setattr(record_file, "_BLOCK", 300)
+    url = upload(write_set(tmp_path, *[20] * 6), hostile)
+
+    def threads() -> int:
+        return sum(thread.name.startswith("ThreadPool") for thread in threading.enumerate())
+
+    before = threads()
+    with recpack.RecordReader(url, endpoint_url=hostile.url) as records:
+        assert numbers(records) == list(range(120))
+        end = time.monotonic() + 10
+        while threads() > before and time.monotonic() < end:
+            time.sleep(0.01)
+        assert threads() == before
+        assert numbers(records) == list(range(120))
 
 
 def test_no_request_asks_for_a_set_where_there_is_a_file(tmp_path: Path, hostile: S3Server) -> None:
