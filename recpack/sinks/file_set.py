@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -35,6 +37,9 @@ from recpack.storage.files import (
 from recpack.storage.journal import settle
 from recpack.storage.s3.location import MANIFEST, QUARANTINE
 from recpack.storage.shards import files_of_set, shard_names
+
+_SYNCS = 8
+"""Shards that are synced to the disk at a time."""
 
 
 class FileSetSink(SetSink):
@@ -106,8 +111,9 @@ class FileSetSink(SetSink):
     ) -> None:
         folder = self._folder
         try:
-            for name, shard in zip(self.names, shards, strict=True):
-                self._complete(folder / name, shard)
+            paths = [folder / name for name in self.names]
+            with ThreadPoolExecutor(_SYNCS) as pool:
+                deque(pool.map(self._complete, paths, shards), maxlen=0)
             for suffix, lines in companions.items():
                 write_synced(folder / self.path.with_suffix(suffix).name, lines)
             text = manifest([None] * len(shards))

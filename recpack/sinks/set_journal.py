@@ -10,6 +10,7 @@ The next run on the set does it for one that was killed.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -97,8 +98,8 @@ def _publish(rec: Path, folder: Path) -> None:
         sync_folder(rec.parent)
         _rename(folder, rec.parent, [manifest.name])
         sync_folder(rec.parent)
-    with suppress(OSError):  # an empty folder does no harm, but the next run would look into it
-        os.rmdir(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # what a lost worker left there too
+    with suppress(OSError):
         sync_folder(rec.parent)
 
 
