@@ -6,10 +6,14 @@ import argparse
 import math
 import sys
 from dataclasses import asdict
+from itertools import islice
 
 from recpack.cli.datasets import keywords
 from recpack.cli.terminal import block, print_line, print_table, progress_bar
 from recpack.errors import DataError
+
+_MOST = 200
+"""Bars of a chart, at most."""
 
 
 def run_inspect(args: argparse.Namespace) -> object:
@@ -33,20 +37,27 @@ def run_inspect(args: argparse.Namespace) -> object:
             ("image height", str(inspection.image_heights)),
             ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in inspection.kinds.items())),
         ]
-        if inspection.scalar_labels:
-            rows.append(("labels without boxes", f"{inspection.scalar_labels:,}"))
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in inspection.label_kinds.items())
+        rows.insert(3, ("labels", kinds))
         if inspection.tables:
             rows.append(("without an image", f"{inspection.tables:,} (tables, as of InsightFace)"))
+        if (faces := inspection.faces) is not None:
+            told = f"{faces.images:,} images of {faces.identities:,} identities (InsightFace)"
+            rows += [("faces", told), ("property", str(faces.property or "none"))]
         manifest = inspection.manifest
         rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
         print_table(rows)
         for title, counts in (
             ("objects by class", inspection.classes),
+            ("images by class", {} if inspection.faces else inspection.class_images),
             ("objects per record", inspection.objects_per_record),
             ("box side (square root of the area, pixels)", inspection.box_sides),
         ):
-            for line in bars(title, counts, block=block()):
+            shown = dict(islice(counts.items(), _MOST))
+            for line in bars(title, shown, block=block()):
                 print_line(line)
+            if len(counts) > _MOST:
+                print_line(f"  and {len(counts) - _MOST:,} more; --json shows all")
     return inspection.as_dict()
 
 
