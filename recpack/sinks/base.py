@@ -128,6 +128,9 @@ class Sink(Closing):
     checksum = Checksum.CRC32
     """The algorithm of the checksums of the segments and of the ``.rec``."""
 
+    extra: tuple[str, ...] = ()
+    """Suffixes of companions that only some outputs have; set it before the block begins."""
+
     name: str
     """The ``.rec``'s file name, without folder."""
 

@@ -199,7 +199,7 @@ class S3Sink(Sink):
             settle(self._s3, self.location, marker)
             marker, completed = None, False
         if not (completed or self._overwrite):
-            for one in (self.location, *map(self.location.companion, SUFFIXES)):
+            for one in (self.location, *map(self.location.companion, (*SUFFIXES, *self.extra))):
                 if find(self._s3, one, patience=patience) is not None:
                     whose = "" if one == self.location else " (maybe of a .rec in another folder)"
                     raise SinkError(
@@ -218,7 +218,8 @@ class S3Sink(Sink):
         head(self._s3, self.location.companion(MARKER), patience=patience)
 
     def _begin(self, patience: float | None = None) -> None:
-        self._marker, self._whole = Marker(self.location.key, token=new_token()), False
+        self._whole = False
+        self._marker = Marker(self.location.key, token=new_token(), extra=self.extra)
         self._mark(patience)
         request = {"Bucket": self.location.bucket, "Key": self.location.key, **self._s3.payer}
         attempts = 0

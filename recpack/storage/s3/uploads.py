@@ -19,7 +19,7 @@ from recpack.storage.decode import decode_json
 from recpack.storage.limits import MAX_MARKER
 from recpack.storage.regular import TooLargeError
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import Location
+from recpack.storage.s3.location import COMPANIONS, MANIFEST, PROPERTY, Location
 from recpack.storage.s3.objects import head, put, read
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
 
@@ -58,13 +58,20 @@ class Pending:
 @dataclass(frozen=True)
 class Marker:
     """``upload_id`` None: the upload has not started. ``plan``: digests by topic. ``token``: random
-    hex digits of the run that began it, in its pending keys."""
+    hex digits of the run that began it, in its pending keys. ``extra``: suffixes of companions that
+    only some outputs have."""
 
     key: str
     upload_id: str | None = None
     plan: Mapping[str, str] = field(default_factory=dict)
     token: str = ""
     pending: Pending | None = None
+    extra: tuple[str, ...] = ()
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of its companions, in the order in which they get their final keys."""
+        return (*COMPANIONS, *self.extra, MANIFEST)
 
     @classmethod
     def from_json(cls, text: bytes) -> Marker:
@@ -82,7 +89,8 @@ class Marker:
         if self.pending is not None:
             parse_checksum(self.pending.checksum)
         encryption = {} if self.pending is None else self.pending.encryption
-        if not _TOKEN.fullmatch(self.token) or encryption.keys() - _ENCRYPTION:
+        odd = encryption.keys() - _ENCRYPTION or set(self.extra) - {PROPERTY}
+        if odd or not _TOKEN.fullmatch(self.token):
             raise ValueError("a field has a wrong value")
 
     def write(self, s3: S3Client, rec: Location, **parameters: Any) -> None:
