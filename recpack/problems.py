@@ -158,6 +158,21 @@ CATALOGUE: dict[str, Code] = {
         "nc is not the number of names",
         "correct nc or names, or name all classes in the order of their ids with --classes",
     ),
+    "image-unclassified": Code(
+        "the image has no class",
+        "move it into the folder of its class or write its class into the table, or leave it out "
+        "with --on-error skip",
+    ),
+    "class-absent": Code(
+        "the image set has no image of this class, which another image set has",
+        "no action needed, or add images",
+        "note",
+    ),
+    "class-empty": Code(
+        "the folder holds no image, so it is no class",
+        "no action needed, or add images",
+        "note",
+    ),
     "class-similar": Code(
         "several classes have the same name, but for case, white space or Unicode normalisation",
         "if they are one class, name all classes with --classes; a=A makes A an alias of a",

@@ -60,7 +60,7 @@ def _lines(check: Check, dataset: Dataset) -> Iterator[str]:
     facts = {
         "annotations": f"{check.annotations:,}",
         "samples": f"{check.samples:,}",
-        "objects": f"{check.objects:,}",
+        **({"objects": f"{check.objects:,}"} if check.labels == "boxes" else {}),
         "label width": f"{check.label_width}",
         "image width": str(check.image_widths),
         "image height": str(check.image_heights),
@@ -69,7 +69,8 @@ def _lines(check: Check, dataset: Dataset) -> Iterator[str]:
     for name, value in facts.items():
         yield f"<div>{name}<b>{value}</b></div>"
     yield '</div><div class="plots">'
-    yield _plot("Objects by class", {k: v for k, v in check.classes.items() if v})
+    noun = "Objects" if check.labels == "boxes" else "Images"
+    yield _plot(f"{noun} by class", {k: v for k, v in check.classes.items() if v})
     near = check.nearest_classes
     unknown = {
         name + (f" ({near[name]}?)" if name in near else ""): count
@@ -77,7 +78,8 @@ def _lines(check: Check, dataset: Dataset) -> Iterator[str]:
     }
     yield _plot("Unknown classes", unknown)
     yield _plot("Samples by image set", check.image_sets)
-    yield _plot("Objects per image", check.objects_per_image)
+    noun = "Objects" if check.labels == "boxes" else "Classes"
+    yield _plot(f"{noun} per image", check.objects_per_image)
     yield _plot("Box side, pixels", check.box_sides)
     yield _plot("Box aspect, width / height", check.aspects)
     yield "</div>"

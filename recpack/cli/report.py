@@ -54,11 +54,10 @@ def problem_report(problems: Iterable[Problem], error: str | None = None) -> str
 def text_report(check: Check, block: str = "█") -> Iterator[str]:
     """The lines of a report for a terminal; its bars consist of ``block``."""
     chart = partial(bars, block=block)
-    counts = (
-        (check.annotations, "annotation"),
-        (check.samples, "sample"),
-        (check.objects, "object"),
-    )
+    boxes = check.labels == "boxes"
+    noun = "object" if boxes else "image"
+    counts = [(check.annotations, "annotation"), (check.samples, "sample")]
+    counts += [(check.objects, "object")] if boxes else []
     yield ", ".join(count_text(count, noun) for count, noun in counts)
     yield f"label width {check.label_width}"
     yield f"image width  {check.image_widths}"
@@ -67,15 +66,15 @@ def text_report(check: Check, block: str = "█") -> Iterator[str]:
         yield from chart("samples by image set", check.image_sets)
     present = {name: count for name, count in check.classes.items() if count}
     absent = [name for name, count in check.classes.items() if not count]
-    yield from chart("objects by class", present, check.class_images)
+    yield from chart(f"{noun}s by class", present, check.class_images if boxes else None)
     if absent:
-        yield f"  no object of: {', '.join(absent)}"
+        yield f"  no {noun} of: {', '.join(absent)}"
     yield from chart("unknown classes", check.unknown_classes)
     for name, near in check.nearest_classes.items():
         # without --classes the names are Pascal VOC's, which nobody typed
         used = check.classes[near] > 0 or tuple(check.classes) == VOC_CLASSES
         yield f"  {name}: {near_hint(name, near, used=used)}"
-    yield from chart("objects per image", check.objects_per_image)
+    yield from chart(f"{'object' if boxes else 'classe'}s per image", check.objects_per_image)
     yield from chart("box side (square root of the area, pixels)", check.box_sides)
     yield from chart("box aspect (width / height)", check.aspects)
     if check.duplicates:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
+
+LabelKind = Literal["boxes", "class", "classes", "numbers"]
+"""What the label of an image is: boxes with classes · one class id · for each class 1 or 0 ·
+numbers as they were given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,8 @@ class Annotation:
 
     ``width`` and ``height`` are the image's size in pixels, 0 when missing. Boxes are columns:
     class ``names``, ``boxes`` (xmin, ymin, xmax, ymax in pixels as written, flat), ``difficult``
-    (0 or 1) and ``objects``, the number of each box's object (from 1).
+    (0 or 1) and ``objects``, the number of each box's object (from 1). A label without boxes is
+    only ``names`` and ``objects``, or only ``numbers``.
     """
 
     filename: str = ""
@@ -35,6 +42,7 @@ class Annotation:
     objects: list[int] = field(default_factory=list)
     object_count: int = 0
     defects: list[Defect] = field(default_factory=list)
+    numbers: Sequence[float] = ()
 
 
 def is_rotated(degrees: object) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.columns import Float32, Int64
+from recpack.data.annotation import LabelKind
 from recpack.data.samples import Samples
 from recpack.errors import DataError
 
@@ -80,14 +81,42 @@ def class_positions(labels: Float32, bounds: Int64) -> Int64:
 
 def object_table(samples: Samples) -> tuple[Float32, Int64]:
     """All objects of assembled labels, float32 (m, object width), class id first, and the row of
-    each one's sample in stored order, int64 (m,)."""
+    each one's sample in stored order, int64 (m,). None of labels without boxes."""
     labels, bounds = samples.labels, samples.bounds
-    if not len(labels):
+    if not len(labels) or detection_widths(labels[: bounds[1]]) is None:
         return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
     positions = class_positions(labels, bounds)
     positions = positions[labels[positions] >= 0]
     rows = np.searchsorted(bounds, positions, "right") - 1
     return labels[positions[:, None] + np.arange(int(labels[1]))], rows
+
+
+def label_kind(samples: Samples) -> LabelKind:
+    """What the labels hold, as their numbers show it. ``boxes`` also where they differ in kind."""
+    labels, widths = samples.labels, np.diff(samples.bounds)
+    if not len(widths) or (widths[0] > 1 and labels[0] not in (0, 1)):  # most are boxes
+        return "boxes"
+    if (widths != widths[0]).any():
+        return "boxes"
+    if widths[0] == 1:
+        return "class" if (labels == np.floor(labels)).all() else "numbers"
+    return "classes" if ((labels == 0) | (labels == 1)).all() else "numbers"
+
+
+def class_ids(samples: Samples) -> tuple[Int64, Int64]:
+    """The class ids of all labels, int64 (m,), and the row of each one's sample in stored order,
+    int64 (m,): one for each object or class. None of numbers."""
+    kind = label_kind(samples)
+    if kind == "boxes":
+        objects, rows = object_table(samples)
+        return objects[:, 0].astype(np.int64), rows
+    if kind == "class":
+        rows = np.flatnonzero(samples.labels >= 0)
+        return samples.labels[rows].astype(np.int64), rows
+    if kind == "numbers":
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    rows, ids = np.nonzero(samples.labels.reshape(len(samples.bounds) - 1, -1))
+    return ids, rows
 
 
 def doubtful_rows(samples: Samples) -> list[tuple[int, str, str]]:
@@ -132,13 +161,14 @@ class LabelShape(NamedTuple):
 
 def label_shape(samples: Samples) -> LabelShape:
     """The shape of all labels. Raises DataError for a detection label whose class id is not whole
-    or is ``MAX_CLASSES`` or more. Scalar labels that are not class ids are not counted."""
+    or is ``MAX_CLASSES`` or more. Labels that are numbers, not class ids, are not counted."""
     label_width = header = width = 0
     counts = np.zeros(0, np.int64)
+    kind = label_kind(samples)
     if samples.order is not None and len(samples.order) == len(samples.bounds) - 1:
         samples = replace(samples, order=None)  # of no matter here, and it takes time
     for start in range(0, len(samples), _BLOCK):
-        shape = _block_shape(samples.slice(start, min(start + _BLOCK, len(samples))))
+        shape = _block_shape(samples.slice(start, min(start + _BLOCK, len(samples))), kind)
         label_width = max(label_width, shape.label_width)
         header, width = max(header, shape.header_width), max(width, shape.object_width)
         counts, more = sorted((counts, shape.objects), key=len)
@@ -146,16 +176,19 @@ def label_shape(samples: Samples) -> LabelShape:
     return LabelShape(label_width, header, width, counts)
 
 
-def _block_shape(samples: Samples) -> LabelShape:
+def _block_shape(samples: Samples, kind: LabelKind) -> LabelShape:
     label_width = int(samples.label_widths().max())
-    if label_width == 1:
-        ids = samples.labels
-        return LabelShape(1, 0, 0, _counts(ids[(ids == np.floor(ids)) & (ids < MAX_CLASSES)]))
+    if kind != "boxes":
+        ids = class_ids(samples)[0] if kind != "numbers" else np.zeros(0, np.int64)
+        counts = _counts(ids[ids < MAX_CLASSES])
+        if kind == "classes":  # the last can be of no image
+            counts = np.pad(counts, (0, label_width - len(counts)))
+        return LabelShape(label_width, 0, 0, counts)
     header = width = 0
     uniform = _uniform_objects(samples)
     if uniform is not None:
         header, width = 2, uniform.shape[1]
-        ids = uniform[:, 0]
+        of_objects = uniform[:, 0]
     else:
         found = [np.zeros(0, np.float32)]
         for sample in samples:
@@ -163,13 +196,13 @@ def _block_shape(samples: Samples) -> LabelShape:
             if shape is not None:
                 header, width = max(header, shape[0]), max(width, shape[1])
                 found.append(sample.label[shape[0] :: shape[1]])
-        ids = np.concatenate(found)
-    wrong = ids[(ids != np.floor(ids)) | (ids >= MAX_CLASSES)]
+        of_objects = np.concatenate(found)
+    wrong = of_objects[(of_objects != np.floor(of_objects)) | (of_objects >= MAX_CLASSES)]
     if len(wrong):
         raise DataError(
             f"class id {wrong[0]:g} in a label; ids are integers, 0 to {MAX_CLASSES - 1}"
         )
-    return LabelShape(label_width, header, width, _counts(ids))
+    return LabelShape(label_width, header, width, _counts(of_objects))
 
 
 def _uniform_objects(samples: Samples) -> Float32 | None:
@@ -193,5 +226,5 @@ def _uniform_objects(samples: Samples) -> Float32 | None:
     return samples.labels[body].reshape(-1, int(width))
 
 
-def _counts(ids: Float32) -> Int64:
+def _counts(ids: Float32 | Int64) -> Int64:
     return np.bincount(ids[ids >= 0].astype(np.int64))

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from recpack.data.labels import label_shape, object_table
+from recpack.data.annotation import LabelKind
+from recpack.data.labels import class_ids, label_shape, object_table
 from recpack.data.statistics import ASPECTS, BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.options import CheckOptions
 from recpack.pipeline.prepare import fatal_problems, open_source
@@ -23,23 +24,27 @@ from recpack.storage.trees.open import Root
 from recpack.workers.cluster import connect
 from recpack.workers.settings import Workers
 
+_SEVERAL = ("boxes", "classes")
+"""Labels of which an image can have several."""
+
 
 @dataclass(frozen=True)
 class Check:
     """The numbers of a data set.
 
-    ``annotations`` counts those read, ``samples`` those that ``convert`` would pack. ``classes``
-    counts objects and ``class_images`` images by class name, in the order of ids;
-    ``unknown_classes`` counts objects by name, and ``nearest_classes`` has the most similar known
-    name; ``image_sets`` counts samples by image set, and ``scope`` tells the images of the data set
-    that were not read. The histograms count boxes (``box_sides`` in
-    pixels, ``aspects`` width over height) and images (``objects_per_image``). ``duplicates`` are
-    groups of image paths with equal bytes. ``refused``: ``convert`` with the same options would
-    fail; ``fatal`` counts the problems for which it would.
+    ``annotations`` counts those read, ``samples`` those that ``convert`` would pack. ``labels`` is
+    their kind; without boxes, each class of an image is an object. ``classes`` counts objects and
+    ``class_images`` images by class name, in the order of ids; ``unknown_classes`` counts objects
+    by name, and ``nearest_classes`` has the most similar known name; ``image_sets`` counts samples
+    by image set, and ``scope`` tells the images of the data set that were not read. The histograms
+    count boxes (``box_sides`` in pixels, ``aspects`` width over height) and images
+    (``objects_per_image``). ``duplicates`` are groups of image paths with equal bytes. ``refused``:
+    ``convert`` with the same options would fail; ``fatal`` counts the problems for which it would.
     """
 
     annotations: int
     samples: int
+    labels: LabelKind
     objects: int
     label_width: int
     classes: dict[str, int]
@@ -97,16 +102,19 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
     samples = scan.samples
     names = scan.classes.names
     unknown = unknown_classes(scan.problems, names)
-    objects, owners = object_table(samples)
-    sides = scan.sizes[owners] * (objects[:, 3:5] - objects[:, 1:3])
+    objects, box_owners = object_table(samples)
+    sides = scan.sizes[box_owners] * (objects[:, 3:5] - objects[:, 1:3])
+    ids, owners = class_ids(samples)
     shape = label_shape(samples) if len(samples) else None
-    counts = np.bincount(objects[:, 0].astype(np.int64), minlength=len(names))
-    images = np.unique(np.stack([owners, objects[:, 0].astype(np.int64)]), axis=1)[1]
+    counts = np.bincount(ids, minlength=len(names))
+    images = np.unique(np.stack([owners, ids]), axis=1)[1]
+    per_image = np.bincount(owners, minlength=len(samples)) if scan.labels in _SEVERAL else ()
     sets = np.bincount(scan.image_sets, minlength=len(dataset.image_sets))
     return Check(
         annotations=scan.annotations,
         samples=len(samples),
-        objects=len(objects),
+        labels=scan.labels,
+        objects=len(ids),
         label_width=shape.label_width if shape else 0,
         classes=dict(zip(names, counts.tolist(), strict=True)),
         class_images=dict(
@@ -117,9 +125,7 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
         image_sets=dict(zip(dataset.image_sets, sets.tolist(), strict=True)),
         image_widths=Spread.of(scan.sizes[:, 0]),
         image_heights=Spread.of(scan.sizes[:, 1]),
-        objects_per_image=histogram(
-            np.bincount(owners, minlength=len(samples)), OBJECTS, whole=True
-        ),
+        objects_per_image=histogram(per_image, OBJECTS, whole=True),
         box_sides=histogram(np.sqrt(sides.prod(1)), BOX_SIDES),
         aspects=histogram(sides[:, 0] / sides[:, 1], ASPECTS),
         duplicates=duplicates,

@@ -67,7 +67,7 @@ def export(path: Root, output: str, kind: OutputFormat, options: ConvertOptions)
     folders = _image_folders(output, S3Client.of(options))
     for folder in () if options.dry_run else folders:
         folder.demand_empty()
-    scan = scan_source(path, options)
+    scan = scan_source(path, options, output)
     (order,) = orders(scan.samples, options)
     samples, problems = scan.samples.reorder(order), scan.problems
     result = _result(samples, scan, problems, options)
@@ -88,7 +88,7 @@ def _export_manifest(path: Root, output: str, options: ConvertOptions) -> Result
         parse_location(options.images_url)
     if not options.dry_run:
         demand_free(output, s3, overwrite=options.overwrite)
-    scan = scan_source(path, options)
+    scan = scan_source(path, options, output)
     keep = scan.samples.treatments == Treatment.KEEP
     action = options.error_action
     problems = scan.problems + [

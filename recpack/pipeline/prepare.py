@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recpack.data.classes import VOC_CLASSES
-from recpack.data.labels import object_table
+from recpack.data.labels import class_ids
 from recpack.data.policy import Policy
-from recpack.errors import DataError
+from recpack.errors import ConfigError, DataError
 from recpack.options import ReadSettings
 from recpack.pipeline.reach import prove_reach
 from recpack.problem_lines import summary, unknown_class_lines, way_out
@@ -47,9 +47,15 @@ def begin_scan(
             yield scanning
 
 
-def scan_source(path: Root, settings: ReadSettings) -> ScanResult:
-    """Scan a data set; DataError where the policy refuses it."""
+def scan_source(path: Root, settings: ReadSettings, output: str) -> ScanResult:
+    """Scan a data set with boxes; DataError where the policy refuses it. The format of ``output``
+    holds only boxes: ConfigError for labels of another kind."""
     with begin_scan(path, settings) as scanning:
+        if scanning.labels != "boxes":
+            raise ConfigError(
+                f"output: {output}: its format needs boxes, and {path} has classes "
+                "without boxes; name a .rec"
+            )
         return demand_samples(scanning.finish(settings.progress), settings)
 
 
@@ -59,7 +65,7 @@ def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:
     fatal = fatal_problems(scan.problems, policy)
     if fatal:
         voc = names == VOC_CLASSES
-        ids = np.unique(object_table(scan.samples)[0][:, 0]).astype(int).tolist()
+        ids = np.unique(class_ids(scan.samples)[0]).tolist()
         used = names if voc else [names[id_] for id_ in ids]
         chosen = "Pascal VOC's list" if voc else "the chosen classes"
         unknown = unknown_class_lines(fatal, names, used, chosen)

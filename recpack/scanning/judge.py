@@ -1,26 +1,20 @@
-"""Judge annotations and images by the policies: keep, repair, drop or refuse."""
+"""Judge boxes by the policies: keep, repair, drop or refuse."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import compress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recpack.columns import Float32, Float64, Int64, StringColumn
-from recpack.data.annotation import Annotation, Defect
+from recpack.columns import Float64, Int64
+from recpack.data.annotation import Annotation
 from recpack.data.boxes import crop_square, normalise
 from recpack.data.labels import assemble_labels
 from recpack.data.samples import Treatment
-from recpack.formats.image_codec import can_decode_gif
-from recpack.formats.image_header import EXTENSIONS, ImageHeader
-from recpack.problems import CATALOGUE, Action, Problem, Severity
-from recpack.scanning.settings import JudgeSettings
-from recpack.sources.base import Item
+from recpack.formats.image_header import ImageHeader
+from recpack.problems import Severity
+from recpack.scanning.base_judge import BaseJudge, ScanChunk
 
 SIZE_TOLERANCE = 2.0
 """Pixels by which a box can exceed the image and still count as clipped, not scaled."""
@@ -36,129 +30,8 @@ _WEIGHTS = np.sqrt([[2], [3], [5], [7], [11], [13]])
 different sums, almost always."""
 
 
-@dataclass(frozen=True, eq=False)
-class ScanChunk:
-    """The samples of one task, as columns.
-
-    ``labels`` float32, all label vectors end to end, with class ids (ranks in ``names`` when
-    the classes come from the data) · ``widths`` int64 (n,), floats per label · ``sizes`` float32
-    (n, 2), width and height in pixels · ``image_sets`` int16 (n,), ranks · ``annotations``: the
-    number read · ``images``: the image's path for each file with problems that has a sample.
-    """
-
-    paths: StringColumn
-    labels: Float32
-    widths: Int64
-    sizes: Float32
-    image_sets: npt.NDArray[np.int16]
-    image_bytes: Int64
-    identities: Int64
-    treatments: npt.NDArray[np.uint8]
-    names: list[str]
-    problems: list[Problem]
-    annotations: int
-    images: dict[str, str]
-
-
-class Judge:
-    """Collects samples and objects in columns, and judges them together at the end, because NumPy
-    is slow on a few boxes at a time."""
-
-    def __init__(self, settings: JudgeSettings, image_set: int = 0) -> None:
-        self._settings = settings
-        self._image_set = image_set
-        self._learn = settings.class_map is None
-        self._ids = {} if settings.class_map is None else settings.class_map.ids()
-        self._known = frozenset(self._ids)
-        self._file = ""
-        self._annotations = 0
-        self.problems: list[Problem] = []
-        # of each image: path, file, bytes, identity, treatment, number of boxes, width, height
-        self._rows: list[tuple[str, str, int, int, int, int, float, float]] = []
-        # one entry per box
-        self._names: list[str] = []
-        self._boxes: list[float] = []
-        self._difficult: list[int] = []
-        self._objects: list[int] = []
-        # of each image, of each box; known in the end
-        self._files: Sequence[str] = ()
-        self._owners: Int64 = np.zeros(0, np.int64)
-
-    def add(self, item: Item) -> None:
-        """Add an annotation with its image, or its defect."""
-        self._annotations += 1
-        self._file = item.file
-        annotation, header = item.annotation, item.header
-        if annotation is None or header is None:
-            if item.defect is not None:
-                self._note_defect(item.defect)
-            return
-        for defect in annotation.defects:
-            self._note_defect(defect, has_image=True)
-        if header.kind == "gif" and not can_decode_gif():
-            self._note("image-unsupported", field="image", value=header.kind)
-        self._judge_path(item.image, header)
-        (width, height), treatment = self._judge_size(annotation, header)
-        names = annotation.names
-        if not self._learn and not self._known.issuperset(names):
-            self._judge_classes(annotation)
-        self._rows.append((
-            item.image, item.file, item.size, item.identity, treatment, len(names), width, height,
-        ))  # fmt: skip
-        self._names += names
-        self._boxes += annotation.boxes
-        self._difficult += annotation.difficult
-        self._objects += annotation.objects
-
-    def _note_defect(self, defect: Defect, *, has_image: bool = False) -> None:
-        severity: Severity | None = None
-        background = has_image and self._settings.negatives == "keep"
-        if defect.code == "annotation-missing" and background:
-            severity = "warning"
-        if defect.code == "labels-missing" and not background:
-            return  # the image has no objects, and that is told
-        self._note(
-            defect.code,
-            severity=severity,
-            object=defect.object,
-            field=defect.field,
-            value=defect.value,
-        )
-
-    def _note(
-        self,
-        code: str,
-        action: Action | None = None,
-        *,
-        severity: Severity | None = None,
-        object: int = 0,
-        field: str = "",
-        value: str = "",
-        file: str = "",
-    ) -> None:
-        """Add a problem. Defaults: the severity of its code; action "error" for an error, else
-        "kept"."""
-        severity = severity or CATALOGUE[code].severity
-        action = action or ("error" if severity == "error" else "kept")
-        problem = Problem(code, severity, file or self._file, action, object, field, value)
-        self.problems.append(problem)
-
-    def _judge_path(self, path: str, header: ImageHeader) -> None:
-        if (
-            not path.endswith(".jpg") or header.kind != "jpeg"  # the common case, checked first
-        ) and EXTENSIONS.get(os.path.splitext(path)[1].lower()) != header.kind:
-            self._note("extension-wrong", value=f"{path} is {header.kind}")
-        if path.isprintable() and " " not in path:
-            return
-        if " " in path:
-            self._note("path-white-space", value=path)
-        try:
-            path.encode()
-            unlistable = path != path.strip() or len(path.splitlines()) > 1 or "\t" in path
-        except UnicodeEncodeError:  # a file name that is not text
-            unlistable = True
-        if unlistable:
-            self._note("path-unlistable", value=ascii(path))
+class Judge(BaseJudge):
+    """Judges boxes."""
 
     def _judge_size(
         self, annotation: Annotation, header: ImageHeader
@@ -204,36 +77,15 @@ class Judge:
                 self._note("size-mismatch", field="size", value=sizes)
         return frame, treatment
 
-    def _judge_classes(self, annotation: Annotation) -> None:
-        skip = self._settings.unknown_class == "skip"
-        for name, number in zip(annotation.names, annotation.objects, strict=True):
-            if name not in self._ids:
-                self._note(
-                    "class-unknown",
-                    "dropped box" if skip else "error",
-                    severity="warning" if skip else "error",
-                    object=number,
-                    field="name",
-                    value=name[:80],
-                )
-
     def finish(self) -> ScanChunk:
-        """The samples that stay, and all problems."""
         settings = self._settings
-        columns = list(zip(*self._rows, strict=True)) or [()] * 8
-        paths, self._files, image_bytes, identities, treatments, counts, widths, heights = columns
-        if self._learn:
-            self._ids = {name: rank for rank, name in enumerate(dict.fromkeys(self._names))}
-        ids = self._ids
-        classes = np.array([ids.get(name, -1) for name in self._names], np.int64)
+        classes = self._gather()
+        sizes, owners = self._sizes, self._owners
         # each column in one piece, because NumPy is slow on short rows
         pixels = np.asfortranarray(
             np.fromiter(self._boxes, np.float64, len(self._boxes)).reshape(-1, 4)
         )
-        sizes = np.array((widths, heights), np.float64).T
-        boxes_each = np.array(counts, np.int64)
-        self._owners = owners = np.repeat(np.arange(len(sizes)), boxes_each)
-        frames = np.repeat(sizes.T, boxes_each, 1).T
+        frames = np.repeat(sizes.T, np.bincount(owners, minlength=len(sizes)), 1).T
         self._judge_ratios(pixels, owners, sizes)
         keep = classes >= 0
         if settings.difficult == "drop":
@@ -276,21 +128,7 @@ class Judge:
             np.concatenate(parts, 1, dtype=np.float32),
             np.bincount(kept_owners, minlength=len(sizes))[stay],
         )
-        chosen = stay.tolist()
-        return ScanChunk(
-            StringColumn(compress(paths, chosen)),
-            labels,
-            np.diff(bounds),
-            sizes[stay].astype(np.float32),
-            np.full(np.count_nonzero(stay), self._image_set, np.int16),
-            np.array(image_bytes, np.int64)[stay],
-            np.array(identities, np.int64)[stay],
-            np.frombuffer(bytes(treatments), np.uint8)[stay],
-            list(self._ids) if self._learn else [],
-            self.problems,
-            self._annotations,
-            self._images(compress(zip(self._files, paths, strict=True), chosen)),
-        )
+        return self._chunk(stay, labels, np.diff(bounds))
 
     def _judge_ratios(self, pixels: Float64, owners: Int64, sizes: Float64) -> None:
         """Find images whose boxes are all between 0 and 1."""
@@ -311,11 +149,6 @@ class Judge:
                 value=_box_text(pixels[row]),
                 file=self._files[image],
             )
-
-    def _images(self, samples: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """Of these files and paths, the path of each file with problems."""
-        files = {problem.file for problem in self.problems}
-        return {file: path for file, path in samples if file in files} if files else {}
 
     def _note_boxes(self, rows: npt.NDArray[np.bool_], code: str) -> None:
         for row in np.flatnonzero(rows).tolist():
@@ -346,31 +179,6 @@ class Judge:
                     value=f"{value}, as object {self._objects[other]}",
                     file=self._files[self._owners[row]],
                 )
-
-    def _judge_samples(self, counts: Int64) -> npt.NDArray[np.bool_]:
-        """Which samples stay, bool (n,): those with objects (or as ``negatives`` says) and without
-        errors."""
-        settings = self._settings
-        stay = np.ones(len(counts), np.bool_)
-        files_at_fault = {problem.file for problem in self.problems if settings.fatal(problem)}
-        if settings.negatives != "keep":
-            for i in np.flatnonzero(counts == 0).tolist():
-                stay[i] = False
-                if self._files[i] in files_at_fault:
-                    continue
-                if settings.negatives == "error":
-                    self._note("no-objects", severity="error", file=self._files[i])
-                else:
-                    self._note("no-objects", "dropped image", file=self._files[i])
-        if files_at_fault:
-            stay &= np.array([file not in files_at_fault for file in self._files], np.bool_)
-        self.problems = [
-            replace(problem, severity="error", action=settings.error_action)
-            if settings.fatal(problem)
-            else problem
-            for problem in self.problems
-        ]
-        return stay
 
 
 def _of(chosen: npt.NDArray[np.bool_], *tables: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

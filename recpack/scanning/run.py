@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.columns import Float32, GrowingColumns, narrow
+from recpack.data.annotation import LabelKind
 from recpack.data.classes import ClassMap, similar_names
-from recpack.data.labels import class_positions
+from recpack.data.labels import class_ids, class_positions
 from recpack.data.policy import Policy
 from recpack.data.samples import Samples
 from recpack.errors import DataError
 from recpack.problems import Problem, Severity, count_text
 from recpack.progress import Progress, Watch
-from recpack.scanning.judge import Judge, ScanChunk
+from recpack.scanning.base_judge import ScanChunk
+from recpack.scanning.class_judge import judge_of, refuse_options
 from recpack.scanning.settings import JudgeSettings, ScanSettings
 from recpack.sources.base import Dataset, Scope, Task
 from recpack.sources.tails import mendable
@@ -34,7 +36,7 @@ class ScanResult:
     ``sizes`` float32 (n, 2) are the images' width and height in pixels, ``image_sets`` int16 (n,)
     the rank of each image's set. ``annotations`` is the number of annotations read, ``scope`` what
     they are of the data set. ``images`` has the image's path for each file with problems that is
-    packed.
+    packed. ``labels``: their kind.
     """
 
     samples: Samples
@@ -45,6 +47,7 @@ class ScanResult:
     annotations: int
     scope: Scope
     images: dict[str, str]
+    labels: LabelKind = "boxes"
 
 
 class Scanning(Closing):
@@ -55,11 +58,18 @@ class Scanning(Closing):
 
     def __init__(self, dataset: Dataset, settings: ScanSettings) -> None:
         self._settings = settings.part(ScanSettings)
-        if settings.classes is None and dataset.classes is not None:
-            classes = {name: i for i, name in enumerate(dataset.classes)}
+        self.labels = dataset.labels
+        refuse_options(settings, dataset.labels)
+        names = dataset.classes if settings.classes is None else None
+        if settings.class_map is None and dataset.labels != "boxes":  # auto
+            names = sorted(dataset.classes or ())
+        if names is not None:
+            classes = {name: i for i, name in enumerate(names)}
             self._settings = replace(self._settings, classes=classes)
         self._dataset = dataset
-        self._scan = partial(scan_task, settings=self._settings.part(JudgeSettings))
+        self._scan = partial(
+            scan_task, settings=self._settings.part(JudgeSettings), labels=dataset.labels
+        )
         self._results = run(
             self._scan,
             dataset.tasks(),
@@ -103,9 +113,9 @@ def scan_dataset(dataset: Dataset, settings: ScanSettings, progress: Watch = Non
         return scanning.finish(progress)
 
 
-def scan_task(task: Task, *, settings: JudgeSettings) -> ScanChunk:
+def scan_task(task: Task, *, settings: JudgeSettings, labels: LabelKind = "boxes") -> ScanChunk:
     """Read and judge one task's annotations; runs in a worker."""
-    judge = Judge(settings, task.image_set)
+    judge = judge_of(labels, settings, task.image_set)
     for item in task.read():
         judge.add(item)
     return judge.finish()
@@ -146,8 +156,9 @@ def _collect(
         samples, sizes, image_sets = samples.take(rows), sizes[rows], image_sets[rows]
         problems += acted(repeated, settings)
         images |= {one.file: one.file for one in repeated if one.severity != "error"}
-    problems += _similar_classes(classes, samples)
-    return ScanResult(samples, classes, sizes, image_sets, problems, total, scope, images)
+    kind = dataset.labels
+    problems += _similar_classes(classes, samples, "object" if kind == "boxes" else "image")
+    return ScanResult(samples, classes, sizes, image_sets, problems, total, scope, images, kind)
 
 
 def _repeated(
@@ -177,16 +188,13 @@ def _repeated(
     return surplus, problems
 
 
-def _similar_classes(classes: ClassMap, samples: Samples) -> Iterator[Problem]:
+def _similar_classes(classes: ClassMap, samples: Samples, noun: str) -> Iterator[Problem]:
     groups = similar_names(classes.names)
     if groups:
         ids = classes.ids()
-        of_objects = samples.labels[class_positions(samples.labels, samples.bounds)]
-        counts = Counter(of_objects.tolist())
+        counts = Counter(class_ids(samples)[0].tolist())
         for group in groups:
-            value = ", ".join(
-                f"{name!r} ({count_text(counts[ids[name]], 'object')})" for name in group
-            )
+            value = ", ".join(f"{name!r} ({count_text(counts[ids[name]], noun)})" for name in group)
             yield Problem("class-similar", "warning", ".", "kept", value=value)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recpack.columns import Int64
-from recpack.data.labels import object_table
+from recpack.data.labels import class_ids
 from recpack.data.samples import Samples
 from recpack.errors import DataError
 from recpack.scanning.settings import PARTS
@@ -24,11 +24,11 @@ def split_samples(
     samples, and give each of its groups to the part that lacks most of that class. Raises DataError
     when a part would stay empty.
     """
-    objects, owners = object_table(samples)
+    ids, owners = class_ids(samples)
     _, units = np.unique(groups, return_inverse=True)
     sizes = np.bincount(units)
     # pairs (class, unit), each once: the units that contain a class
-    pairs = np.unique(np.stack([objects[:, 0].astype(np.int64), units[owners]]), axis=1)
+    pairs = np.unique(np.stack([ids, units[owners]]), axis=1)
     units_of = {int(class_id): pairs[1, pairs[0] == class_id] for class_id in np.unique(pairs[0])}
     classes_of: dict[int, list[int]] = {}
     for class_id, unit in pairs.T.tolist():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recpack.data.annotation import Annotation, Defect
+from recpack.data.annotation import Annotation, Defect, LabelKind
 from recpack.errors import DataError, ImageError
 from recpack.formats.image_header import ImageHeader, check_whole, read_header
 from recpack.problems import Problem
@@ -83,14 +83,16 @@ class Dataset(ABC):
 
     ``root``: image paths are relative to it · ``image_sets``: their names · ``counts``: annotations
     in each image set · ``classes``: the data set's own class names in the order of ids, None when
-    it has none · ``format``: its name · ``years`` of a devkit · ``unread``: a function for each
-    image set that is not read, which counts its images (None: counting would take long).
+    it has none · ``labels``: their kind; those without boxes need ``classes`` · ``format``: its
+    name · ``years`` of a devkit · ``unread``: a function for each image set that is not read, which
+    counts its images (None: counting would take long).
     """
 
     root: Tree
     image_sets: Sequence[str]
     counts: Sequence[int]
     classes: Sequence[str] | None = None
+    labels: LabelKind = "boxes"
     format: str = ""
     years: Sequence[str] = ()
     unread: Mapping[str, Callable[[], int | None]] = {}

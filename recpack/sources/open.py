@@ -96,7 +96,8 @@ def _format_of_folder(root: Tree, selection: Selection) -> SourceFormat:
     Raises DataError for a format that is known and not read."""
     names: tuple[SourceFormat, ...] = get_args(SourceFormat)
     for name in names:
+        if name == "folders":  # any other format can have folders that hold only images
+            refuse_folder(root)
         if _module(name).is_here(root, selection):
             return name
-    refuse_folder(root)
     return "voc"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from recpack.errors import DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.storage.files import UnsafePathError
 from recpack.storage.paths import unsafe_path
-from recpack.storage.trees.base import Tree, join
+from recpack.storage.trees.base import Tree, is_hidden, join
 
 ANNOTATIONS = "annotations"
 MOST_DOCUMENTS = 16
@@ -237,27 +237,39 @@ def refuse_folder(root: Tree) -> None:
             + (f"{rows} to labels and " if rows != "labels" else "")
             + "the folder of the images to images, or put the images into a folder images"
         )
-    classes = _class_folders(root, names)
-    if classes:
-        raise DataError(
-            f"{root}: a folder for each class ({', '.join(classes[:3])}{', …' * (len(classes) > 3)}"
-            "): classes of whole images, without boxes, which convert does not read; write a list "
-            "(number, class id, path, with tabs between them) and give it to recpack pack"
-        )
 
 
-def _class_folders(root: Tree, names: Mapping[str, Sequence[str]]) -> list[str]:
-    """The folders of a tree for image classification, also below those of its sets, where there is
-    nothing else. ``names`` holds the files of the root and of its folders."""
-    folders = [name for name in names if name != "."]
+def class_root(root: Tree) -> str:
+    """The folder with the folders of the classes or of the image sets: the root, or in an archive
+    the only folder."""
+    folders = _visible(root.folders("."))
+    return folders[0] if root.wrapped and len(folders) == 1 else "."
+
+
+def class_folders(root: Tree) -> list[str]:
+    """The folders of a tree for image classification, also below those of its sets, where they hold
+    nothing else than images. Only the first ones are looked at."""
+    place = class_root(root)
+    folders = _visible(root.folders(place))
     sets = [name for name in folders if SET_FOLDER.match(name)]
     if sets and sets == folders:
-        inner = root.folders(sets[0])[:MOST_DOCUMENTS]
-        names = {name: root.some_files(join(sets[0], name)) for name in inner}
-        folders = list(names)
-    images = [name for name in folders if only_images(names[name])]
-    usual = {"images", "jpegimages", "data", "masks", *sets}
-    return images if images == folders and len(images) > 1 and not usual & set(images) else []
+        place = join(place, sets[0])
+        folders = _visible(root.folders(place))
+    elif len(sets) > 1 or {"images", "jpegimages", "data", "masks"} & set(folders):
+        return []
+    found = []
+    for folder in (join(place, name) for name in folders[:MOST_DOCUMENTS]):
+        inner = _visible(root.folders(folder))
+        for path in [folder, *(join(folder, name) for name in inner)][:MOST_DOCUMENTS]:
+            names = set(_visible(root.some_files(path))) - set(inner if path == folder else ())
+            if not all(name.lower().endswith(IMAGE_ENDINGS) for name in names):
+                return []
+            found += [path] if names else []
+    return found if len(found) > 1 else []
+
+
+def _visible(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not is_hidden(name)]
 
 
 def only_images(names: Sequence[str]) -> bool:

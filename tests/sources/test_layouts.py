@@ -369,18 +369,6 @@ def test_images_alone_are_no_classes(tmp_path: Path, file: str) -> None:
         recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
 
 
-def test_a_folder_for_each_class(tmp_path: Path) -> None:
-    sets = lay(tmp_path / "sets", images("train/cat/a.jpg", "train/dog/b.jpg", "val/cat/c.jpg"))
-    with pytest.raises(recpack.DataError, match=r"a folder for each class \(cat, dog\)"):
-        recpack.check(sets, jobs=1)
-    root = lay(tmp_path / "in", images("cat/a.jpg", "dog/b.jpg"))
-    with pytest.raises(recpack.DataError, match=r"a folder for each class \(cat, dog\)"):
-        recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
-    # the way out that the message names
-    (tmp_path / "a.lst").write_text("0\t0\tcat/a.jpg\n1\t1\tdog/b.jpg\n")
-    assert recpack.pack(tmp_path / "a.lst", root, tmp_path / "a.rec").manifest.num_samples == 2
-
-
 def test_the_folder_in_it(tmp_path: Path) -> None:
     lay(tmp_path / "in", images("dataset/images/a.jpg") | {"dataset/annotations/a.xml": XML})
     with pytest.raises(recpack.DataError, match=r"give the folder in it, .*in/dataset"):

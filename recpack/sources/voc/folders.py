@@ -127,15 +127,13 @@ def find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
         return [(".", ".", "")]
     inner = "VOCdevkit" if "VOCdevkit" in folders else folders[0] if len(folders) == 1 else None
     if inner is not None and not only_images(root.some_files(inner)):
-        from recpack.storage.trees.archive_tree import ArchiveTree  # only for a message
-
-        if isinstance(root, ArchiveTree):
+        if root.wrapped:
             raise DataError(f"{root}: make the archive again of what its folder {inner} holds")
         raise DataError(f"{root}: give the folder in it, {join(str(root), inner)}")
     raise DataError(
         f"{root}: no VOC<year> folder, no Annotations folder and no *.xml; name the folders "
         "with --images and --annotations, or name another format with --from (it does not look "
-        "like COCO, YOLO or image JSON)"
+        "like COCO, YOLO, image JSON or a folder for each class)"
     )
 
 

@@ -28,8 +28,6 @@ _LISTS = ("train.txt", "valid.txt", "val.txt", "test.txt", "images.txt")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOX_ROW = 5
 """Numbers in a row without keypoints."""
-_MAX_DEPTH = 12
-"""Most levels of folders: links can lead in a circle."""
 MAX_TRIED = 100
 """Most files that are opened to see whether they are label files."""
 
@@ -289,16 +287,9 @@ def _listed_images(root: Tree, file: str) -> Iterator[str]:
         raise DataError(f"{root}/{file}: can't be read: {error}") from None
 
 
-def files_below(
-    root: Tree, folder: str, suffixes: tuple[str, ...], depth: int = 0
-) -> Iterator[str]:
+def files_below(root: Tree, folder: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     """The files with one of these extensions in a folder, and in those below it."""
-    if depth > _MAX_DEPTH:
-        raise DataError(
-            f"{root}: {folder}: more than {_MAX_DEPTH} levels of folders; remove links in a circle"
-        )
-    for name in root.files(folder):
-        if name.lower().endswith(suffixes) and not name.startswith("."):
-            yield below(folder, name)
-    for name in root.folders(folder):
-        yield from files_below(root, below(folder, name), suffixes, depth + 1)
+    for inner, names in root.listing(folder):
+        for name in names:
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield below(inner, name)

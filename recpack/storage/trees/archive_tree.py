@@ -46,6 +46,8 @@ class ArchiveTree(Tree):
     names: StringColumn
     extents: Int64
 
+    wrapped = True
+
     @classmethod
     def of(cls, archives: Sequence[Archive]) -> ArchiveTree:
         """The tree of all files. Its root is the folder with the years, or with the annotations.

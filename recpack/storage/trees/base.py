@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar
 
+from recpack.errors import DataError
 from recpack.storage.explain import UNREADABLE
 from recpack.storage.files import Closing
 from recpack.storage.regular import demand_size
@@ -53,6 +55,9 @@ Head = tuple[int, int, bytes, Callable[[int, int], bytes]]
 HEAD = 512
 """Most JPEG files have their size within it. A page takes longer, and saves a second read where
 there are more blocks before the size."""
+
+_MAX_DEPTH = 12
+"""Most levels of folders below a listed one: links can lead in a circle."""
 
 
 def head_of(file: OpenFile) -> Head:
@@ -111,6 +116,9 @@ class Tree(ABC):
     """A data set's root; ``str`` gives its name. Paths are relative to it, with ``/``; ``.`` is the
     root. Picklable, so that workers on any machine can open it."""
 
+    wrapped: ClassVar[bool] = False
+    """Whether a single folder at the top is probably the data set itself, as in archives."""
+
     @abstractmethod
     def __str__(self) -> str: ...
 
@@ -144,6 +152,20 @@ class Tree(ABC):
         for name in folders:
             yield from self.walk(join(path, name))
 
+    def listing(self, path: str, depth: int = 0) -> Iterator[tuple[str, list[str]]]:
+        """The paths of a folder and of all below it, each before those in it, with the sorted names
+        of its files. Links to folders are followed; hidden folders are left out. Raises DataError
+        for more than ``_MAX_DEPTH`` levels."""
+        if depth > _MAX_DEPTH:
+            reason = f"more than {_MAX_DEPTH} levels of folders; remove links in a circle"
+            raise DataError(f"{self}: {path}: {reason}")
+        folders = self.folders(path)
+        inner = set(folders)
+        yield path, [name for name in self.files(path) if name not in inner]
+        for name in folders:
+            if not is_hidden(name):
+                yield from self.listing(join(path, name), depth + 1)
+
     def is_there(self) -> bool:
         """Whether this process can reach the data set; can raise OSError with the reason."""
         return self.is_folder(".")
@@ -163,6 +185,11 @@ class Tree(ABC):
     def folder(self, path: str, *, proven: bool = False) -> Folder:
         """Open a folder. ``proven``: its files were opened before, so the check that they are
         inside the tree is skipped. Raises OSError, UnsafePathError for a link that leads out."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder is one that systems write beside the user's own."""
+    return name[:1] == "." or name == "__MACOSX"
 
 
 def join(folder: str, name: str) -> str:

@@ -17,7 +17,15 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import list_objects, read, read_head
 from recpack.storage.trees.ahead import Prefetcher, Request
-from recpack.storage.trees.base import Folder, Opener, OpenFile, Tree, identity_of, join
+from recpack.storage.trees.base import (
+    Folder,
+    Opener,
+    OpenFile,
+    Tree,
+    identity_of,
+    is_hidden,
+    join,
+)
 
 _HEAD = 128 << 10
 _MIDDLE = 1 << 20
@@ -68,6 +76,16 @@ class S3Tree(Tree):
                 join(path, name) for name, _ in found if name and not name.endswith("/")
             )
         return iter(self._walks[path])
+
+    def listing(self, path: str, depth: int = 0) -> Iterator[tuple[str, list[str]]]:
+        del depth  # a key can't be a link
+        folders: dict[tuple[str, ...], list[str]] = {}  # one request lists many of them
+        for file in self.walk(path):
+            *parts, name = file.removeprefix(f"{path}/").split("/")
+            if not any(map(is_hidden, parts)):
+                folders.setdefault(tuple(parts), []).append(name)
+        for inner, names in sorted(folders.items()):
+            yield join(path, "/".join(inner)) if inner else path, sorted(names)
 
     def lines(self, path: str) -> Iterator[str]:
         data = read(self._s3, self._object(path), limit=most_of_document())
