@@ -17,6 +17,8 @@ from recpack.sources.selection import Selection
 from recpack.storage.s3.access import Access
 from recpack.storage.trees.links import Links
 
+FACES = "identities"
+"""The format of a data set that is packed in InsightFace's layout."""
 OutputFormat = Literal["rec", "augmented-manifest", "image-json"]
 
 
@@ -45,6 +47,21 @@ class Options(Selection, ScanSettings, OrderSettings, PackSettings, SinkSettings
         help="location of an augmented manifest's images (default: where they were read)",
         metavar="s3://…",
     )
+
+    def faults(self) -> Iterator[str]:
+        if self.source_format != FACES:
+            return
+        if self.shuffle:
+            yield (
+                "shuffle: InsightFace's tables need the images of an identity together, and its "
+                "readers shuffle by themselves; leave it out"
+            )
+        if self.split is not None:
+            yield (
+                "split: InsightFace's validation sets are pairs, not a .rec; leave it out, or put "
+                "the folders of some identities elsewhere"
+            )
+        vars(self)["shuffle"] = None
 
 
 class ConvertOptions(Options, ReadSettings):

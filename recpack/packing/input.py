@@ -11,6 +11,7 @@ import numpy.typing as npt
 from recpack.data.policy import Policy
 from recpack.data.samples import Samples
 from recpack.errors import DataError
+from recpack.formats.insightface import Property, with_tables
 from recpack.formats.lst import CheckedLines
 from recpack.packing.segment import Failure
 from recpack.problem_lines import summary
@@ -21,11 +22,11 @@ from recpack.sources.base import Scope
 
 @dataclass(frozen=True)
 class PackInput:
-    """The samples to pack, and what the manifest needs.
+    """The samples to pack, those of faces with their tables, and what the manifest needs.
 
     ``shaping``: the options that changed the samples · ``rows``: the text of a list that there is
     already · ``precision``: decimals of one that is written · ``scope`` of the data set, None for
-    a list.
+    a list · ``property`` of faces.
     """
 
     samples: Samples
@@ -35,6 +36,7 @@ class PackInput:
     rows: CheckedLines | None = None
     precision: int | None = None
     scope: Scope | None = None
+    property: Property | None = None
 
     def without(self, failures: Sequence[Failure], policy: Policy) -> PackInput:
         """The input without the images that failed, with new numbers and a new list."""
@@ -42,6 +44,8 @@ class PackInput:
         rows = [row for row, index in enumerate(self.samples.indices) if index not in failed]
         samples = self.samples.take(np.array(rows, np.int64))
         problems = self.problems + as_problems(failures, policy)
+        if self.property is not None:  # the tables have other keys now
+            samples = with_tables(samples.images(), len(self.classes))
         if not len(samples):
             raise DataError("no image is left\n" + summary(problems), problems)
         return replace(self, samples=samples, problems=problems, rows=None)

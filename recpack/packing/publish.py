@@ -13,7 +13,7 @@ from recpack.formats.recordio import format_index
 from recpack.packing.input import Packed
 from recpack.packing.result import Result
 from recpack.problem_lines import quarantine_lines
-from recpack.storage.s3.location import INDEX, LIST, QUARANTINE
+from recpack.storage.s3.location import INDEX, LIST, PROPERTY, QUARANTINE
 
 _BLOCK = 1 << 16
 
@@ -30,7 +30,7 @@ def publish(packed: Packed) -> Result:
 
     def manifest_text(etag: str | None) -> str:
         manifest = describe(
-            source.samples,
+            source.samples.images(),
             source.classes,
             source.problems,
             source.shaping,
@@ -45,6 +45,8 @@ def publish(packed: Packed) -> Result:
         INDEX: _index(source.samples.indices, packed.lengths),
         LIST: packed.rows,
     }
+    if source.property is not None:
+        companions[PROPERTY] = [f"{source.property}\n"]
     quarantine = quarantine_lines(source.problems)
     if quarantine:
         companions[QUARANTINE] = quarantine
