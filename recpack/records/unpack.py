@@ -208,8 +208,9 @@ class _Unpacking:
         if name not in self._folders:
             padded = name.zfill(self._digits) if self._manifest is None else name
             folder = safe_folder(padded)
-            if folder.partition("/")[0] in (self._list, "property"):
-                folder = "_" + folder
+            first, _, rest = folder.partition("/")
+            if first in (self._list, "property"):
+                folder = f"{first}_/{rest}".rstrip("/")
             while folder in self._taken:
                 folder += "_"
             self._folders[name] = folder
