@@ -28,7 +28,7 @@ def face_rows(root: Path, people: dict[str, int] | None = None) -> list[Row]:
     people = people or PEOPLE
     first = 1 + sum(people.values())
     rows: list[Row] = [(0, [first, first + len(people)], b"")]
-    spans = []
+    spans: list[list[float]] = []
     for identity, (name, count) in enumerate(people.items()):
         spans.append([len(rows), len(rows) + count])
         for image in sorted((root / name).glob("*.jpg")):
