@@ -45,9 +45,7 @@ class FaceFile(NamedTuple):
         elif not record.is_image:
             yield problem_at(record, number, "record-empty", label_text(record))
         elif number == 0 and record.flag:
-            yield problem_at(
-                record, number, "face-table", f"an image with flag {record.flag}", "flag"
-            )
+            yield problem_at(record, number, "face-table", f"{record.flag}, of an image", "flag")
         else:
             identity = float(record.label[0])
             if not (0 <= identity < count and identity == int(identity)):
