@@ -19,7 +19,7 @@ import numpy.typing as npt
 from recpack.columns import Float32, Int64, StringColumn
 from recpack.data.samples import Samples
 from recpack.errors import DataError
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.storage.paths import PathOrUrl, companion, read_bytes, read_companion
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import PROPERTY

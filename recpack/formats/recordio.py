@@ -24,27 +24,25 @@ import mmap
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from recpack.columns import Float32, Int64, repeats
-from recpack.data.labels import detection_widths
 from recpack.errors import RecordError
+from recpack.formats.record import FLOAT, HEADERS
+from recpack.formats.record import MAGIC as MAGIC
+from recpack.formats.record import MAX_PAYLOAD as MAX_PAYLOAD
+from recpack.formats.record import RECORD_HEADER as RECORD_HEADER
+from recpack.formats.record import Record as Record
+from recpack.formats.record import decode_payload as decode_payload
 from recpack.formats.word_search import find_words
 from recpack.storage.limits import MAX_INDEX_LINE, MAX_PARTS
 
-MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
-MAX_PAYLOAD = (1 << 29) - 1
 PART_HEADER = struct.Struct("<II")
-RECORD_HEADER = struct.Struct("<IfQQ")
-_HEADERS = struct.Struct("<III4sQQ")
-"""Those of a record's first part and of its payload; a scalar label as its bytes."""
-_FLOAT = np.dtype("<f4")
 _LINES = 4096
 """Lines of an index that are formatted at once."""
 
@@ -62,7 +60,7 @@ def payload_length(label_size: int, image_length: int) -> int:
 
 def label_bytes(labels: Float32) -> bytes:
     """Float32 values as records store them."""
-    return labels.astype(_FLOAT, copy=False).tobytes()
+    return labels.astype(FLOAT, copy=False).tobytes()
 
 
 class RecordBuffer:
@@ -96,7 +94,7 @@ class RecordBuffer:
         scalar label. Raises RecordError for a record that is too long for RecordIO (2**29 bytes or
         more).
         """
-        floats = len(label) // _FLOAT.itemsize
+        floats = len(label) // FLOAT.itemsize
         self._length = length = payload_length(floats, image_length)
         if length > MAX_PAYLOAD:
             raise RecordError(
@@ -104,13 +102,13 @@ class RecordBuffer:
                 f"{MAX_PAYLOAD + 1:,} bytes; shrink the image (resize)"
             )
         self._reserve(framed_length(length))
-        start, image = self._end, self._end + _HEADERS.size
+        start, image = self._end, self._end + HEADERS.size
         if floats == 1:
-            _HEADERS.pack_into(self._memory, start, MAGIC, length, 0, label, id, 0)
+            HEADERS.pack_into(self._memory, start, MAGIC, length, 0, label, id, 0)
         else:
-            _HEADERS.pack_into(self._memory, start, MAGIC, length, floats, b"", id, 0)
+            HEADERS.pack_into(self._memory, start, MAGIC, length, floats, b"", id, 0)
             image += len(label)
-            self._memory[start + _HEADERS.size : image] = label
+            self._memory[start + HEADERS.size : image] = label
         return memoryview(self._memory)[image : image + image_length]
 
     def commit(self) -> int:
@@ -233,107 +231,6 @@ def join_parts(read: ReadAt, parts: Sequence[Part]) -> bytes:
                 part.start,
             )
     return MAGIC_BYTES.join(pieces)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Record:
-    """One record as stored.
-
-    ``label`` is a float32 vector, shape (n,): for detection ``[header_width, object_width,
-    extra header …, class, xmin, ymin, xmax, ymax, …]``, for classification one float.
-    ``image_bytes`` is the encoded image; a table has none. ``offset`` is the record's first byte
-    in the file.
-    """
-
-    id: int
-    id2: int
-    flag: int
-    label: Float32
-    image_bytes: bytes
-    offset: int = 0
-
-    @property
-    def kind(self) -> Literal["detection", "classification", "table"]:
-        """``detection``: a label with boxes · ``classification``: one without · ``table``: no
-        image, as InsightFace writes to say between which ids the images of an identity are."""
-        if not self.image_bytes:
-            return "table"
-        return "classification" if detection_widths(self.label) is None else "detection"
-
-    @property
-    def is_image(self) -> bool:
-        """Whether it holds an image; a table does not."""
-        return bool(self.image_bytes)
-
-    @property
-    def class_id(self) -> int:
-        """The class of a label of one number (of a face: its identity). Raises RecordError for any
-        other label."""
-        if len(self.label) != 1 or self.label[0] != np.floor(self.label[0]):
-            raise self._lacks("class id")
-        return int(self.label[0])
-
-    @property
-    def header_width(self) -> int:
-        """Floats before the first object, 2 or more."""
-        return self._widths()[0]
-
-    @property
-    def object_width(self) -> int:
-        """Floats per object, 5 or more."""
-        return self._widths()[1]
-
-    @property
-    def boxes(self) -> Float32:
-        """Objects, shape (n, object_width): class id, then xmin, ymin, xmax, ymax as ratios of
-        the image's size, then extra values. Raises RecordError when the label
-        is not a detection label."""
-        header, width = self._widths()
-        return self.label[header:].reshape(-1, width)
-
-    def _widths(self) -> tuple[int, int]:
-        widths = detection_widths(self.label)
-        if widths is None:
-            raise self._lacks("detection label")
-        return widths
-
-    def _lacks(self, wanted: str) -> RecordError:
-        """The error that says what the record has instead, and where."""
-        count = len(self.label)
-        found = f"its label has {count} numbers, not a header and whole objects; see record.label"
-        if not self.image_bytes:
-            found = f"it has no image: it is a table of ids, {count} numbers in record.label"
-        elif detection_widths(self.label):
-            found = "its label has boxes, see record.boxes"
-        elif count == 1:
-            found = f"its label is one number, {self.label[0]:g}: see record.class_id for a class, "
-            found += "record.label for any"
-        where = f"record {self.id} at byte {self.offset}"
-        return RecordError(f"{where} has no {wanted}: {found}", self.offset)
-
-
-def decode_payload(payload: bytes, offset: int = 0) -> Record:
-    """Payload bytes → Record; raises RecordError with ``offset`` when they are too short."""
-    if len(payload) < RECORD_HEADER.size:
-        raise RecordError(
-            f"the record at byte {offset} has {len(payload)} bytes, fewer than the "
-            f"{RECORD_HEADER.size} of an image record's header",
-            offset,
-        )
-    flag, scalar, id_, id2 = RECORD_HEADER.unpack_from(payload)
-    image = RECORD_HEADER.size + 4 * flag
-    if image > len(payload):
-        raise RecordError(
-            f"the record at byte {offset} claims {flag:,} label floats, more than its "
-            f"{len(payload):,} bytes can hold",
-            offset,
-        )
-    if flag:
-        # a copy: a view would keep the whole payload in memory
-        label = np.frombuffer(payload, _FLOAT, flag, RECORD_HEADER.size).astype(np.float32)
-    else:
-        label = np.array([scalar], np.float32)
-    return Record(id_, id2, flag, label, payload[image:], offset)
 
 
 def format_index(keys: npt.ArrayLike, offsets: npt.ArrayLike) -> Iterator[str]:

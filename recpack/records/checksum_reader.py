@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recpack.errors import RecordError
-from recpack.records.reader import RecordFile
+from recpack.records.record_file import RecordFile
 from recpack.storage.checksums import Checksum
 
 _BLOCK = 4 << 20

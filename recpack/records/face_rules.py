@@ -16,7 +16,7 @@ import numpy as np
 from recpack.columns import Float64, Int64
 from recpack.errors import DataError
 from recpack.formats.insightface import Property, identity_keys, key_span
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.problems import Problem
 from recpack.records.inspect import image_header
 

@@ -16,7 +16,7 @@ from recpack.errors import ImageError
 from recpack.formats.image_header import ImageHeader, read_header
 from recpack.formats.insightface import Property, identity_keys, property_beside
 from recpack.formats.manifest import Manifest
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.progress import Progress
 from recpack.records.reader import RecordReader
 from recpack.records.settings import InspectSettings

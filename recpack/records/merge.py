@@ -13,7 +13,7 @@ from recpack.data.labels import detection_widths
 from recpack.errors import ConfigError, DataError, RecordError
 from recpack.formats.insightface import identity_keys
 from recpack.formats.manifest import Manifest
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.progress import Progress
 from recpack.records.merge_faces import MergedFaces
 from recpack.records.reader import RecordReader

@@ -17,7 +17,7 @@ from recpack.formats.insightface import (
     table_labels,
 )
 from recpack.formats.manifest import Manifest
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.records.reader import RecordReader
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import PROPERTY

@@ -19,7 +19,7 @@ from recpack.errors import ConfigError, DataError, ImageError, SinkError
 from recpack.formats.image_codec import decode
 from recpack.formats.insightface import identity_keys
 from recpack.formats.manifest import Manifest
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.records.inspect import class_name
 from recpack.records.reader import RecordReader
 from recpack.records.settings import PreviewSettings, positions

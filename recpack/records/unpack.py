@@ -19,7 +19,7 @@ from recpack.formats.image_header import EXTENSIONS, ImageHeader
 from recpack.formats.insightface import identity_keys, property_beside
 from recpack.formats.lst import FloatFormatter
 from recpack.formats.manifest import Manifest, manifest_beside
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.progress import Progress, Watch
 from recpack.records.inspect import class_name, image_header
 from recpack.records.reader import RecordReader

@@ -20,8 +20,9 @@ from recpack.problem_lines import summary
 from recpack.problems import Problem
 from recpack.progress import Progress, Watch
 from recpack.records.checksum_reader import ChecksumReader
-from recpack.records.reader import RecordReader, open_file
+from recpack.records.reader import RecordReader
 from recpack.records.reader_rules import RULES, Rule, SourceComparison, Whole, rule_of
+from recpack.records.record_file import open_file
 from recpack.records.settings import Reader, VerifySettings
 from recpack.settings import takes
 from recpack.sources.lst import read_list

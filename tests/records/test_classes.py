@@ -12,7 +12,7 @@ import pytest
 import recpack
 from recpack.cli.app import main
 from recpack.formats.manifest import Manifest
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.records.preview import contact_sheet
 from recpack.records.reader_rules import Whole, rule_of
 from recpack.records.unpack import safe_folder

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import recpack
 from recpack.cli.app import main
 from recpack.formats.image_header import ImageHeader
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.records.unpack import annotation, unpack
 from recpack.sources.voc.parse import parse_annotation
 from tests.conftest import Store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -23,21 +24,31 @@ class RemoteFile:
     other read starts again with a small request. Memory: less than 40 MiB plus the longest read.
     """
 
-    def __init__(self, s3: S3Client, location: Location) -> None:
+    map: None = None
+
+    def __init__(
+        self, s3: S3Client, location: Location, identity: tuple[int, str] | None = None
+    ) -> None:
         self._s3, self._location = s3, location
-        found = head(s3, location)
-        self.size = found.size
-        self._etag = found.etag
-        self.identity: tuple[object, ...] = found.etag, found.size
+        if identity is None:
+            found = head(s3, location)
+            identity = found.size, found.etag
+        self.identity = identity
+        self.size, self._etag = identity
         self._start = 0
         self._data = bytearray()
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[Future[bytes]] = deque()
         self._requested = 0
         self._step = _FIRST
+        self._process = os.getpid()
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the object."""
+        if self._process != os.getpid():  # the threads, and what they fetch, are the parent's
+            self._process, self._pool = os.getpid(), None
+            self._pending.clear()
+            self._requested = self._start + len(self._data)
         stop = min(offset + length, self.size)
         if not self._start <= offset <= self._start + len(self._data) + _PADDING:
             self._cancel_pending()
@@ -51,6 +62,13 @@ class RemoteFile:
             while stop > self._start + len(self._data):
                 self._data += self._next(stop - self._requested)
         return bytes(self._data[offset - self._start : stop - self._start])
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """The same in one request, for threads; nothing is read in advance."""
+        length = min(length, self.size - offset)
+        return (
+            read(self._s3, self._location, offset, length, etag=self._etag) if length > 0 else b""
+        )
 
     def replaced(self) -> bool:
         """False: the next read of a replaced object fails."""

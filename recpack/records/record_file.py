@@ -1,0 +1,165 @@
+"""A ``.rec`` that is read at any offset: on a disk, or on S3."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+
+from recpack.errors import RecordError
+from recpack.formats.record import Record, decode_payload, whole_record
+from recpack.formats.recordio import ReadAt, join_parts, locate_record
+from recpack.storage.files import pread
+from recpack.storage.paths import PathOrUrl
+from recpack.storage.regular import open_regular
+from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3, parse_location
+
+_FIRST = 1 << 16
+_BLOCK = 1 << 20
+_LARGEST = 1 << 24
+"""Bytes read at once, in order: at first, when it goes on, and where records are long."""
+
+Identity = tuple[Any, ...]
+"""The size of a file in bytes, and what tells it from others."""
+
+
+class RecordFile(Protocol):
+    """A file of ``size`` bytes that is read at any offset."""
+
+    size: int
+    identity: Identity
+
+    @property
+    def map(self) -> mmap.mmap | None:
+        """All of it, if it is mapped."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """The same for threads, with nothing read in advance."""
+
+    def replaced(self) -> bool:
+        """Whether another file has its name now."""
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+
+
+def open_file(
+    path: PathOrUrl, s3: S3Client, *, mapped: bool = True, identity: Identity | None = None
+) -> RecordFile:
+    """Open a file by path or ``s3://…``; RecordError when it can't be opened, or has not this
+    ``identity``."""
+    try:
+        if is_s3(path):
+            from recpack.storage.s3.file import RemoteFile
+
+            return RemoteFile(s3, parse_location(path), identity and (identity[0], identity[1]))
+        file = LocalFile(path, mapped=mapped)
+    except OSError as error:
+        raise RecordError(f"{os.fspath(path)}: {error.strerror}") from error
+    # the number of a device, the last one, is another one on another machine
+    if identity is not None and identity[:-1] != file.identity[:-1]:
+        file.close()
+        raise RecordError(replaced(path))
+    return file
+
+
+def replaced(path: PathOrUrl) -> str:
+    """The text of the error."""
+    return f"{os.fspath(path)}: another run has just replaced it; try again"
+
+
+class LocalFile:
+    """A local file, read through a memory map or by ``pread``. It closes when nobody has it."""
+
+    def __init__(self, path: PathOrUrl, *, mapped: bool) -> None:
+        self._path = path
+        self._descriptor = open_regular(path)
+        found = os.fstat(self._descriptor)
+        self.size = found.st_size
+        self.identity: Identity = (
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ino,
+            found.st_dev,
+        )
+        self.map: mmap.mmap | None = None
+        if mapped and self.size:
+            self.map = mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if self.map is not None:
+            return self.map[offset : offset + length]
+        return pread(self._descriptor, offset, length)
+
+    fetch = read
+
+    def replaced(self) -> bool:
+        with suppress(OSError):
+            return not os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+        return False
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            if self.map is not None:
+                self.map.close()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            self.close()
+
+
+def read_record(file: RecordFile, path: str, offset: int, length: int = _FIRST) -> Record:
+    """The record that begins at ``offset``, whose frame has ``length`` bytes, or about so many:
+    then they are read at once. Raises RecordError."""
+    if file.map is not None:
+        found = whole_record(file.map, offset, offset)
+    else:
+        found = whole_record(read_at(file.read, path, offset, min(length, _LARGEST)), 0, offset)
+    return found[0] if found is not None else read_parts(file.read, file.size, path, offset)[0]
+
+
+def read_in_order(file: RecordFile, path: str) -> Iterator[Record]:
+    """All records of a file. Raises RecordError. Memory: 1 MiB, and five times the longest record,
+    up to 16 MiB more."""
+    offset, length = 0, _FIRST
+    while offset < file.size:
+        mapped, start = file.map, 0 if file.map is not None else offset
+        data = read_at(file.read, path, offset, length) if mapped is None else mapped
+        at = first = offset - start
+        while (found := whole_record(data, at, start + at)) is not None:
+            record, at = found
+            yield record
+        if at == first:
+            record, end = read_parts(file.read, file.size, path, offset)
+            length = max(length, min(4 * (end - offset), _LARGEST))
+            at = end - start
+            yield record
+        offset = start + at
+        length = max(length, min(4 * length, _BLOCK))
+
+
+def read_at(read: ReadAt, path: str, offset: int, length: int) -> bytes:
+    """``read(offset, length)``; raises RecordError."""
+    try:
+        return read(offset, length)
+    except OSError as error:
+        raise RecordError(f"{path}: {error}", offset) from error
+
+
+def read_parts(read: ReadAt, size: int, path: str, offset: int) -> tuple[Record, int]:
+    """A record in any number of parts, and where its frame ends. Raises RecordError."""
+    try:
+        parts = locate_record(read, offset, size)
+        return decode_payload(join_parts(read, parts), offset), parts[-1].end
+    except OSError as error:
+        raise RecordError(f"{path}: {error}", offset) from error
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}", error.offset) from None
