@@ -90,7 +90,7 @@ def _one_kind(readers: Sequence[RecordReader]) -> str:
     """The kind of all inputs, by the first label of each."""
     kinds = []
     for reader in readers:
-        first = reader.read_offset(0) if reader.size else None
+        first = next(iter(reader), None)
         kind = "nothing"
         if first is not None:
             several = "a class" if len(first.label) == 1 else "several numbers and no boxes"

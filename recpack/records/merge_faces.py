@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 
@@ -85,18 +86,18 @@ class MergedFaces:
 def _spans(reader: RecordReader) -> tuple[range, list[range]]:
     """The keys of the identity records, and the keys of the images of each identity. Raises
     DataError when they are not one after the other: see ``verify``."""
-    keys = identity_keys(reader.read_offset(0))
-    offsets = np.sort(reader.offsets)
+    keys = identity_keys(next(iter(reader)))
     spans: list[range] = []
-    if keys is not None and len(offsets) == keys.stop:
-        for number in keys:
-            span = key_span(reader.read_offset(int(offsets[number])))
+    if keys is not None and len(reader) == keys.stop:
+        # in the order of the file; an index can have another
+        for record in reader.read_many(np.argsort(reader.offsets)[keys.start :]):
+            span = key_span(record)
             if span is None or span.start != (spans[-1].stop if spans else 1):
                 break
             spans.append(span)
     if keys is None or len(spans) < len(keys) or (spans[-1].stop if spans else 1) != keys.start:
         raise DataError(
             f"{reader.path}: its tables do not cover its images; see what is wrong with: "
-            f"recpack verify {reader.path} --reader insightface"
+            f"recpack verify {quote(reader.path)} --reader insightface"
         )
     return keys, spans

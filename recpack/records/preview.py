@@ -78,7 +78,7 @@ def preview(
             wanted = f"record {missing[0]}" if missing else "record with an image"
             raise DataError(f"{path}: no {wanted}; there are {total:,}")
         manifest = reader.manifest()
-        faces = identity_keys(reader.read_offset(0)) is not None
+        faces = identity_keys(next(iter(reader))) is not None
         crowded = any(
             record.kind == "detection" and len(record.label) > 2 + 5 * _MANY
             for record in map(reader.__getitem__, chosen)

@@ -64,9 +64,10 @@ class Whole(NamedTuple):
 
     @classmethod
     def of(cls, records: RecordReader, reader: Reader | None, s3: S3Client) -> Whole:
-        if reader not in ("image-classification", "insightface") or not records.size:
+        whole = reader in ("image-classification", "insightface")
+        first = next(iter(records), None) if whole else None
+        if first is None:
             return cls()
-        first = records.read_offset(0)
         if reader == "image-classification":
             return cls(len(first.label))
         return cls(1, FaceFile.of(first, property_beside(records.path, s3)))
