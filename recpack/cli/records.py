@@ -81,6 +81,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
         "kind": record.kind,
         "offset": record.offset,
         "label": _finite(record.label.tolist()),
+        "class": class_name(float(record.label[0]), manifest) if len(record.label) == 1 else None,
         "boxes": [
             {
                 "class": class_name(box[0], manifest),
@@ -101,6 +102,8 @@ def _inspect_record(args: argparse.Namespace) -> object:
         ]
         if not boxes:
             rows.append(("label", " ".join(f"{value:g}" for value in record.label.tolist())))
+        if outcome["class"] is not None:
+            rows.append(("class", str(outcome["class"])))
         for box in boxes:
             values = " ".join(f"{value:.4f}" for value in box[1:])
             rows.append((class_name(box[0], manifest), values))

@@ -87,6 +87,8 @@ def test_inspect_counts_images_by_class(tmp_path: Path, capsys: pytest.CaptureFi
     told = capsys.readouterr().out
     assert "images by class" in told
     assert "class 3" in told
+    assert main(["inspect", str(rec), "--record", "1"]) == 0
+    assert "class   eel" in capsys.readouterr().out
     several = written(tmp_path / "b.rec", ["cat", "dog", "eel"], [[0, 1, 1], [0, 1, 0]])
     found = recpack.inspect(several)
     assert (found.label_kinds, found.scalar_labels) == ({"vector": 2}, 2)
