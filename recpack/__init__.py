@@ -27,6 +27,9 @@ _HOMES = {
     "Unpacked": "records.unpack",
     "merge": "records.merge",
     "reindex": "records.reindex",
+    "shuffle": "pipeline.rewrite",
+    "split": "pipeline.rewrite",
+    "filter": "pipeline.rewrite",
     "download": "demo.download",
     "train": "train_package",
     "Result": "packing.result",
@@ -74,6 +77,9 @@ if TYPE_CHECKING:
     from recpack.pipeline.check import check as check
     from recpack.pipeline.convert import convert as convert
     from recpack.pipeline.pack import pack as pack
+    from recpack.pipeline.rewrite import filter as filter
+    from recpack.pipeline.rewrite import shuffle as shuffle
+    from recpack.pipeline.rewrite import split as split
     from recpack.pipeline.s3_cleanup import cleanup as cleanup
     from recpack.pipeline.write_list import write_list as write_list
     from recpack.problems import Problem as Problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Literal
@@ -10,12 +11,18 @@ from recpack.data.classes import class_map
 from recpack.errors import ConfigError
 from recpack.packing.settings import PackSettings
 from recpack.progress import Monitor
-from recpack.scanning.settings import MeasureSettings, OrderSettings, ScanSettings
+from recpack.scanning.settings import (
+    MeasureSettings,
+    OrderSettings,
+    ScanSettings,
+    checked_fractions,
+)
 from recpack.settings import Settings, option
 from recpack.sinks.settings import Output, SinkSettings
 from recpack.sources.selection import Selection
 from recpack.storage.s3.access import Access
 from recpack.storage.trees.links import Links
+from recpack.workers.settings import Cluster
 
 FACES = "identities"
 """The format of a data set that is packed in InsightFace's layout."""
@@ -100,6 +107,68 @@ class PackOptions(Links, MeasureSettings, PackSettings, SinkSettings, Monitor):
         """The names by id; empty without ``classes``."""
         classes = class_map(self.classes) if self.classes else None
         return classes.names if classes else ()
+
+
+class RewriteSettings(SinkSettings, Cluster, Monitor):
+    """What every command takes that makes a ``.rec`` of another one's records."""
+
+
+class Seed(Settings):
+    """The random order of records."""
+
+    title = "order"
+
+    seed: int = option(
+        default=0, help="seed of the random order (default: 0)", metavar="N", shapes=True
+    )
+
+    def faults(self) -> Iterator[str]:
+        if not 0 <= self.seed < 1 << 32:
+            yield f"seed: must be 0 to {(1 << 32) - 1} (got {self.seed})"
+
+
+class ShuffleSettings(Seed, RewriteSettings):
+    """What ``recpack.shuffle`` takes."""
+
+
+class SplitSettings(Seed, RewriteSettings):
+    """What ``recpack.split`` takes. ``output``: the path that the parts are named after, instead of
+    that of the records."""
+
+    title = "order"
+
+    fractions: str = option(
+        default="0.8/0.2",
+        help="the parts: x.rec becomes x_train.rec, x_val.rec (and x_test.rec)",
+        metavar="F/F",
+        shapes=True,
+        read=checked_fractions,
+    )
+    output: str | os.PathLike[str] | None = None
+
+
+class FilterSettings(RewriteSettings):
+    """What ``recpack.filter`` takes."""
+
+    title = "what to keep"
+
+    classes: str | Sequence[str] | None = option(
+        default=None,
+        help="objects, or records, of these classes: a,b,c, which get the ids 0, 1, 2, or a file",
+        metavar="C",
+    )
+    min_box: int = option(
+        default=0, help="boxes whose shorter side has so many pixels", metavar="N", shapes=True
+    )
+    negatives: Literal["drop", "keep"] = option(
+        default="drop", help="records without an object that stays", shapes=True
+    )
+
+    def faults(self) -> Iterator[str]:
+        if self.min_box < 0:
+            yield f"min_box: must be at least 0 pixels (got {self.min_box})"
+        if self.classes is None and not self.min_box:
+            yield "classes: missing, and so is min_box; give one of them at least"
 
 
 class CleanupSettings(Access):

@@ -46,7 +46,8 @@ PAGES = [
     if "decisions" not in path.parts  # nothing to type there
     and path.name not in ("commands.md", "options.md", "problems.md")  # made by make docs
     and path.parent.name != "generated"
-    and path.name != "hosting.md"  # tests/train/test_page.py types it
+    # tests/train/test_page.py types them
+    and path.name not in ("hosting.md", "train-classification.md")
 ]
 READERS = {"torch": "", "mxnet": "RECPACK_MXNET_PYTHON", "nvidia.dali": "RECPACK_DALI_PYTHON"}
 """Packages of frameworks, and what names a Python that has one, where that is not this Python."""

@@ -123,8 +123,9 @@ def test_the_public_surface() -> None:
         "FileSink", "ImageError", "Inspection", "ListError", "Manifest", "MemorySink", "Options",
         "Problem", "Progress", "Record", "RecordError", "RecordReader", "RecordWriter",
         "RecpackError", "Result", "S3Sink", "SinkError", "Unpacked", "VOC_CLASSES",
-        "Verification", "check", "cleanup", "convert", "download", "inspect", "merge", "pack",
-        "preview", "read_records", "reindex", "train", "unpack", "verify", "write_list",
+        "Verification", "check", "cleanup", "convert", "download", "filter", "inspect", "merge",
+        "pack", "preview", "read_records", "reindex", "shuffle", "split", "train", "unpack",
+        "verify", "write_list",
     ]  # fmt: skip
     for name in recpack.__all__:
         assert getattr(recpack, name) is not None
@@ -152,7 +153,7 @@ def test_every_command_is_a_function_with_the_same_keywords(command: Command) ->
     }
     options = {one.name: one.default for one in options_of(settings)}
     assert options.items() <= keywords.items()
-    assert keywords.keys() - options.keys() <= {"progress", "timeout"}
+    assert keywords.keys() - options.keys() <= {"progress", "timeout", "output"}
 
 
 def test_importing_recpack_imports_nothing_heavy() -> None:

@@ -25,6 +25,9 @@ def right() -> None:
     recpack.unpack("a.rec", "folder", overwrite=True)
     manifest: recpack.Manifest = recpack.merge("c.rec", ["a.rec", "b.rec"])
     recpack.reindex("a.rec", requester_pays=True)
+    made: recpack.Result = recpack.shuffle("a.rec", "s3://b/k.rec", seed=3, jobs=2)
+    recpack.split("a.rec", output="b.rec", fractions="0.7/0.2/0.1", progress=print)
+    recpack.filter("a.rec", recpack.MemorySink(), classes=["cat"], min_box=8, negatives="keep")
     recpack.download(["voc2007"], "archives", mirror="http://127.0.0.1/voc", timeout=3.0)
     recpack.cleanup("s3://bucket/prefix", all=True, dry_run=True)
     with recpack.RecordWriter("s3://b/k.rec", endpoint_url="http://127.0.0.1:9000") as writer:
@@ -36,8 +39,9 @@ def right() -> None:
     job: train.Job = train.fit("s3://a", "s3://b", "s3://c", role="arn", epochs=5, spot=True)
     recpack.train.plan("s3://a", "s3://b", "s3://c", base_network="resnet-50", model=job)
     train.fit("a.rec", "b.rec", "models", local=True, base_network="resnet-18", seed=3, model=job)
+    train.fit("s3://a", "s3://b", "s3://c", image_shape="3,64,64", num_layers=50, optimizer="nag")
     recpack.train.tune("s3://a", "s3://b", "s3://c", ranges={"momentum": "0.5..0.9"}, jobs=20)
-    del result, found, verified, inspection, shown, manifest, number, several
+    del result, found, verified, inspection, shown, manifest, number, several, made
 
 
 def wrong() -> None:
@@ -56,6 +60,9 @@ def wrong() -> None:
     recpack.unpack("a.rec", "folder", overwrite="yes")  # type: ignore[arg-type]
     recpack.merge("c.rec", ["a.rec"], storage_clas="GLACIER")  # type: ignore[call-arg]
     recpack.reindex("a.rec", jobs=2)  # type: ignore[call-arg]
+    recpack.shuffle("a.rec", "b.rec", sead=3)  # type: ignore[call-arg]
+    recpack.split("a.rec", fractions=0.8)  # type: ignore[arg-type]
+    recpack.filter("a.rec", "b.rec", negatives="error")  # type: ignore[arg-type]
     recpack.download(["voc2007"], "archives", miror="http://x")  # type: ignore[call-arg]
     recpack.cleanup("s3://bucket/prefix", al=True)  # type: ignore[call-arg]
     recpack.RecordWriter("a.rec", endpoint="http://x")  # type: ignore[call-arg]

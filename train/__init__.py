@@ -1,5 +1,5 @@
-"""Amazon SageMaker's object detection, with the ``.rec`` and the manifest that recpack wrote: fit,
-continue from a model, host it, detect, draw, delete it.
+"""Amazon SageMaker's object detection and image classification, with the ``.rec`` and the manifest
+that recpack wrote: fit, continue from a model, host it, detect, draw, delete it.
 
 ``import train`` is light: each name is imported when it is first used. A script with a ``train.py``
 of its own beside it imports ``recpack.train``, which is always this package. That is why the
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .batch import Batch, attach_batch, transform
+    from .classes import Accuracy, Classification, Score
+    from .classification import ClassHyperparameters
     from .detections import Detection, Detections, Evaluation, evaluate, truth_of
     from .endpoint import Endpoint, attach_endpoint
     from .errors import JobError, SpecError, TrainError, UsageError
-    from .evaluation import evaluate_endpoint
+    from .evaluation import evaluate_classifier, evaluate_endpoint
     from .hosting import delete_endpoint, deploy
     from .hyperparameters import Hyperparameters
     from .job import Job, attach, jobs
@@ -33,6 +35,8 @@ _HOMES = {
     "evaluate": "detections", "truth_of": "detections", "Endpoint": "endpoint",
     "attach_endpoint": "endpoint", "delete_endpoint": "hosting", "deploy": "hosting",
     "transform": "batch", "attach_batch": "batch", "Batch": "batch", "price": "pricing",
+    "Accuracy": "classes", "Classification": "classes", "Score": "classes",
+    "ClassHyperparameters": "classification", "evaluate_classifier": "evaluation",
     "endpoints": "listing", "Running": "listing", "evaluate_endpoint": "evaluation",
     "JobError": "errors", "SpecError": "errors", "TrainError": "errors", "UsageError": "errors",
     "Plan": "planning", "fit": "planning", "plan": "planning", "Hyperparameters": "hyperparameters",
@@ -41,7 +45,10 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
+    "Accuracy",
     "Batch",
+    "ClassHyperparameters",
+    "Classification",
     "Detection",
     "Detections",
     "Endpoint",
@@ -52,6 +59,7 @@ __all__ = [
     "Network",
     "Plan",
     "Running",
+    "Score",
     "Service",
     "SpecError",
     "TrainError",
@@ -64,6 +72,7 @@ __all__ = [
     "deploy",
     "endpoints",
     "evaluate",
+    "evaluate_classifier",
     "evaluate_endpoint",
     "fit",
     "jobs",

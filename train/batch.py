@@ -1,4 +1,4 @@
-"""Batch jobs: detect objects in all images below an S3 prefix, without an endpoint."""
+"""Batch jobs: a model's answers to all images below an S3 prefix, without an endpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 from .asynchronous import patiently, read_object, seen
 from .bodies import size_of
 from .channels import demand_model, demand_region, demand_url, objects_below, split_url
-from .detections import Detections, parse_response
+from .classes import Classification, parse_answer
+from .detections import Detections
 from .endpoint import artifacts
 from .errors import JobError, SpecError, UsageError
 from .images import inference_image
@@ -97,6 +98,14 @@ class Batch:
         return self.service.command("results", self.name, "--classes", classes)
 
     def detections(self) -> Iterator[tuple[str, bytes, Detections]]:
+        """For each image its key below ``images``, its bytes and the objects that were found in it;
+        see ``answers``. Raises JobError, also for a model of image classification."""
+        for name, image, found in self.answers():
+            if not isinstance(found, Detections):
+                raise JobError(f"{self.name}: its model tells classes, not boxes; read its answers")
+            yield name, image, found
+
+    def answers(self) -> Iterator[tuple[str, bytes, Detections | Classification]]:
         """For each image its key below ``images``, its bytes and what was found in it. Raises
         JobError for an image without an answer, or with several."""
         bucket, folder = split_url(self.images)
@@ -117,7 +126,7 @@ class Batch:
             answer = read_object(f"s3://{place}/{above}{name}.out", self.service)
             if image is None or answer is None:
                 raise JobError(f"{self.name}: {one['Key']} or its answer was deleted")
-            yield name, image, parse_response(answer, self.classes, *size_of(image))
+            yield name, image, parse_answer(answer, self.classes, *size_of(image))
 
     def delete_model(self) -> bool:
         """Delete the model at the service if ``transform`` made it for this job; returns whether it
@@ -173,7 +182,7 @@ def transform(
             model_request(
                 part,
                 arn,
-                inference_image(image, service.region, ours=found.ours),
+                inference_image(image, service.region, found.kind, ours=found.ours),
                 found.model,
                 **options,
             ),

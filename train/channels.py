@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import SpecError, UsageError
+from .kinds import Kind, kind_of_labels
+from .names import name_of_set
 from .service import Service, message_of
 from .spec import RECORDS, S3_URL, Data, channel_prefix
 
@@ -16,19 +20,26 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _MAX_MANIFEST = 64 << 20
-_OBJECT_WIDTH = 5
-"""Least numbers per object: its class and four edges."""
+
+
+_THREADS = 8
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A prefix, the one ``.rec`` below it, and that file's manifest. For other formats ``data``
-    tells them: ``prefix`` and ``rec`` are the augmented manifest's URL, or the images' prefix."""
+    """A prefix, the one ``.rec`` below it, and that file's manifest. Of a set of shards ``rec`` is
+    the name of the set. For other formats ``data`` tells them: ``prefix`` and ``rec`` are the
+    augmented manifest's URL, or the images' prefix."""
 
     prefix: str
     rec: str
     manifest: Manifest
     data: Data = RECORDS
+
+    @property
+    def kind(self) -> Kind:
+        """Of the model that learns it."""
+        return kind_of_labels(self.manifest)
 
     @property
     def checksum(self) -> str | None:
@@ -59,10 +70,11 @@ def manifest_key(rec_key: str) -> str:
 def read_channel(name: str, url: str, service: Service) -> Channel:
     """Find the data of a channel, and check that a ``.rec`` is the file of its manifest.
 
-    ``url`` is the ``.rec`` or its prefix, an augmented ``….manifest``, or a prefix of images that
-    has one with ``_annotation`` for JSON files beside it. Raises SpecError: no bucket, another
-    region, no object, several objects (the service would use all of them), no manifest, another
-    size or checksum; UsageError for another kind of URL.
+    ``url`` is the ``.rec`` (or the name of a set of shards) or its prefix, an augmented
+    ``….manifest``, or a prefix of images that has one with ``_annotation`` for JSON files beside
+    it. Raises SpecError: no bucket, another region, no object, several objects that are not just
+    the shards of one set (the service would use all of them), no manifest, another size or
+    checksum; UsageError for another kind of URL.
     """
     from .documents import ANNOTATION, read_augmented, read_images
 
@@ -85,16 +97,48 @@ def read_channel(name: str, url: str, service: Service) -> Channel:
             f"{name}: there is no .rec below {prefix} ({len(keys)} other objects); write one with "
             f"recpack convert DEVKIT {prefix}{name}.rec"
         )
-    if len(keys) > 1:
-        others = ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")
+    names = set(map(name_of_set, keys))
+    if len(names) > 1:
         raise SpecError(
             f"{name}: {len(keys)} objects are below {prefix}, and the service would use all of "
-            f"them: {others}; keep only one .rec there"
+            f"them: {_some(keys)}; keep only one .rec there, or the shards of one set"
         )
-    rec = f"s3://{bucket}/{recs[0]}"
+    rec = f"s3://{bucket}/{names.pop()}"
     manifest = _read_manifest(name, rec, service)
-    demand_boxes(name, rec, manifest)
+    _demand_files(name, rec, keys, manifest, service)
+    demand_labels(name, rec, manifest)
     return Channel(prefix, rec, manifest)
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")
+
+
+def _demand_files(
+    name: str, rec: str, keys: Sequence[str], manifest: Manifest, service: Service
+) -> None:
+    """Raise SpecError when the objects are not those of the manifest: one, or all of its shards."""
+    bucket, key = split_url(rec)
+    folder = key.rpartition("/")[0]
+    files = {
+        f"{folder}/{one['name']}" if folder else str(one["name"]): one for one in manifest.shards
+    } or {key: manifest.rec}
+    if missing := sorted(files.keys() - set(keys)):
+        raise SpecError(
+            f"{name}: {_some(missing)}: not there, and the manifest of {rec} names it; pack it "
+            "again"
+        )
+    if more := sorted(set(keys) - files.keys()):
+        raise SpecError(
+            f"{name}: {_some(more)}: not of {rec}, by its manifest, and the service would use it "
+            "too; move it to another prefix"
+        )
+    client = service.client("s3")  # here: making one is not for threads
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(
+            lambda key: _demand_file(name, bucket, key, files[key], client), sorted(files)
+        ):
+            pass
 
 
 def objects_below(prefix: str, service: Service, most: int | None = None) -> list[dict[str, Any]]:
@@ -191,11 +235,13 @@ def demand_model(url: str, service: Service, name: str = "model") -> None:
         raise SpecError(f"{name}: {url} is empty")
 
 
-def demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
-    """Raise SpecError for a ``.rec`` without detection labels: the job would fail on reading it."""
+def demand_labels(name: str, rec: str, manifest: Manifest) -> None:
+    """Raise SpecError for a ``.rec`` with other labels than boxes, a class for each image, or a
+    number for each class: the job would fail on reading it."""
+    if kind_of_labels(manifest) == "classification":
+        _demand_classes(name, rec, manifest)
+        return
     remedy = "pack it with recpack convert, or from a list with detection labels"
-    if manifest.object_width < _OBJECT_WIDTH:
-        raise SpecError(f"{name}: {rec} has single labels and no boxes; {remedy}")
     kept = manifest.problems.get("kept", {})
     for code, what in (
         ("box-pixels", "images have boxes in pixels, not in ratios"),
@@ -203,6 +249,26 @@ def demand_boxes(name: str, rec: str, manifest: Manifest) -> None:
     ):
         if code in kept:
             raise SpecError(f"{name}: {kept[code]:,} of its {what}: {rec}; {remedy}")
+
+
+def _demand_classes(name: str, rec: str, manifest: Manifest) -> None:
+    if manifest.source.get("format") == "identities":
+        raise SpecError(
+            f"{name}: {rec} is in InsightFace's layout, with records that have no image, which the "
+            "service can't train on; pack the folder with recpack convert --from folders"
+        )
+    width, count = manifest.label_width, len(manifest.classes)
+    if width == 1:
+        if other := manifest.num_samples - sum(manifest.objects.values()):
+            raise SpecError(
+                f"{name}: {rec} has {other:,} labels that are no class ids; give each image the "
+                f"number of its class, 0 to {count - 1}"
+            )
+    elif width != count:
+        raise SpecError(
+            f"{name}: {rec} has labels of {width} numbers and {count} classes; give each image one "
+            "class id, or 0 or 1 for each class"
+        )
 
 
 def _read_manifest(name: str, rec: str, service: Service) -> Manifest:
@@ -220,32 +286,36 @@ def _read_manifest(name: str, rec: str, service: Service) -> Manifest:
     try:
         if answer["ContentLength"] > _MAX_MANIFEST:
             raise ValueError(f"it has more than {_MAX_MANIFEST:,} bytes")
-        manifest = Manifest.from_json(answer["Body"].read())
+        return Manifest.from_json(answer["Body"].read())
     except ValueError as error:
         raise SpecError(f"{name}: s3://{bucket}/{key}: {error}") from error
-    found = client.head_object(Bucket=bucket, Key=rec_key, ChecksumMode="ENABLED")
-    if found["ContentLength"] != manifest.rec["bytes"]:
+
+
+def _demand_file(name: str, bucket: str, key: str, file: Mapping[str, Any], client: Any) -> None:
+    """Raise SpecError when an object is not the ``file`` that the manifest describes."""
+    found = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    rec = f"s3://{bucket}/{key}"
+    if found["ContentLength"] != file["bytes"]:
         raise SpecError(
             f"{name}: {rec} has {found['ContentLength']:,} bytes, its manifest says "
-            f"{manifest.rec['bytes']}: it is another file; pack it again"
+            f"{file['bytes']}: it is another file; pack it again"
         )
-    actual, expected = _checksums(found, manifest)
+    actual, expected = _checksums(found, file)
     if actual != expected:
         raise SpecError(
             f"{name}: {rec} has {actual}, its manifest says {expected}: it is another file; pack "
             "it again"
         )
-    return manifest
 
 
-def _checksums(found: dict[str, Any], manifest: Manifest) -> tuple[str, str]:
+def _checksums(found: dict[str, Any], file: Mapping[str, Any]) -> tuple[str, str]:
     """The object's checksum or ETag, from the store and from the manifest; two empty strings when
     they have only the size in common."""
-    kind, _, digits = (manifest.rec["checksum"] or "").partition(":")
+    kind, _, digits = (file["checksum"] or "").partition(":")
     stored = found.get({"crc32": "ChecksumCRC32", "crc64nvme": "ChecksumCRC64NVME"}.get(kind, ""))
     # a checksum of the parts' checksums is not the object's checksum
     if stored and found.get("ChecksumType") != "COMPOSITE" and "-" not in stored:
         return f"{kind}:{base64.b64decode(stored).hex()}", f"{kind}:{digits}"
-    if "etag" in manifest.rec:
-        return found["ETag"].strip('"'), manifest.rec["etag"].strip('"')
+    if "etag" in file:
+        return found["ETag"].strip('"'), file["etag"].strip('"')
     return "", ""

@@ -56,7 +56,8 @@ def _print_notes(error: BaseException) -> None:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="recpack-train",
-        description="Amazon SageMaker object detection, from the .rec and manifest of recpack.",
+        description="Amazon SageMaker object detection and image classification, from the .rec and "
+        "manifest of recpack.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subs = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -16,6 +16,7 @@ from .service import Service
 
 if TYPE_CHECKING:
     from .batch import Batch
+    from .classes import Classification
     from .detections import Detections
     from .endpoint import Endpoint
 
@@ -46,16 +47,18 @@ def add_commands(command: Add) -> None:
     deploy.add_argument("--no-wait", action="store_true", help="do not wait until it serves")
     add_local_options(deploy)
     predict = command(
-        "predict", _predict, "detect objects in an image", "voc-1 cat.jpg --draw x.png"
-    )
+        "predict", _predict, "detect objects in an image, or tell its class",
+        "voc-1 cat.jpg --draw x.png",
+    )  # fmt: skip
     predict.add_argument("endpoint", metavar="ENDPOINT", help=_ENDPOINT)
     predict.add_argument(
         "image", type=Path, metavar="IMAGE", help="file of any kind that OpenCV reads"
     )
-    _finding_options(predict, "FILE", "write the image with the boxes")
+    _finding_options(predict, "FILE", "write the image with the boxes, or the classes")
     evaluate = command(
-        "evaluate", _evaluate, "measure the mAP of an endpoint on a .rec", "voc-1 val.rec"
-    )
+        "evaluate", _evaluate, "measure the mAP or accuracy of an endpoint on a .rec",
+        "voc-1 val.rec",
+    )  # fmt: skip
     evaluate.add_argument("endpoint", metavar="ENDPOINT", help=_ENDPOINT)
     evaluate.add_argument("rec", metavar="REC", help=".rec file: path or s3://…")
     evaluate.add_argument(
@@ -64,12 +67,16 @@ def add_commands(command: Add) -> None:
     )  # fmt: skip
     evaluate.add_argument("--eleven-points", action="store_true", help="compute it as VOC2007 does")
     evaluate.add_argument(
+        "--top-k", type=whole_number, default=5, metavar="K",
+        help="where each image has one class: it counts among so many (default: %(default)s)",
+    )  # fmt: skip
+    evaluate.add_argument(
         "--resume", metavar="FILE",
         help="keep the answers in this file, and do not ask again for those that it has",
     )  # fmt: skip
     evaluate.add_argument("--classes", metavar="A,B", help=_CLASSES)
     transform = command(
-        "transform", _transform, "detect objects in all images below an S3 prefix, in a batch job",
+        "transform", _transform, "run a model over all images below an S3 prefix, in a batch job",
         "voc-1 s3://b/images/ s3://b/found/ --draw drawn",
     )  # fmt: skip
     _making_options(transform)
@@ -188,7 +195,7 @@ def _predict(args: argparse.Namespace, service: Service) -> object:
     if args.draw is not None:
         demand_writable(args.draw)
     endpoint = attach_endpoint(args.endpoint, service, classes=split(args.classes) or None)
-    found = endpoint.predict(args.image)
+    found = endpoint.answer(args.image)
     answer = _rows(found.above(args.threshold))
     if args.draw is not None:
         try:
@@ -199,10 +206,16 @@ def _predict(args: argparse.Namespace, service: Service) -> object:
     return answer
 
 
-def _rows(shown: Detections) -> list[dict[str, Any]]:
+def _rows(shown: Detections | Classification) -> list[dict[str, Any]]:
     def numbers(box: tuple[float, ...]) -> list[float | None]:
         return [edge if math.isfinite(edge) else None for edge in box]
 
+    from .classes import Classification
+
+    if isinstance(shown, Classification):
+        return [
+            {"class": one.name, "class_id": one.class_id, "score": one.score} for one in shown.found
+        ]
     return [
         {"class": one.name, "class_id": one.class_id, "score": one.score, "box": numbers(one.box),
          "pixels": numbers(box)}
@@ -211,15 +224,24 @@ def _rows(shown: Detections) -> list[dict[str, Any]]:
 
 
 def _evaluate(args: argparse.Namespace, service: Service) -> object:
+    from .classes import Accuracy
     from .endpoint import attach_endpoint
-    from .evaluation import evaluate_endpoint
+    from .evaluation import evaluate_any
 
+    if args.top_k < 1:
+        raise UsageError(f"--top-k: {args.top_k}; give 1 or more")
     endpoint = attach_endpoint(args.endpoint, service, classes=split(args.classes) or None)
-    found = evaluate_endpoint(
+    found = evaluate_any(
         endpoint, args.rec, overlap=args.overlap, eleven_points=args.eleven_points,
-        resume=args.resume,
+        top_k=args.top_k, resume=args.resume,
     )  # fmt: skip
-    return {"mAP": found.mean, "average_precision": found.average_precision}
+    if not isinstance(found, Accuracy):
+        return {"mAP": found.mean, "average_precision": found.average_precision}
+    if found.top_k is None:
+        shown = {"mAP": found.mean, "average_precision": found.by_class}
+    else:
+        shown = {f"top_{found.top_k}_accuracy": found.top_k_accuracy, "recall": found.by_class}
+    return {"accuracy": found.accuracy} | shown
 
 
 def _transform(args: argparse.Namespace, service: Service) -> object:
@@ -246,12 +268,15 @@ def _results(args: argparse.Namespace, service: Service) -> object:
 
 
 def _finish(batch: Batch, args: argparse.Namespace) -> object:
-    """Wait for a batch job; its detections."""
+    """Wait for a batch job; its answers."""
+    from .detections import Detections
+
     batch.finish()
     found = []
     try:
-        for name, image, one in batch.detections():
-            found.append({"image": name, "objects": _rows(one.above(args.threshold))})
+        for name, image, one in batch.answers():
+            what = "objects" if isinstance(one, Detections) else "classes"
+            found.append({"image": name, what: _rows(one.above(args.threshold))})
             if args.draw is not None:
                 _draw(args, name, image, one)
     except BaseException as error:
@@ -260,7 +285,9 @@ def _finish(batch: Batch, args: argparse.Namespace) -> object:
     return found
 
 
-def _draw(args: argparse.Namespace, name: str, image: bytes, found: Detections) -> None:
+def _draw(
+    args: argparse.Namespace, name: str, image: bytes, found: Detections | Classification
+) -> None:
     path = (args.draw / name).resolve()
     if not path.is_relative_to(args.draw.resolve()):
         say(f"warning: {name}: not drawn, because it is not a path below {args.draw}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from .cli_parts import Add, add_network, network_of, pairs, say, whole_number
 from .errors import MissingError
+from .kinds import MEASURES
 from .service import Service
 from .spec import Algorithm, Local, Machine
 
@@ -37,7 +38,7 @@ def add_commands(command: Add) -> None:
         help="SageMaker's, or recpack's own in AWS's PyTorch container (default: %(default)s)",
     )  # fmt: skip
     tune = command(
-        "tune", _tune, "start many jobs that look for the highest mAP",
+        "tune", _tune, "start many jobs that look for the highest mAP or accuracy",
         f"{data} --range learning_rate=0.0001..0.01 --range optimizer=sgd,adam --jobs 20",
     )  # fmt: skip
     _job_options(tune, without=("checkpoints", "keep_alive"))
@@ -61,7 +62,7 @@ def add_commands(command: Add) -> None:
     logs = command("logs", _logs, "show a job's log", "voc-1 --follow")
     logs.add_argument("name", metavar="JOB", help=_JOB)
     logs.add_argument("--follow", action="store_true", help="print new lines until the job is done")
-    logs.add_argument("--plot", metavar="FILE.png", help="plot losses and mAP by epoch")
+    logs.add_argument("--plot", metavar="FILE.png", help="plot losses, mAP, accuracy by epoch")
     stop = command("stop", _stop, "stop a job or tuning; its model is kept", "voc-1")
     stop.add_argument("name", metavar="JOB", help=_JOB)
 
@@ -95,7 +96,7 @@ def _fit(args: argparse.Namespace, service: Service) -> object:
         say(f"follow it: {job.command('logs', '--follow')}")
     if args.wait:
         job.wait(on_status=say, on_line=say, on_metric=_print_metric)
-        return {"job": job.name, "model": job.model, "mAP": job.history()}
+        return {"job": job.name, "model": job.model, **job.measures()}
     return {"job": job.name}
 
 
@@ -121,7 +122,7 @@ def _shown(tuning: Tuning, best: Best | None) -> dict[str, Any]:
     from .job import Job
 
     model = Job(best.job, tuning.service).model if best is not None else None
-    return {"best": best and asdict(best), "model": model}
+    return {"best": best and best.shown(), "model": model}
 
 
 def _job_options(
@@ -142,7 +143,10 @@ def _job_options(
         "--train", required=True, metavar="s3://…/train.rec", help=f"the images to learn{data}"
     )
     parser.add_argument(
-        "--validation", required=True, metavar="s3://…/val.rec", help=f"those for the mAP{data}"
+        "--validation",
+        required=True,
+        metavar="s3://…/val.rec",
+        help=f"those it is measured on{data}",
     )
     parser.add_argument(
         "--output", required=True, metavar="s3://…/",
@@ -152,7 +156,7 @@ def _job_options(
     parser.add_argument(
         "--model",
         metavar="JOB|s3://…/model.tar.gz",
-        help="continue training this model (default: the network's pretrained weights)"
+        help="continue training this model (default: what use_pretrained_model says)"
         + here["model"],
     )
     parser.add_argument(
@@ -226,7 +230,7 @@ def _status(args: argparse.Namespace, service: Service) -> object:
     return {
         "job": found.name, "state": status.state, "phase": status.phase,
         "billed_seconds": status.billed, "reason": status.reason, "model": status.model,
-        "mAP": found.history(),
+        **found.measures(),
     }  # fmt: skip
 
 
@@ -250,5 +254,5 @@ def _stop(args: argparse.Namespace, service: Service) -> None:
 
 
 def _print_metric(metric: Metric) -> None:
-    if metric.name == "mAP":
-        say(f"epoch {metric.epoch}: mAP {metric.value:.3f}")
+    if metric.name in MEASURES.values():
+        say(f"epoch {metric.epoch}: {metric.name} {metric.value:.3f}")

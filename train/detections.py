@@ -1,4 +1,5 @@
-"""The endpoint's answers as detections; drawing and evaluating them."""
+"""The endpoint's answers as detections; drawing and evaluating them. Those of image classification
+are in ``classes``."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
 from .errors import JobError
 
@@ -32,11 +33,19 @@ class Detection(NamedTuple):
     box: Box
 
 
-@dataclass(frozen=True)
-class Detections(Sequence[Detection]):
-    """The objects found in one image of ``width`` x ``height`` pixels, highest score first."""
+class _Scored(Protocol):
+    @property
+    def score(self) -> float: ...
 
-    found: tuple[Detection, ...]
+
+One = TypeVar("One", bound=_Scored, covariant=True)
+
+
+@dataclass(frozen=True)
+class Found(Sequence[One]):
+    """What was found in one image of ``width`` x ``height`` pixels, highest score first."""
+
+    found: tuple[One, ...]
     width: int
     height: int
 
@@ -46,9 +55,13 @@ class Detections(Sequence[Detection]):
     def __getitem__(self, item: Any) -> Any:
         return self.found[item]
 
-    def above(self, threshold: float) -> Detections:
+    def above(self, threshold: float) -> Self:
         """Those with at least this score."""
         return replace(self, found=tuple(one for one in self.found if one.score >= threshold))
+
+
+class Detections(Found[Detection]):
+    """The objects found in one image."""
 
     def pixels(self) -> list[Box]:
         """The boxes in pixels, in the same order."""
@@ -67,6 +80,12 @@ class Detections(Sequence[Detection]):
         return draw(image, shown.pixels(), labels, [one.class_id for one in shown.found])
 
 
+def scored(value: Any) -> float:
+    """A score, which is 0 where the service says that it is no number."""
+    score = float(value)
+    return 0.0 if math.isnan(score) else score
+
+
 def parse_response(body: bytes, classes: Sequence[str], width: int, height: int) -> Detections:
     """The endpoint's JSON → detections. A class id beyond ``classes`` gets its number as name.
 
@@ -77,23 +96,21 @@ def parse_response(body: bytes, classes: Sequence[str], width: int, height: int)
         answer = json.loads(body)
         if "prediction" in answer:
             rows = [
-                (int(id_), float(score), (float(a), float(b), float(c), float(d)))
+                (int(id_), scored(score), (float(a), float(b), float(c), float(d)))
                 for id_, score, a, b, c, d in answer["prediction"]
             ]
         else:
             (size,) = answer["image_size"][:1]
             wide, high = float(size["width"]), float(size["height"])
             rows = [
-                (int(one["class_id"]), float(one["score"]), _ratios(one, wide, high))
+                (int(one["class_id"]), scored(one["score"]), _ratios(one, wide, high))
                 for one in answer["annotations"]
             ]
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         start = body[:200].decode(errors="replace")
         raise JobError(f"the endpoint's answer is not a list of detections: {start!r}") from error
     found = [
-        Detection(id_, name_of(id_, classes), 0.0 if math.isnan(score) else score, box)
-        for id_, score, box in rows
-        if id_ >= 0
+        Detection(id_, name_of(id_, classes), score, box) for id_, score, box in rows if id_ >= 0
     ]
     found.sort(key=lambda one: -one.score)
     return Detections(tuple(found), width, height)

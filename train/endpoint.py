@@ -1,4 +1,4 @@
-"""An endpoint: wait for it, detect objects with it. ``hosting`` makes and deletes it."""
+"""An endpoint: wait for it, send images to it. ``hosting`` makes and deletes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .asynchronous import RETRY_SECONDS, ask_later, patiently, seen
 from .bodies import payload
-from .detections import Detections, parse_response
+from .classes import Classification, parse_answer
+from .detections import Detections
 from .errors import JobError
 from .job import POLL_SECONDS, Previous, find_previous
 from .service import Service, is_temporary, message_of
@@ -45,7 +46,23 @@ class Endpoint:
         self.delete()
 
     def predict(self, image: str | Path | bytes | Pixels) -> Detections:
-        """Detect the objects in an image: a file, its bytes, or pixels (uint8, blue first).
+        """Detect the objects in an image; see ``answer``. Raises JobError, also for an endpoint of
+        image classification, which has ``classify``."""
+        found = self.answer(image)
+        if not isinstance(found, Detections):
+            raise JobError(f"{self.name}: it tells classes, not boxes; ask it by classify")
+        return found
+
+    def classify(self, image: str | Path | bytes | Pixels) -> Classification:
+        """The scores of all classes of an image; see ``answer``. Raises JobError, also for an
+        endpoint of object detection, which has ``predict``."""
+        found = self.answer(image)
+        if not isinstance(found, Classification):
+            raise JobError(f"{self.name}: it tells boxes, not classes; ask it by predict")
+        return found
+
+    def answer(self, image: str | Path | bytes | Pixels) -> Detections | Classification:
+        """What the model finds in an image: a file, its bytes, or pixels (uint8, blue first).
 
         What is not like the pictures of the training (gray, rotated by its EXIF data, 16 bits,
         another kind than JPEG and PNG) is encoded again, and what has more than 5 MB becomes
@@ -57,7 +74,7 @@ class Endpoint:
             answer = patiently(lambda: self._invoke(body, content_type), time.sleep, RETRY_SECONDS)
         else:
             answer = ask_later(self.name, self.results, body, content_type, self.service)
-        return parse_response(answer, self.classes, width, height)
+        return parse_answer(answer, self.classes, width, height)
 
     def _invoke(self, body: bytes, content_type: str) -> bytes:
         client = self.service.client("sagemaker-runtime")

@@ -132,7 +132,7 @@ def deploy(
             model_request(
                 part,
                 arn,
-                inference_image(image, service.region, ours=found.ours),
+                inference_image(image, service.region, found.kind, ours=found.ours),
                 found.model,
                 **options,
             ),

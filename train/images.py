@@ -1,7 +1,7 @@
-"""The containers, by region: the built-in algorithm's, and AWS's PyTorch.
+"""The containers, by region: the built-in algorithms', and AWS's PyTorch.
 
-Source: ``image_uris.retrieve("object-detection", region)`` and ``("pytorch", region, …)`` of the
-official SDK; a test compares the tables with it.
+Source: ``image_uris.retrieve("object-detection", region)`` (``"image-classification"`` has the same
+accounts) and ``("pytorch", region, …)`` of the official SDK; a test compares the tables with it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 
 from .errors import SpecError
+from .kinds import REPOSITORIES, Kind
 from .machines import has_gpu
 
 ACCOUNTS = {
@@ -51,14 +52,15 @@ _SUFFIXES = {"cn": "amazonaws.com.cn", "us-iso": "c2s.ic.gov", "us-isob": "sc2s.
              "us-isof": "csp.hci.ic.gov"}  # fmt: skip
 
 
-def image_uri(region: str) -> str:
-    """The URI of the algorithm's container. Raises SpecError when the region does not have it."""
+def image_uri(region: str, kind: Kind = "detection") -> str:
+    """The URI of an algorithm's container. Raises SpecError when the region does not have it."""
+    repository = REPOSITORIES[kind]
     if region not in ACCOUNTS:
         raise SpecError(
-            f"region: {region} has no object detection; give the image, or use one of "
-            f"{', '.join(sorted(ACCOUNTS))}"
+            f"region: {region} has no {repository.replace('-', ' ')}; give the image, or use one "
+            f"of {', '.join(sorted(ACCOUNTS))}"
         )
-    return f"{_registry(ACCOUNTS[region], region)}/object-detection:1"
+    return f"{_registry(ACCOUNTS[region], region)}/{repository}:1"
 
 
 def pytorch_image_uri(region: str, instance_type: str) -> str:
@@ -73,9 +75,10 @@ def pytorch_image_uri(region: str, instance_type: str) -> str:
     return f"{_registry(PYTORCH_ACCOUNTS[region], region)}/pytorch-training:{tag}"
 
 
-def inference_image(image: str | None, region: str, *, ours: bool) -> str:
-    """The container to host a model in: the built-in algorithm's where none is given. A warning for
-    a model that recpack's own algorithm trained."""
+def inference_image(image: str | None, region: str, kind: Kind | None, *, ours: bool) -> str:
+    """The container to host a model in: the built-in algorithm's where none is given, that of
+    object detection where nobody knows the kind. A warning for a model that recpack's own algorithm
+    trained."""
     if image is None and ours:
         warnings.warn(
             "the model is of recpack's own training: its files are such as the built-in algorithm "
@@ -83,7 +86,7 @@ def inference_image(image: str | None, region: str, *, ours: bool) -> str:
             "come up, give --image with one made from recpack's Dockerfile, or use deploy --local",
             stacklevel=3,
         )
-    return image or image_uri(region)
+    return image or image_uri(region, kind or "detection")
 
 
 def _registry(account: str, region: str) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .errors import JobError, MissingError, SpecError
+from .kinds import Kind, kind_of_image
 from .logs import FileReader, LogReader, Metric, parse_metric
-from .machines import OWN_ALGORITHM
+from .parameters import Parameters
 from .records import Trained, read_trained
 from .script_mode import decoded, is_ours
 from .service import Service, is_temporary
@@ -204,6 +205,11 @@ class Job:
         """A metric's last value in each epoch."""
         return {one.epoch: one.value for one in self.metrics if one.name == name}
 
+    def measures(self) -> dict[str, dict[int, float]]:
+        """The history of what its model is measured by: mAP, or accuracy."""
+        name = "accuracy" if any(one.name == "accuracy" for one in self.metrics) else "mAP"
+        return {name: self.history(name)}
+
 
 def _status(description: Mapping[str, Any]) -> Status:
     state, phase = description["TrainingJobStatus"], description.get("SecondaryStatus", "")
@@ -261,7 +267,15 @@ class Previous:
     trained: Trained | None = None
     """What it was trained on, where the job was one of ``fit``."""
     ours: bool = False
-    """Whether it was trained in another container than the built-in algorithm's."""
+    """Whether it was trained in another container than the built-in algorithms'."""
+    container: str = ""
+
+    @property
+    def kind(self) -> Kind | None:
+        """Of the model; None where nobody knows."""
+        if self.ours:
+            return "detection"
+        return (self.trained and self.trained.kind) or kind_of_image(self.container)
 
 
 def find_previous(model: str | Job, service: Service) -> Previous:
@@ -296,7 +310,7 @@ def _previous(description: Mapping[str, Any], service: Service) -> Previous:
     ours = is_ours(hyperparameters)
     if ours:
         hyperparameters = decoded(hyperparameters)
-    elif image and not OWN_ALGORITHM.search(image):
+    elif image and kind_of_image(image) is None:
         ours = {"base_network", "num_classes"} <= hyperparameters.keys()
         if not ours:
             raise JobError(
@@ -314,19 +328,26 @@ def _previous(description: Mapping[str, Any], service: Service) -> Previous:
         channels.get("train"),
         read_trained(model, service),
         ours,
+        image,
     )
 
 
 def demand_same(
     before: Previous,
-    hyperparameters: Mapping[str, str],
+    learning: Parameters,
     classes: Sequence[str],
     classes_before: Sequence[str] | None,
 ) -> None:
     """Raise SpecError when the model to continue has another network or other classes: such a job
     fails late, or learns wrong names. The message shows both."""
+    if before.kind not in (None, learning.kind):
+        raise SpecError(
+            f"model: {before.model} is of {before.kind}, and the labels of this data are for "
+            f"{learning.kind}; leave out the model, or give data like its own"
+        )
     wrong = []
-    for name in ("base_network", "num_classes"):
+    hyperparameters = learning.as_strings()
+    for name in (*learning.fixed, "num_classes"):
         earlier, now = before.hyperparameters.get(name), hyperparameters[name]
         if earlier is not None and earlier != now:
             wrong.append(f"{name}: the model to continue has {earlier}, but this job has {now}")

@@ -11,17 +11,18 @@ from typing import Any
 
 import recpack
 
-from .channels import Channel, demand_boxes
+from .channels import Channel, demand_labels
+from .checks import warn_of_same
 from .errors import JobError, SpecError, TrainError, UsageError
 from .hyperparameters import Hyperparameters
 from .job import Job, Previous, demand_same, find_previous
 from .local import LocalJob, is_place, start
 from .names import name_faults, unique_name
-from .planning import Plan, classes_before, warn_of_same
+from .planning import Plan, classes_before
 from .records import Trained, read_trained
 from .request import Network, Request
 from .service import Service
-from .spec import NO_WEIGHTS, TORCHVISION, Local, Machine, demand_torchvision
+from .spec import NO_WEIGHTS, ONLY_DETECTION, TORCHVISION, Local, Machine, demand_torchvision
 
 _RANDOM = (
     "it begins with random weights, since neither --pretrained nor --model gives any; "
@@ -120,7 +121,7 @@ def plan_local(
     notes: tuple[str, ...] = (_RANDOM,) if fresh else ()
     if before is not None:
         names = classes_before(before, service)
-        demand_same(before, learning.as_strings(), trained.classes, names)
+        demand_same(before, learning, trained.classes, names)
         notes = () if before.trained is None else tuple(before.trained.differences(trained))
     warn_of_same(channels)
     spec = LocalSpec(
@@ -154,27 +155,33 @@ def _absolute(place: str) -> str:
 
 
 def _read_channel(name: str, place: str, service: Service) -> Channel:
-    """Find a ``.rec`` and its manifest. Raises SpecError: none there, another file's."""
+    """Find a ``.rec``, or a set of shards by its name, and the manifest. Raises SpecError: none
+    there, another file's."""
     if not place.endswith(".rec"):
         raise SpecError(f"{name}: {place}; name a .rec file, which recpack convert writes")
     try:
         with recpack.RecordReader(
             place, mapped=False, endpoint_url=service.endpoint_url
         ) as records:
-            manifest = records.manifest()
+            manifest, paths = records.manifest(), records.paths
     except recpack.RecpackError as error:
         raise SpecError(f"{name}: {error}") from error
     except OSError as error:
         raise SpecError(f"{name}: {place}: {error.strerror or error}") from error
     if manifest is None:
         raise SpecError(f"{name}: {place} has no manifest beside it; recpack convert writes both")
-    if not place.startswith("s3://") and os.path.getsize(place) != manifest.rec["bytes"]:
-        raise SpecError(
-            f"{name}: {place} has {os.path.getsize(place):,} bytes, its manifest says "
-            f"{manifest.rec['bytes']}: it is another file; pack it again"
-        )
-    demand_boxes(name, place, manifest)
-    return Channel(_absolute(place), _absolute(place), manifest)
+    files = manifest.shards if len(paths) > 1 else (manifest.rec,)
+    for path, file in zip(paths, files, strict=True):
+        if not path.startswith("s3://") and os.path.getsize(path) != file["bytes"]:
+            raise SpecError(
+                f"{name}: {path} has {os.path.getsize(path):,} bytes, its manifest says "
+                f"{file['bytes']}: it is another file; pack it again"
+            )
+    demand_labels(name, place, manifest)
+    channel = Channel(_absolute(place), _absolute(place), manifest)
+    if channel.kind != "detection":
+        raise SpecError(f"{name}: {place}: {ONLY_DETECTION}")
+    return channel
 
 
 def _find_model(model: str | Job, output: str, service: Service) -> Previous:

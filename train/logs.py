@@ -14,12 +14,15 @@ GROUP = "/aws/sagemaker/TrainingJobs"
 
 _NUMBER = r"\(?(?P<value>[-+0-9.eE]+|nan|inf)\)?"
 _EPOCH = r"#quality_metric: host=\S+, epoch=(?P<epoch>\d+),"
+_OF_CLASSES = r"\bEpoch\[(?P<epoch>\d+)\]"
 _METRICS = {
     "smooth_l1": re.compile(rf"{_EPOCH} batch=(?P<batch>\d+) train smooth_l1 <loss>={_NUMBER}"),
     "cross_entropy": re.compile(
         rf"{_EPOCH} batch=(?P<batch>\d+) train cross_entropy <loss>={_NUMBER}"
     ),
     "mAP": re.compile(rf"{_EPOCH} validation mAP <score>={_NUMBER}"),
+    "accuracy": re.compile(rf"{_OF_CLASSES} Validation-accuracy={_NUMBER}"),
+    "train_accuracy": re.compile(rf"{_OF_CLASSES} Train-accuracy={_NUMBER}"),
     "throughput": re.compile(rf"#throughput_metric: host=\S+, train throughput={_NUMBER}"),
     "progress": re.compile(rf"#progress_metric: host=\S+, completed {_NUMBER} %"),
 }
@@ -27,8 +30,9 @@ _METRICS = {
 
 class Metric(NamedTuple):
     """A number from the log: ``smooth_l1``, ``cross_entropy`` (losses), ``mAP`` (0 to 1),
-    ``throughput`` (records per second) or ``progress`` (percent). ``epoch`` and ``batch`` are -1
-    when the line has none."""
+    ``throughput`` (records per second) or ``progress`` (percent); of image classification
+    ``accuracy`` and ``train_accuracy`` (0 to 1). ``epoch`` and ``batch`` are -1 when the line has
+    none."""
 
     name: str
     value: float
@@ -38,7 +42,7 @@ class Metric(NamedTuple):
 
 def parse_metric(line: str) -> Metric | None:
     """The metric in a line; None when there is none."""
-    if "_metric:" not in line:
+    if "_metric:" not in line and "-accuracy=" not in line:
         return None
     for name, pattern in _METRICS.items():
         found = pattern.search(line)

@@ -1,13 +1,15 @@
-"""The machines that the algorithm trains on, and their disks.
+"""The machines that SageMaker's algorithms train on, their disks and GPUs.
 
-Families: AWS developer guide, "Object Detection Algorithm", instance recommendation. Disks: the
-specifications of EC2's instance types.
+Families: AWS developer guide, "Object Detection Algorithm" and "Image Classification Algorithm",
+instance recommendations. Disks and GPUs: the specifications of EC2's instance types.
 """
 
 from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+
+from .kinds import kind_of_image
 
 TRAINING_TYPE = "ml.g5.xlarge"
 
@@ -22,9 +24,13 @@ DISKS: dict[str, int] = {
 }  # fmt: skip
 """GB of each type's built-in disk; 0: it gets a volume of the size that the job names."""
 
+GPUS: dict[str, int] = {
+    "ml.p2.8xlarge": 8, "ml.p2.16xlarge": 16, "ml.p3.8xlarge": 4, "ml.p3.16xlarge": 8,
+    "ml.g4dn.12xlarge": 4, "ml.g5.12xlarge": 4, "ml.g5.24xlarge": 4, "ml.g5.48xlarge": 8,
+}  # fmt: skip
+"""Of the types that have more than one."""
+
 _GPU = re.compile(r"ml\.[pg]\d")
-OWN_ALGORITHM = re.compile(r"/object-detection([:@]|$)")
-"""The built-in algorithm's container."""
 
 
 def has_gpu(instance_type: str) -> bool:
@@ -34,8 +40,8 @@ def has_gpu(instance_type: str) -> bool:
 
 def type_fault(instance_type: str, image: str) -> str:
     """What is wrong with a type for a container; empty when nothing is. Only the built-in
-    algorithm's types are known."""
-    if instance_type in DISKS or (has_gpu(instance_type) and not OWN_ALGORITHM.search(image)):
+    algorithms' types are known."""
+    if instance_type in DISKS or (has_gpu(instance_type) and kind_of_image(image) is None):
         return ""
     what = "is not a type that this algorithm trains on (families P2, P3, G4dn, G5)"
     if not has_gpu(instance_type):

@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .errors import UsageError
 
@@ -65,3 +65,21 @@ def _own_stem(owner: str) -> str:
 
 def _stem(text: str) -> str:
     return "-".join(re.findall(r"[a-zA-Z0-9]+", text))
+
+
+_SHARD = re.compile(r"-(\d{5,})-of-(\d{5,})\.rec$")
+
+
+def name_of_set(name: str) -> str:
+    """The name of the set that a shard is of (``x-00000-of-00004.rec`` → ``x.rec``); any other
+    file's own."""
+    return _SHARD.sub(".rec", name)
+
+
+def is_whole_set(names: Sequence[str]) -> bool:
+    """Whether these names, in order, are all of the shards of one set."""
+    found = [_SHARD.search(name) for name in names]
+    return len(set(map(name_of_set, names))) == 1 and all(
+        one is not None and (int(one[1]), int(one[2])) == (number, len(names))
+        for number, one in enumerate(found)
+    )

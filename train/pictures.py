@@ -96,21 +96,53 @@ def draw(
     numbers, or far too large for any image, are left out."""
     pixels = load(image)
     height, width = pixels.shape[:2]
-    thick = max(round(max(height, width) / 400), 1)
-    scale = max(max(height, width) / 1200, 0.4)
+    thick, scale = _pen(pixels)
     for box, label, class_id in reversed(list(zip(boxes, labels, class_ids, strict=True))):
         if not all(abs(edge) < _FARTHEST for edge in box):  # so is NaN
             continue
-        ink = colour(class_id)
         left, top, right, bottom = (round(edge) for edge in box)
-        cv2.rectangle(pixels, (left, top), (right, bottom), ink, thick)
-        # OpenCV's fonts have only ASCII letters
-        text = label.encode("ascii", "replace").decode()
-        (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+        cv2.rectangle(pixels, (left, top), (right, bottom), colour(class_id), thick)
+        text, wide, high, below = _measured(label, scale, thick)
         x = min(max(left, 0), max(width - wide, 0))
         y = top - below if top - below - high >= 0 else min(top + high + below, height - below)
-        cv2.rectangle(pixels, (x, y - high - below), (x + wide, y + below), ink, cv2.FILLED)
-        cv2.putText(
-            pixels, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA
-        )
+        _print(pixels, text, x, y, class_id)
     return Picture(pixels)
+
+
+def write(
+    image: str | Path | bytes | Pixels, labels: Sequence[str], class_ids: Sequence[int]
+) -> Picture:
+    """Write labels on an image, one below the other from its upper left corner."""
+    pixels = load(image)
+    thick, scale = _pen(pixels)
+    y = 0
+    for label, class_id in zip(labels, class_ids, strict=True):
+        text, _, high, below = _measured(label, scale, thick)
+        _print(pixels, text, 0, y + high + below, class_id)
+        y += high + 2 * below
+    return Picture(pixels)
+
+
+def _pen(pixels: Pixels) -> tuple[int, float]:
+    """Width of lines and size of letters, for an image's size."""
+    longest = max(pixels.shape[:2])
+    return max(round(longest / 400), 1), max(longest / 1200, 0.4)
+
+
+def _measured(label: str, scale: float, thick: int) -> tuple[str, int, int, int]:
+    """The text, its width, and its height above and below the line."""
+    # OpenCV's fonts have only ASCII letters
+    text = label.encode("ascii", "replace").decode()
+    (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+    return text, wide, high, below
+
+
+def _print(pixels: Pixels, label: str, x: int, y: int, class_id: int) -> None:
+    """A label on its class's colour, with the line of its letters at ``y``."""
+    thick, scale = _pen(pixels)
+    text, wide, high, below = _measured(label, scale, thick)
+    corners = (x, y - high - below), (x + wide, y + below)
+    cv2.rectangle(pixels, *corners, colour(class_id), cv2.FILLED)
+    cv2.putText(
+        pixels, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA
+    )

@@ -8,10 +8,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, get_args
 
 from .channels import (
-    Channel,
     demand_model,
     demand_output,
     demand_url,
@@ -19,22 +18,38 @@ from .channels import (
     objects_below,
     read_channel,
 )
+from .checks import (
+    data_of,
+    demand_batch,
+    demand_one_file,
+    demand_room,
+    kind_of_channels,
+    warn_of_classes,
+    warn_of_same,
+)
+from .classification import ClassHyperparameters, ClassLearning
 from .errors import JobError, SpecError, UsageError
 from .hyperparameters import Hyperparameters, Learning
 from .images import image_uri, pytorch_image_uri
 from .job import Job, Previous, demand_same, find_previous
+from .kinds import Kind
 from .local import LocalJob, is_place
-from .machines import TRAINING_TYPE, disk_gb
+from .machines import TRAINING_TYPE
 from .names import unique_name
 from .records import Trained, place_of
 from .request import Network, Request
 from .script_mode import script_request, source, source_url
 from .service import Service, find_role
-from .spec import Algorithm, Data, Local, Machine, TrainingSpec, training_request
+from .spec import ONLY_DETECTION, Algorithm, Local, Machine, TrainingSpec, training_request
 from .starting import start
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_TABLES: dict[Kind, type[Hyperparameters | ClassHyperparameters]] = {
+    "detection": Hyperparameters,
+    "classification": ClassHyperparameters,
+}
 
 
 @dataclass(frozen=True)
@@ -76,9 +91,10 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices(Local, Machine, Learning):
+class Choices(Local, Machine, Learning, ClassLearning):
     """The keywords of ``plan`` and ``fit``: these, those for this machine, SageMaker's machine's,
-    and the hyperparameters. The last three default to the manifests' values."""
+    and the hyperparameters of both algorithms. The last ones have the defaults of their algorithm,
+    or the manifests' values."""
 
     role: str | None = None
     model: str | Job | None = None
@@ -88,6 +104,8 @@ class Choices(Local, Machine, Learning):
     algorithm: Algorithm = "built-in"
     tags: Mapping[str, str] | None = None
     network: Network | None = None
+    image_shape: int | str | None = None  # type: ignore[assignment]
+    optimizer: Literal["sgd", "adam", "rmsprop", "adadelta", "nag"] = "sgd"  # type: ignore[assignment]
     num_classes: int | None = None
     num_training_samples: int | None = None
     label_width: int | None = None
@@ -122,11 +140,12 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
 
     ``train`` and ``validation`` are ``.rec`` objects that recpack wrote, or their prefixes; or an
     augmented manifest each, or prefixes of images with JSON files beside them (see
-    ``read_channel``). ``model`` is a job, its name or a ``model.tar.gz`` to continue from. The
-    other keywords are those of the machine (see ``Machine``) and the hyperparameters, whose values
-    can be strings as on the command line. ``num_classes``, ``num_training_samples`` and
-    ``label_width`` come from the data. Raises SpecError, and UsageError for choices that are wrong
-    for any data.
+    ``read_channel``). The labels say which of SageMaker's algorithms it is: object detection for
+    boxes, image classification for classes. ``model`` is a job, its name or a ``model.tar.gz`` to
+    continue from. The other keywords are those of the machine (see ``Machine``) and the
+    hyperparameters, whose values can be strings as on the command line. ``num_classes``,
+    ``num_training_samples``, ``label_width`` and ``multi_label`` come from the data. Raises
+    SpecError, and UsageError for choices that are wrong for any data.
 
     ``algorithm="pytorch"`` is recpack's own in AWS's PyTorch container; it starts from the weights
     ``pretrained``, a ``.params`` file or a ``model.tar.gz`` on S3.
@@ -155,29 +174,32 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
         name: read_channel(name, url, service)
         for name, url in (("train", train), ("validation", validation))
     }
+    if algorithm == "built-in":
+        demand_one_file(channels)
     manifest = channels["train"].manifest
-    data = _data_of(channels)
+    data = data_of(channels)
     if data.kind == "augmented":
         machine["input_mode"] = "Pipe"
     trained = Trained.on(channels)
     notes: tuple[str, ...] = ()
     before = None if model is None else _find_model(model, service)
-    if before is not None and "base_network" in before.hyperparameters:
-        hyperparameters.setdefault("base_network", before.hyperparameters["base_network"])
-    learning = Hyperparameters.from_manifests(
-        manifest, channels["validation"].manifest, **hyperparameters
-    )
+    kind = kind_of_channels(channels)
+    if algorithm == "pytorch" and kind != "detection":
+        raise SpecError(ONLY_DETECTION)
+    table = _TABLES[kind]
+    for name in table.fixed:
+        if before is not None and name in before.hyperparameters:
+            hyperparameters.setdefault(name, before.hyperparameters[name])
+    learning = table.from_manifests(manifest, channels["validation"].manifest, **hyperparameters)
     if before is not None:
         demand_model(before.model, service)
-        demand_same(
-            before, learning.as_strings(), manifest.classes, classes_before(before, service)
-        )
+        demand_same(before, learning, manifest.classes, classes_before(before, service))
         notes = () if before.trained is None else tuple(before.trained.differences(trained))
     spec = TrainingSpec(
         job_name=job_name
         or unique_name(channels["train"].rec.rpartition("/")[2].removesuffix(".rec")),
         role=find_role(role, service),
-        image=image or _image(algorithm, machine, service),
+        image=image or _image(algorithm, kind, machine, service),
         train=channels["train"].prefix,
         validation=channels["validation"].prefix,
         output=output,
@@ -193,7 +215,9 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     if pretrained is not None:
         demand_model(pretrained, service, "pretrained")
     demand_output("output", spec.output, spec.role, service)
-    _demand_room(spec, channels)
+    demand_room(spec, channels)
+    demand_batch(spec, manifest.num_samples)
+    warn_of_classes(learning, channels)
     warn_of_same(channels)
     return Plan(_with_checkpoints(spec, service), trained, service, notes)
 
@@ -216,15 +240,6 @@ def _is_here(model: str) -> bool:
     return not model.startswith("s3://") and (is_place(model) or Path(model).is_file())
 
 
-def warn_of_same(channels: Mapping[str, Channel]) -> None:
-    """Warn where both channels have the same images."""
-    if channels["train"].checksum == channels["validation"].checksum is not None:
-        warnings.warn(
-            "validation: these are the images of train, so mAP tells nothing about other images",
-            stacklevel=4,
-        )
-
-
 def _algorithm(name: str) -> Algorithm:
     for known in get_args(Algorithm):
         if name == known:
@@ -232,20 +247,10 @@ def _algorithm(name: str) -> Algorithm:
     raise UsageError(f"algorithm: {name!r}; use {' or '.join(get_args(Algorithm))}")
 
 
-def _image(algorithm: Algorithm, machine: Mapping[str, Any], service: Service) -> str:
+def _image(algorithm: Algorithm, kind: Kind, machine: Mapping[str, Any], service: Service) -> str:
     if algorithm == "built-in":
-        return image_uri(service.region)
+        return image_uri(service.region, kind)
     return pytorch_image_uri(service.region, machine.get("instance_type", TRAINING_TYPE))
-
-
-def _data_of(channels: Mapping[str, Channel]) -> Data:
-    """The format of the channels. Raises SpecError when they have two."""
-    one, other = (channel.data for channel in channels.values())
-    if one.kind != other.kind or one.attributes != other.attributes:
-        raise SpecError("train and validation have two formats; write both in one")
-    if one.content_type == other.content_type:
-        return one
-    return replace(one, content_type="application/x-image")
 
 
 def classes_before(before: Previous, service: Service) -> tuple[str, ...] | None:
@@ -259,18 +264,6 @@ def classes_before(before: Previous, service: Service) -> tuple[str, ...] | None
             stacklevel=4,
         )
         return None
-
-
-def _demand_room(spec: TrainingSpec, channels: Mapping[str, Channel]) -> None:
-    """Raise SpecError when the machine's disk is smaller than the data that it is to hold."""
-    room = disk_gb(spec.instance_type, spec.volume_gb)
-    need = sum(channel.manifest.rec["bytes"] or 0 for channel in channels.values()) / 1e9
-    if spec.input_mode == "File" and need > room:
-        raise SpecError(
-            f"volume_gb: the data has {need:,.0f} GB, and the disk of {spec.instance_type} "
-            f"{room:,}; give --input-mode Pipe"
-            + ("" if room != spec.volume_gb else f", or --volume-gb {need * 1.2 + 10:.0f}")
-        )
 
 
 def _with_checkpoints(spec: TrainingSpec, service: Service) -> TrainingSpec:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .channels import split_url
 from .errors import JobError, SpecError
 from .files import open_file
+from .kinds import MEASURES, Kind, kind_of_labels
 from .service import Service, is_denied, is_missing, message_of
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ _MOST = 16 << 20
 class Trained:
     """``classes`` in the order of their ids; ``data``: for each channel the URL of its ``.rec``,
     manifest or images, their ``bytes`` and ``checksum`` (None where nobody knows it) and number of
-    ``samples``."""
+    ``samples``; the ``kind`` of the model (None in older records)."""
 
     classes: tuple[str, ...]
     data: Mapping[str, Mapping[str, Any]]
+    kind: Kind | None = None
 
     @classmethod
     def on(cls, channels: Mapping[str, Channel]) -> Trained:
@@ -46,7 +48,8 @@ class Trained:
             }
             for name, channel in channels.items()
         }
-        return cls(channels["train"].manifest.classes, data)
+        manifest = channels["train"].manifest
+        return cls(manifest.classes, data, kind_of_labels(manifest))
 
     def to_json(self) -> bytes:
         """The record of one job: no two are the same."""
@@ -55,7 +58,8 @@ class Trained:
 
     def differences(self, now: Trained) -> Iterator[str]:
         """What a job that continues has other data in, for people to read."""
-        hints = {"validation": "; mAP can't be compared with the earlier job's"}
+        measure = MEASURES[self.kind or "detection"]
+        hints = {"validation": f"; {measure} can't be compared with the earlier job's"}
         for name, before in self.data.items():
             after = now.data.get(name, {})
             if before.get("checksum") != after.get("checksum"):
@@ -156,6 +160,8 @@ def _read(url: str, service: Service) -> Trained | None:
         classes = values["classes"]
         if not all(isinstance(name, str) for name in classes) or not isinstance(classes, list):
             raise ValueError("classes")
-        return Trained(tuple(classes), {name: dict(one) for name, one in values["data"].items()})
+        data = {name: dict(one) for name, one in values["data"].items()}
+        kind = values.get("kind")
+        return Trained(tuple(classes), data, kind if kind in MEASURES else None)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SpecError(f"{url}: this is not the record of a job; delete it") from error

@@ -1,7 +1,8 @@
 """Training jobs, checked, → the arguments of ``create_training_job`` (pure).
 
 Fields: the SageMaker API reference. Channels and content types: AWS developer guide, "Input/Output
-Interface for the Object Detection Algorithm" and "Incremental Training".
+Interface for the Object Detection Algorithm", the same "for the Image Classification Algorithm",
+and "Incremental Training".
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import UsageError
-from .hyperparameters import Hyperparameters
-from .machines import OWN_ALGORITHM, TRAINING_TYPE, type_fault
+from .kinds import kind_of_image
+from .machines import TRAINING_TYPE, type_fault
 from .names import name_faults
+from .parameters import Parameters
 from .request import OWN_DISK, Network, Request, tag_faults, tags_of
 from .values import make_plain
 
@@ -29,6 +31,11 @@ TORCHVISION = "torchvision"
 NO_WEIGHTS = (
     "use_pretrained_model: 1, but there are no weights to start from; give a .params file or a "
     "model.tar.gz with --pretrained, or begin from nothing with --set use_pretrained_model=0"
+)
+
+ONLY_DETECTION = (
+    "algorithm: recpack's own detects objects, and these labels are classes of whole images: leave "
+    "out --algorithm and --local, and SageMaker's image classification trains on them"
 )
 
 _TYPE = re.compile(r"ml\.[a-z]\w*\.\w+")
@@ -146,7 +153,7 @@ class TrainingSpec(Machine):
     train: str
     validation: str
     output: str
-    hyperparameters: Hyperparameters
+    hyperparameters: Parameters
     model: str | None = None
     algorithm: Algorithm = "built-in"
     pretrained: str | None = None
@@ -167,7 +174,7 @@ class TrainingSpec(Machine):
             yield from self._pytorch_faults()
         elif fault := type_fault(self.instance_type, self.image):
             yield fault
-        if OWN_ALGORITHM.search(self.image):
+        if kind_of_image(self.image) is not None:
             yield from self.hyperparameters.faults_of_service()
         if self.input_mode not in ("File", "Pipe"):
             yield f"input_mode: {self.input_mode}; use File or Pipe"

@@ -1,6 +1,5 @@
-"""Tuning: many jobs of one plan, by SageMaker's hyperparameter tuner, for the highest mAP.
-
-What can be tuned: AWS developer guide, "Tune an Object Detection Model".
+"""Tuning: many jobs of one plan, by SageMaker's hyperparameter tuner, for the highest mAP or
+accuracy. What can be tuned is in the tables of hyperparameters.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .errors import JobError, MissingError, UsageError
-from .hyperparameters import Learning
+from .hyperparameters import Hyperparameters
 from .job import PATIENCE, POLL_SECONDS
+from .kinds import MEASURES
 from .names import unique_name
+from .parameters import Parameters
 from .planning import Choices, Keywords, Plan, plan
 from .request import Request, tags_of
 from .service import Service, is_temporary
@@ -21,19 +22,14 @@ from .spec import training_request
 from .starting import start
 from .values import number, whole
 
-METRIC = "validation:mAP"
 _LONGEST_NAME = 32
 _MOST_JOBS, _MOST_PARALLEL = 750, 100
-_TUNABLE = {
-    "learning_rate": "Continuous", "momentum": "Continuous", "weight_decay": "Continuous",
-    "mini_batch_size": "Integer", "optimizer": "Categorical",
-}  # fmt: skip
 _NOT_IN_A_DEFINITION = (
     "TrainingJobName", "HyperParameters", "ProfilerConfig", "ResourceConfig", "Tags",
 )  # fmt: skip
 
 
-def ranges_request(ranges: Mapping[str, str]) -> Request:
+def ranges_request(ranges: Mapping[str, str], table: type[Parameters] = Hyperparameters) -> Request:
     """``{"learning_rate": "0.0001..0.01", "optimizer": "sgd,adam"}`` → ``ParameterRanges``. Numbers
     of a range that spans more than a factor of ten are tried by their logarithms. Raises UsageError
     that lists everything that is wrong."""
@@ -41,12 +37,13 @@ def ranges_request(ranges: Mapping[str, str]) -> Request:
     found["CategoricalParameterRanges"] = []
     wrong = [] if ranges else ["range: give at least one, like learning_rate=0.0001..0.01"]
     for name, text in ranges.items():
-        kind = _TUNABLE.get(name)
+        kind = table.tunable.get(name)
         if kind is None:
-            wrong.append(f"range: {name} can't be tuned; the names are {', '.join(_TUNABLE)}")
+            wrong.append(f"range: {name} can't be tuned; the names are {', '.join(table.tunable)}")
             continue
         try:
-            found[f"{kind}ParameterRanges"].append({"Name": name} | _range(name, kind, text))
+            row = {"Name": name} | _range(table, name, kind, text)
+            found[f"{kind}ParameterRanges"].append(row)
         except ValueError as error:
             wrong.append(f"range: {name}={text}: {error}")
     if wrong:
@@ -54,9 +51,9 @@ def ranges_request(ranges: Mapping[str, str]) -> Request:
     return {kind: several for kind, several in found.items() if several}
 
 
-def _range(name: str, kind: str, text: str) -> Request:
+def _range(table: type[Parameters], name: str, kind: str, text: str) -> Request:
     """Raises ValueError with what is wrong."""
-    check = next(one.metadata["check"] for one in fields(Learning) if one.name == name)
+    check = next(one.metadata["check"] for one in fields(table) if one.name == name)
     if kind == "Categorical":
         values: list[Any] = text.split(",")
     else:
@@ -99,7 +96,10 @@ class TuningPlan:
             wrong.append(f"algorithm: {self.plan.spec.algorithm}; tune the built-in one")
         if wrong:
             raise UsageError("\n".join(wrong))
-        ranges_request(self.ranges)
+        self._ranges()
+
+    def _ranges(self) -> Request:
+        return ranges_request(self.ranges, type(self.plan.spec.hyperparameters))
 
     @property
     def request(self) -> Request:
@@ -107,18 +107,22 @@ class TuningPlan:
         spec = self.plan.spec
         job = training_request(spec)
         static = {k: v for k, v in job["HyperParameters"].items() if k not in self.ranges}
+        measure = MEASURES[spec.hyperparameters.kind]
         definition = {k: v for k, v in job.items() if k not in _NOT_IN_A_DEFINITION}
         output = job["OutputDataConfig"] | {"S3OutputPath": self.output}
         return {
             "HyperParameterTuningJobName": spec.job_name,
             "HyperParameterTuningJobConfig": {
                 "Strategy": "Bayesian",
-                "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": METRIC},
+                "HyperParameterTuningJobObjective": {
+                    "Type": "Maximize",
+                    "MetricName": f"validation:{measure}",
+                },
                 "ResourceLimits": {
                     "MaxNumberOfTrainingJobs": self.jobs,
                     "MaxParallelTrainingJobs": self.parallel,
                 },
-                "ParameterRanges": ranges_request(self.ranges),
+                "ParameterRanges": self._ranges(),
                 "TrainingJobEarlyStoppingType": "Off",
             },
             "TrainingJobDefinition": definition
@@ -144,11 +148,24 @@ class TuningPlan:
 
 @dataclass(frozen=True)
 class Best:
-    """The best job of a tuning so far: its mAP, and the values that were tried in it."""
+    """The best job of a tuning so far: its ``measure`` (mAP or accuracy) and that one's ``value``,
+    and the hyperparameters that were tried in it."""
 
     job: str
-    mAP: float  # as everybody writes it
+    value: float
     hyperparameters: Mapping[str, str]
+    measure: str = "mAP"
+
+    @property
+    def mAP(self) -> float:  # as everybody writes it
+        """The ``value`` of object detection."""
+        return self.value
+
+    def shown(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "job": self.job, self.measure: self.value, "hyperparameters": self.hyperparameters
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,7 +204,7 @@ class Tuning:
     ) -> Best:
         """Wait until it is done, and return its best job. Calls ``on_status`` at every change. Goes
         on like ``Job.wait`` where the service can't be asked for some minutes. Raises JobError when
-        it failed, or when none of its jobs told an mAP."""
+        it failed, or when none of its jobs told an mAP or accuracy."""
         try:
             found = self._until_done(on_status, sleep, poll)
         except BaseException as error:
@@ -197,7 +214,7 @@ class Tuning:
         best = _best(found)
         state = found["HyperParameterTuningJobStatus"]
         if state == "Failed" or best is None:
-            reason = found.get("FailureReason") or "none of its jobs told an mAP"
+            reason = found.get("FailureReason") or "none of its jobs told its metric"
             raise JobError(f"{self.name}: {state.lower()}: {reason}", reason)
         return best
 
@@ -235,7 +252,8 @@ def _best(description: Mapping[str, Any]) -> Best | None:
     metric = best.get("FinalHyperParameterTuningJobObjectiveMetric")
     if metric is None:
         return None
-    return Best(best["TrainingJobName"], metric["Value"], best["TunedHyperParameters"])
+    measure = metric["MetricName"].rpartition(":")[2]
+    return Best(best["TrainingJobName"], metric["Value"], best["TunedHyperParameters"], measure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +275,8 @@ def plan_tuning(train: str, validation: str, output: str, choices: dict[str, Any
     own = {name: choices[name] for name in ("ranges", "jobs", "parallel") if name in choices}
     rest = {name: value for name, value in choices.items() if name not in own}
     ranges = own.pop("ranges", {})
-    ranges_request(ranges)
+    if text := ranges.get("mini_batch_size"):  # the same for both algorithms
+        ranges_request({"mini_batch_size": text})
     if twice := sorted(ranges.keys() & {k for k, v in rest.items() if v is not None}):
         raise UsageError(f"range: {', '.join(twice)}: also set to one value; leave that out")
     for name, why in (

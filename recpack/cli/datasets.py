@@ -35,7 +35,7 @@ def run_convert(args: argparse.Namespace) -> object:
     with progress_bar(args.quiet) as progress, _report_problems(args) as problems:
         result = convert(args.devkit, args.output, **keywords(args), progress=progress)
         problems += result.problems
-    return _print_result(args, result)
+    return print_result(args, result)
 
 
 def run_list(args: argparse.Namespace) -> object:
@@ -44,7 +44,7 @@ def run_list(args: argparse.Namespace) -> object:
     with progress_bar(args.quiet) as progress, _report_problems(args) as problems:
         result = write_list(args.devkit, args.output, **keywords(args), progress=progress)
         problems += result.problems
-    return _print_result(args, result)
+    return print_result(args, result)
 
 
 def run_pack(args: argparse.Namespace) -> object:
@@ -53,7 +53,7 @@ def run_pack(args: argparse.Namespace) -> object:
     with progress_bar(args.quiet) as progress, _report_problems(args) as problems:
         result = pack(args.list, args.root, args.output, **keywords(args), progress=progress)
         problems += result.problems
-    return _print_result(args, result)
+    return print_result(args, result)
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def run_check(args: argparse.Namespace) -> object:
     return check.as_dict()
 
 
-def _print_result(args: argparse.Namespace, result: Result) -> object:
+def print_result(args: argparse.Namespace, result: Result) -> object:
     parts = result.parts or [result]
     if not (args.quiet or args.json):
         from recpack.cli.report import manifest_rows, problem_lines
@@ -149,6 +149,12 @@ def _print_result(args: argparse.Namespace, result: Result) -> object:
                 print(line, file=sys.stderr)
         if result.scope is not None:
             print_line(scope_text(sum(part.manifest.num_samples for part in parts), result.scope))
+    if getattr(args, "color", "rgb") != "rgb" and not (args.quiet or args.json):
+        print(
+            "warning: with --color, images can have other than 3 channels; MXNet, GluonCV and DALI "
+            "read them, SageMaker's own algorithm does not (recpack verify --reader sagemaker)",
+            file=sys.stderr,
+        )
     outcome = {
         "output": args.output,
         "manifest": result.manifest.as_dict(),

@@ -87,6 +87,18 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rec", nargs="+", metavar="REC", help=".rec files, paths or s3://…")
 
 
+def _rewrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("rec", metavar="IN.rec", help=_REC)
+    parser.add_argument("output", metavar="OUT.rec", help="path or s3://bucket/key.rec")
+
+
+def _split(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("rec", metavar="IN.rec", help=_REC)
+    parser.add_argument(
+        "output", nargs="?", metavar="OUT.rec", help="what the parts are named after (default: IN)"
+    )
+
+
 def _unpack(parser: argparse.ArgumentParser) -> None:
     _rec(parser)
     parser.add_argument("folder", metavar="DIR", help="a new or empty folder")
@@ -153,6 +165,24 @@ COMMANDS = (
         "merge", "cli.records:run_merge", "join several .rec files into one, images unchanged",
         "recpack merge all.rec voc2007.rec voc2012.rec",
         _merge, "records.settings:MergeSettings",
+    ),
+    Command(
+        "shuffle", "cli.records:run_shuffle",
+        "write the records in a random order, images unchanged",
+        "recpack shuffle train.rec shuffled.rec --seed 3",
+        _rewrite, "options:ShuffleSettings",
+    ),
+    Command(
+        "split", "cli.records:run_split",
+        "split a .rec by class into train, val (and test), images unchanged",
+        "recpack split all.rec --fractions 0.8/0.2",
+        _split, "options:SplitSettings",
+    ),
+    Command(
+        "filter", "cli.records:run_filter",
+        "keep the objects of some classes, or large ones, images unchanged",
+        "recpack filter all.rec pets.rec --classes cat,dog --min-box 16",
+        _rewrite, "options:FilterSettings",
     ),
     Command(
         "unpack", "cli.records:run_unpack", "turn a .rec back into images, annotations and a list",

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from itertools import islice
 
-from recpack.cli.datasets import keywords
+from recpack.cli.datasets import keywords, print_result
 from recpack.cli.terminal import block, print_line, print_table, progress_bar
 from recpack.errors import DataError
 
@@ -164,6 +164,31 @@ def run_merge(args: argparse.Namespace) -> object:
     if not (args.quiet or args.json):
         print_table([("wrote", args.output), *manifest_rows(manifest)])
     return {"output": args.output, "manifest": manifest.as_dict()}
+
+
+def run_shuffle(args: argparse.Namespace) -> object:
+    from recpack.pipeline.rewrite import shuffle
+
+    with progress_bar(args.quiet or args.json) as progress:
+        result = shuffle(args.rec, args.output, **keywords(args), progress=progress)
+    return print_result(args, result)
+
+
+def run_split(args: argparse.Namespace) -> object:
+    from recpack.pipeline.rewrite import split
+
+    with progress_bar(args.quiet or args.json) as progress:
+        result = split(args.rec, output=args.output, **keywords(args), progress=progress)
+    args.output = args.output or args.rec
+    return print_result(args, result)
+
+
+def run_filter(args: argparse.Namespace) -> object:
+    from recpack.pipeline.rewrite import filter
+
+    with progress_bar(args.quiet or args.json) as progress:
+        result = filter(args.rec, args.output, **keywords(args), progress=progress)
+    return print_result(args, result)
 
 
 def run_unpack(args: argparse.Namespace) -> object:

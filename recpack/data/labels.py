@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recpack.columns import Float32, Int64
+from recpack.columns import Float32, Int64, Integers
 from recpack.data.annotation import LabelKind
 from recpack.data.samples import Samples
 from recpack.errors import DataError
@@ -40,10 +40,15 @@ def detection_widths(label: Float32) -> tuple[int, int] | None:
 def detection_labels(samples: Samples) -> npt.NDArray[np.bool_]:
     """Which samples, in stored order, have a detection label (see ``detection_widths``); bool
     (n,)."""
-    starts, lengths = samples.bounds[:-1], np.diff(samples.bounds)
+    return is_detection(samples.labels, samples.bounds)
+
+
+def is_detection(labels: Float32, bounds: Integers) -> npt.NDArray[np.bool_]:
+    """Which of the label vectors between these ``bounds`` are detection labels; bool (n,)."""
+    starts, lengths = bounds[:-1], np.diff(bounds)
     found = lengths >= 2
-    header = samples.labels[starts[found]]
-    width = samples.labels[starts[found] + 1]
+    header = labels[starts[found]]
+    width = labels[starts[found] + 1]
     lengths = lengths[found]
     with np.errstate(invalid="ignore"):
         fit = (header >= 2) & (header <= lengths) & (width >= 5) & (width <= lengths)
@@ -52,6 +57,21 @@ def detection_labels(samples: Samples) -> npt.NDArray[np.bool_]:
     fit &= (lengths - header) % width == 0
     found[found] = fit
     return found
+
+
+def object_positions(
+    labels: Float32, bounds: Integers, detection: npt.NDArray[np.bool_]
+) -> tuple[Int64, Int64, Int64]:
+    """The objects of the ``detection`` labels between these ``bounds``, of any header and width:
+    the position of each one's class id, its floats, the row of its label; each int64 (objects,)."""
+    rows = np.flatnonzero(detection)
+    starts = bounds[rows].astype(np.int64)
+    header, width = labels[starts].astype(np.int64), labels[starts + 1].astype(np.int64)
+    counts = (np.diff(bounds)[rows] - header) // width
+    ends = np.cumsum(counts)
+    ranks = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+    widths = np.repeat(width, counts)
+    return np.repeat(starts + header, counts) + ranks * widths, widths, np.repeat(rows, counts)
 
 
 def assemble_labels(objects: Float32, counts: Int64) -> tuple[Float32, Int64]:
@@ -107,16 +127,17 @@ def class_ids(samples: Samples) -> tuple[Int64, Int64]:
     """The class ids of all labels, int64 (m,), and the row of each one's sample in stored order,
     int64 (m,): one for each object or class. None of numbers."""
     kind = label_kind(samples)
-    if kind == "boxes":
-        objects, rows = object_table(samples)
-        return objects[:, 0].astype(np.int64), rows
-    if kind == "class":
-        rows = np.flatnonzero(samples.labels >= 0)
-        return samples.labels[rows].astype(np.int64), rows
     if kind == "numbers":
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    rows, ids = np.nonzero(samples.labels.reshape(len(samples.bounds) - 1, -1))
-    return ids, rows
+    if kind == "classes":
+        rows, ids = np.nonzero(samples.labels.reshape(len(samples.bounds) - 1, -1))
+        return ids, rows
+    labels, bounds = samples.labels, samples.bounds
+    positions, _, rows = object_positions(labels, bounds, detection_labels(samples))
+    single = np.flatnonzero(np.diff(bounds) == 1)
+    found = labels[np.concatenate((positions, bounds[single]))]
+    known = (found >= 0) & (found == np.floor(found))
+    return found[known].astype(np.int64), np.concatenate((rows, single))[known]
 
 
 def doubtful_rows(samples: Samples) -> list[tuple[int, str, str]]:

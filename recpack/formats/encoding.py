@@ -7,6 +7,8 @@ from typing import Literal
 
 from recpack.settings import Settings, option
 
+Color = Literal["rgb", "gray", "unchanged"]
+
 
 class Crop(Settings):
     """The only change of an image that moves its boxes."""
@@ -46,6 +48,11 @@ class Encoding(Crop):
         help="decode and encode every image (default: copy JPEG and PNG unchanged)",
         shapes=True,
     )
+    color: Color = option(
+        default="rgb",
+        help="channels of changed images: rgb, gray (changes all), or those that each file has",
+        shapes=True,
+    )
     im2rec_pixels: bool = option(
         default=False,
         help="resize large photographs from full size, for the same pixels as im2rec; slower",
@@ -63,4 +70,4 @@ class Encoding(Crop):
     @property
     def changes_images(self) -> bool:
         """Whether every image is decoded and encoded again."""
-        return bool(self.reencode or self.resize or self.center_crop)
+        return bool(self.reencode or self.resize or self.center_crop or self.color == "gray")

@@ -10,7 +10,7 @@ from functools import cache
 from recpack.columns import Pixels
 from recpack.data.samples import Treatment
 from recpack.errors import ConfigError, ImageError
-from recpack.formats.encoding import Encoding
+from recpack.formats.encoding import Color, Encoding
 from recpack.formats.image_header import ImageHeader, read_header
 
 
@@ -48,11 +48,16 @@ def tune_process() -> None:
 
 
 def decode(
-    data: bytes | memoryview, treatment: Treatment = Treatment.UPRIGHT, reduction: int = 1
+    data: bytes | memoryview,
+    treatment: Treatment = Treatment.UPRIGHT,
+    reduction: int = 1,
+    color: Color = "rgb",
 ) -> Pixels:
-    """Encoded image → pixels, uint8, shape (height, width, 3), blue first.
+    """Encoded image → pixels, uint8, shape (height, width, 3), blue first; with ``gray`` (height,
+    width), with ``unchanged`` what the file has: gray, alpha, 16 bits.
 
-    ``reduction`` 2, 4 or 8 divides each side by it (rounded up), in a fraction of the time.
+    ``reduction`` 2, 4 or 8 divides each side by it (rounded up), in a fraction of the time; not
+    with ``unchanged``.
     Raises the errors of ``read_header``, ImageError (``image-corrupt``) when OpenCV can't decode
     it, MemoryError when there is no memory for the pixels.
     """
@@ -61,11 +66,10 @@ def decode(
 
     _header(data)  # OpenCV itself decodes up to 3 GiB
     flags = {
-        1: cv2.IMREAD_COLOR,
-        2: cv2.IMREAD_REDUCED_COLOR_2,
-        4: cv2.IMREAD_REDUCED_COLOR_4,
-        8: cv2.IMREAD_REDUCED_COLOR_8,
-    }[reduction]
+        "rgb": cv2.IMREAD_COLOR, "gray": cv2.IMREAD_GRAYSCALE, "unchanged": cv2.IMREAD_UNCHANGED
+    }[color]  # fmt: skip
+    if reduction > 1:
+        flags |= cv2.IMREAD_REDUCED_GRAYSCALE_2 * reduction // 2
     # versions of OpenCV differ in the Exif blocks and the kinds that they turn by
     flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -162,8 +166,11 @@ def reencode(data: bytes | memoryview, treatment: Treatment, options: Encoding) 
     """
     import cv2
 
+    if treatment is Treatment.KEEP:  # OpenCV, and so im2rec, turns what is not left unchanged
+        unturned = options.color == "unchanged"
+        treatment = Treatment.AS_STORED if unturned else Treatment.UPRIGHT
     size, reduction = _reduction(data, treatment, options)
-    pixels = decode(data, treatment, reduction)
+    pixels = _decode_for(data, treatment, reduction, options)
     if options.center_crop:
         left, top, side = centred_square(pixels.shape[1], pixels.shape[0])
         pixels = pixels[top : top + side, left : left + side]
@@ -175,13 +182,26 @@ def reencode(data: bytes | memoryview, treatment: Treatment, options: Encoding) 
     return encode(pixels, options)
 
 
+def _decode_for(
+    data: bytes | memoryview, treatment: Treatment, reduction: int, options: Encoding
+) -> Pixels:
+    """The pixels to change. Those that an encoder would cut off at 255 come with 8 bits."""
+    pixels = decode(data, treatment, reduction, options.color)
+    fits = ("uint8", "uint16") if options.encoding == "png" else ("uint8",)
+    if pixels.dtype not in fits:
+        gray = pixels.ndim == 2
+        pixels = decode(data, treatment, reduction, "gray" if gray else "rgb")
+    return pixels
+
+
 def _reduction(
     data: bytes | memoryview, treatment: Treatment, options: Encoding
 ) -> tuple[tuple[int, int] | None, int]:
     """The size to resize an image to, from its full size, and the reduction to decode it with.
     The size is None when nothing is reduced."""
     # a crop is exact to the pixel, which a reduced image does not allow
-    if not options.resize or options.center_crop or options.im2rec_pixels:
+    exact = options.center_crop or options.im2rec_pixels or options.color == "unchanged"
+    if not options.resize or exact:
         return None, 1
     header = _header(data)
     if header.kind != "jpeg":

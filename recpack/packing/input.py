@@ -26,7 +26,7 @@ class PackInput:
 
     ``shaping``: the options that changed the samples · ``rows``: the text of a list that there is
     already · ``precision``: decimals of one that is written · ``scope`` of the data set, None for
-    a list · ``property`` of faces.
+    a list · ``property`` of faces · ``listed``: whether there is a list at all.
     """
 
     samples: Samples
@@ -37,6 +37,7 @@ class PackInput:
     precision: int | None = None
     scope: Scope | None = None
     property: Property | None = None
+    listed: bool = True
 
     def without(self, failures: Sequence[Failure], policy: Policy) -> PackInput:
         """The input without the images that failed, with new numbers and a new list."""
@@ -61,11 +62,11 @@ def as_problems(failures: Sequence[Failure], policy: Policy) -> list[Problem]:
 
 @dataclass(frozen=True)
 class Packed:
-    """An input whose records are in the sink, but not published. ``rows``: the text of its list ·
-    ``lengths`` uint32 (n,), bytes of each record."""
+    """An input whose records are in the sink, but not published. ``rows``: the text of its list,
+    if it has one · ``lengths`` uint32 (n,), bytes of each record."""
 
     source: PackInput
     sink: Sink
-    rows: CheckedLines
+    rows: CheckedLines | None
     lengths: npt.NDArray[np.uint32]
     written: Written

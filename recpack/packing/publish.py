@@ -35,16 +35,15 @@ def publish(packed: Packed) -> Result:
             source.problems,
             source.shaping,
             rec,
-            packed.rows.crc32,
+            packed.rows.crc32 if packed.rows is not None else None,
             source.scope.for_manifest() if source.scope is not None else None,
         )
         manifests.append(manifest.with_etag(etag))
         return manifests[-1].to_json()
 
-    companions: dict[str, Iterable[str]] = {
-        INDEX: _index(source.samples.indices, packed.lengths),
-        LIST: packed.rows,
-    }
+    companions: dict[str, Iterable[str]] = {INDEX: _index(source.samples.indices, packed.lengths)}
+    if packed.rows is not None:
+        companions[LIST] = packed.rows
     if source.property is not None:
         companions[PROPERTY] = [f"{source.property}\n"]
     quarantine = quarantine_lines(source.problems)

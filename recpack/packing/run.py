@@ -63,7 +63,9 @@ def pack_samples(source: PackInput, settings: PackSettings, sink: Sink, progress
         segments = packing.pack()
         failures = [failure for segment in segments for failure in segment.failures]
         if not failures:
-            rows = source.rows or CheckedLines(map(decompress_rows, [one.rows for one in segments]))
+            rows = source.rows
+            if rows is None and source.listed:
+                rows = CheckedLines(map(decompress_rows, [one.rows for one in segments]))
             return Packed(source, sink, rows, packing.lengths, packing.finish(segments))
         if settings.on_error == "fail":
             found = as_problems(failures, settings)
@@ -81,7 +83,9 @@ class _Packing:
     ) -> None:
         self._samples, self._shaping = source.samples, source.shaping
         self._format_list = (
-            partial(compress_rows, precision=source.precision) if source.rows is None else None
+            partial(compress_rows, precision=source.precision)
+            if source.rows is None and source.listed
+            else None
         )
         samples, self._settings = source.samples, settings
         self._sink, self._progress = sink, progress

@@ -83,7 +83,7 @@ def pack_segment(
                 try:
                     with opener() as file:
                         if change:
-                            treatment = Treatment(samples.treatments[row]) or Treatment.UPRIGHT
+                            treatment = Treatment(samples.treatments[row])
                             data = reencode(read_same(file, size, identity), treatment, encoding)
                             buffer.begin(id, label, len(data))[:] = data.data
                         else:

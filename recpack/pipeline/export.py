@@ -264,10 +264,10 @@ def _distinct_names(samples: Samples, options: Options) -> list[str]:
 def _write_images(
     task: tuple[Samples, list[str]], *, folder: ImageFolder, encoding: Encoding
 ) -> tuple[npt.NDArray[np.int32], list[Problem]]:
-    """Write some images; runs in a worker. Returns width and height of each, int32 (n, 2), and the
-    problems of images that can't be read."""
+    """Write some images; runs in a worker. Returns width, height and channels of each, int32
+    (n, 3), and the problems of images that can't be read."""
     samples, names = task
-    sizes = np.zeros((len(samples), 2), np.int32)
+    sizes = np.zeros((len(samples), 3), np.int32)
     failures = []
     with samples.root.folder(".", proven=True) as source:
         openers = source.in_order(samples.paths, sizes=samples.image_bytes.tolist())
@@ -277,10 +277,9 @@ def _write_images(
                 with opener() as file:
                     data = read_same(file, sample.image_bytes, sample.identity)
                 if encoding.changes_images or sample.treatment is not Treatment.KEEP:
-                    treatment = sample.treatment or Treatment.UPRIGHT
-                    data = reencode(data, treatment, encoding).tobytes()
+                    data = reencode(data, sample.treatment, encoding).tobytes()
                 header = read_header(partial(_part, data), len(data))
-                sizes[row] = header.width, header.height
+                sizes[row] = header.width, header.height, header.channels
             except (ImageError, OSError) as error:
                 code, value = explain_image(error)
                 failures.append(Problem(code, "error", sample.path, "error", value=value))
@@ -302,12 +301,12 @@ def _write_documents(
     """Write the JSON files of the images that exist; runs in a worker."""
     samples, names, sizes = task
     categories = [Category(id_, name) for id_, name in enumerate(classes)]
-    for sample, name, (width, height) in zip(samples, names, sizes.tolist(), strict=True):
+    for sample, name, (width, height, depth) in zip(samples, names, sizes.tolist(), strict=True):
         if not width:
             continue
         document = ImageFile(
             annotations=_boxes(sample.label, width, height),
-            image_size=[Size(width, height)],
+            image_size=[Size(width, height, depth)],
             file=name,
             categories=categories,
         )

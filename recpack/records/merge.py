@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
@@ -21,10 +20,9 @@ from recpack.records.settings import MergeSettings
 from recpack.records.writer import RecordWriter
 from recpack.settings import takes
 from recpack.sinks.open import open_sink
-from recpack.storage.paths import PathOrUrl
+from recpack.storage.paths import PathOrUrl, demand_other
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import is_s3
 
 _FACES = "InsightFace's tables"
 
@@ -43,9 +41,7 @@ def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSetting
     """
     if len(inputs) < 2:
         raise ConfigError(f"inputs: must be at least 2 (got {len(inputs)})")
-    paths = [os.path.realpath(path) for path in (output, *inputs) if not is_s3(path)]
-    if paths.count(os.path.realpath(output)) > 1 or output in inputs:
-        raise ConfigError(f"{output} is also an input; choose another name")
+    demand_other(output, inputs)
     with ExitStack() as stack:
         readers = [
             stack.enter_context(RecordReader(path, mapped=False, **vars(settings.part(Access))))

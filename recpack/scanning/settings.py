@@ -36,7 +36,8 @@ def parse_fractions(text: str) -> tuple[float, ...]:
     return fractions
 
 
-def _fractions(text: str) -> str:
+def checked_fractions(text: str) -> str:
+    """The text, if ``parse_fractions`` takes it."""
     parse_fractions(text)
     return text
 
@@ -124,7 +125,7 @@ class Split(Settings):
         help="split by class, like 0.8/0.2: x.rec becomes x_train.rec, x_val.rec (and x_test.rec)",
         metavar="F/F",
         shapes=True,
-        read=_fractions,
+        read=checked_fractions,
     )
 
 

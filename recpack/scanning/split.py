@@ -29,7 +29,8 @@ def split_samples(
     sizes = np.bincount(units)
     # pairs (class, unit), each once: the units that contain a class
     pairs = np.unique(np.stack([ids, units[owners]]), axis=1)
-    units_of = {int(class_id): pairs[1, pairs[0] == class_id] for class_id in np.unique(pairs[0])}
+    classes, starts = np.unique(pairs[0], return_index=True)
+    units_of = dict(zip(classes.tolist(), np.split(pairs[1], starts[1:]), strict=False))
     classes_of: dict[int, list[int]] = {}
     for class_id, unit in pairs.T.tolist():
         classes_of.setdefault(unit, []).append(class_id)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from recpack.errors import DataError, SinkError
+from recpack.errors import ConfigError, DataError, SinkError
 from recpack.storage.files import LONGEST_ENDING, demand_replaceable, demand_room, write_lines
 from recpack.storage.journal import final_path, find_companion, journal_path, settled
 from recpack.storage.regular import read_regular
@@ -66,6 +66,16 @@ def read_companion(
 def base_name(path: PathOrUrl) -> str:
     """The name without its folder."""
     return os.fspath(path).rpartition("/")[2]
+
+
+def demand_other(output: PathOrUrl, inputs: Iterable[PathOrUrl]) -> None:
+    """Raise ConfigError when an output is also an input."""
+
+    def place(path: PathOrUrl) -> str:
+        return os.fspath(path) if is_s3(path) else os.path.realpath(path)
+
+    if place(output) in map(place, inputs):
+        raise ConfigError(f"{output} is also an input; choose another name")
 
 
 def read_bytes(path: PathOrUrl, s3: S3Client, limit: int) -> bytes:

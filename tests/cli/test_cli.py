@@ -286,3 +286,14 @@ def test_a_reader_that_goes_away_is_no_error(devkit: Path, tmp_path: Path) -> No
     run = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert run.stdout == "{"
     assert "Traceback" not in run.stderr
+
+
+def test_other_channels_are_warned_of(
+    devkit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["convert", str(devkit), str(tmp_path / "a.rec"), "--year", "2012", "--color", "gray"]
+    assert main(command) == 0
+    assert "SageMaker's own algorithm does not" in capsys.readouterr().err
+    assert recpack.Manifest.read(tmp_path / "a.json").options["color"] == "gray"
+    with pytest.raises(recpack.DataError, match="1-channel jpeg"):
+        recpack.verify(tmp_path / "a.rec", reader="sagemaker")

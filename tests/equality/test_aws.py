@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 import recpack
 from benchmarks.aws import aws_list
+from recpack.formats.image_codec import decode
 from tests.conftest import Oracle
 
 SAME_OPENCV = cv2.__version__.startswith("4.11")
@@ -97,6 +100,12 @@ def test_scalar_labels_equal_im2rec(oracle: Oracle, devkit: Path, tmp_path: Path
         (["--resize", "50"], {"resize": 50, "im2rec_pixels": True}),
         (["--resize", "300"], {"resize": 300}),
         (["--encoding", ".png", "--quality", "3"], {"reencode": True, "encoding": "png"}),
+        (["--color", "0"], {"color": "gray"}),
+        (
+            ["--color", "0", "--resize", "50"],
+            {"color": "gray", "resize": 50, "im2rec_pixels": True},
+        ),
+        (["--color", "-1"], {"color": "unchanged", "reencode": True}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -145,3 +154,39 @@ def test_center_crop_equals_im2rec(oracle: Oracle, devkit: Path, tmp_path: Path)
         for folder in (tmp_path, tmp_path / "im2rec")
     ]
     assert shapes[0] == shapes[1] == [[70, 70, 3]] * 10
+
+
+@pytest.mark.parametrize("encoding", ["jpg", "png"])
+@pytest.mark.parametrize("color", [0, -1])
+def test_channels_equal_im2rec(oracle: Oracle, tmp_path: Path, color: int, encoding: str) -> None:
+    """Of images that are gray, have alpha, 16 bits or an EXIF orientation."""
+    (tmp_path / "im2rec").mkdir()
+    pixels = np.random.RandomState(1).randint(0, 256, (40, 60, 4)).astype(np.uint8)
+    deep = np.random.RandomState(1).randint(0, 1 << 16, (40, 60, 3)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "gray.jpg"), pixels[:, :, 0])
+    cv2.imwrite(str(tmp_path / "alpha.png"), pixels)
+    cv2.imwrite(str(tmp_path / "color.jpg"), pixels[:, :, :3])
+    tags = Image.Exif()
+    tags[274] = 6
+    Image.fromarray(pixels[:, :, :3]).save(tmp_path / "turned.jpg", exif=tags)
+    found = ["gray.jpg", "alpha.png", "color.jpg", "turned.jpg"]
+    if (color, encoding) != (-1, "jpg"):  # whose 16 bits im2rec cuts off at 255
+        cv2.imwrite(str(tmp_path / "deep.png"), deep)
+        found.append("deep.png")
+    listed = tmp_path / "im2rec" / "train.lst"
+    listed.write_text("".join(f"{i}\t{i}.0\t{name}\n" for i, name in enumerate(found)))
+    arguments = [str(tmp_path / "im2rec" / "train"), str(tmp_path), "--color", str(color)]
+    quality = "95" if encoding == "jpg" else "3"
+    oracle("im2rec", [*arguments, "--encoding", f".{encoding}", "--quality", quality])
+    recpack.pack(
+        listed, tmp_path, tmp_path / "train.rec", encoding=encoding, reencode=True,
+        color="gray" if color == 0 else "unchanged",
+    )  # fmt: skip
+    if SAME_OPENCV:
+        assert_equal_files(tmp_path / "train.rec", tmp_path / "im2rec" / "train.rec")
+    with recpack.RecordReader(tmp_path / "train.rec") as records:
+        shapes = [decode(one.image_bytes, color="unchanged").shape for one in records]
+    alpha = (40, 60, 4) if encoding == "png" else (40, 60, 3)
+    assert shapes[:4] == (
+        [(40, 60)] * 3 + [(60, 40)] if color == 0 else [(40, 60), alpha, (40, 60, 3), (40, 60, 3)]
+    )

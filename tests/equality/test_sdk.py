@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.train.test_request import KEY, PARAMETERS, SPEC
+from train.classification import ClassHyperparameters
 from train.images import ACCOUNTS, PYTORCH_ACCOUNTS, image_uri, pytorch_image_uri
+from train.kinds import REPOSITORIES
 from train.planning import Plan
 from train.records import Trained
 from train.request import (
@@ -62,13 +64,42 @@ SCRIPT_MODE_EVERYTHING = replace(
     image=pytorch_image_uri("us-east-1", "ml.m5.xlarge"), instance_type="ml.m5.xlarge",
     network=replace(EVERYTHING.network, isolated=False), output="s3://bucket/prod/output/",
 )  # fmt: skip
+CLASSES = replace(
+    SPEC, image=image_uri("us-east-1", "classification"), train="s3://bucket/photos/train/train.rec",
+    hyperparameters=ClassHyperparameters(
+        num_classes=3, num_training_samples=900, use_pretrained_model=1, num_layers=50, top_k=2,
+        resize=256, augmentation_type="crop_color", learning_rate=0.001, early_stopping=True,
+        precision_dtype="float16", checkpoint_frequency=5, lr_scheduler_step="10,20",
+    ),
+)  # fmt: skip
+CLASSES_GOING_ON = replace(
+    CLASSES, model=GOING_ON.model, input_mode="Pipe",
+    hyperparameters=ClassHyperparameters(
+        num_classes=3, num_training_samples=900, multi_label=1, use_weighted_loss=1,
+        image_shape="1,28,28", num_layers=20, optimizer="nag",
+    ),
+)  # fmt: skip
 RANGES = {"learning_rate": "0.0001..0.01", "mini_batch_size": "8..64", "optimizer": "sgd,adam"}
 TUNING = TuningPlan(
     Plan(replace(EVERYTHING, checkpoints=None), Trained((), {}), Service()), RANGES, 20, 4
 )
 
+CLASS_TUNING = TuningPlan(
+    Plan(CLASSES, Trained((), {}), Service()),
+    {"eps": "0.001..0.5", "mini_batch_size": "8..64", "optimizer": "sgd,nag"},
+)
+
+OF_CLASS_TUNING = {
+    "tuning": {
+        "metric": "validation:accuracy",
+        "numbers": {"eps": ("Continuous", 0.001, 0.5, "Logarithmic"),
+                    "mini_batch_size": ("Integer", 8, 64, "Linear")},
+        "lists": {"optimizer": ["sgd", "nag"]}, "jobs": 10, "parallel": 2,
+    }
+}  # fmt: skip
 OF_TUNING = {
     "tuning": {
+        "metric": "validation:mAP",
         "numbers": {"learning_rate": ("Continuous", 0.0001, 0.01, "Logarithmic"),
                     "mini_batch_size": ("Integer", 8, 64, "Linear")},
         "lists": {"optimizer": ["sgd", "adam"]}, "jobs": 20, "parallel": 4,
@@ -98,7 +129,12 @@ JOBS: dict[str, tuple[TrainingSpec, dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "augmented manifest": (AUGMENTED, {}, {}),
+    "image classification": (CLASSES, {}, {}),
+    "image classification, incremental": (
+        CLASSES_GOING_ON, {"model_uri": GOING_ON.model, "model_channel_name": "model"}, {},
+    ),
     "tuning": (TUNING.plan.spec, OF_EVERYTHING, OF_TUNING),
+    "tuning of image classification": (CLASSES, {}, OF_CLASS_TUNING),
 }  # fmt: skip
 """Jobs, and what the SDK's Estimator is told beside what all are made of; and of a tuning."""
 
@@ -136,7 +172,7 @@ def described(spec: TrainingSpec, more: dict[str, Any], tuning: dict[str, Any]) 
             "input_mode": "File", "distribution": "FullyReplicated",
         }  # fmt: skip
     if tuning:
-        estimator["output_path"] = TUNING.output
+        estimator["output_path"] = f"{spec.output}/{spec.job_name}/"
     return {"estimator": estimator, "channels": channels, "name": spec.job_name} | tuning
 
 
@@ -146,7 +182,7 @@ def in_script_mode(spec: TrainingSpec) -> dict[str, Any]:
         name: value for name, value in vars(spec.hyperparameters).items() if value not in (None, "")
     }
     values |= {"early_stopping": "False"}
-    if spec.hyperparameters.freeze_layer_pattern:
+    if "freeze_layer_pattern" in values:
         values |= {"freeze_layer_pattern": "'^(conv1|conv2)_'"}  # for the container's shell
     return {
         "entry_point": PROGRAM, "framework_version": "2.8.0", "py_version": "py312",
@@ -160,7 +196,7 @@ class Sdk(NamedTuple):
     three types of machines, and what it sends to host models."""
 
     sent: list[dict[str, Any]]
-    images: dict[str, str]
+    images: dict[str, dict[str, str]]
     pytorch: dict[str, list[str]]
     hosted: list[dict[str, Any]]
 
@@ -180,18 +216,21 @@ def sdk() -> Sdk:
     return Sdk(**answer)
 
 
-@pytest.mark.parametrize("name", [name for name in JOBS if name != "tuning"])
+@pytest.mark.parametrize("name", [name for name in JOBS if "tuning" not in name])
 def test_a_job(sdk: Sdk, name: str) -> None:
     plan = Plan(JOBS[name][0], Trained((), {}), Service("us-east-1"))
     assert plan.request == sdk.sent[list(JOBS).index(name)]
 
 
 def test_a_tuning(sdk: Sdk) -> None:
-    assert TUNING.request == sdk.sent[list(JOBS).index("tuning")]
+    for name, plan in (("tuning", TUNING), ("tuning of image classification", CLASS_TUNING)):
+        assert plan.request == sdk.sent[list(JOBS).index(name)]
 
 
 def test_the_images(sdk: Sdk) -> None:
-    assert {region: image_uri(region) for region in ACCOUNTS} == sdk.images
+    for kind, repository in REPOSITORIES.items():
+        found = {region: image_uri(region, kind) for region in ACCOUNTS}
+        assert found == sdk.images[repository]
     types = ("ml.g5.xlarge", "ml.p3.2xlarge", "ml.m5.xlarge")
     assert {
         region: [pytorch_image_uri(region, one) for one in types] for region in PYTORCH_ACCOUNTS

@@ -367,3 +367,35 @@ def test_shrink() -> None:
     assert shrink(pixels(), 300) is not None
     assert shrink(pixels(), 300).shape == (40, 60, 3)
     assert shrink(np.zeros((2, 900, 3), np.uint8), 30).shape == (1, 30, 3)
+
+
+def test_channels() -> None:
+    """The images of one channel, those with alpha and those of 16 bits, and what is left of them
+    in each format."""
+    four = np.random.RandomState(0).randint(0, 256, (64, 80, 4)).astype(np.uint8)
+    gray, deep = four[:, :, 0], np.full((64, 80, 3), 100 * 257, np.uint16)
+
+    def made(image: Any, color: Any, encoding: Any = "png", **options: Any) -> Any:
+        chosen = Encoding(color=color, encoding=encoding, **options)
+        data = bytes(reencode(encoded(".png", image), Treatment.KEEP, chosen))
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+
+    for image in (four, gray, deep):
+        assert made(image, "gray").shape == (64, 80)
+        np.testing.assert_array_equal(made(image, "unchanged"), image)
+        assert made(image, "rgb").shape == (64, 80, 3)
+        assert made(image, "unchanged", "jpg").shape == (64, 80, 3)[: image.ndim]
+    alike = cv2.cvtColor(four, cv2.COLOR_BGRA2GRAY)
+    np.testing.assert_allclose(made(four, "gray").astype(int), alike, atol=1)
+    # not cut off at 255, which would make it white
+    assert made(deep, "unchanged", "jpg").mean() == pytest.approx(100, abs=2)
+    assert made(four, "unchanged", resize=32).shape == (32, 40, 4)
+    small = encoded(".jpg", smooth(800, 400))
+    options = Encoding(color="gray", resize=100)
+    assert decode(bytes(reencode(small, Treatment.KEEP, options)), color="gray").shape == (100, 200)
+
+
+def test_gray_changes_every_image() -> None:
+    assert Encoding(color="gray").changes_images
+    assert not Encoding(color="unchanged").changes_images
+    assert Encoding(color="gray").shaping()["color"] == "gray"

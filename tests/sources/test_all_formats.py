@@ -264,6 +264,9 @@ def test_changed_images_have_the_boxes_of_their_size(tmp_path: Path) -> None:
     assert document["annotations"] == [
         {"class_id": 0, "left": 3, "top": 2, "width": 12, "height": 8}
     ]
+    recpack.convert(place, f"{tmp_path}/gray/", color="gray", **options)
+    document = json.loads((tmp_path / "gray_annotation/000.json").read_text())
+    assert document["image_size"] == [{"width": 30, "height": 20, "depth": 1}]
     with pytest.raises(recpack.ConfigError, match="can't change images"):
         recpack.convert(place, tmp_path / "x.manifest", **options)
 

@@ -351,7 +351,8 @@ class Aws:
         self._create_training_job(definition | {"TrainingJobName": job})
         self.jobs[job]["left"] = 0
         self._step(self.jobs[job])
-        ranges = tuning["HyperParameterTuningJobConfig"]["ParameterRanges"]
+        config = tuning["HyperParameterTuningJobConfig"]
+        ranges, objective = config["ParameterRanges"], config["HyperParameterTuningJobObjective"]
         tuned = {
             one["Name"]: one.get("MinValue") or one["Values"][0]
             for several in ranges.values() for one in several
@@ -362,7 +363,7 @@ class Aws:
             "TrainingJobName": job, "TrainingJobArn": _arn("training-job", job),
             "CreationTime": NOW, "TrainingJobStatus": "Completed", "TunedHyperParameters": tuned,
             "FinalHyperParameterTuningJobObjectiveMetric": {
-                "MetricName": "validation:mAP", "Value": 0.5,
+                "MetricName": objective["MetricName"], "Value": 0.5,
             },
         }  # fmt: skip
 

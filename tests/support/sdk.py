@@ -48,7 +48,7 @@ def sent(job: dict[str, Any]) -> dict[str, Any]:
         for name, (kind, low, high, scaling) in job["tuning"]["numbers"].items()
     } | {name: CategoricalParameter(values) for name, values in job["tuning"]["lists"].items()}
     HyperparameterTuner(
-        estimator, "validation:mAP", ranges, max_jobs=job["tuning"]["jobs"],
+        estimator, job["tuning"]["metric"], ranges, max_jobs=job["tuning"]["jobs"],
         max_parallel_jobs=job["tuning"]["parallel"], tags=job["estimator"].get("tags"),
     ).fit(channels, job_name=job["name"], wait=False)  # fmt: skip
     return request
@@ -99,8 +99,13 @@ def hosted() -> list[dict[str, Any]]:
     return found
 
 
-table = image_uris.config_for_framework("object-detection")["versions"]["1"]["registries"]
-images = {region: image_uris.retrieve("object-detection", region) for region in table}
+images = {
+    name: {
+        region: image_uris.retrieve(name, region)
+        for region in image_uris.config_for_framework(name)["versions"]["1"]["registries"]
+    }
+    for name in ("object-detection", "image-classification")
+}
 table = image_uris.config_for_framework("pytorch")["training"]["versions"]["2.8.0"]
 pytorch = {
     region: [

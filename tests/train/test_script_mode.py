@@ -72,7 +72,7 @@ PATTERNS = ["^(conv1|conv2)_", 'it\'s $HOME; `id` && "x" \\d+ > /tmp/x', "conv.*
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_the_containers_shell_gets_each_hyperparameter_as_one_word(pattern: str) -> None:
     """aws/sagemaker-training-toolkit decodes the JSON and joins the values with spaces."""
-    learning = replace(OWN.hyperparameters, freeze_layer_pattern=pattern)
+    learning = replace(PARAMETERS, use_pretrained_model=0, freeze_layer_pattern=pattern)
     sent = request(replace(OWN, hyperparameters=learning))["HyperParameters"]
     values = [str(json.loads(value)) for value in sent.values()]
     run = subprocess.run(

@@ -28,6 +28,7 @@ import recpack
 
 from ..errors import SpecError, TrainError
 from .augment import Boxes, Pixels, augment, decode, resize
+from .shards import Place, Shards, open_rec
 
 _ROWS = 8
 """Rows of labels come in multiples of this, so that shapes repeat."""
@@ -48,26 +49,22 @@ class _Task(NamedTuple):
     begins."""
 
     epoch: int
-    items: Sequence[tuple[int, int | recpack.Record]]
+    items: Sequence[tuple[int, Place | recpack.Record]]
 
 
 class _Pictures(Dataset[Batch | TrainError]):
     """Makes batches, in whichever process."""
 
     def __init__(
-        self, rec: str, identity: tuple[object, ...], endpoint_url: str | None, side: int,
-        label_width: int, augmented: bool, seed: int,
-    ) -> None:  # fmt: skip
-        self._rec, self._identity, self._endpoint_url = rec, identity, endpoint_url
+        self, shards: Shards, side: int, label_width: int, augmented: bool, seed: int
+    ) -> None:
+        self._shards = shards
         self._side, self._label_width = side, label_width
         self._augmented, self._seed = augmented, seed
-        self._reader: recpack.RecordReader | None = None
 
     def close(self) -> None:
-        """Close the file; it is opened again where it is needed."""
-        if self._reader is not None:
-            self._reader.close()
-        self._reader = None
+        """Close the files; they are opened again where they are needed."""
+        self._shards.close()
 
     def __getitem__(self, task: _Task | TrainError) -> Batch | TrainError:
         """The batch, or the error: torch would bury its words in a worker's traceback."""
@@ -82,7 +79,7 @@ class _Pictures(Dataset[Batch | TrainError]):
         images = np.empty((len(task.items), self._side, self._side, 3), np.uint8)
         found = []
         for image, (position, record) in zip(images, task.items, strict=True):
-            image[:], boxes = self._picture(task.epoch, position, self._record(record))
+            image[:], boxes = self._picture(task.epoch, position, *self._record(record))
             found.append(boxes)
         rows = max(1, *map(len, found))
         labels = np.full((len(found), -(-rows // _ROWS) * _ROWS, 6), -1, np.float32)
@@ -90,27 +87,24 @@ class _Pictures(Dataset[Batch | TrainError]):
             label[: len(boxes)] = boxes
         return Batch(torch.from_numpy(images), torch.from_numpy(labels))
 
-    def _record(self, record: int | recpack.Record) -> recpack.Record:
+    def _record(self, record: Place | recpack.Record) -> tuple[recpack.Record, str]:
+        """A record, and the name of its file."""
         if isinstance(record, recpack.Record):
-            return record
-        if self._reader is None:
-            reader = _open(self._rec, self._endpoint_url)
-            if reader.identity != self._identity:
-                reader.close()
-                raise TrainError(f"{self._rec}: another file has just replaced it; train again")
-            self._reader = reader
-        return self._reader.read_offset(record)
+            return record, self._shards.paths[0]
+        return self._shards.read(record), self._shards.paths[record.file]
 
-    def _picture(self, epoch: int, position: int, record: recpack.Record) -> tuple[Pixels, Boxes]:
-        name = f"{self._rec}: record {record.id} at byte {record.offset}"
-        boxes = self._boxes(record, name)
+    def _picture(
+        self, epoch: int, position: int, record: recpack.Record, path: str
+    ) -> tuple[Pixels, Boxes]:
+        name = f"{path}: record {record.id} at byte {record.offset}"
+        boxes = self._boxes(record, name, path)
         pixels = decode(record.image_bytes, name)
         if not self._augmented:
             return resize(pixels, self._side), boxes
         random = np.random.default_rng((self._seed, epoch, position))
         return augment(pixels, boxes, self._side, random)
 
-    def _boxes(self, record: recpack.Record, name: str) -> Boxes:
+    def _boxes(self, record: recpack.Record, name: str, path: str) -> Boxes:
         numbers = len(record.label)
         if numbers > self._label_width:
             raise SpecError(
@@ -121,16 +115,11 @@ class _Pictures(Dataset[Batch | TrainError]):
         try:
             objects = record.boxes[:, :6]
         except recpack.RecordError as error:
-            raise TrainError(f"{self._rec}: {error}") from None
+            raise TrainError(f"{path}: {error}") from None
         boxes = np.zeros((len(objects), 6), np.float32)
         boxes[:, : objects.shape[1]] = objects
         has_area = (boxes[:, 3] > boxes[:, 1]) & (boxes[:, 4] > boxes[:, 2])
         return boxes[(boxes[:, 0] >= 0) & has_area]
-
-
-def _open(rec: str, endpoint_url: str | None) -> recpack.RecordReader:
-    """Not mapped: a file that is cut short would end the process that reads its map."""
-    return recpack.RecordReader(rec, mapped=False, endpoint_url=endpoint_url)
 
 
 def _start_worker(_: int) -> None:
@@ -162,7 +151,8 @@ class _Order(Sampler[_Task]):
 
 
 class Loader:
-    """The batches of a ``.rec``, by path or ``s3://…``, or of a stream of its records.
+    """The batches of a ``.rec`` or a set of shards, by path or ``s3://…``, of several files that
+    are one data set, or of a stream of records.
 
     ``training`` gives each epoch another order and changes every picture (see ``augment``), unless
     ``augmented`` is false; all batches are full, the last one filled from the start of the epoch.
@@ -183,7 +173,7 @@ class Loader:
 
     def __init__(
         self,
-        rec: str | Path,
+        rec: str | Path | Sequence[Path],
         *,
         batch_size: int,
         image_shape: int,
@@ -197,26 +187,31 @@ class Loader:
         endpoint_url: str | None = None,
         stream: Callable[[int], BinaryIO] | None = None,
     ) -> None:
-        self._rec = str(rec) if stream is None else str(rec) or "the stream"
+        self._rec = str(rec if isinstance(rec, str | Path) else rec[0]) or "the stream"
         self._batch_size, self._training, self._seed = batch_size, training, seed
         self._rank, self._world, self._workers = rank, world, workers
         self._stream = stream
-        identity: tuple[object, ...] = ()
+        paths: Sequence[str] = (self._rec,)
+        identities: Sequence[object] = ()
         if stream is None:
             try:
-                with _open(self._rec, endpoint_url) as reader:
-                    self._offsets, identity = reader.offsets, reader.identity
+                with open_rec(
+                    rec if isinstance(rec, Sequence) else str(rec), endpoint_url
+                ) as reader:
+                    self._offsets, self._starts = reader.offsets, reader.starts
+                    paths, identity = reader.paths, reader.identity
             except recpack.RecpackError as error:
                 raise SpecError(str(error)) from error
             if not len(self._offsets):
                 raise SpecError(f"{self._rec}: it has no records")
+            identities = identity if len(paths) > 1 else [identity]
         elif world > 1:
             raise SpecError(
                 f"{self._rec}: only one process can read a stream, not {world}; use files (File "
                 "mode) to train with several"
             )
         self._pictures = _Pictures(
-            self._rec, identity, endpoint_url, image_shape, label_width,
+            Shards(paths, identities, endpoint_url), image_shape, label_width,
             training and augmented, seed,
         )  # fmt: skip
         self._order = _Order()
@@ -286,16 +281,22 @@ class Loader:
         if self._stream is not None:
             yield from self._streamed(self._stream, epoch)
         elif self._training:
-            order = np.random.default_rng((self._seed, epoch)).permutation(self._offsets)
+            order = np.random.default_rng((self._seed, epoch)).permutation(len(self._offsets))
             for step in range(len(self)):
                 first = (step * self._world + self._rank) * self._batch_size
                 positions = range(first, first + self._batch_size)
-                yield _Task(epoch, [(one, int(order[one % len(order)])) for one in positions])
+                yield _Task(
+                    epoch, [(one, self._place(order[one % len(order)])) for one in positions]
+                )
         else:
             mine, size = self._mine(), self._batch_size
             for first in range(0, len(mine), size):
                 positions = mine[first : first + size]
-                yield _Task(epoch, [(one, int(self._offsets[one])) for one in positions])
+                yield _Task(epoch, [(one, self._place(one)) for one in positions])
+
+    def _place(self, position: int) -> Place:
+        file = int(np.searchsorted(self._starts, position, "right")) - 1
+        return Place(file, int(self._offsets[position]))
 
     def _streamed(
         self, stream: Callable[[int], BinaryIO], epoch: int

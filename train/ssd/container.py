@@ -180,8 +180,8 @@ def _setup(container: Container, learning: Hyperparameters, stop: _Stop, stack: 
 def _source(
     container: Container, channel: str, classes: list[str], stop: _Stop, stack: ExitStack
 ) -> Source:
-    """The ``.rec`` of a channel, its streams, or a ``.rec`` made of images and JSON files, which
-    tells the ``classes``."""
+    """The ``.rec`` of a channel or its shards, its streams, or a ``.rec`` made of images and JSON
+    files, which tells the ``classes``."""
     if container.channels[channel].get("RecordWrapperType") == "RecordIO":
         raise SpecError(
             f"{channel}: augmented manifests are read by the built-in algorithm only; pack the "
@@ -196,13 +196,13 @@ def _source(
         return Pipes(container.root / "input" / "data", channel, stop)
     if container.has(f"{channel}_annotation"):
         return _packed(container, channel, classes, stack)
-    found = container.one_file(channel, ".rec")
-    if found is None:
+    found = container.files(channel, ".rec")
+    if not found:
         raise SpecError(
             f"{channel}: there is no .rec in {container.folder(channel)}, and no channel "
             f"{channel}_annotation; write one with recpack convert"
         )
-    return found
+    return found if len(found) > 1 else found[0]
 
 
 def _packed(container: Container, channel: str, classes: list[str], stack: ExitStack) -> Path:

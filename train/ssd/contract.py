@@ -22,6 +22,7 @@ import msgspec
 from ..errors import SpecError, UsageError
 from ..files import open_file
 from ..hyperparameters import Hyperparameters
+from ..names import is_whole_set
 from ..script_mode import decoded, is_ours
 
 _MOST_SETTINGS = 16 << 20
@@ -157,17 +158,23 @@ class Container:
         folder = self.root / "checkpoints"
         return folder if folder.is_dir() else None
 
-    def one_file(self, channel: str, *endings: str) -> Path | None:
-        """The file of a channel with one of these endings. Raises SpecError for several."""
+    def files(self, channel: str, *endings: str) -> list[Path]:
+        """The file of a channel with one of these endings, or all shards of one set, in order.
+        Raises SpecError for several others."""
         found = sorted(
             path for path in self.folder(channel).rglob("*") if path.name.endswith(endings)
         )
-        if len(found) > 1:
+        if len(found) > 1 and not is_whole_set([path.name for path in found]):
             raise SpecError(
-                f"{channel}: {len(found)} files, and there must be one: "
+                f"{channel}: {len(found)} files, and there must be one, or all shards of one set: "
                 f"{', '.join(path.name for path in found[:5])}"
             )
-        return found[0] if found else None
+        return found
+
+    def one_file(self, channel: str, *endings: str) -> Path | None:
+        """The file of a channel with one of these endings; None where there is none. Raises
+        SpecError for several."""
+        return next(iter(self.files(channel, *endings)), None)
 
     def write_failure(self, text: str) -> None:
         """Tell why the job fails: in the log, and in ``failure`` if no other process has and it

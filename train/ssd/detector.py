@@ -59,7 +59,12 @@ class Detector:
 
 def side_of(model: Model) -> int:
     """The side in pixels of the images that a model takes. Raises ModelError where its
-    hyperparameters do not say it."""
+    hyperparameters do not say it, and for a model that detects no objects."""
+    if not any(node.op == "_contrib_MultiBoxDetection" for node in model.symbol.nodes):
+        raise ModelError(
+            "the model detects no objects: its graph has no node MultiBoxDetection; one of "
+            "SageMaker's image classification is hosted by recpack-train deploy without --local"
+        )
     text = model.hyperparameters.get("image_shape", "")
     if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= 4096:
         raise ModelError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,8 +34,9 @@ from .ranks import Ranks, joined
 from .validation import mean_average_precision
 from .weights import starting_model
 
-Source = str | Path | Callable[[int], BinaryIO]
-"""A ``.rec`` (a path or ``s3://…``), or what opens the stream of an epoch's records."""
+Source = str | Path | Sequence[Path] | Callable[[int], BinaryIO]
+"""A ``.rec`` or the name of a set of shards (a path or ``s3://…``), several files that are one data
+set, or what opens the stream of an epoch's records."""
 
 _WARM_UP = 200
 """Most steps with a rising learning rate: random weights begin with losses that are many times the

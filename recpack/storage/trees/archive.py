@@ -56,6 +56,10 @@ class Source(ABC):
     def read_into(self, offset: int, room: memoryview) -> int:
         """Fill ``room`` from an offset; return the number of bytes read."""
 
+    def changed(self) -> bool:
+        """Whether the file is another one by now. (On S3 the next read finds out.)"""
+        return False
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -103,7 +107,7 @@ class Archive:
         from recpack.storage.s3.file import RemoteFile
 
         with closing(RemoteFile(self.s3, parse_location(self.path))) as file:
-            return read_members(file.read if is_zip else _forward(file.read), self.size)
+            return read_members(file.read if is_zip else forward(file.read), self.size)
 
 
 def find_archive(path: str | os.PathLike[str], s3: S3Client) -> Archive:
@@ -126,8 +130,12 @@ class _LocalSource(Source):
         self.name, self.size = base_name(archive.path), archive.size
         self._descriptor = open_regular(archive.path)
         weakref.finalize(self, os.close, self._descriptor)
-        if _state(os.fstat(self._descriptor)) != (archive.size, archive.version):
-            raise OSError(5, "the archive has changed during the run; run again")
+        self._state = archive.size, archive.version
+        if self.changed():
+            raise OSError(5, f"{self.name} has changed during the run; run again")
+
+    def changed(self) -> bool:
+        return _state(os.fstat(self._descriptor)) != self._state
 
     def read(self, offset: int, length: int) -> bytes:
         return pread(self._descriptor, offset, length)
@@ -166,7 +174,7 @@ def _source(archive: Archive) -> Source:
     return _S3Source(archive) if is_s3(archive.path) else _LocalSource(archive)
 
 
-def _forward(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+def forward(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
     """A ``read`` that also reads the gaps between its calls, so that the file sees one sequential
     stream and can prefetch. It jumps over large gaps."""
     position = 0

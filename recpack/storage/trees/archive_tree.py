@@ -107,6 +107,10 @@ class ArchiveTree(Tree):
         del proven  # a name can't be a link
         return ArchiveFolder(self, path)
 
+    def open(self, source: Source, extent: Extent) -> OpenFile:
+        """Open the file at this place. Raises OSError."""
+        return open_member(source, extent)
+
     def only(self, paths: Iterable[str]) -> ArchiveTree:
         if not len(self.names):
             return self
@@ -198,7 +202,7 @@ class ArchiveFolder(Folder):
         extent = self._tree.extent(join(self._path, name))
         if extent is None:
             raise FileNotFoundError(errno.ENOENT, "no such file in the archive", name)
-        return open_member(self._tree.archives[extent.archive].source(), extent)
+        return self._tree.open(self._tree.archives[extent.archive].source(), extent)
 
     def in_order(
         self,
@@ -251,8 +255,7 @@ class ArchiveFolder(Folder):
             elif extent is None:
                 yield partial(self.open, name)
             else:
-                yield partial(_open_member, future, extent)
+                yield partial(self._open, future, extent)
 
-
-def _open_member(future: Future[Source], extent: Extent) -> OpenFile:
-    return open_member(future.result(), extent)
+    def _open(self, future: Future[Source], extent: Extent) -> OpenFile:
+        return self._tree.open(future.result(), extent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def write(path: Path, images: Callable[[int], bytes] | None = None, count: int =
     return path
 
 
-def load(rec: str | Path, **options: object) -> Loader:
+def load(rec: str | Path | list[Path], **options: object) -> Loader:
     return Loader(rec, **{"batch_size": 4, "image_shape": SIDE, "label_width": 32, **options})
 
 
@@ -60,6 +61,41 @@ def same(ones: list[Batch], others: list[Batch]) -> bool:
         torch.equal(a, b) for one, other in zip(ones, others, strict=True)
         for a, b in zip(one, other, strict=True)
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shards(rec: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same records in three files."""
+    folder = tmp_path_factory.mktemp("shards")
+    with recpack.RecordReader(rec) as reader:
+        records = list(reader)
+    paths = []
+    for number, part in enumerate((records[:5], records[5:6], records[6:])):
+        paths.append(folder / f"a-0000{number}-of-00003.rec")
+        with recpack.RecordWriter(paths[-1]) as writer:
+            for record in part:
+                writer.write(record.image_bytes, record.boxes)
+    return paths
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_set_of_shards_gives_the_batches_of_one_file(
+    rec: Path, shards: list[Path], training: bool, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.ssd.shards._OPEN", 2)  # in this process: they change places
+    for epoch in range(2):
+        one = list(load(rec, training=training, seed=3).epoch(epoch))
+        with closing(load(shards, training=training, seed=3, workers=workers)) as loader:
+            assert same(list(loader.epoch(epoch)), one)
+
+
+def test_a_shard_that_is_replaced_is_named(shards: list[Path], tmp_path: Path) -> None:
+    own = [Path(shutil.copy(path, tmp_path)) for path in shards]
+    loader = load(own, training=False)
+    write(own[1], count=1)
+    with pytest.raises(TrainError, match=f"^{own[1]}: another file has just replaced it"):
+        list(loader.epoch(0))
 
 
 def test_validation_gives_the_file_as_it_is(rec: Path) -> None:

@@ -128,7 +128,27 @@ def root(tmp_path: Path, rec: Path) -> Root:
     return made
 
 
+def shards(root: Root, said: int) -> None:
+    """The records of the channel in two shards of a set that has so many."""
+    (file,) = (root.path / "input/data/train").iterdir()
+    with recpack.RecordReader(file) as reader:
+        records = list(reader)
+    file.unlink()
+    for number, part in enumerate((records[:3], records[3:])):
+        with recpack.RecordWriter(file.with_name(f"a-0000{number}-of-0000{said}.rec")) as writer:
+            for record in part:
+                writer.write(record.image_bytes, record.boxes)
+
+
 # ---- training
+
+
+def test_a_set_of_shards_is_a_channel(root: Root, trained: Train) -> None:
+    """They lie alone in the channel's folder, without the manifest of the set."""
+    shards(root, 2)
+    code, out = trained(root)
+    assert code == 0, out
+    assert len(metrics(out)["mAP"]) == 1
 
 
 @pytest.mark.slow
@@ -448,7 +468,9 @@ def test_what_a_job_does_not_say(root: Root) -> None:
         (lambda root: root.channels("File", "train", "valid"),
          "validation: there is no such channel; those of this job are train, valid"),
         (lambda root: root.link("train", root.path / "x", "second.rec"),
-         "train: 2 files, and there must be one: pictures.rec, second.rec"),
+         "train: 2 files, and there must be one, or all shards of one set: pictures.rec, second"),
+        (lambda root: shards(root, 3),
+         "train: 2 files, and there must be one, or all shards of one set: a-00000-of-00003.rec"),
         (lambda root: (root.path / "input/data/train/pictures.rec").unlink(),
          "train: there is no .rec in"),
         (lambda root: (root.path / "input/config/hyperparameters.json").write_text("{"),
@@ -462,7 +484,7 @@ def test_what_a_job_does_not_say(root: Root) -> None:
         (lambda root: root.config("resourceconfig", {"hosts": ["a", "b"], "current_host": "c"}),
          "current_host: 'c' is none of a, b"),
         (lambda root: root.link("train", root.path / "x", os.fsdecode(b"\xff.rec")),
-         r"2 files, and there must be one: pictures.rec, \udcff.rec"),
+         r"2 files, and there must be one, or all shards of one set: pictures.rec, \udcff.rec"),
         (lambda root: root.config(
             "inputdataconfig", {"train": {"RecordWrapperType": "RecordIO",
                                           "TrainingInputMode": "Pipe"}, "validation": {}}),

@@ -1,0 +1,73 @@
+"""The images in ``.rec`` files, as the files of a tree: packing reads them as any others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from recpack.columns import StringColumn
+from recpack.formats.recordio import decode_payload, join_parts, locate_record
+from recpack.storage.paths import base_name
+from recpack.storage.trees.archive import Archive, Source
+from recpack.storage.trees.archive_tree import ArchiveTree
+from recpack.storage.trees.base import OpenFile
+from recpack.storage.trees.index import PLAIN, Extent
+from recpack.storage.trees.member import Member
+
+
+def image_path(rec: str, start: int, size: int, framed: int = 0) -> str:
+    """The path of an image of ``size`` bytes that begins at byte ``start``. An image with the magic
+    word in it lies in several parts: ``start`` and ``framed`` are then those of its record."""
+    return f"{rec}:{start}+{size}" + (f"/{framed}" if framed else "")
+
+
+@dataclass(frozen=True, eq=False)
+class RecordTree(ArchiveTree):
+    """The images of some ``.rec`` files. Their paths say where they are (see ``image_path``), so
+    the tree has no list of them: a worker gets only what it reads."""
+
+    @classmethod
+    def of_files(cls, files: Iterable[Archive]) -> RecordTree:
+        """The tree of these files, whose names differ."""
+        return cls(tuple(files), StringColumn(), np.zeros((0, 5), np.int64))
+
+    def open(self, source: Source, extent: Extent) -> OpenFile:
+        return (_Image if extent.packed == extent.size else _JoinedImage)(source, extent)
+
+    def extent(self, path: str) -> Extent:
+        name, _, place = path.rpartition(":")
+        start, _, sizes = place.partition("+")
+        size, _, framed = sizes.partition("/")
+        number = self._numbers[name]
+        return Extent(int(start), int(size), int(framed or size), PLAIN, number)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {base_name(file.path): number for number, file in enumerate(self.archives)}
+
+
+class _Image(Member):
+    @property
+    def identity(self) -> int:
+        return int(self._source.changed())  # asked after each read
+
+
+class _JoinedImage(_Image):
+    """An image in several parts."""
+
+    def __init__(self, source: Source, extent: Extent) -> None:
+        super().__init__(source, extent)
+        start = extent.start
+        parts = locate_record(source.read, start, start + extent.packed)
+        self._data = decode_payload(join_parts(source.read, parts), start).image_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
+
+    def read_into(self, room: memoryview) -> int:
+        data = self._data[: len(room)]
+        room[: len(data)] = data
+        return len(self._data)
