@@ -20,14 +20,13 @@ from recpack.columns import Float32, Int64, StringColumn
 from recpack.data.samples import Samples
 from recpack.errors import DataError
 from recpack.formats.record import Record
+from recpack.storage.limits import MAX_PROPERTY
 from recpack.storage.paths import PathOrUrl, companion, read_bytes, read_companion
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import PROPERTY
 
 _MOST_KEYS = 1 << 24
 """A label's floats hold each whole number up to it."""
-_LIMIT = 1 << 12
-"""Bytes of a ``property``; InsightFace's have some dozen."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def property_beside(rec: PathOrUrl, s3: S3Client) -> Property | None:
     another text."""
     where = companion(rec, PROPERTY)
     try:
-        data = read_companion(rec, PROPERTY, s3, lambda path: read_bytes(path, s3, _LIMIT))
+        data = read_companion(rec, PROPERTY, s3, lambda path: read_bytes(path, s3, MAX_PROPERTY))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

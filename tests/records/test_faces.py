@@ -13,6 +13,8 @@ import pytest
 import recpack
 from recpack.cli.app import main
 from recpack.records.preview import preview
+from recpack.storage.s3.objects import read
+from tests.conftest import Store
 from tests.sources.test_wild import encoded
 from tests.support.devkits import jpeg
 from tests.support.faces import Row, face_rows, make_faces, write_records
@@ -222,3 +224,16 @@ def test_inspect_counts_identities(tmp_path: Path, capsys: pytest.CaptureFixture
     told = capsys.readouterr().out
     assert "3 images of 2 identities (InsightFace)" in told
     assert "2,48,48\n" in told
+
+
+def test_merged_on_s3(tmp_path: Path, store: Store) -> None:
+    root = make_faces(tmp_path / "in", {"a": 2, "b": 1})
+    recpack.convert(root, tmp_path / "o" / "train.rec", source_format="identities")
+    output = store.at("p/train/train.rec")
+    parts = [tmp_path / "o" / "train.rec"] * 2
+    recpack.merge(str(output), parts, endpoint_url=store.url)
+    recpack.merge(str(output), parts, endpoint_url=store.url, overwrite=True)
+    assert recpack.verify(str(output), reader="insightface", endpoint_url=store.url).records == 11
+    assert read(store.access, output.companion(".property")) == b"4,48,48\n"
+    ends = ("idx", "json", "property")
+    assert store.listing() == [*(f"p/_recpack/train.{end}" for end in ends), output.key]
