@@ -74,7 +74,7 @@ def key_span(record: Record) -> range | None:
     if record.image_bytes or record.flag != 2 or not np.isfinite(record.label).all():
         return None
     start, stop = record.label.tolist()
-    whole = start == int(start) and stop == int(stop) and 0 <= start <= stop
+    whole = start == int(start) and stop == int(stop) and 0 <= start <= stop < 1 << 53
     return range(int(start), int(stop)) if whole else None
 
 

@@ -212,6 +212,16 @@ def test_faces_that_do_not_merge(tmp_path: Path) -> None:
     assert not (tmp_path / "c.rec").exists()
 
 
+@pytest.mark.parametrize("label", [[4, 3e38], [np.nan, 6], [0, 6], [6, 4], [4.5, 6]])
+def test_a_meta_record_that_can_not_be(tmp_path: Path, label: list[float]) -> None:
+    rec = write_records(tmp_path / "train.rec", changed(0, label))
+    found = recpack.inspect(rec)
+    assert (found.faces, found.tables) == (None, 3)
+    assert recpack.unpack(rec, tmp_path / "u").images == 3
+    with pytest.raises(recpack.DataError, match="record holds a label and no image"):
+        recpack.verify(rec, reader="insightface")
+
+
 def test_inspect_counts_identities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rec = write_records(tmp_path / "train.rec", changed(3, [1, 0]))
     found = recpack.inspect(rec)
