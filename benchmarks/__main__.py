@@ -30,12 +30,13 @@ from benchmarks import (
     formats,
     growth,
     packing,
+    reading,
     s3,
     scan,
     ssd,
     ssd_loader,
 )
-from benchmarks.environments import PEERS
+from benchmarks.environments import PEERS, READERS
 from benchmarks.measure import measure
 from benchmarks.report import Section, compare, markdown, plot, to_json
 from benchmarks.setting import HERE, Setting
@@ -51,6 +52,7 @@ SUITES = {
     "cores": cores.tables,
     "s3": s3.tables,
     "cluster": cluster.tables,
+    "reading": reading.tables,
     "loader": ssd_loader.tables,
     "training": ssd.training_tables,
     "serving": ssd.serving_tables,
@@ -61,6 +63,8 @@ SIZES: dict[bool, dict[str, Any]] = {
     False: {"images": 2_000, "encoded": 400, "large": 40, "many": 2_000,
             "planned": 100_000, "growth": (500, 1_000, 2_000)},
 }  # fmt: skip
+
+_PEERS = list(dict.fromkeys([*PEERS, *READERS]))
 
 
 def machine() -> dict[str, Any]:
@@ -100,7 +104,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--peers", metavar="A,B", default=None,
-        help=f"which of {', '.join(PEERS)} (default: all, quick: tfrecord)",
+        help=f"which of {', '.join(_PEERS)} (default: all; quick: tfrecord, reading alone: all)",
     )  # fmt: skip
     parser.add_argument(
         "--work", type=Path, default=HERE / "work", help="folder of the environments"
@@ -110,13 +114,13 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     args.rounds = args.rounds or (7 if args.full else 3)
     if args.peers is None:
-        args.peers = ",".join(PEERS) if args.full else "tfrecord"
+        args.peers = ",".join(_PEERS if args.full or args.suites == ["reading"] else ["tfrecord"])
     for name in args.suites:
         if name not in SUITES:
             parser.error(f"no suite {name}; the suites are {', '.join(SUITES)}")
     for name in filter(None, args.peers.split(",")):
-        if name not in PEERS:
-            parser.error(f"no peer {name}; the peers are {', '.join(PEERS)}")
+        if name not in _PEERS:
+            parser.error(f"no peer {name}; the peers are {', '.join(_PEERS)}")
     return args
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,16 @@ PEERS = {
 }
 """The last two install PyTorch, about 6 GB each."""
 
+READERS = ("mx_recordio", "webdataset", "mds", "litdata")
+"""Peers of the suite ``reading``; NumPy, OpenCV and PyTorch they take from this environment."""
+_READERS = (
+    "mx-recordio==0.2", "webdataset==1.0.2", "mosaicml-streaming==0.13.0", "litdata==0.2.76",
+    "braceexpand", "PyYAML", "lightning-utilities", "obstore", "tifffile", "requests", "filelock",
+    "xxhash", "zstd", "Brotli", "python-snappy", "cramjam", "tqdm", "catalogue",
+    "transformers==4.56.2", "tokenizers==0.22.1", "huggingface-hub==0.35.3", "safetensors", "regex",
+    "packaging", "charset-normalizer", "idna", "certifi",
+)  # fmt: skip
+
 _MXNET = ("mxnet==1.9.1", "numpy==1.26.4", "opencv-python-headless==4.11.0.86")
 
 
@@ -37,6 +48,24 @@ def mxnet_python(folder: Path) -> Path:
     """A Python with MXNet: ``RECPACK_MXNET_PYTHON``, or one made here."""
     python = os.environ.get("RECPACK_MXNET_PYTHON")
     return Path(python) if python else _make_environment(folder / "mxnet", _MXNET)
+
+
+def mxnet_library(folder: Path) -> Path:
+    """MXNet's library."""
+    find = "import importlib.util as u; print(u.find_spec('mxnet').origin)"
+    run = subprocess.run(
+        [mxnet_python(folder), "-c", find], capture_output=True, text=True, check=True
+    )
+    return Path(run.stdout.strip()).with_name("libmxnet.so")
+
+
+def readers_python(folder: Path) -> Path:
+    """The Python of ``READERS``: 200 MB, because what is large comes from this environment."""
+    python = _make_environment(folder / "readers", ("--no-deps", *_READERS))
+    lib = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    ours = folder / "readers" / "lib" / lib / "site-packages" / "this.pth"
+    ours.write_text(sysconfig.get_path("purelib") + "\n")
+    return python
 
 
 def _make_environment(folder: Path, requirements: tuple[str, ...]) -> Path:

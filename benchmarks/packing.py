@@ -106,7 +106,7 @@ def _in_memory(setting: Setting, devkit: Path, rows: Path) -> Table:
     works[IM2REC_DEFAULT] = commands(
         setting.im2rec(default, devkit, "--num-thread", 4), fresh=companions(default)[:2]
     )
-    for name in setting.peers:
+    for name in filter(PEERS.__contains__, setting.peers):
         python = python_of(name, setting.environments)
         folder = setting.memory / f"peer-{name}"
         packing, start = f"{name}, 2 processes (from a list)", f"{name}'s imports alone"

@@ -45,7 +45,7 @@ class Section:
         base = self.timings[0].median
         for timing in self.timings:
             others = "".join(
-                f" {timing.more[name]:.3f} |" if name in timing.more else " |" for name in more
+                f" {_figure(timing.more[name])} |" if name in timing.more else " |" for name in more
             )
             yield (
                 f"| {timing.name} | {timing.median:.3f} | {timing.low:.3f} to {timing.high:.3f} "
@@ -64,6 +64,10 @@ class Section:
         if count is None:
             return " |" * bool(self.counts)
         return f" {count / timing.median:,.1f} |"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3f}" if value < 1000 else f"{value:,.0f}"
 
 
 def _wanted(claim: Claim, ratio: float) -> str:

@@ -90,11 +90,16 @@ def group_lines(problems: Iterable[Problem], shown: int) -> Iterator[str]:
 
 
 def unknown_class_lines(
-    problems: Iterable[Problem], classes: Sequence[str], used: Collection[str], chosen: str
+    problems: Iterable[Problem],
+    classes: Sequence[str],
+    used: Collection[str],
+    chosen: str,
+    noun: str = "object",
 ) -> list[str]:
     """What to say of unknown classes: first how many there are and an option that takes them, then
-    each one. ``used`` are the ``classes`` that objects have: an unknown class that is similar to
-    one that is not used shows a typing error in ``classes``. ``chosen`` is a name for them."""
+    each one with its number of objects (``noun``). ``used`` are the ``classes`` that objects have:
+    an unknown class that is similar to one that is not used shows a typing error in ``classes``.
+    ``chosen`` is a name for them."""
     rows = unknown_classes(problems, classes)
     if not rows:
         return []
@@ -108,7 +113,7 @@ def unknown_class_lines(
     lines = [f"{count} not in {chosen}: {names}. Run again with {option}"]
     for name, objects, near in rows[:_MAX_SHOWN]:
         hint = f"; {near_hint(name, near, used=near in used)}" if near else ""
-        lines.append(f"unknown class {name!r}: {count_text(objects, 'object')}{hint}")
+        lines.append(f"unknown class {name!r}: {count_text(objects, noun)}{hint}")
     return list(map(one_line, lines))
 
 

@@ -173,6 +173,15 @@ CATALOGUE: dict[str, Code] = {
         "no action needed, or add images",
         "note",
     ),
+    "table-row": Code(
+        "the row of the table does not fit its headings",
+        "correct the row; a value with a comma needs quotes around it",
+    ),
+    "column-unread": Code(
+        "columns of the table are not read",
+        "no action needed, or keep only the columns of the images and their labels",
+        "note",
+    ),
     "class-similar": Code(
         "several classes have the same name, but for case, white space or Unicode normalisation",
         "if they are one class, name all classes with --classes; a=A makes A an alias of a",

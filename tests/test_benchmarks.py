@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import recpack
-from benchmarks import cores
+from benchmarks import cores, reading
 from benchmarks.coordinator import COORDINATOR, FIRST, WORKERS
 from benchmarks.data import draw, first_images, make_devkit, make_records
 from benchmarks.formats import make_formats
@@ -210,6 +210,22 @@ def test_the_s3_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proces
         kept = S3Client(url).call("get_object", Bucket="bucket", Key="_recpack/made.lst")
     assert kept["Body"].read() == (tmp_path / "made.lst").read_bytes()
     assert made.num_samples == 30
+
+
+def test_the_suite_of_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(reading, "_SECONDS", 0.01)
+    setting = Setting(
+        memory=tmp_path, disk=tmp_path, environments=tmp_path, images=30, encoded=12, large=0,
+        many=0, planned=0, growth=(), peers=(),
+    )  # fmt: skip
+    sections = [Section.of(table, measure(table.works, 1, 1)) for table in reading.tables(setting)]
+    for section in sections:
+        assert {timing.name for timing in section.timings} >= {"record_reader", "our_recordio"}
+        for timing in section.timings:
+            assert all(timing.more[column] > 0 for column in reading.COLUMNS)
+        assert len(section.claims) == len(reading.COLUMNS)
+    assert not (tmp_path / "raw").exists()
 
 
 def test_the_suite_of_many_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from tests.cli.test_cli import run
 from tests.conftest import Store
 from tests.sinks.test_s3_stores import upload_tree
 from tests.support.clusters import Dask, Ray, needs
-from tests.support.datasets import Picture, write_coco, write_yolo
+from tests.support.datasets import Picture, make_classes, write_coco, write_yolo
 from tests.support.devkits import jpeg, make_photos
 from tests.support.faces import make_faces
 from tests.support.jobs import put_model
@@ -138,6 +138,7 @@ def here(
     (tmp_path / "coco/val2017").symlink_to(tmp_path / "coco/train2017")
     write_yolo(tmp_path / "yolo", pictures)
     make_faces(tmp_path / "faces", side=112)
+    make_classes(tmp_path)
     (tmp_path / "cat.jpg").write_bytes(jpeg())
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -208,7 +209,7 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
         for old in {"pack": ["train.rec", "train.idx", "train.json"], "list": ["train.lst"]}.get(
             words[1], []
         ):
-            (here / old).unlink()  # the tour makes the same files in two ways
+            (here / old).unlink(missing_ok=True)  # the tour makes the same files in two ways
         assert run(*words[1:]) == 0, words
 
 

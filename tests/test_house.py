@@ -22,7 +22,7 @@ FLOORS = (
     ("cli",),
     ("demo",),
     ("pipeline",),
-    ("options",),
+    ("options", "mxrecordio"),
     ("packing", "records", "scanning"),
     ("sinks", "sources"),
     ("formats",),
@@ -114,7 +114,7 @@ def test_modules_are_read_at_one_sitting() -> None:
 
 def test_opencv_is_imported_where_pixels_are() -> None:
     users = [path.name for path in ROOT.rglob("*.py") if "import cv2" in path.read_text()]
-    assert sorted(users) == ["image_codec.py", "preview.py"]
+    assert sorted(users) == ["image_codec.py", "mxrecordio.py", "preview.py"]
 
 
 def test_the_public_surface() -> None:

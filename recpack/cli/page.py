@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import islice
 
 from recpack.cli.terminal import scope_text, verdict
 from recpack.data.annotation import Annotation
@@ -99,6 +100,9 @@ def _plot(title: str, counts: Mapping[str, int]) -> str:
         return ""
     most = max(counts.values())
     bars = []
+    if len(counts) > _MAX_ROWS:
+        title += f" (the first {_MAX_ROWS} of {len(counts):,})"
+        counts = dict(islice(counts.items(), _MAX_ROWS))
     for row, (name, count) in enumerate(counts.items()):
         y, width = 20 * row, 190 * count / most
         bars.append(
@@ -185,7 +189,7 @@ def _picture(dataset: Dataset, file: str, problems: list[Problem]) -> str:
 
 def _boxes(annotation: Annotation, bad: set[int], size: tuple[int, int]) -> Iterator[str]:
     stroke = max(size) / 160
-    for i, name in enumerate(annotation.names):
+    for i, name in enumerate(annotation.names if annotation.boxes else ()):
         left, top, right, bottom = annotation.boxes[4 * i : 4 * i + 4]
         colour = "#e5342b" if annotation.objects[i] in bad else "#16a34a"
         x, y = min(left, right), min(top, bottom)

@@ -221,7 +221,8 @@ def parser_of(backend: str, arguments: Sequence[str] | None = None) -> argparse.
     that they name gets its options, because making the options of all takes time."""
     parser = argparse.ArgumentParser(
         prog="recpack",
-        description="Convert data sets for object detection to MXNet RecordIO.",
+        description="Convert data sets for object detection and image classification to MXNet "
+        "RecordIO.",
     )
     parser.add_argument("--version", action="version", version=f"recpack {__version__}")
     # without prog, argparse formats the usage to find it, which takes time

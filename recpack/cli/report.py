@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from recpack.cli.terminal import is_page, scope_text, verdict
@@ -20,6 +21,7 @@ from recpack.storage.files import write_lines
 
 _BAR = 30
 _EXAMPLES = 3
+_MOST_BARS = 100
 
 
 def write_report(path: Path, check: Check, dataset: Dataset) -> None:
@@ -67,8 +69,9 @@ def text_report(check: Check, block: str = "█") -> Iterator[str]:
     present = {name: count for name, count in check.classes.items() if count}
     absent = [name for name, count in check.classes.items() if not count]
     yield from chart(f"{noun}s by class", present, check.class_images if boxes else None)
-    if absent:
-        yield f"  no {noun} of: {', '.join(absent)}"
+    if absent and check.labels != "numbers":
+        names = absent[:_MOST_BARS] + ["…"] * (len(absent) > _MOST_BARS)
+        yield f"  no {noun} of: {', '.join(names)}"
     yield from chart("unknown classes", check.unknown_classes)
     for name, near in check.nearest_classes.items():
         # without --classes the names are Pascal VOC's, which nobody typed
@@ -112,10 +115,12 @@ def bars(
     yield title
     width = max(map(len, counts))
     most = max(counts.values())
-    for name, count in counts.items():
+    for name, count in islice(counts.items(), _MOST_BARS):
         bar = block * round(count / most * _BAR)
         spread = f" in {count_text(images[name], 'image')}" if images is not None else ""
         yield f"  {name:<{width}}  {bar:<{_BAR}}  {count:,}{spread}"
+    if len(counts) > _MOST_BARS:
+        yield f"  … and {len(counts) - _MOST_BARS:,} more"
 
 
 def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
@@ -127,7 +132,10 @@ def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
     counts = ", ".join(f"{name} {count:,}" for name, count in list(present.items())[:20])
     rows += [
         ("classes", f"{len(manifest.classes)}"),
-        ("objects", f"{sum(present.values()):,} ({counts})" if present else "0"),
+        (
+            "objects" if manifest.header_width else "labels",
+            f"{sum(present.values()):,} ({counts})" if present else "0",
+        ),
         ("label width", f"{manifest.label_width}" + ", no boxes" * (not manifest.header_width)),
     ]
     for action, codes in manifest.problems.items():

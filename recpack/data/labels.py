@@ -112,14 +112,15 @@ def object_table(samples: Samples) -> tuple[Float32, Int64]:
 
 
 def label_kind(samples: Samples) -> LabelKind:
-    """What the labels hold, as their numbers show it. ``boxes`` also where they differ in kind."""
+    """What the labels hold, as their numbers show it: ``boxes`` unless all are of another kind."""
     labels, widths = samples.labels, np.diff(samples.bounds)
     if not len(widths) or (widths[0] > 1 and labels[0] not in (0, 1)):  # most are boxes
         return "boxes"
     if (widths != widths[0]).any():
         return "boxes"
     if widths[0] == 1:
-        return "class" if (labels == np.floor(labels)).all() else "numbers"
+        whole = (labels == np.floor(labels)) & (labels >= 0)
+        return "class" if whole.all() else "numbers"
     return "classes" if ((labels == 0) | (labels == 1)).all() else "numbers"
 
 

@@ -210,7 +210,7 @@ def read_rows(lines: Iterable[str], first: int = 1) -> Rows:
         except ValueError:
             valid = False
         if not valid or line.count("_") > path.count("_"):
-            bad = next((column for column in columns[1:-1] if not _is_number(column)), None)
+            bad = next((column for column in columns[1:-1] if not is_number(column)), None)
             if bad is not None:
                 text = bad.strip()[:80]
                 raise ListError(f"line {number}: label is {text!r}, expected a number")
@@ -231,7 +231,7 @@ def row_paths(lines: Iterable[str]) -> Iterator[str]:
     return (line.strip().rpartition("\t")[2].strip() for line in lines)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     """Whether it is a finite float32. (``float`` also takes 1_000.)"""
     try:
         return -_MAX_FLOAT < float(text) < _MAX_FLOAT and "_" not in text

@@ -142,16 +142,16 @@ def decode_payload(payload: bytes, offset: int = 0) -> Record:
     return Record(id_, id2, flag, label, payload[image:], offset)
 
 
-def whole_record(data: bytes | mmap, at: int, offset: int) -> tuple[Record, int] | None:
-    """The record at ``data[at:]``, which is the file's byte ``offset``, and where in ``data`` its
-    frame ends. None unless it is sound, in one part, and ends in ``data``: then ``locate_record``
+def whole_record(data: bytes | mmap, at: int, stop: int, offset: int) -> tuple[Record, int] | None:
+    """The record at ``data[at:stop]``, which is the file's byte ``offset``, and where in ``data``
+    its frame ends. None unless it is sound, in one part, and ends there: then ``locate_record``
     finds its parts, or says what is wrong."""
     try:
         magic, length, flag, label, id_, id2 = HEADERS.unpack_from(data, at)
     except struct.error:
         return None
     image, end = at + 32 + 4 * flag, at + 8 + length
-    if magic != MAGIC or length > MAX_PAYLOAD or not image <= end <= len(data):
+    if magic != MAGIC or length > MAX_PAYLOAD or not image <= end <= stop:
         return None
     if flag:
         label = data[at + 32 : image]

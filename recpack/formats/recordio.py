@@ -95,13 +95,8 @@ class RecordBuffer:
         more).
         """
         floats = len(label) // FLOAT.itemsize
-        self._length = length = payload_length(floats, image_length)
-        if length > MAX_PAYLOAD:
-            raise RecordError(
-                f"a record of {length:,} bytes can't be stored: RecordIO records have less than "
-                f"{MAX_PAYLOAD + 1:,} bytes; shrink the image (resize)"
-            )
-        self._reserve(framed_length(length))
+        length = payload_length(floats, image_length)
+        self._demand_room(length)
         start, image = self._end, self._end + HEADERS.size
         if floats == 1:
             HEADERS.pack_into(self._memory, start, MAGIC, length, 0, label, id, 0)
@@ -110,6 +105,22 @@ class RecordBuffer:
             image += len(label)
             self._memory[start + HEADERS.size : image] = label
         return memoryview(self._memory)[image : image + image_length]
+
+    def begin_payload(self, length: int) -> memoryview:
+        """Start a record of any kind, and return the memory for its payload of ``length`` bytes."""
+        self._demand_room(length)
+        PART_HEADER.pack_into(self._memory, self._end, MAGIC, length)
+        at = self._end + PART_HEADER.size
+        return memoryview(self._memory)[at : at + length]
+
+    def _demand_room(self, length: int) -> None:
+        if length > MAX_PAYLOAD:
+            raise RecordError(
+                f"a record of {length:,} bytes can't be stored: RecordIO records have less than "
+                f"{MAX_PAYLOAD + 1:,} bytes; shrink the image (resize)"
+            )
+        self._length = length
+        self._reserve(framed_length(length))
 
     def commit(self) -> int:
         """End the record that was begun last; return its framed length. Raises RecordError for one

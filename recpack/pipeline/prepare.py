@@ -53,8 +53,7 @@ def scan_source(path: Root, settings: ReadSettings, output: str) -> ScanResult:
     with begin_scan(path, settings) as scanning:
         if scanning.labels != "boxes":
             raise ConfigError(
-                f"output: {output}: its format needs boxes, and {path} has classes "
-                "without boxes; name a .rec"
+                f"output: {output}: its format needs boxes, and this data set has none; name a .rec"
             )
         return demand_samples(scanning.finish(settings.progress), settings)
 
@@ -68,7 +67,8 @@ def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:
         ids = np.unique(class_ids(scan.samples)[0]).tolist()
         used = names if voc else [names[id_] for id_ in ids]
         chosen = "Pascal VOC's list" if voc else "the chosen classes"
-        unknown = unknown_class_lines(fatal, names, used, chosen)
+        noun = "object" if scan.labels == "boxes" else "image"
+        unknown = unknown_class_lines(fatal, names, used, chosen, noun)
         advice = way_out(fatal, left=len(scan.samples) > 0)
         raise DataError("\n".join([*unknown, summary(fatal, way_out=advice)]), scan.problems)
     if not len(scan.samples):

@@ -56,10 +56,13 @@ class BulkReader(Closing):
 
     def start(self, wanted: Wanted) -> Callable[[], list[Record]]:
         """Begin to read, and return what waits for the records, in the order of ``wanted``."""
-        columns = [column.tolist() for column in wanted]
-        rows = list(map(_Row, *columns, range(len(columns[0]))))
-        if not rows or self._shards[rows[0].file].map is not None:
-            return lambda: [self._record(row) for row in rows]
+        files, offsets, ends = (column.tolist() for column in wanted)
+        if not files or self._shards[files[0]].map is not None:
+            return lambda: [
+                read_record(self._shards[file], self._shards.paths[file], offset)
+                for file, offset in zip(files, offsets, strict=True)
+            ]
+        rows = list(map(_Row, files, offsets, ends, range(len(files))))
         ranges = list(_ranges(sorted(rows)))
         share = -(-len(ranges) // _THREADS)
         tasks = [ranges[i : i + share] for i in range(0, len(ranges), share)]
@@ -71,10 +74,6 @@ class BulkReader(Closing):
             return _in_place((found for future in futures for found in future.result()), len(rows))
 
         return wait
-
-    def _record(self, row: _Row) -> Record:
-        path = self._shards.paths[row.file]
-        return read_record(self._shards[row.file], path, row.offset, row.end - row.offset)
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None or self._process != os.getpid():  # a fork leaves the threads behind
@@ -88,7 +87,7 @@ class BulkReader(Closing):
             file, path = self._shards[number], self._shards.paths[number]
             data = read_at(file.fetch, path, start, min(rows[-1].end - start, _LARGEST))
             for row in rows:
-                one = whole_record(data, row.offset - start, row.offset)
+                one = whole_record(data, row.offset - start, len(data), row.offset)
                 record = one[0] if one else read_parts(file.fetch, file.size, path, row.offset)[0]
                 found.append((row.place, record))
         return found

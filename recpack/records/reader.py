@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from operator import index as whole
 from typing import TypeVar, overload
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from recpack.columns import Int64
 from recpack.errors import ConfigError, RecordError
 from recpack.formats.manifest import Manifest, manifest_beside, shard_paths
-from recpack.formats.record import Record
+from recpack.formats.record import Record, whole_record
 from recpack.formats.recordio import most_of_index, parse_index
 from recpack.records.bulk import BulkReader, Wanted
 from recpack.records.record_file import read_in_order, read_record, replaced
@@ -112,15 +111,20 @@ class RecordReader(Closing):
         if isinstance(item, slice):
             return self.read_many(range(*item.indices(len(self))))
         _, offsets = self._index or self._load_index()
-        position = whole(item)
-        if position < 0:
-            position += len(offsets)
-        if not 0 <= position < len(offsets):
-            raise IndexError(f"no record {item}; there are {len(offsets):,}, from 0")
-        number = bisect_right(self._starts, position) - 1
-        offset = offsets.item(position)
-        length = self._ends.item(position) - offset
-        return read_record(self._shards[number], self._shards.paths[number], offset, length)
+        try:
+            offset = offsets.item(item)
+        except IndexError:
+            raise IndexError(f"no record {item}; there are {len(offsets):,}, from 0") from None
+        number = 0
+        if len(self._starts) > 1:
+            number = bisect_right(self._starts, item if item >= 0 else item + len(offsets)) - 1
+        file = self._shards.open.get(number) or self._shards[number]
+        if file.map is not None:  # what follows for others is true here too, and slower
+            found = whole_record(file.map, offset, file.size, offset)
+            if found is not None:
+                return found[0]
+        length = self._ends.item(item) - offset
+        return read_record(file, self._shards.paths[number], offset, length)
 
     def read_many(self, positions: Sequence[int] | Int64) -> list[Record]:
         """The records at these positions, in this order: neighbours in one read of up to 4 MiB, and
@@ -300,9 +304,9 @@ class RecordReader(Closing):
     def demand_current(self) -> None:
         """Raise RecordError when another run has replaced a file, and the files beside it belong
         to the new one."""
-        for path, file in self._shards.opened():
+        for number, file in list(self._shards.open.items()):
             if file.replaced():
-                raise RecordError(replaced(path))
+                raise RecordError(replaced(self.paths[number]))
 
 
 def _ends(offsets: Int64, size: int) -> Int64:

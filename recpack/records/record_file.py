@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from recpack.errors import RecordError
 from recpack.formats.record import Record, decode_payload, whole_record
@@ -21,6 +21,9 @@ _FIRST = 1 << 16
 _BLOCK = 1 << 20
 _LARGEST = 1 << 24
 """Bytes read at once, in order: at first, when it goes on, and where records are long."""
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 Identity = tuple[Any, ...]
 """The size of a file in bytes, and what tells it from others."""
@@ -39,8 +42,12 @@ class RecordFile(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
 
+    def read_into(self, offset: int, room: mmap.mmap) -> int:
+        """Fill ``room`` with the bytes at ``offset``; fewer only at the end of the file. Returns
+        their number."""
+
     def fetch(self, offset: int, length: int) -> bytes:
-        """The same for threads, with nothing read in advance."""
+        """``read`` for threads, with nothing read in advance."""
 
     def replaced(self) -> bool:
         """Whether another file has its name now."""
@@ -97,6 +104,9 @@ class LocalFile:
             return self.map[offset : offset + length]
         return pread(self._descriptor, offset, length)
 
+    def read_into(self, offset: int, room: mmap.mmap) -> int:
+        return os.preadv(self._descriptor, [room], offset)
+
     fetch = read
 
     def replaced(self) -> bool:
@@ -120,21 +130,28 @@ def read_record(file: RecordFile, path: str, offset: int, length: int = _FIRST) 
     """The record that begins at ``offset``, whose frame has ``length`` bytes, or about so many:
     then they are read at once. Raises RecordError."""
     if file.map is not None:
-        found = whole_record(file.map, offset, offset)
+        found = whole_record(file.map, offset, file.size, offset)
     else:
-        found = whole_record(read_at(file.read, path, offset, min(length, _LARGEST)), 0, offset)
+        data = read_at(file.read, path, offset, min(length, _LARGEST))
+        found = whole_record(data, 0, len(data), offset)
     return found[0] if found is not None else read_parts(file.read, file.size, path, offset)[0]
 
 
 def read_in_order(file: RecordFile, path: str) -> Iterator[Record]:
     """All records of a file. Raises RecordError. Memory: 1 MiB, and five times the longest record,
     up to 16 MiB more."""
-    offset, length = 0, _FIRST
+    offset = start = 0
+    stop, data = file.size, file.map
+    length, buffer = 0, None
     while offset < file.size:
-        mapped, start = file.map, 0 if file.map is not None else offset
-        data = read_at(file.read, path, offset, length) if mapped is None else mapped
+        if file.map is None:
+            if buffer is None or len(buffer) < length:
+                buffer = _new_buffer(length := max(length, _FIRST))
+            start, data = offset, buffer
+            stop = read_at(file.read_into, path, offset, buffer)
+        assert data is not None
         at = first = offset - start
-        while (found := whole_record(data, at, start + at)) is not None:
+        while (found := whole_record(data, at, stop, start + at)) is not None:
             record, at = found
             yield record
         if at == first:
@@ -146,10 +163,15 @@ def read_in_order(file: RecordFile, path: str) -> Iterator[Record]:
         length = max(length, min(4 * length, _BLOCK))
 
 
-def read_at(read: ReadAt, path: str, offset: int, length: int) -> bytes:
-    """``read(offset, length)``; raises RecordError."""
+def _new_buffer(length: int) -> mmap.mmap:
+    """A slice of it is made of bytes; and it takes its pages once, not for each read."""
+    return mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def read_at(read: Callable[[int, A], B], path: str, offset: int, amount: A) -> B:
+    """``read(offset, amount)``; raises RecordError."""
     try:
-        return read(offset, length)
+        return read(offset, amount)
     except OSError as error:
         raise RecordError(f"{path}: {error}", offset) from error
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from recpack.columns import StringColumn
+from recpack.errors import DataError, RecordError
 from recpack.formats.recordio import decode_payload, join_parts, locate_record
 from recpack.storage.paths import base_name
 from recpack.storage.trees.archive import Archive, Source
-from recpack.storage.trees.archive_tree import ArchiveTree
+from recpack.storage.trees.archive_tree import ArchiveFolder, ArchiveTree
 from recpack.storage.trees.base import OpenFile
 from recpack.storage.trees.index import PLAIN, Extent
 from recpack.storage.trees.member import Member
@@ -34,6 +36,10 @@ class RecordTree(ArchiveTree):
         """The tree of these files, whose names differ."""
         return cls(tuple(files), StringColumn(), np.zeros((0, 5), np.int64))
 
+    def folder(self, path: str, *, proven: bool = False) -> RecordFolder:
+        del proven
+        return RecordFolder(self, path)
+
     def open(self, source: Source, extent: Extent) -> OpenFile:
         return (_Image if extent.packed == extent.size else _JoinedImage)(source, extent)
 
@@ -49,25 +55,61 @@ class RecordTree(ArchiveTree):
         return {base_name(file.path): number for number, file in enumerate(self.archives)}
 
 
+class RecordFolder(ArchiveFolder):
+    """Where a file of records can't be read, that is no fault of one image: it ends the run."""
+
+    def open(self, name: str) -> OpenFile:
+        try:
+            return super().open(name)
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    def _open(self, future: Future[Source], extent: Extent) -> OpenFile:
+        try:
+            return super()._open(future, extent)
+        except OSError as error:
+            raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> DataError:
+    return DataError(f"the records can't be read: {error.strerror or error}")
+
+
 class _Image(Member):
-    @property
-    def identity(self) -> int:
-        return int(self._source.changed())  # asked after each read
+    """The image of a record. Raises DataError when the file is not the one that was found."""
+
+    def read_into(self, room: memoryview) -> int:
+        try:
+            found = self._fill(room)
+        except OSError as error:
+            raise _unreadable(error) from error
+        if found != len(room) or self._source.changed():
+            raise self._changed()
+        return found
+
+    def _fill(self, room: memoryview) -> int:
+        return super().read_into(room)
+
+    def _changed(self) -> DataError:
+        return DataError(f"{self._source.name} has changed during the run; run again")
 
 
 class _JoinedImage(_Image):
     """An image in several parts."""
 
-    def __init__(self, source: Source, extent: Extent) -> None:
-        super().__init__(source, extent)
-        start = extent.start
-        parts = locate_record(source.read, start, start + extent.packed)
-        self._data = decode_payload(join_parts(source.read, parts), start).image_bytes
-
     def read(self, offset: int, length: int) -> bytes:
         return self._data[offset : offset + length]
 
-    def read_into(self, room: memoryview) -> int:
+    def _fill(self, room: memoryview) -> int:
         data = self._data[: len(room)]
         room[: len(data)] = data
         return len(self._data)
+
+    @cached_property
+    def _data(self) -> bytes:
+        read, start = self._source.read, self._extent.start
+        try:
+            parts = locate_record(read, start, start + self._extent.packed)
+            return decode_payload(join_parts(read, parts), start).image_bytes
+        except RecordError:
+            raise self._changed() from None

@@ -32,7 +32,8 @@ class Shards(Closing):
         self.paths = tuple(paths)
         self._s3, self._mapped = s3, mapped
         self._identities = list(identities) or [None] * len(paths)
-        self._open: dict[int, RecordFile] = {}
+        self.open: dict[int, RecordFile] = {}
+        """By their numbers."""
         self._lock = threading.Lock()
         self._closed = False
 
@@ -44,7 +45,7 @@ class Shards(Closing):
 
     def __getitem__(self, number: int) -> RecordFile:
         """The open file. It stays open for whoever has it, also when others take its place."""
-        file = self._open.get(number)
+        file = self.open.get(number)
         if file is not None:
             return file
         path = self.paths[number]
@@ -52,27 +53,23 @@ class Shards(Closing):
             raise RecordError(f"{path}: the reader is closed")
         file = open_file(path, self._s3, mapped=self._mapped, identity=self._identities[number])
         with self._lock:
-            if number not in self._open:  # else another thread was faster
+            if number not in self.open:  # else another thread was faster
                 self._identities[number] = file.identity
-                while len(self._open) >= _MOST_OPEN:
-                    del self._open[next(iter(self._open))]
-                self._open[number] = file
-            return self._open[number]
+                while len(self.open) >= _MOST_OPEN:
+                    del self.open[next(iter(self.open))]
+                self.open[number] = file
+            return self.open[number]
 
     def identity(self, number: int) -> Identity:
         """What tells this version of a file from others."""
         return self._identities[number] or self[number].identity
 
-    def opened(self) -> list[tuple[str, RecordFile]]:
-        """The files that are open, with their paths."""
-        return [(self.paths[number], file) for number, file in list(self._open.items())]
-
     def close(self) -> None:
         """Close the files; a second call does nothing."""
         self._closed = True
-        for file in self._open.values():
+        for file in self.open.values():
             file.close()
-        self._open.clear()
+        self.open.clear()
 
 
 def _restore(

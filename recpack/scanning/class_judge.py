@@ -53,7 +53,7 @@ class ClassJudge(BaseJudge):
         count = len(self._sizes)
         if self._labels == "numbers":
             stay = self._judge_samples(np.ones(count, np.int64))
-            labels = np.array(self._numbers, np.float32).reshape(count, -1)
+            labels = np.array(self._numbers, np.float32).reshape(count, -1 if count else 1)
         else:
             stay = self._judge_samples(np.bincount(self._owners[known], minlength=count))
             labels = self._of_classes(classes[known], self._owners[known], count)

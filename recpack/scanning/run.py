@@ -60,11 +60,9 @@ class Scanning(Closing):
         self._settings = settings.part(ScanSettings)
         self.labels = dataset.labels
         refuse_options(settings, dataset.labels)
-        names = dataset.classes if settings.classes is None else None
-        if settings.class_map is None and dataset.labels != "boxes":  # auto
-            names = sorted(dataset.classes or ())
-        if names is not None:
-            classes = {name: i for i, name in enumerate(names)}
+        auto = settings.class_map is None and dataset.labels != "boxes"
+        if dataset.classes is not None and (settings.classes is None or auto):
+            classes = {name: i for i, name in enumerate(dataset.classes)}
             self._settings = replace(self._settings, classes=classes)
         self._dataset = dataset
         self._scan = partial(

@@ -20,7 +20,13 @@ from recpack.errors import DataError
 from recpack.problems import Problem
 from recpack.sources.base import repeated_classes, set_missing
 from recpack.sources.coco_document import CocoFile
-from recpack.sources.document import DocumentDataset, Entry, Images, without_mark
+from recpack.sources.document import (
+    DocumentDataset,
+    Entry,
+    Images,
+    read_document,
+    without_mark,
+)
 from recpack.sources.recognise import (
     ANNOTATIONS,
     MOST_DOCUMENTS,
@@ -32,7 +38,6 @@ from recpack.sources.recognise import (
 )
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
-from recpack.storage.limits import most_of_document
 from recpack.storage.paths import base_name
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree, join
@@ -137,7 +142,7 @@ def open_coco(
     groups: list[Problem] = []
     for name, file in files.items():
         path = posixpath.join(str(root), file)
-        one = CocoFile(_read(root, file, path), path)
+        one = CocoFile(read_document(root, file), path)
         likely, others = _image_folders(root, name, posixpath.dirname(file) or ".")
         first = [image.file_name for image in one.document.images[:3]]
         try:
@@ -170,14 +175,6 @@ def _image_folders(root: Tree, name: str, beside: str) -> tuple[list[str], list[
     likely = [name, f"images/{name}", "images", beside, ".", *inner]
     others = [folder for folder in root.folders(".") if folder not in likely]
     return likely, others[:MOST_DOCUMENTS]
-
-
-def _read(root: Tree, file: str, path: str) -> bytes:
-    try:
-        with root.folder(".") as folder, folder.open(file) as stream:
-            return stream.read_all(most_of_document())
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
 
 
 def _count_images(root: Tree, file: str) -> int | None:

@@ -18,6 +18,7 @@ from recpack.sources.base import Dataset, Item, Task, chunks, image_bytes, read_
 from recpack.sources.recognise import holds
 from recpack.sources.tails import Tails, foreign, is_link
 from recpack.storage.decode import NOT_JSON, reason
+from recpack.storage.limits import most_of_document
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Head, Tree
 
@@ -165,6 +166,16 @@ def _once(entries: list[Entry], problems: list[Problem]) -> list[Entry]:
             value = f"{entry.image}, as in {first.file}"
             problems.append(Problem("image-repeated", "warning", entry.file, "kept", value=value))
     return kept
+
+
+def read_document(root: Tree, file: str) -> bytes:
+    """The bytes of a document. Raises DataError that names it."""
+    try:
+        with root.folder(".") as folder, folder.open(file) as stream:
+            return stream.read_all(most_of_document())
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{posixpath.join(str(root), file)}: can't be read: {reason}") from error
 
 
 def decode_document(data: bytes, name: str, *decoders: msgspec.json.Decoder[Document]) -> Document:

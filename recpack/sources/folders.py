@@ -26,7 +26,7 @@ from recpack.sources.base import (
     read_image,
     repeated_classes,
 )
-from recpack.sources.recognise import class_folders, class_root
+from recpack.sources.recognise import are_sets, class_folders, class_root
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
 from recpack.storage.paths import unsafe_path
@@ -35,8 +35,6 @@ from recpack.storage.trees.base import Tree, is_hidden, join
 ENDINGS = ()
 
 _LAYOUT = "give the folder that holds a folder of images for each class"
-_SETS = ("train", "val", "valid", "validation", "test", "training", "testing")
-
 Folders = dict[str, list[str]]
 """The names of the images in each folder, which is a path below the root."""
 
@@ -57,6 +55,11 @@ class ImageSet(NamedTuple):
         """The paths of all images."""
         return (join(folder, name) for folder, names in self.folders.items() for name in names)
 
+    def without_names(self) -> ImageSet:
+        """The same folders, with only the first image of each: it takes less memory."""
+        folders = {folder: names[:1] for folder, names in self.folders.items()}
+        return self._replace(folders=folders)
+
     def size(self) -> int:
         """The number of images."""
         return sum(map(len, self.folders.values()))
@@ -72,10 +75,11 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets."""
     if request.selection.images is not None:
         raise ConfigError("images: a folder for each class holds its images; leave images out")
-    sets = image_sets(root)
-    return FolderDataset(
-        root, sets, list(request.choose_sets(root, "folders", sets, ImageSet.size))
-    )
+    sets, stray = image_sets(root)
+    if not sets:
+        raise DataError(f"{root}: there is no image in it; {_LAYOUT}")
+    chosen = request.choose_sets(root, "folders", sets, ImageSet.size)
+    return FolderDataset(root, sets, list(chosen), stray)
 
 
 def open_file(path: str, request: Request) -> Dataset:
@@ -84,22 +88,21 @@ def open_file(path: str, request: Request) -> Dataset:
     raise DataError(f"{path}: this is a file; {_LAYOUT}")
 
 
-def image_sets(root: Tree) -> dict[str, ImageSet]:
-    """All image sets that have images."""
+def image_sets(root: Tree) -> tuple[dict[str, ImageSet], list[str]]:
+    """All image sets that have images, and the paths of images beside their folders."""
     place = class_root(root)
     every: Folders = {}
     for folder, names in root.listing(place):
         every[folder] = [name for name in names if is_image(name)]
     tops = _tops(every, place)
-    sets = [name for name in tops if name.lower() in _SETS and not every.get(join(place, name))]
-    # one such name among others is a class, such as a train
-    if len(sets) > 1 or (sets and sets == list(tops)):
-        return {name: ImageSet(join(place, name), folders) for name, folders in tops.items()}
+    if are_sets(tops):
+        sets = {name: ImageSet(join(place, name), folders) for name, folders in tops.items()}
+        return sets, [join(place, name) for name in every.get(place, ())]
     inner = _tops(every, join(place, next(iter(tops), ".")))
-    if len(tops) == 1 and inner and not {name.lower() for name in inner} - set(_SETS):
+    if len(tops) == 1 and are_sets(inner):
         below = join(str(root), join(place, next(iter(tops))))
         raise DataError(f"{root}: its image sets are one folder below; give {below}")
-    return {"all": ImageSet(place, every)} if any(every.values()) else {}
+    return {"all": ImageSet(place, every)} if any(every.values()) else {}, []
 
 
 def _tops(every: Folders, place: str) -> dict[str, Folders]:
@@ -119,15 +122,23 @@ def is_image(name: str) -> bool:
 
 
 class FolderDataset(Dataset):
-    """The ``chosen`` of all image ``sets``."""
+    """The ``chosen`` of all image ``sets``. ``stray`` images are in none."""
 
     labels = "class"
 
-    def __init__(self, root: Tree, sets: dict[str, ImageSet], chosen: Sequence[str]) -> None:
+    def __init__(
+        self,
+        root: Tree,
+        sets: dict[str, ImageSet],
+        chosen: Sequence[str],
+        stray: Sequence[str] = (),
+    ) -> None:
         self.root = root
+        self._stray = stray
         self.image_sets = list(chosen)
         self._sets = [sets[name] for name in chosen]
         self._images = [StringColumn(one.images()) for one in self._sets]
+        self._sets = [one.without_names() for one in self._sets]
         self.counts = [len(images) for images in self._images]
         classes = {
             one.class_of(folder)
@@ -140,21 +151,24 @@ class FolderDataset(Dataset):
             raise DataError(f"{root}: no image is in the folder of a class; {_LAYOUT}")
 
     def problems(self) -> list[Problem]:
-        """Folders whose classes have the same name, classes without an image in a set, and empty
-        folders."""
+        """Images beside the image sets, folders whose classes have the same name, classes without
+        an image in a set, and empty folders."""
         return list(self._faults())
 
     def _faults(self) -> Iterator[Problem]:
+        for image in self._stray:
+            yield Problem("image-unclassified", "error", image, "error")
+        classes = set(self.classes or ())
         for name, one in zip(self.image_sets, self._sets, strict=True):
             named = [(folder, one.class_of(folder)) for folder in one.folders]
             full = [(folder, class_) for folder, class_ in named if one.folders[folder]]
             yield from repeated_classes(one.top, full)
-            absent = set(self.classes or ()) - {class_ for _, class_ in full}
+            absent = classes - {class_ for _, class_ in full}
             for class_ in sorted(absent):
                 yield Problem("class-absent", "note", name, "kept", field="class", value=class_)
             above = {folder.rpartition("/")[0] for folder in one.folders}
             for folder, class_ in named:
-                if class_ and class_ not in (self.classes or ()) and folder not in above:
+                if class_ and class_ not in classes and folder not in above:
                     yield Problem("class-empty", "note", folder, "left out")
 
     def tasks(self) -> Iterator[Task]:

@@ -33,11 +33,11 @@ def open_dataset(
 ) -> Dataset:
     """Open a data set of the format ``selection.source_format``; None detects the format.
 
-    ``path`` is a folder, archives, the file of a COCO data set, an augmented manifest, or the
-    ``data.yaml`` of a YOLO folder. ``selection.set`` chooses image sets. The default is the only
-    image set or the training set (of a devkit: ``trainval``); ``all`` reads every one.
-    ``class_names`` are used for a YOLO folder without class names. Raises DataError for what does
-    not exist or can't be read.
+    ``path`` is a folder, archives, the file of a COCO data set, an augmented manifest, a table of
+    labels, or the ``data.yaml`` of a YOLO folder. ``selection.set`` chooses image sets. The default
+    is the only image set or the training set (of a devkit: ``trainval``); ``all`` reads every one.
+    ``class_names`` are used for a data set without class names. Raises DataError for what does not
+    exist or can't be read.
     """
     request = Request(selection, s3, tuple(class_names))
     if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
@@ -79,9 +79,11 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
     """The format of a file that is a data set; None for a folder or archives."""
     if selection.source_format == "augmented-manifest":  # with any extension
         return "augmented-manifest"
-    ending = posixpath.splitext(path)[1]
+    ending = posixpath.splitext(path)[1].lower()
     if not ending or is_archive_name(path) or os.path.isdir(path):
         return None
+    if selection.source_format == "csv":
+        return "csv"
     names: tuple[SourceFormat, ...] = get_args(SourceFormat)
     found = next((name for name in names if ending in _module(name).ENDINGS), None)
     if found is not None and not is_s3(path) and not os.path.isfile(path):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from recpack.errors import DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
+from recpack.sources.table import shows_labels
 from recpack.storage.files import UnsafePathError
 from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Tree, is_hidden, join
@@ -20,6 +21,7 @@ MOST_DOCUMENTS = 16
 """More JSON files in one folder are one for each image."""
 SET_FOLDER = re.compile("train|val|test", re.IGNORECASE)
 """How the name of a folder that is an image set begins."""
+_SETS = ("train", "val", "valid", "validation", "test", "training", "testing")
 _HEAD = 64 << 10
 _LABELME = re.compile(rb"<polygon>\s*<pt>")
 _KITTI = re.compile(rb"[A-Z][A-Za-z_]+(?: -?[0-9.]+){14,15}\s*$", re.MULTILINE)
@@ -76,8 +78,11 @@ _ENDINGS = {
     ".tfrecord": "TFRecord", ".tfrecords": "TFRecord",
 }  # fmt: skip
 ENDINGS_OF_OTHERS = (*_ENDINGS, ".ndjson", ".xml", ".txt")
+_OWN_PATH = "it is {}: give its own path, not that of its folder"
 _READ_OTHERWISE = {
-    ".manifest": "it is an augmented manifest: give its own path, not that of its folder",
+    ".csv": _OWN_PATH.format("a table of images and labels"),
+    ".tsv": _OWN_PATH.format("a table of images and labels"),
+    ".manifest": _OWN_PATH.format("an augmented manifest"),
     ".json.gz": "it is compressed: run gunzip -k on it first",
 }
 
@@ -128,6 +133,8 @@ def kind_of(name: str, head: bytes) -> str:
         return "MOT's tracks"
     if ending == ".csv" and b"region_count" in head:
         return "a project of VIA"
+    if ending in (".csv", ".tsv") and shows_labels(head):
+        return ""
     if ending not in (".json", ".ndjson"):
         return _ENDINGS.get(ending, "") if head else ""
     keys = _keys(head)
@@ -226,10 +233,10 @@ def refuse_folder(root: Tree) -> None:
     for ending in (".json", *ENDINGS_OF_OTHERS, *_READ_OTHERWISE):
         for place, inside in names.items():
             first = next((name for name in inside if name.lower().endswith(ending)), None)
-            if first is not None and ending in _READ_OTHERWISE:
-                raise DataError(f"{join(str(root), join(place, first))}: {_READ_OTHERWISE[ending]}")
             if first is not None:
                 refuse(root, join(place, first))
+            if first is not None and ending in _READ_OTHERWISE:
+                raise DataError(f"{join(str(root), join(place, first))}: {_READ_OTHERWISE[ending]}")
     rows = named(folders, ANNOTATIONS, "labels")
     if rows is not None and any(name.endswith(".txt") for name in names.get(rows, ())):
         raise DataError(
@@ -246,26 +253,36 @@ def class_root(root: Tree) -> str:
     return folders[0] if root.wrapped and len(folders) == 1 else "."
 
 
+def are_sets(names: Collection[str]) -> bool:
+    """Whether folders are image sets: by all of their names, or by two. One such name among others
+    is that of a class, such as a train."""
+    usual = [name for name in names if name.lower() in _SETS]
+    return len(usual) > 1 or (bool(names) and all(map(SET_FOLDER.match, names)))
+
+
 def class_folders(root: Tree) -> list[str]:
-    """The folders of a tree for image classification, also below those of its sets, where they hold
-    nothing else than images. Only the first ones are looked at."""
+    """The folders of a tree for image classification, where they hold nothing else than images; of
+    image sets, those of one set. Only the first ones are looked at."""
     place = class_root(root)
     folders = _visible(root.folders(place))
-    sets = [name for name in folders if SET_FOLDER.match(name)]
-    if sets and sets == folders:
-        place = join(place, sets[0])
-        folders = _visible(root.folders(place))
-    elif len(sets) > 1 or {"images", "jpegimages", "data", "masks"} & set(folders):
+    if {"images", "jpegimages", "data", "masks"} & set(folders):
         return []
+    places = [join(place, name) for name in folders] if are_sets(folders) else [place]
+    found = (_folders_of_images(root, one) for one in places[:MOST_DOCUMENTS])
+    return next((some for some in found if len(some) > 1), [])
+
+
+def _folders_of_images(root: Tree, place: str) -> list[str]:
+    """The folders in ``place`` and in those; none where one holds other files than images."""
     found = []
-    for folder in (join(place, name) for name in folders[:MOST_DOCUMENTS]):
+    for folder in (join(place, name) for name in _visible(root.folders(place))[:MOST_DOCUMENTS]):
         inner = _visible(root.folders(folder))
         for path in [folder, *(join(folder, name) for name in inner)][:MOST_DOCUMENTS]:
             names = set(_visible(root.some_files(path))) - set(inner if path == folder else ())
             if not all(name.lower().endswith(IMAGE_ENDINGS) for name in names):
                 return []
             found += [path] if names else []
-    return found if len(found) > 1 else []
+    return found
 
 
 def _visible(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from recpack.settings import option
 from recpack.storage.trees.links import Links
 
 SourceFormat = Literal[
-    "voc", "coco", "yolo", "augmented-manifest", "image-json", "folders", "identities"
+    "voc", "coco", "yolo", "augmented-manifest", "image-json", "csv", "folders", "identities"
 ]
 
 

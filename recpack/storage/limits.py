@@ -36,7 +36,7 @@ four billion for each four bytes."""
 
 
 def most_of_document() -> int:
-    """Bytes of what this machine reads in one piece: COCO, augmented manifests, lists on S3 and in
-    archives. It needs twice its size, a hostile one more, so a quarter of the memory is the limit
-    on small machines."""
+    """Bytes of what this machine reads in one piece: COCO, augmented manifests, tables, lists on S3
+    and in archives. It needs twice its size, a hostile one more, so a quarter of the memory is the
+    limit on small machines."""
     return min(MAX_DOCUMENT, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)

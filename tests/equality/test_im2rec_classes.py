@@ -28,6 +28,8 @@ def photos(tmp_path: Path) -> Path:
         if path.is_file() and path.suffix != ".txt":
             picture = np.full((30, 20 + number, 3), number, np.uint8)
             path.write_bytes(bytes(cv2.imencode(path.suffix.lower(), picture)[1]))
+    (root / "link").symlink_to("z")
+    (root / "z" / "2.jpg").symlink_to("1.jpg")
     return root
 
 
@@ -37,7 +39,7 @@ def test_the_list_and_the_records(oracle: Oracle, photos: Path, tmp_path: Path) 
     oracle("im2rec", [str(prefix), str(photos), "--list", "--recursive", "--no-shuffle"])
     recpack.write_list(photos, tmp_path / "x.lst", **LIST)
     assert (tmp_path / "x.lst").read_bytes() == prefix.with_suffix(".lst").read_bytes()
-    assert len((tmp_path / "x.lst").read_text().splitlines()) == 9
+    assert len((tmp_path / "x.lst").read_text().splitlines()) == 12
     oracle("im2rec", [str(prefix), str(photos), "--pass-through"])
     (tmp_path / "convert").mkdir()
     result = recpack.convert(photos, tmp_path / "convert" / "x.rec", **LIST)
@@ -58,3 +60,20 @@ def test_a_shuffled_list_of_im2rec(oracle: Oracle, photos: Path, tmp_path: Path)
         oracle("im2rec", [str(rows.with_suffix("")), str(photos), "--pass-through"])
         recpack.pack(rows, photos, tmp_path / f"{part}.rec")
         assert_equal_files(tmp_path / f"{part}.rec", rows.with_suffix(".rec"))
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one class", "several"])
+def test_mxnet_reads_the_labels(oracle: Oracle, tmp_path: Path, several: bool) -> None:
+    lay(tmp_path / "theirs", images("a.jpg", "b.jpg", "c.jpg"))
+    text = "a.jpg,dog|cat\nb.jpg,cat\nc.jpg,cow|dog\n" if several else "a.jpg,b\nb.jpg,a\nc.jpg,b\n"
+    (tmp_path / "theirs" / "x.csv").write_text(text)
+    recpack.convert(tmp_path / "theirs" / "x.csv", tmp_path / "x.rec", shuffle=None, jobs=1)
+    expected = [[1, 0, 1], [1, 0, 0], [0, 1, 1]] if several else [[1], [0], [1]]
+    rec, index = tmp_path / "x.rec", tmp_path / "x.idx"
+    assert oracle("class_iter", rec, index, len(expected[0])) == expected
+    assert oracle("data_set", rec) == expected
+    prefix = tmp_path / "theirs" / "x"
+    prefix.with_suffix(".lst").write_bytes((tmp_path / "x.lst").read_bytes())
+    arguments = [str(prefix), str(prefix.parent), "--pass-through", "--pack-label"]
+    oracle("im2rec", arguments)
+    assert_equal_files(rec, prefix.with_suffix(".rec"))

@@ -20,6 +20,7 @@ from recpack.data.objects import Choice, choose_objects
 from recpack.progress import Progress
 from tests.conftest import Store
 from tests.support.devkits import MAGIC, encode_record, jpeg, with_comment
+from tests.support.s3server import S3Server
 from tests.support.sets import shard_name, write_set
 
 Path_ = Path | str
@@ -57,7 +58,12 @@ def plain(devkit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "options",
-    [{"jobs": 1}, {"jobs": 3}, {"segment_size": "64KiB", "jobs": 2, "backend": "threading"}],
+    [
+        {"jobs": 1},
+        {"jobs": 3},  # processes that get their part of the table
+        {"jobs": 2, "backend": "fork"},
+        {"jobs": 2, "backend": "threading", "segment_size": "64KiB"},
+    ],
     ids=str,
 )
 def test_shuffling_gives_what_convert_gives(
@@ -330,6 +336,26 @@ def test_between_stores(devkit: Path, plain: Path, tmp_path: Path, store: Store)
     assert recpack.verify(f"s3://{store.bucket}/plain/val/plain_val.rec", **at).bytes > 0
     with pytest.raises(recpack.ConfigError, match="is also an input"):
         recpack.shuffle(url("plain"), url("plain"), overwrite=True, **at)
+
+
+def test_requests_to_s3(plain: Path, tmp_path: Path, hostile: S3Server) -> None:
+    """Neighbours come together; and a new object in the place of the source ends the run."""
+    url = "s3://bucket/a/a.rec"
+    at: dict[str, Any] = {"endpoint_url": hostile.url, "jobs": 1}
+    recpack.shuffle(plain, url, seed=1, **at)
+    hostile.requests.clear()
+    recpack.filter(url, tmp_path / "b.rec", min_box=1, **at)
+    read = [one for one in hostile.requests if one.name == "get_object" and one.key == "a/a.rec"]
+    assert 0 < len(read) < 30  # of 120 records
+
+    def watch(progress: Progress) -> None:
+        if progress.stage == "read":
+            hostile.objects["a/a.rec"] = replace(hostile.objects["a/a.rec"], etag="another")
+
+    before = names(tmp_path)
+    with pytest.raises(recpack.DataError, match="changed"):
+        recpack.shuffle(url, tmp_path / "c.rec", progress=watch, **at)
+    assert names(tmp_path) == before
 
 
 def test_the_output_of_commands(

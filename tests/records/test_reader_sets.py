@@ -163,14 +163,19 @@ def test_a_closed_reader_says_so(tmp_path: Path) -> None:
     records.close()
 
 
-def test_threads_share_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["disk", "S3"])
+def test_threads_share_a_reader(
+    tmp_path: Path, hostile: S3Server, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     monkeypatch.setattr(shards, "_MOST_OPEN", 2)
-    total = 8 * 30
-    with recpack.RecordReader(write_set(tmp_path, *[30] * 8)) as records:
+    monkeypatch.setattr(remote, "_FIRST", 300)
+    name = write_set(tmp_path, *[10] * 4)
+    path = name if place == "disk" else upload(name, hostile)
+    with recpack.RecordReader(path, endpoint_url=hostile.url) as records:
         found: list[list[int]] = []
 
         def read(seed: int) -> None:
-            order = np.random.default_rng(seed).permutation(total)
+            order = np.random.default_rng(seed).permutation(40)
             found.append(sorted(numbers([records[int(i)] for i in order])))
 
         threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
@@ -178,7 +183,7 @@ def test_threads_share_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == [list(range(total))] * 4
+        assert found == [list(range(40))] * 4
 
 
 READ = """

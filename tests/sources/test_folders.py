@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import recpack
+from recpack.formats.image_codec import decode
 from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
+from recpack.storage.trees.local import LocalFolder
 from tests.cli.test_cli import run
 from tests.conftest import Store
 from tests.sources.test_layouts import XML, coco, images, lay
+from tests.sources.test_wild import encoded, exif, pixels
 from tests.support.archives import make_tar, make_zip
 from tests.support.devkits import jpeg
 
@@ -70,14 +77,28 @@ def test_nested_folders_in_the_order_of_a_walk(tmp_path: Path) -> None:
         ["animals/cat/1.jpg", "animals/dog/1.jpg", "plants/rose/1.jpg"],
         ["animals/cat/1.jpg", "animals/dog/1.jpg"],
         ["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg"],
-        ["cat/1.jpg", "cat/.DS_Store", "dog/1.jpg", ".git/x", "__MACOSX/cat/._1.jpg", "README.md"],
+        [
+            "cat/1.jpg",
+            "cat/.DS_Store",
+            "dog/1.jpg",
+            "dog/Thumbs.db",
+            ".git/x",
+            "__MACOSX/cat/._1.jpg",
+            "README.md",
+        ],
         ["cat/1.jpg", "train/1.jpg", "boat/1.jpg"],
+        ["training_set/cat/1.jpg", "training_set/dog/1.jpg", "test_set/cat/1.jpg"],
+        ["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "extra/cat/1.jpg", "train/x.jpg"],
     ],
     ids=lambda files: files[0],
 )
 def test_is_detected(tmp_path: Path, files: list[str]) -> None:
     root = lay(tmp_path / "in", images(*files))
-    assert recpack.check(root, jobs=1, set="all").scope.format == "folders"
+    check = recpack.check(root, jobs=1, set="all")
+    assert check.scope.format == "folders"
+    assert not [name for name in check.classes if name.startswith(("train", "val", "test"))] or (
+        "boat" in check.classes
+    )
 
 
 def test_other_formats_come_first(tmp_path: Path) -> None:
@@ -135,6 +156,11 @@ def test_images_of_no_class_are_errors(tmp_path: Path, capsys: Any) -> None:
     assert "--on-error skip" in message
     skipped = recpack.convert(root, tmp_path / "a.rec", on_error="skip", **OPTIONS)
     assert skipped.manifest.num_samples == 2
+    names = ["x.jpg", "train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/y.jpg"]
+    check = recpack.check(lay(tmp_path / "sets", images(*names)), jobs=1, set="all")
+    assert [(one.file, one.action) for one in check.problems if one.severity == "error"] == [
+        ("x.jpg", "error"), ("val/y.jpg", "error"),
+    ]  # fmt: skip
     assert [(one.code, one.action) for one in skipped.problems] == [
         ("image-unclassified", "dropped image")
     ]
@@ -155,7 +181,9 @@ def test_hidden_and_empty_folders(tmp_path: Path) -> None:
     assert [(one.code, one.file) for one in check.problems] == [
         ("class-empty", "dog"), ("class-empty", "up/in"),
     ]  # fmt: skip
-    with pytest.raises(recpack.DataError, match="there are no folders annotations"):
+    with pytest.raises(
+        recpack.DataError, match="there is no image in it; give the folder that holds"
+    ):
         recpack.check(root / "dog", jobs=1, source_format="folders")
 
 
@@ -227,8 +255,6 @@ def test_split_keeps_the_shares_of_the_classes(tmp_path: Path) -> None:
 def test_images_are_changed_as_asked(tmp_path: Path) -> None:
     root = lay(tmp_path / "in", images("cat/1.jpg", "dog/1.jpg"))
     recpack.convert(root, tmp_path / "a.rec", resize=20, center_crop=True, **OPTIONS)
-    from recpack.formats.image_codec import decode
-
     with recpack.RecordReader(tmp_path / "a.rec") as records:
         assert [decode(one.image_bytes).shape for one in records] == [(20, 20, 3)] * 2
         assert np.concatenate([one.label for one in records]).tolist() == [0, 1]
@@ -278,7 +304,7 @@ def test_archives_and_s3_give_the_same(tmp_path: Path, store: Store) -> None:
         assert [row.replace(" photos/", " ") for row in found] == expected
 
 
-def test_many_classes(tmp_path: Path) -> None:
+def test_many_classes(tmp_path: Path, capsys: Any) -> None:
     """More than a task has images, and more than a report shows."""
     data = jpeg(8, 8)
     for number in range(1200):
@@ -288,6 +314,9 @@ def test_many_classes(tmp_path: Path) -> None:
     found = rows(tmp_path / "in", tmp_path / "a.lst", jobs=2)
     assert found[1199] == "1199.0 1199/1.jpg"
     assert [float(row.split()[0]) for row in found] == list(range(1200))
+    assert run("check", tmp_path / "in", "--report", tmp_path / "a.html") == 0
+    assert "  … and 1,100 more\n" in capsys.readouterr().out
+    assert "Images by class (the first 200 of 1,200)" in (tmp_path / "a.html").read_text()
 
 
 def test_the_page_of_a_check(tmp_path: Path) -> None:
@@ -305,3 +334,52 @@ def test_formats_of_boxes_are_refused(tmp_path: Path, output: str) -> None:
     with pytest.raises(recpack.ConfigError, match="its format needs boxes"):
         recpack.convert(root, f"{tmp_path}/{output}", jobs=1)
     assert not (tmp_path / output).exists()
+
+
+def test_a_scan_opens_each_image_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = lay(tmp_path / "in", images("cat/1.jpg", "cat/2.jpg", "dog/1.jpg"))
+    opened = []
+    real = LocalFolder._open
+
+    def count(folder: LocalFolder, name: str) -> int:
+        opened.append(name)
+        return real(folder, name)
+
+    monkeypatch.setattr(LocalFolder, "_open", count)
+    recpack.write_list(root, tmp_path / "a.lst", source_format="folders", **OPTIONS)
+    assert opened == ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg"]
+
+
+def test_images_that_not_every_reader_can_read(tmp_path: Path) -> None:
+    root = lay(tmp_path / "in", images("cat/1.jpg", "dog/1.jpg"))
+    (root / "cat" / "turned.jpg").write_bytes(exif(6))
+    (root / "dog" / "gray.png").write_bytes(encoded(".png", pixels(1)))
+    result = recpack.convert(root, tmp_path / "a.rec", **OPTIONS)
+    assert [(one.code, one.file, one.value, one.action) for one in result.problems] == [
+        ("image-rotated", "cat/turned.jpg", "6", "re-encoded"),
+        ("image-converted", "dog/gray.png", "png, 1 channels of 8 bits", "re-encoded"),
+    ]
+    with recpack.RecordReader(tmp_path / "a.rec") as records:
+        shapes = [decode(one.image_bytes).shape for one in records]
+    assert shapes == [(40, 60, 3), (60, 40, 3), (40, 60, 3), (40, 60, 3)]
+
+
+PART = st.text(st.sampled_from("aB. -_é0"), min_size=1, max_size=3).filter(
+    lambda part: part.strip() == part and part[0] != "."
+)
+FOLDER = st.lists(PART, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.lists(st.tuples(FOLDER, PART), min_size=1, max_size=8))
+@settings(max_examples=25)
+def test_any_folders_are_numbered_as_im2rec_does(names: list[tuple[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "in"
+        lay(root, images(*(f"{folder}/{name}.jpg" for folder, name in names)))
+        expected, ids = [], dict[str, int]()
+        for path, folders, files in os.walk(root):  # as im2rec.py does it
+            folders.sort()
+            for name in sorted(files):
+                id_ = ids.setdefault(path, len(ids))
+                expected.append(f"{id_}.0 {os.path.relpath(os.path.join(path, name), root)}")
+        assert rows(root, Path(folder) / "a.lst", source_format="folders") == expected

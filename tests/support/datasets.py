@@ -32,6 +32,22 @@ class Picture:
         return f"{number:03}.jpg"
 
 
+def make_classes(root: Path) -> None:
+    """Folders of classes: ``flowers``, and ``sets`` with a training and a validation set; tables of
+    the first: ``labels.csv`` and ``tags.csv``."""
+    labels, tags = ["image,label"], ["image,daisy,rose,tulip"]
+    for rank, name in enumerate(("daisy", "rose", "tulip")):
+        for number in range(10):
+            picture = Picture(60 + 10 * rank + number, 40, ())
+            path = f"{name}/{number}.jpg"
+            picture.write(root / "flowers" / path)
+            picture.write(root / "sets" / ("val" if number > 7 else "train") / path)
+            labels.append(f"flowers/{path},{name}")
+            tags.append(f"flowers/{path},{int(rank == 0)},{int(rank == 1)},1")
+    (root / "labels.csv").write_text("\n".join(labels))
+    (root / "tags.csv").write_text("\n".join(tags))
+
+
 def write_voc(root: Path, pictures: Sequence[Picture]) -> Path:
     for number, picture in enumerate(pictures):
         picture.write(root / "JPEGImages" / picture.name(number))

@@ -48,6 +48,13 @@ def serve() -> None:
         file.close()
         return found
 
+    def recordio(folder: str, steps: list[Any]) -> list[Any]:
+        """What mxnet.recordio does; see recordio_calls.py."""
+        outcomes: list[Any] = importlib.import_module("recordio_calls").play(
+            mx.recordio, folder, steps
+        )
+        return outcomes
+
     def pixels(rec: str, idx: str) -> list[Any]:
         """Decoded by MXNet's own reader: shape and mean of each image."""
         file = mx.recordio.MXIndexedRecordIO(idx, rec, "r")
@@ -138,6 +145,7 @@ def serve() -> None:
         for f in (
             write,
             read,
+            recordio,
             pixels,
             det_iter,
             data_set,

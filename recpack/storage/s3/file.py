@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from mmap import mmap
 
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
@@ -42,13 +44,18 @@ class RemoteFile:
         self._requested = 0
         self._step = _FIRST
         self._process = os.getpid()
+        self._lock = threading.Lock()
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the object."""
         if self._process != os.getpid():  # the threads, and what they fetch, are the parent's
-            self._process, self._pool = os.getpid(), None
+            self._process, self._pool, self._lock = os.getpid(), None, threading.Lock()
             self._pending.clear()
             self._requested = self._start + len(self._data)
+        with self._lock:
+            return self._read(offset, length)
+
+    def _read(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self.size)
         if not self._start <= offset <= self._start + len(self._data) + _PADDING:
             self._cancel_pending()
@@ -62,6 +69,12 @@ class RemoteFile:
             while stop > self._start + len(self._data):
                 self._data += self._next(stop - self._requested)
         return bytes(self._data[offset - self._start : stop - self._start])
+
+    def read_into(self, offset: int, room: mmap) -> int:
+        """Fill ``room`` with the bytes at ``offset``; returns their number, fewer at the end."""
+        data = self.read(offset, len(room))
+        room[: len(data)] = data
+        return len(data)
 
     def fetch(self, offset: int, length: int) -> bytes:
         """The same in one request, for threads; nothing is read in advance."""

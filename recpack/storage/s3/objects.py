@@ -89,7 +89,13 @@ def read(
             raise DamagedError(f"{location}: {len(data):,} of {expected:,} bytes came")
         return data
 
-    return s3.attempt(get, patience=patience)
+    try:
+        return s3.attempt(get, patience=patience)
+    except S3Error as error:
+        if error.code != "PreconditionFailed":
+            raise
+        text = f"{location} has changed during the run; run again ({error.code})"
+        raise S3Error(text, error.code) from error
 
 
 def checksum_of(s3: S3Client, location: Location, found: Head, checksum: Checksum) -> int:

@@ -194,6 +194,7 @@ class ArchiveFolder(Folder):
     def __init__(self, tree: ArchiveTree, path: str) -> None:
         self._tree, self._path = tree, path
         self._prefetcher = Prefetcher()
+        self._sources: dict[int, Source] = {}  # finding an archive's takes as long as a read
 
     def close(self) -> None:
         self._prefetcher.close()
@@ -202,7 +203,10 @@ class ArchiveFolder(Folder):
         extent = self._tree.extent(join(self._path, name))
         if extent is None:
             raise FileNotFoundError(errno.ENOENT, "no such file in the archive", name)
-        return self._tree.open(self._tree.archives[extent.archive].source(), extent)
+        number = extent.archive
+        if number not in self._sources:
+            self._sources[number] = self._tree.archives[number].source()
+        return self._tree.open(self._sources[number], extent)
 
     def in_order(
         self,

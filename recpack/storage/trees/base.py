@@ -56,6 +56,7 @@ HEAD = 512
 """Most JPEG files have their size within it. A page takes longer, and saves a second read where
 there are more blocks before the size."""
 
+_SYSTEM = ("__MACOSX", "Thumbs.db", "desktop.ini")
 _MAX_DEPTH = 12
 """Most levels of folders below a listed one: links can lead in a circle."""
 
@@ -189,7 +190,7 @@ class Tree(ABC):
 
 def is_hidden(name: str) -> bool:
     """Whether a file or a folder is one that systems write beside the user's own."""
-    return name[:1] == "." or name == "__MACOSX"
+    return name[:1] == "." or name in _SYSTEM
 
 
 def join(folder: str, name: str) -> str:
