@@ -24,6 +24,8 @@ from recpack.storage.s3.access import Access
 from recpack.storage.trees.links import Links
 from recpack.workers.settings import Cluster
 
+FACES = "identities"
+"""The format of a data set that is packed in InsightFace's layout."""
 OutputFormat = Literal["rec", "augmented-manifest", "image-json"]
 
 
@@ -52,6 +54,23 @@ class Options(Selection, ScanSettings, OrderSettings, PackSettings, SinkSettings
         help="location of an augmented manifest's images (default: where they were read)",
         metavar="s3://…",
     )
+
+    def faults(self) -> Iterator[str]:
+        if self.source_format != FACES:
+            return
+        if self.shuffle:
+            yield (
+                "shuffle: InsightFace's tables need the images of an identity together, and its "
+                "readers shuffle by themselves; leave it out"
+            )
+        if self.split is not None:
+            yield (
+                "split: InsightFace's validation sets are pairs, not a .rec; leave it out, or put "
+                "the folders of some identities elsewhere"
+            )
+        if self.shards is not None:
+            yield "shards: InsightFace's readers take one .rec with all identities; leave it out"
+        vars(self)["shuffle"] = None
 
 
 class ConvertOptions(Options, ReadSettings):

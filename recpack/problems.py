@@ -302,6 +302,26 @@ CATALOGUE: dict[str, Code] = {
     "record-image": Code(
         "the image is not an 8-bit JPEG or PNG of 3 channels", "pack with --reencode"
     ),
+    "record-image-kind": Code("the image is not a JPEG or PNG", "pack with --reencode"),
+    "record-label-differs": Code(
+        "the label has not as many numbers as that of record 0, and the reader takes one number "
+        "for all",
+        "pack images of one kind of label into one file",
+    ),
+    "face-table": Code(
+        "the record is not what InsightFace's tables say",
+        "convert the folders of the identities again with --from identities (recpack unpack makes "
+        "them)",
+    ),
+    "face-identity": Code(
+        "the label is not the number of an identity",
+        "convert the folders of the identities again with --from identities (recpack unpack makes "
+        "them)",
+    ),
+    "face-size": Code(
+        "the image has not the size of the others",
+        "bring all images to one size: --center-crop --resize 112",
+    ),
     "record-magic": Code(
         "the record's header contains the magic word", "number the records from 0"
     ),

@@ -34,6 +34,7 @@ from tests.sinks.test_s3_stores import upload_tree
 from tests.support.clusters import Dask, Ray, needs
 from tests.support.datasets import Picture, make_classes, write_coco, write_yolo
 from tests.support.devkits import jpeg, make_photos
+from tests.support.faces import make_faces
 from tests.support.jobs import put_model
 
 pytestmark = pytest.mark.once
@@ -136,6 +137,7 @@ def here(
     train2017.with_name("instances_val2017.json").write_bytes(train2017.read_bytes())
     (tmp_path / "coco/val2017").symlink_to(tmp_path / "coco/train2017")
     write_yolo(tmp_path / "yolo", pictures)
+    make_faces(tmp_path / "faces", side=112)
     make_classes(tmp_path)
     (tmp_path / "cat.jpg").write_bytes(jpeg())
     monkeypatch.chdir(tmp_path)

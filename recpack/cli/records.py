@@ -6,10 +6,14 @@ import argparse
 import math
 import sys
 from dataclasses import asdict
+from itertools import islice
 
 from recpack.cli.datasets import keywords, print_result
 from recpack.cli.terminal import block, print_line, print_table, progress_bar
 from recpack.errors import DataError
+
+_MOST = 200
+"""Bars of a chart, at most."""
 
 
 def run_inspect(args: argparse.Namespace) -> object:
@@ -33,10 +37,13 @@ def run_inspect(args: argparse.Namespace) -> object:
             ("image height", str(inspection.image_heights)),
             ("image kinds", ", ".join(f"{kind} {n:,}" for kind, n in inspection.kinds.items())),
         ]
-        if inspection.scalar_labels:
-            rows.append(("labels without boxes", f"{inspection.scalar_labels:,}"))
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in inspection.label_kinds.items())
+        rows.insert(3, ("labels", kinds))
         if inspection.tables:
             rows.append(("without an image", f"{inspection.tables:,} (tables, as of InsightFace)"))
+        if (faces := inspection.faces) is not None:
+            told = f"{faces.images:,} images of {faces.identities:,} identities (InsightFace)"
+            rows += [("faces", told), ("property", str(faces.property or "none"))]
         manifest = inspection.manifest
         rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
         if manifest and manifest.shards:
@@ -44,11 +51,15 @@ def run_inspect(args: argparse.Namespace) -> object:
         print_table(rows)
         for title, counts in (
             ("objects by class", inspection.classes),
+            ("images by class", {} if inspection.faces else inspection.class_images),
             ("objects per record", inspection.objects_per_record),
             ("box side (square root of the area, pixels)", inspection.box_sides),
         ):
-            for line in bars(title, counts, block=block()):
+            shown = dict(islice(counts.items(), _MOST))
+            for line in bars(title, shown, block=block()):
                 print_line(line)
+            if len(counts) > _MOST:
+                print_line(f"  and {len(counts) - _MOST:,} more; --json shows all")
     return inspection.as_dict()
 
 
@@ -74,6 +85,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
         "kind": record.kind,
         "offset": record.offset,
         "label": _finite(record.label.tolist()),
+        "class": class_name(float(record.label[0]), manifest) if len(record.label) == 1 else None,
         "boxes": [
             {
                 "class": class_name(box[0], manifest),
@@ -95,6 +107,8 @@ def _inspect_record(args: argparse.Namespace) -> object:
         ]
         if not boxes:
             rows.append(("label", " ".join(f"{value:g}" for value in record.label.tolist())))
+        if outcome["class"] is not None:
+            rows.append(("class", str(outcome["class"])))
         for box in boxes:
             values = " ".join(f"{value:.4f}" for value in box[1:])
             rows.append((class_name(box[0], manifest), values))

@@ -28,7 +28,8 @@ class Treatment(enum.IntEnum):
 class Sample:
     """One image and its label.
 
-    ``path`` is relative to the data set's root, with ``/``; ``label`` a float32 vector as in
+    ``path`` is relative to the data set's root, with ``/``, and empty for a record without an
+    image, a table; ``label`` a float32 vector as in
     ``recordio.Record``; ``image_bytes`` the image file's size in bytes; ``identity`` is that of
     ``OpenFile`` when it was checked.
     """
@@ -120,6 +121,13 @@ class Samples:
         """A copy of the samples at these positions of the output, numbered from 0 again."""
         rows = positions if self.order is None else self.order[positions]
         return self._rows(rows, np.arange(len(rows), dtype=np.int64))
+
+    def images(self) -> Samples:
+        """Without the rows of tables, which have no path."""
+        has_image = np.diff(self.paths.bounds) > 0
+        if has_image.all():
+            return self
+        return self.take(np.flatnonzero(has_image if self.order is None else has_image[self.order]))
 
     def for_worker(self) -> Samples:
         """The same samples, with a root that knows only their files."""

@@ -29,7 +29,7 @@ _MAX_FLOAT = 2.0**128 - 2.0**103
 
 
 def format_rows(samples: Samples, precision: int | None = None) -> Iterator[str]:
-    """The lines of a list, with line feeds, some thousand at a time.
+    """The lines of a list, with line feeds, some thousand at a time; none for a table.
 
     Numbers have the fewest digits that read back as the same float32, or ``precision`` decimals
     (4 gives exactly the AWS tool's bytes).
@@ -48,7 +48,11 @@ def _format_block(block: Samples, precision: int | None) -> str:
     rows = zip(block.indices.tolist(), pairwise(block.bounds.tolist()), block.paths, strict=True)
     join = "\t".join
     return "".join(
-        [f"{index}\t{join(numbers[start:end])}\t{path}\n" for index, (start, end), path in rows]
+        [
+            f"{index}\t{join(numbers[start:end])}\t{path}\n"
+            for index, (start, end), path in rows
+            if path
+        ]
     )
 
 

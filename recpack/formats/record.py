@@ -27,7 +27,8 @@ class Record:
 
     ``label`` is a float32 vector, shape (n,): for detection ``[header_width, object_width,
     extra header …, class, xmin, ymin, xmax, ymax, …]``, for classification one float.
-    ``image_bytes`` is the encoded image. ``offset`` is the record's first byte in the file.
+    ``image_bytes`` is the encoded image; a table has none. ``offset`` is the record's first byte
+    in the file.
     """
 
     __slots__ = ("_label", "flag", "id", "id2", "image_bytes", "offset")
@@ -70,6 +71,19 @@ class Record:
         return "classification" if detection_widths(self.label) is None else "detection"
 
     @property
+    def is_image(self) -> bool:
+        """Whether it holds an image; a table does not."""
+        return bool(self.image_bytes)
+
+    @property
+    def class_id(self) -> int:
+        """The class of a label of one number (of a face: its identity). Raises RecordError for any
+        other label."""
+        if len(self.label) != 1 or self.label[0] != np.floor(self.label[0]):
+            raise self._lacks("class id")
+        return int(self.label[0])
+
+    @property
     def header_width(self) -> int:
         """Floats before the first object, 2 or more."""
         return self._widths()[0]
@@ -90,13 +104,22 @@ class Record:
     def _widths(self) -> tuple[int, int]:
         widths = detection_widths(self.label)
         if widths is None:
-            image = "" if self.image_bytes else " and it has no image: it is a table of ids"
-            raise RecordError(
-                f"record {self.id} at byte {self.offset} has no detection label "
-                f"(its {len(self.label)} floats are not a header and whole objects){image}",
-                self.offset,
-            )
+            raise self._lacks("detection label")
         return widths
+
+    def _lacks(self, wanted: str) -> RecordError:
+        """The error that says what the record has instead, and where."""
+        count = len(self.label)
+        found = f"its label has {count} numbers, not a header and whole objects; see record.label"
+        if not self.image_bytes:
+            found = f"it has no image: it is a table of ids, {count} numbers in record.label"
+        elif detection_widths(self.label):
+            found = "its label has boxes, see record.boxes"
+        elif count == 1:
+            found = f"its label is one number, {self.label[0]:g}: see record.class_id for a class, "
+            found += "record.label for any"
+        where = f"record {self.id} at byte {self.offset}"
+        return RecordError(f"{where} has no {wanted}: {found}", self.offset)
 
 
 def decode_payload(payload: bytes, offset: int = 0) -> Record:

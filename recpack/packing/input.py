@@ -13,6 +13,7 @@ from recpack.columns import Integers
 from recpack.data.policy import Policy
 from recpack.data.samples import Samples
 from recpack.errors import DataError
+from recpack.formats.insightface import Property, with_tables
 from recpack.formats.lst import CheckedLines
 from recpack.packing.segment import Failure
 from recpack.problem_lines import summary
@@ -23,12 +24,12 @@ from recpack.sources.base import Scope
 
 @dataclass(frozen=True)
 class PackInput:
-    """The samples to pack, and what the manifest needs.
+    """The samples to pack, those of faces with their tables, and what the manifest needs.
 
     ``shaping``: the options that changed the samples · ``rows``: the text of a list that there is
     already · ``precision``: decimals of one that is written · ``scope`` of the data set, None for
-    a list · ``shards``: their number in a set of shards, else None · ``listed``: whether there is a
-    list at all.
+    a list · ``property`` of faces · ``shards``: their number in a set of shards, else None ·
+    ``listed``: whether there is a list at all.
     """
 
     samples: Samples
@@ -38,6 +39,7 @@ class PackInput:
     rows: CheckedLines | None = None
     precision: int | None = None
     scope: Scope | None = None
+    property: Property | None = None
     shards: int | None = None
     listed: bool = True
 
@@ -46,6 +48,8 @@ class PackInput:
         failed = [failure.position for failure in failures]
         samples = self.samples.take(np.delete(np.arange(len(self.samples)), failed))
         problems = self.problems + as_problems(failures, policy)
+        if self.property is not None:  # the tables have other keys now
+            samples = with_tables(samples.images(), len(self.classes))
         if not len(samples):
             raise DataError("no image is left\n" + summary(problems), problems)
         return replace(self, samples=samples, problems=problems, rows=None)

@@ -17,7 +17,7 @@ from recpack.packing.result import Result
 from recpack.problem_lines import quarantine_lines
 from recpack.sinks.base import SetSink, Sink, Written, WrittenShard
 from recpack.storage.checksums import Checksum
-from recpack.storage.s3.location import INDEX, LIST, QUARANTINE
+from recpack.storage.s3.location import INDEX, LIST, PROPERTY, QUARANTINE
 
 _BLOCK = 1 << 16
 
@@ -31,7 +31,7 @@ def publish(packed: Packed) -> Result:
 
     def manifest_text(*etags: str | None) -> str:
         manifest = describe(
-            source.samples,
+            source.samples.images(),
             source.classes,
             source.problems,
             source.shaping,
@@ -51,6 +51,8 @@ def publish(packed: Packed) -> Result:
 
     quarantine = quarantine_lines(source.problems)
     others: dict[str, Iterable[str]] = {QUARANTINE: quarantine} if quarantine else {}
+    if source.property is not None:
+        others[PROPERTY] = [f"{source.property}\n"]
     companions: list[dict[str, Iterable[str]]] = [
         {INDEX: _index(one.keys, one.lengths)} | ({} if one.rows is None else {LIST: one.rows})
         for one in packed.shards

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -77,7 +77,10 @@ def pack_segment(
             for row, (id, label, size, identity, change, opener) in enumerate(
                 _rows(samples, changed, folder)
             ):
-                assert opener is not None
+                if opener is None:  # a table
+                    buffer.begin(id, label, 0)
+                    lengths[row] = buffer.commit()
+                    continue
                 try:
                     with opener() as file:
                         if change:
@@ -111,9 +114,13 @@ def pack_segment(
 def _rows(
     samples: Samples, changed: npt.NDArray[np.bool_], folder: Folder
 ) -> Iterator[tuple[int, bytes, int, int, bool, Opener | None]]:
-    """Id, label, size, identity, whether it is changed, and opener of each image. Not a ``Sample``
+    """Id, label, size, identity, whether it is changed, and opener of each image, None for
+    a table. Not a ``Sample``
     of each, which takes as long as opening its file."""
     labels, sizes = label_bytes(samples.labels), samples.image_bytes.tolist()
+    paths: Sequence[str | None] = samples.paths
+    if not np.diff(samples.paths.bounds).all():
+        paths = [path or None for path in samples.paths]
     bounds = (samples.bounds * samples.labels.itemsize).tolist()
     return zip(
         samples.indices.tolist(),
@@ -121,7 +128,7 @@ def _rows(
         sizes,
         samples.identities.tolist(),
         changed.tolist(),
-        folder.in_order(samples.paths, sizes=sizes),
+        folder.in_order(paths, sizes=sizes),
         strict=True,
     )
 

@@ -24,7 +24,8 @@ def convert(devkit: Root, output: str | os.PathLike[str] | Sink, options: Conver
 
     ``devkit`` is a Pascal VOC devkit: a folder, or one or several tar or zip archives (recpack
     reads them without unpacking), on a disk or on S3. It also reads COCO, YOLO, SageMaker's
-    formats, a folder of images for each class, and tables; see ``recpack.sources.open``.
+    formats, a folder of images for each class, and tables; see ``recpack.sources.open``. A folder
+    for each identity of faces, ``source_format`` ``identities``, becomes InsightFace's layout.
 
     ``output`` is a path that ends in ``.rec`` (the other files go beside it) or a sink; a name that
     ends in ``.manifest``, ``.jsonl`` or ``/`` selects SageMaker's other formats. The keywords are

@@ -11,13 +11,14 @@ from pathlib import Path
 from recpack.columns import Int64
 from recpack.errors import ConfigError
 from recpack.formats.manifest import RecFile
-from recpack.options import ConvertOptions, Options
+from recpack.options import FACES, ConvertOptions, Options
 from recpack.packing.input import PackInput
 from recpack.packing.plan import expected_lengths, shard_bounds
 from recpack.packing.publish import publish
 from recpack.packing.result import Result
 from recpack.packing.run import pack_samples
 from recpack.pipeline.describe import result_of
+from recpack.pipeline.faces import face_samples
 from recpack.pipeline.prepare import demand_samples
 from recpack.problems import Problem
 from recpack.scanning.order import orders
@@ -25,7 +26,7 @@ from recpack.scanning.run import Scanning, ScanResult
 from recpack.scanning.settings import PARTS, parse_fractions
 from recpack.sinks.base import Destination, Sink
 from recpack.sinks.open import open_destination
-from recpack.storage.s3.location import is_s3
+from recpack.storage.s3.location import PROPERTY, is_s3
 from recpack.storage.shards import shard_names
 
 Output = str | os.PathLike[str] | Sink
@@ -35,7 +36,10 @@ Output = str | os.PathLike[str] | Sink
 def open_sinks(output: Output, options: Options) -> Iterator[list[Destination]]:
     """One sink, or one for each part of a split; entered."""
     with ExitStack() as stack:
-        yield [stack.enter_context(sink) for sink in _sinks(output, options)]
+        sinks = _sinks(output, options)
+        for sink in sinks if options.source_format == FACES else ():
+            sink.extra = (PROPERTY,)
+        yield [stack.enter_context(sink) for sink in sinks]
 
 
 def _sinks(output: Output, options: Options) -> list[Destination]:
@@ -94,18 +98,23 @@ def _split_problems(scan: ScanResult, parts: Sequence[Int64]) -> list[list[Probl
 def _pack_input(
     scan: ScanResult, order: Int64, problems: list[Problem], options: Options
 ) -> PackInput:
-    samples = scan.samples.reorder(order)
+    if options.source_format == FACES:
+        samples, stated = face_samples(scan, options)
+    else:
+        samples, stated = scan.samples.reorder(order), None
     names, shaping = scan.classes.names, options.shaping()
     return PackInput(
         samples, names, problems, shaping, precision=options.precision, scope=scan.scope,
-        shards=options.shards,
+        property=stated, shards=options.shards,
     )  # fmt: skip
 
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:
     """The result that ``pack_parts`` would return, without packing."""
     scan = demand_samples(scanning.finish(options.progress), options)
-    size = None if options.changes_images else int(expected_lengths(scan.samples).sum())
+    faces = options.source_format == FACES
+    samples = face_samples(scan, options)[0] if faces else scan.samples
+    size = None if options.changes_images else int(expected_lengths(samples).sum())
     name = output.name if isinstance(output, Sink) else Path(output).name
     rec: RecFile = {"name": name, "bytes": size, "checksum": None}
     result = result_of(scan, options.shaping(), rec)

@@ -1,25 +1,39 @@
-"""The contents of a ``.rec``: counts, label shape, classes, image kinds, sizes; without MXNet."""
+"""The contents of a ``.rec``: counts, labels, classes, image kinds, sizes; without MXNet."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from recpack.columns import Float32, Int64
 from recpack.data.labels import detection_widths
 from recpack.data.statistics import BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.errors import ImageError
 from recpack.formats.image_header import ImageHeader, read_header
+from recpack.formats.insightface import Property, identity_keys, property_beside
 from recpack.formats.manifest import Manifest
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.progress import Progress
 from recpack.records.reader import RecordReader
 from recpack.records.settings import InspectSettings
 from recpack.settings import takes
 from recpack.storage.paths import PathOrUrl, base_name
 from recpack.storage.s3.access import Access
+from recpack.storage.s3.client import S3Client
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The numbers of ``identities`` and ``images`` by the meta record, and the file ``property``;
+    None when there is none."""
+
+    identities: int
+    images: int
+    property: Property | None
 
 
 @dataclass(frozen=True)
@@ -27,10 +41,13 @@ class Inspection:
     """The numbers of a ``.rec``, from its own bytes.
 
     Spreads: ``label_widths`` (floats per label vector), ``objects`` (per record), ``image_bytes``,
-    ``image_widths`` and ``image_heights`` (pixels). ``classes`` counts objects by class name, or
-    by id without a manifest; ``scalar_labels`` counts images without a detection label, ``tables``
-    records without an image (see ``Record.kind``), which nothing else but ``records``,
-    ``label_widths`` and ``image_bytes`` counts.
+    ``image_widths`` and ``image_heights`` (pixels). ``label_kinds`` counts records by label:
+    ``detection``, ``class`` (one number), ``vector`` (several, no boxes), ``table`` (no image; only
+    ``records``, ``label_widths`` and ``image_bytes`` count them too); ``scalar_labels`` and
+    ``tables`` are ``class`` with ``vector``, and ``table``. ``classes`` counts objects by class
+    name, or by id without a manifest; ``class_images`` likewise images by their class or, where
+    all vectors have one width and hold 0 and 1 only, by column (a name where the manifest has one
+    for each). ``faces``: what the tables of InsightFace say.
     ``objects_per_record`` and ``box_sides`` (the square root of the area, in pixels) are
     histograms. ``kinds`` counts images by kind (``jpeg``, ``png``, …, ``unreadable``).
     """
@@ -51,6 +68,9 @@ class Inspection:
     objects_per_record: dict[str, int]
     box_sides: dict[str, int]
     manifest: Manifest | None
+    label_kinds: dict[str, int]
+    class_images: dict[str, int]
+    faces: Faces | None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
@@ -81,20 +101,28 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
     sides = array("f")
     kinds: Counter[str] = Counter()
     ids: Counter[float] = Counter()
-    scalar = tables = 0
+    labels: Counter[str] = Counter()
+    images_of: Counter[float] = Counter()
+    hot: dict[int, Int64 | None] = {}
+    faces = None
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as records:
         manifest = records.manifest()
         for record in records:
             widths.append(len(record.label))
             sizes.append(len(record.image_bytes))
-            if record.kind == "table":
-                tables += 1
+            if not record.is_image:
+                keys = identity_keys(record) if len(widths) == 1 else None
+                if keys is not None:
+                    stated = property_beside(path, S3Client.of(settings))
+                    faces = Faces(len(keys), keys.start - 1, stated)
+                labels["table"] += 1
                 continue
             header = image_header(record)
             kinds[header.kind if header else "unreadable"] += 1
             if header:
                 pixels.extend((header.width, header.height))
             if detection_widths(record.label):
+                labels["detection"] += 1
                 boxes = record.boxes[record.boxes[:, 0] >= 0]
                 ids.update(boxes[:, 0].tolist())
                 objects.append(len(boxes))
@@ -104,7 +132,11 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                         area *= header.width * header.height
                     sides.frombytes(np.sqrt(np.maximum(np.nan_to_num(area), 0)).tobytes())
             else:
-                scalar += 1
+                labels["class" if len(record.label) == 1 else "vector"] += 1
+                if len(record.label) == 1 or faces is not None:
+                    images_of[float(record.label[0])] += 1
+                else:
+                    _add_vector(record.label, hot)
             if settings.progress is not None and len(widths) % 1024 == 0:
                 guess = round(len(widths) * records.size / max(record.offset, 1))
                 if manifest is not None and manifest.shards:  # offsets begin again in each
@@ -112,21 +144,41 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                 settings.progress(Progress("read", len(widths), guess, record.offset))
         size = records.size
     table = np.array(pixels, np.int64).reshape(-1, 2)
+    by_class = _named(images_of, manifest)
+    if len(hot) == 1 and (columns := next(iter(hot.values()))) is not None:
+        known = manifest if manifest and len(manifest.classes) == len(columns) else None
+        by_class |= _named(dict(enumerate(columns.tolist())), known)
     return Inspection(
         name=base_name(path),
         bytes=size,
         records=len(widths),
         objects_total=sum(ids.values()),
-        scalar_labels=scalar,
-        tables=tables,
+        scalar_labels=labels["class"] + labels["vector"],
+        tables=labels["table"],
         label_widths=Spread.of(widths),
         objects=Spread.of(objects),
         image_bytes=Spread.of(sizes),
         image_widths=Spread.of(table[:, 0]),
         image_heights=Spread.of(table[:, 1]),
         kinds=dict(sorted(kinds.items())),
-        classes={class_name(id_, manifest): count for id_, count in sorted(ids.items())},
+        classes=_named(ids, manifest),
         objects_per_record=histogram(objects, OBJECTS, whole=True),
         box_sides=histogram(sides, BOX_SIDES),
         manifest=manifest,
+        label_kinds=dict(sorted(labels.items())),
+        class_images=by_class,
+        faces=faces,
     )
+
+
+def _named(counts: Mapping[float, int], manifest: Manifest | None) -> dict[str, int]:
+    return {class_name(id_, manifest): count for id_, count in sorted(counts.items())}
+
+
+def _add_vector(label: Float32, hot: dict[int, Int64 | None]) -> None:
+    """Count the ones in each column of the vectors of each width; None for other numbers."""
+    counts = hot.setdefault(len(label), np.zeros(len(label), np.int64))
+    if counts is not None and ((label == 0) | (label == 1)).all():
+        counts += label == 1
+    else:
+        hot[len(label)] = None

@@ -1,4 +1,4 @@
-"""A contact sheet of records: their images with boxes and class names."""
+"""A contact sheet of records: their images with boxes, and the names of their classes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import colorsys
 import math
 import os
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ from recpack.columns import Pixels
 from recpack.data.labels import detection_widths
 from recpack.errors import ConfigError, DataError, ImageError, SinkError
 from recpack.formats.image_codec import decode
+from recpack.formats.insightface import identity_keys
 from recpack.formats.manifest import Manifest
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.records.inspect import class_name
 from recpack.records.reader import RecordReader
 from recpack.records.settings import PreviewSettings, positions
@@ -57,7 +59,7 @@ def preview(
     path: PathOrUrl, output: str | os.PathLike[str], settings: PreviewSettings
 ) -> list[int]:
     """Draw records and write the sheet as ``.png`` or ``.jpg``, by the name of ``output``. The
-    records are those at the positions ``records``, or ``count`` records that ``seed`` chooses.
+    records are those at the positions ``records``, or ``count`` images that ``seed`` chooses.
     ``cell``: pixels of a cell's side, twice as many if an image has many objects. Returns the
     positions. Raises DataError for positions that do not exist, SinkError for an output that can't
     be written. Of an image, the first 1,000 objects are drawn, without those of infinite edges."""
@@ -67,19 +69,24 @@ def preview(
         total = len(reader)
         if settings.records is None:
             order = np.random.RandomState(settings.seed).permutation(total)
-            chosen = sorted(order[: settings.count].tolist())
+            images = (position for position in order.tolist() if reader[position].is_image)
+            chosen = sorted(islice(images, settings.count))
         else:
             chosen = list(positions(settings.records))
         missing = [position for position in chosen if not -total <= position < total]
-        if missing or not total:
-            first = missing[0] if missing else 0
-            raise DataError(f"{path}: no record {first}; there are {total:,}")
+        if missing or not chosen:
+            wanted = f"record {missing[0]}" if missing else "record with an image"
+            raise DataError(f"{path}: no {wanted}; there are {total:,}")
         manifest = reader.manifest()
-        crowded = any(len(reader[position].label) > 2 + 5 * _MANY for position in chosen)
+        faces = identity_keys(next(iter(reader))) is not None
+        crowded = any(
+            record.kind == "detection" and len(record.label) > 2 + 5 * _MANY
+            for record in map(reader.__getitem__, chosen)
+        )
         # read again, because all together could fill the memory
         batch = (reader[position] for position in chosen)
         cell = settings.cell * (2 if crowded else 1)
-        sheet = contact_sheet(batch, len(chosen), manifest, cell)
+        sheet = contact_sheet(batch, len(chosen), manifest, cell, faces=faces)
     _, data = cv2.imencode(Path(output).suffix.lower(), sheet)
     try:
         with replace_file(Path(output)) as file:
@@ -90,7 +97,12 @@ def preview(
 
 
 def contact_sheet(
-    records: Iterable[Record], count: int, manifest: Manifest | None, cell: int
+    records: Iterable[Record],
+    count: int,
+    manifest: Manifest | None,
+    cell: int,
+    *,
+    faces: bool = False,
 ) -> Pixels:
     """The images of ``count`` records in rows and columns, as square as possible; uint8 (height,
     width, 3), blue first. Holds one record at a time."""
@@ -100,7 +112,7 @@ def contact_sheet(
     step = cell + _GAP
     sheet = np.full((rows * step + _GAP, columns * step + _GAP, 3), _PAPER, np.uint8)
     for number, record in enumerate(records):
-        picture = _draw(record, manifest, cell)
+        picture = _draw(record, manifest, cell, faces=faces)
         height, width = picture.shape[:2]
         top = _GAP + number // columns * step + (cell - height) // 2
         left = _GAP + number % columns * step + (cell - width) // 2
@@ -108,7 +120,9 @@ def contact_sheet(
     return sheet
 
 
-def _draw(record: Record, manifest: Manifest | None, cell: int) -> Pixels:
+def _draw(record: Record, manifest: Manifest | None, cell: int, *, faces: bool) -> Pixels:
+    if not record.is_image:
+        return _message(f"record {record.id}: no image, a table", cell)
     try:
         image = decode(record.image_bytes)
     except ImageError as error:
@@ -119,7 +133,7 @@ def _draw(record: Record, manifest: Manifest | None, cell: int) -> Pixels:
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     pixels: Pixels = np.ascontiguousarray(cv2.resize(image, size, interpolation=method), np.uint8)
     if detection_widths(record.label) is None:
-        names = " ".join(class_name(value, manifest) for value in record.label[:9].tolist())
+        names = f"identity {record.label[0]:g}" if faces else _class_names(record, manifest)
         boxes = np.zeros((0, 5), np.float32)
         _write(pixels, names, _Plate(0, 0, *_size(names)), (255, 255, 255))
     else:
@@ -138,6 +152,16 @@ def _draw(record: Record, manifest: Manifest | None, cell: int) -> Pixels:
         others.append(plate)
         _write(pixels, name, plate, _ink(boxes[row, 0]))
     return pixels
+
+
+def _class_names(record: Record, manifest: Manifest | None) -> str:
+    """The class; of a vector of 0 and 1 the classes of the columns with 1; else its numbers."""
+    label = record.label
+    if len(label) == 1:
+        return class_name(float(label[0]), manifest)
+    if ((label == 0) | (label == 1)).all():
+        return ", ".join(class_name(id_, manifest) for id_ in np.flatnonzero(label)[:9]) or "none"
+    return " ".join(f"{value:g}" for value in label[:9].tolist())
 
 
 def _size(name: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The rules of each reader for a record, and the comparison of a record with its list.
 
-Sources: MXNet 1.9.1 ``iter_image_det_recordio.cc``, ``image_det_aug_default.cc``,
+Sources: MXNet 1.9.1 ``iter_image_recordio_2.cc``, ``iter_image_det_recordio.cc``,
+``image_det_aug_default.cc``,
 ``image/detection.py`` and ``recordio.py``, GluonCV ``data/recordio/detection.py``, DALI
 ``recordio_loader.h`` and ``recordio_parser.h``, and the SageMaker developer guide.
 
@@ -12,20 +13,26 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from recpack.data.labels import detection_widths, far_edge
+from recpack.data.labels import MAX_CLASSES, detection_widths, far_edge
 from recpack.data.samples import Samples
 from recpack.errors import ImageError
 from recpack.formats.image_header import read_header
+from recpack.formats.insightface import property_beside
 from recpack.formats.manifest import Manifest
 from recpack.formats.recordio import MAGIC, RECORD_HEADER, Record
 from recpack.problems import Problem, count_text
+from recpack.records.face_rules import FaceFile, label_text, problem_at
 from recpack.records.inspect import image_header
+from recpack.records.reader import RecordReader
 from recpack.records.settings import Reader
 from recpack.storage.explain import explain
 from recpack.storage.files import Closing
+from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.base import Folder, OpenFile
 
 _LEAST = 7
@@ -39,22 +46,46 @@ RULES: dict[Reader, tuple[str, ...]] = {
     "mxnet": ("index", "detection labels", "ratios", "areas"),
     "gluoncv": ("index", "detection labels"),
     "dali": ("index", "headers"),
+    "image-classification": ("images", "label width", "class ids"),
+    "insightface": ("index", "keys", "tables", "identities", "images", "sizes"),
 }
-"""What each reader demands beyond RecordIO. SageMaker's container reads no index."""
+"""What each reader demands beyond RecordIO. SageMaker's containers read no index."""
 
 Rule = Callable[[Record, int], Iterator[Problem]]
 """(record, its number) → its problems."""
 
 
-def rule_of(reader: Reader, manifest: Manifest | None) -> Rule:
+class Whole(NamedTuple):
+    """What the rules of the reader must know of the whole file: ``width``, floats of its first
+    label, or that it is InsightFace's."""
+
+    width: int = 1
+    faces: FaceFile | None = None
+
+    @classmethod
+    def of(cls, records: RecordReader, reader: Reader | None, s3: S3Client) -> Whole:
+        whole = reader in ("image-classification", "insightface")
+        first = next(iter(records), None) if whole else None
+        if first is None:
+            return cls()
+        if reader == "image-classification":
+            return cls(len(first.label))
+        return cls(1, FaceFile.of(first, property_beside(records.path, s3)))
+
+
+_ANY = Whole()
+
+
+def rule_of(reader: Reader, manifest: Manifest | None, whole: Whole = _ANY) -> Rule:
     """The rules of a reader for one record, as one function."""
+    if whole.faces is not None:
+        return whole.faces.problems
+    if reader == "image-classification":
+        return partial(_class_problems, manifest=manifest, width=whole.width)
     rules = RULES[reader]
 
     def rule(record: Record, number: int) -> Iterator[Problem]:
-        def problem(code: str, value: str, field: str = "") -> Problem:
-            where = f"record {number} at byte {record.offset}"
-            return Problem(code, "error", where, "error", field=field, value=value)
-
+        problem = partial(problem_at, record, number)
         if "headers" in rules:
             scalar = 0.0 if record.flag else float(record.label[0])
             header = RECORD_HEADER.pack(record.flag, scalar, record.id, record.id2)
@@ -63,7 +94,7 @@ def rule_of(reader: Reader, manifest: Manifest | None) -> Rule:
         if "detection labels" not in rules:
             return
         if not record.image_bytes:
-            yield problem("record-empty", " ".join(f"{value:g}" for value in record.label[:9]))
+            yield problem("record-empty", label_text(record))
             return
         if detection_widths(record.label) is None or len(record.label) < _LEAST:
             yield problem("record-label", f"{count_text(len(record.label), 'float')}, no boxes")
@@ -93,6 +124,26 @@ def rule_of(reader: Reader, manifest: Manifest | None) -> Rule:
     return rule
 
 
+def _class_problems(
+    record: Record, number: int, *, manifest: Manifest | None, width: int
+) -> Iterator[Problem]:
+    """What MXNet's ImageRecordIter and SageMaker's image classification demand."""
+    problem = partial(problem_at, record, number)
+    if not record.is_image:
+        yield problem("record-empty", label_text(record))
+        return
+    header = image_header(record)
+    if header is None or header.kind not in ("jpeg", "png"):
+        yield problem("record-image-kind", header.kind if header else "unknown")
+    if len(record.label) != width:
+        yield problem("record-label-differs", f"{len(record.label)}, of record 0 {width}")
+    elif width == 1:
+        id_ = float(record.label[0])
+        known = len(manifest.classes) if manifest is not None else MAX_CLASSES
+        if not (0 <= id_ < known and id_ == int(id_)):
+            yield problem("record-class", f"{id_:g}", "class id")
+
+
 def _is_reencoded(record: Record, file: OpenFile) -> bool:
     """Whether ``convert`` re-encodes such a file, and the record's image has its size."""
     header = image_header(record)
@@ -110,10 +161,16 @@ class SourceComparison(Closing):
 
     def __init__(self, samples: Samples) -> None:
         self._rows = iter(samples)
+        self._ids = np.sort(samples.indices)
         self._folder: Folder = samples.root.folder(".")
 
     def compare(self, record: Record, number: int) -> Iterator[Problem]:
         """The problems of a record that differs from its row's label or its file's bytes."""
+        if (
+            not record.is_image
+            and record.id not in self._ids[np.searchsorted(self._ids, record.id) :][:1]
+        ):
+            return  # a table of InsightFace
         where = f"record {number} at byte {record.offset}"
         sample = next(self._rows, None)
         if sample is None:

@@ -13,7 +13,7 @@ from recpack.storage.s3.access import Access
 from recpack.workers.settings import Workers
 
 PathOrUrl = str | os.PathLike[str]
-Reader = Literal["sagemaker", "mxnet", "gluoncv", "dali"]
+Reader = Literal["sagemaker", "mxnet", "gluoncv", "dali", "image-classification", "insightface"]
 
 
 def positions(value: str | Sequence[int]) -> tuple[int, ...]:
@@ -35,7 +35,7 @@ class VerifySettings(Workers, Access, Monitor):
         help="read every byte, also on S3, where recpack else compares only the stored checksum",
     )
     reader: Reader | None = option(
-        default=None, help="check each record by the rules of this object detection reader"
+        default=None, help="check each record by the rules of this reader"
     )
     against: tuple[PathOrUrl, PathOrUrl] | None = option(
         default=None,

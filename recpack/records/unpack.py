@@ -1,4 +1,4 @@
-"""``.rec`` → images, Pascal VOC annotations, an image set and a list."""
+"""``.rec`` → images by class, or Pascal VOC annotations with an image set; and a list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -16,9 +16,10 @@ from xml.sax.saxutils import escape
 from recpack.data.labels import detection_widths
 from recpack.errors import DataError, ListError, SinkError
 from recpack.formats.image_header import EXTENSIONS, ImageHeader
+from recpack.formats.insightface import identity_keys, property_beside
 from recpack.formats.lst import FloatFormatter
 from recpack.formats.manifest import Manifest, manifest_beside
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.progress import Progress, Watch
 from recpack.records.inspect import class_name, image_header
 from recpack.records.reader import RecordReader
@@ -44,6 +45,8 @@ from recpack.storage.s3.location import is_s3
 
 ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
 _SUFFIX = {"jpeg": ".jpg"}
+_MOST_NAME = 200
+"""Bytes of a folder's name; file systems take 255."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,21 @@ class Unpacked:
 
 @takes(ReplaceSettings)
 def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSettings) -> Unpacked:
-    """Unpack a ``.rec`` into one VOC folder: ``JPEGImages``, ``Annotations``,
-    ``ImageSets/Main/trainval.txt`` in the order of the records, and a ``.lst``.
+    """Unpack a ``.rec`` into a folder, with a ``.lst`` from which ``pack`` makes the same records.
 
-    Images keep their bytes, and boxes are so exact that ``convert FOLDER --no-shuffle`` with the
-    same classes makes the same ``.rec``. Names come from the ``.lst`` beside the ``.rec`` (their
-    last part only), else from the records' ids; class names come from the manifest, else from the
-    ids. A record without boxes gets a row in the list, but no annotation. Where the file begins
-    with a table, as InsightFace's do, tables are left out, and images without boxes get a folder
-    for each first number of a label, the identity. A new folder appears when it is complete; one
-    that exists is filled in place, and has no image set meanwhile. Raises SinkError for a folder
-    that is not empty, RecordError for a broken file, ListError for a broken list, DataError for an
-    id that occurs twice. The records of a set of shards get the numbers of their positions in it.
+    Records with boxes become a VOC folder: ``JPEGImages``, ``Annotations`` and
+    ``ImageSets/Main/trainval.txt`` in the order of the records. Boxes are so exact that ``convert
+    FOLDER --no-shuffle`` with the same classes makes the same ``.rec``. Images with a class lie in
+    a folder of its name (what no folder can have becomes ``_``), those of InsightFace's files in
+    one for each identity, from which ``convert --from identities`` makes the same records, with
+    their ``property``; the tables are left out. Images with any other label lie in ``JPEGImages``.
+
+    Images keep their bytes. Names come from the ``.lst`` beside the ``.rec`` (their last part
+    only), else from the records' ids; class names come from the manifest, else from the ids. A new
+    folder appears when it is complete; one that exists is filled in place, and has no image set
+    meanwhile. Raises SinkError for a folder that is not empty, RecordError for a broken file,
+    ListError for a broken list, DataError for an id that occurs twice. The records of a set of
+    shards get the numbers of their positions in it.
     """
     output = Path(folder)
     s3 = S3Client.of(settings)
@@ -108,46 +114,55 @@ class _Unpacking:
         s3: S3Client,
         open_text: Callable[[Path], AbstractContextManager[BinaryIO]],
     ) -> None:
+        path = records.path
+        self._path, self._s3 = path, s3
+        self._several = len(records.paths) > 1
         self._folder, self._open_text = output, open_text
-        path, self._several = records.path, len(records.paths) > 1
         self._manifest = manifest_beside(path, s3)
         self._stems = _stems_of_list(records.paths[0], s3)
         for number in range(1, len(records.paths)):  # starts would read a file without an index
             stems, first = _stems_of_list(records.paths[number], s3), records.starts[number]
             self._stems |= {int(first) + id_: stem for id_, stem in stems.items()}
-        self._used: set[str] = set()
+        self._folders: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self._used: dict[str, set[str]] = {}
+        self._digits = 0
         self._floats = FloatFormatter()
         self._list = Path(os.fspath(path).rpartition("/")[2]).with_suffix(".lst").name
 
     def _prepare(self) -> None:
-        """Make the folders. Raises SinkError when a name of the list is too long for them."""
+        """Raise SinkError when a name of the list is too long for the folders, or there is no room
+        for them. An older image set goes: without it the folder does not look finished."""
         counts = Counter(self._stems.values())
         stems = [stem + f"_{id_}" * (counts[stem] > 1) for id_, stem in self._stems.items()]
         longest = max(stems, key=lambda stem: len(os.fsencode(stem)), default="")
         demand_room(self._folder / IMAGES / longest, len(".jpeg"))
         demand_room(self._folder / self._list, LONGEST_ENDING)
-        for name in (ANNOTATIONS, IMAGES, posixpath.dirname(SETS), SETS):
-            make_folder(self._folder / name)
+        make_folder(self._folder)
+        image_set = self._folder / SETS / "trainval.txt"
+        if os.path.lexists(self._folder / posixpath.dirname(SETS)):
+            self._make_folders(SETS)  # no link leads elsewhere
+            image_set.unlink(missing_ok=True)
+            sync_folder(image_set.parent)
 
     def run(self, records: RecordReader, progress: Watch) -> Unpacked:
         records.demand_current()
         self._prepare()
         images = annotations = tables = 0
-        # without its image set the folder does not look finished, so an older one goes first
-        image_set = self._folder / SETS / "trainval.txt"
-        image_set.unlink(missing_ok=True)
-        sync_folder(image_set.parent)
-        with (
-            self._open_text(image_set) as ids,
-            self._open_text(self._folder / self._list) as rows,
-        ):
+        ids: BinaryIO | None = None
+        with ExitStack() as last, self._open_text(self._folder / self._list) as rows:
             for position, record in enumerate(records):
                 if self._several:  # each shard has ids of its own
                     image = record.image_bytes
                     record = Record(position, record.id2, record.flag, record.label, image)
                 if record.kind == "table":
+                    self._begin_faces(record)
                     tables += 1
                     continue
+                if record.kind == "detection" and ids is None:
+                    self._make_folders(ANNOTATIONS, SETS)
+                    image_set = self._folder / SETS / "trainval.txt"
+                    ids = last.enter_context(self._open_text(image_set))
                 annotations += self._write_record(record, ids, rows, by_identity=tables > 0)
                 images += 1
                 if progress is not None and images % 256 == 0:
@@ -157,38 +172,78 @@ class _Unpacking:
             os.sync()  # all files at once: one by one takes many times as long
         return Unpacked(os.fspath(self._folder), images, annotations, tables)
 
+    def _begin_faces(self, record: Record) -> None:
+        if record.offset or (keys := identity_keys(record)) is None:
+            return
+        self._digits = len(str(len(keys) - 1))
+        if (stated := property_beside(self._path, self._s3)) is not None:
+            with self._open_text(self._folder / "property") as file:
+                file.write(f"{stated}\n".encode())
+
+    def _make_folders(self, *names: str) -> None:
+        for name in names:
+            path = self._folder
+            for part in name.split("/"):
+                path /= part
+                make_folder(path)
+
     def _write_record(
-        self, record: Record, ids: BinaryIO, rows: BinaryIO, *, by_identity: bool
+        self, record: Record, ids: BinaryIO | None, rows: BinaryIO, *, by_identity: bool
     ) -> bool:
         header = image_header(record)
-        stem = self._stem(record)
         suffix = ".bin" if header is None else _SUFFIX.get(header.kind, "." + header.kind)
-        name = stem + suffix
-        if by_identity and record.kind == "classification":
-            name = f"{record.label[0]:.9g}/{name}"
-            make_folder((self._folder / IMAGES / name).parent)
-        write_bytes(self._folder / IMAGES / name, record.image_bytes)
         widths = detection_widths(record.label)
+        by_class = widths is None and (by_identity or len(record.label) == 1)
+        folder = self._class_folder(float(record.label[0])) if by_class else IMAGES
+        if folder not in self._used:
+            self._make_folders(folder)
+            self._used[folder] = set()
+        stem = self._stem(record, folder)
+        write_bytes(self._folder / folder / (stem + suffix), record.image_bytes)
         label = self._floats.format(record.label)
         if widths is not None:
             label[:2] = map(str, widths)
-        row = "\t".join([str(record.id), *label, f"{IMAGES}/{name}"]) + "\n"
+        row = "\t".join([str(record.id), *label, f"{folder}/{stem}{suffix}"]) + "\n"
         rows.write(os.fsencode(row))
-        if widths is None or header is None:
+        if ids is None or widths is None or header is None:
             return False
-        text = annotation(record, header, name, self._manifest)
+        text = annotation(record, header, stem + suffix, self._manifest)
         write_bytes(self._folder / ANNOTATIONS / f"{stem}.xml", text.encode())
         ids.write(os.fsencode(stem + "\n"))
         return True
 
-    def _stem(self, record: Record) -> str:
-        stem = self._stems.get(record.id, f"{record.id:08d}")
-        if stem in self._used:  # an image of another year, or the same image twice
+    def _class_folder(self, id_: float) -> str:
+        """The folder of a class: each has its own."""
+        name = class_name(id_, self._manifest)
+        if name not in self._folders:
+            padded = name.zfill(self._digits) if self._manifest is None else name
+            folder = safe_folder(padded)
+            first, _, rest = folder.partition("/")
+            if first in (self._list, "property"):
+                folder = f"{first}_/{rest}".rstrip("/")
+            while folder in self._taken:
+                folder += "_"
+            self._folders[name] = folder
+            self._taken.add(folder)
+        return self._folders[name]
+
+    def _stem(self, record: Record, folder: str) -> str:
+        stem, used = self._stems.get(record.id, f"{record.id:08d}"), self._used[folder]
+        if stem in used:  # an image of another year, or the same image twice
             stem = f"{stem}_{record.id}"
-        if stem in self._used:
+        if stem in used:
             raise DataError(f"record at byte {record.offset:,}: id {record.id} occurs twice")
-        self._used.add(stem)
+        used.add(stem)
         return stem
+
+
+def safe_folder(name: str) -> str:
+    """A class name as folders below one another: whatever a stranger wrote, no path that leaves the
+    root, is hidden, or that a list can't hold."""
+    parts = ["".join(c if c.isprintable() else "_" for c in part) for part in name.split("/")]
+    parts = [part.strip() for part in parts if part.strip()]
+    safe = ["_" + part if part[0] == "." else part for part in parts] or ["_"]
+    return "/".join(part.encode()[:_MOST_NAME].decode(errors="ignore") for part in safe)
 
 
 def annotation(

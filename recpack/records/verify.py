@@ -11,7 +11,7 @@ from shlex import quote
 
 import numpy as np
 
-from recpack.columns import Int64
+from recpack.columns import Float64, Int64
 from recpack.data.samples import Samples
 from recpack.errors import DataError, RecordError
 from recpack.formats.manifest import Manifest, shard_paths
@@ -21,7 +21,7 @@ from recpack.problems import Problem
 from recpack.progress import Progress, Watch
 from recpack.records.checksum_reader import ChecksumReader
 from recpack.records.reader import RecordReader
-from recpack.records.reader_rules import RULES, Rule, SourceComparison, rule_of
+from recpack.records.reader_rules import RULES, Rule, SourceComparison, Whole, rule_of
 from recpack.records.record_file import open_file
 from recpack.records.settings import Reader, VerifySettings
 from recpack.records.verify_set import (
@@ -56,8 +56,9 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
     frame and its entry in the index. Ids and keys can be any numbers, as in readers.
 
     A local file is always read. Of an object on S3, only the checksum that the store keeps is
-    compared, without a download, unless ``deep``. ``reader`` (``sagemaker``, ``mxnet``,
-    ``gluoncv``, ``dali``): every record must follow the rules of that reader for object detection.
+    compared, without a download, unless ``deep``. ``reader``: every record must follow the rules of
+    ``sagemaker``, ``mxnet``, ``gluoncv`` or ``dali`` for object detection, of
+    ``image-classification`` (SageMaker's, MXNet's) or ``insightface``.
     ``against``, a list and its image root: every record must have its row's label and its file's
     bytes. Both read everything. ``jobs`` and ``backend`` work as in ``convert``. Raises DataError
     that lists the differences; its ``problems`` name record numbers and byte offsets. Of a set,
@@ -94,7 +95,8 @@ def _verify_file(
     s3: S3Client,
     rules: Reader | None,
 ) -> Verification:
-    verifier = _Verifier(reader.path, manifest, s3, rules, rows)
+    whole = Whole.of(reader, rules, s3)
+    verifier = _Verifier(reader.path, manifest, s3, rules, rows, whole)
     try:
         return verifier.run(reader, workers, progress)
     except DataError:
@@ -127,12 +129,13 @@ class _Range:
 @dataclass(frozen=True)
 class _RangeResult:
     """The records of a range: offsets int64 (records,), the checksum of its bytes, the problems,
-    and the error that ended it."""
+    the error that ended it, and its records without an image (see ``FaceFile.whole``)."""
 
     offsets: Int64
     checksum: int
     problems: list[Problem]
     error: RecordError | None
+    tables: Float64
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ class _Verifier:
     s3: S3Client
     reader: Reader | None
     rows: Samples | None
+    whole: Whole
 
     def run(self, reader: RecordReader, settings: Workers, progress: Watch) -> Verification:
         path, manifest = self.path, self.manifest
@@ -161,10 +165,13 @@ class _Verifier:
         if (error := results[-1].error) is not None:
             error.problems = problems + error.problems
             raise error
+        tables = np.concatenate([one.tables for one in results])
+        # InsightFace's tables, which come first, are no samples
+        samples = len(offsets) - len(tables) * bool((tables[:1, 0] == 0).all())
         if self.rows is not None:
             problems += [
                 Problem("record-missing", "error", sample.path, "error")
-                for sample in self.rows.slice(min(len(offsets), len(self.rows)), len(self.rows))
+                for sample in self.rows.slice(min(samples, len(self.rows)), len(self.rows))
             ]
         checksum, expected = self._expected()
         value = 0
@@ -177,7 +184,8 @@ class _Verifier:
                 problems,
             )
         of_set = manifest is not None and manifest.shards  # it counts the samples of all
-        if manifest is not None and not of_set and manifest.num_samples != len(offsets):
+        counts = (samples, len(offsets))
+        if manifest is not None and not of_set and manifest.num_samples not in counts:
             raise DataError(
                 f"{path}: it has {len(offsets):,} records, the manifest {manifest.num_samples:,}",
                 problems,
@@ -189,6 +197,9 @@ class _Verifier:
             if index is not None:
                 text = f"its index does not match its records; rebuild it: {command} --overwrite"
             raise DataError(f"{path}: {text}", problems)
+        if self.whole.faces is not None:
+            keys = reader.keys[np.argsort(reader.offsets)]
+            problems += self.whole.faces.whole(os.fspath(path), tables, keys)
         if problems:
             told = f"rules: {', '.join(rules)}" + f"; reader: {self.reader}" * bool(self.reader)
             text = summary(problems, all_by="--json", noun="record")
@@ -227,7 +238,9 @@ class _Verifier:
         if index is not None and len(index) and _plausible(index, size):
             length = max(_RANGE, -(-size // (count * _SHARES)))
             cuts = np.unique(np.searchsorted(index, np.arange(0, size, length)))
-            cuts = cuts[cuts < len(index)]
+            # where tables have no rows, the number of a record is not that of its row
+            one = self.rows is not None and len(self.rows) != len(index)
+            cuts = cuts[:1] if one else cuts[cuts < len(index)]
             starts = index[cuts]
         rows = 0 if self.rows is None else len(self.rows)
         row_cuts = np.append(np.minimum(cuts, rows), rows).tolist()
@@ -260,6 +273,7 @@ class _Verifier:
             checksum=self._expected()[0],
             reader=self.reader,
             manifest=self.manifest,
+            whole=self.whole,
         )
         results = run(read, ranges, len(ranges), jobs=settings.jobs, backend=settings.backend)
         with closing(results):
@@ -282,13 +296,15 @@ def _read_range(
     checksum: Checksum,
     reader: Reader | None,
     manifest: Manifest | None,
+    whole: Whole,
 ) -> _RangeResult:
     """Read one range; runs in a worker."""
     problems: list[Problem] = []
     offsets = array("q")
+    tables: list[tuple[float, ...]] = []
     error = None
     with ExitStack() as stack:
-        rules: list[Rule] = [] if reader is None else [rule_of(reader, manifest)]
+        rules: list[Rule] = [] if reader is None else [rule_of(reader, manifest, whole)]
         if part.rows is not None:
             rules.append(stack.enter_context(SourceComparison(part.rows)).compare)
         file = stack.enter_context(closing(open_file(path, s3, mapped=False)))
@@ -301,6 +317,9 @@ def _read_range(
                 record = decode_payload(join_parts(reading.read, parts), offset)
                 for rule in rules:
                     problems.extend(rule(record, part.first + len(offsets)))
+                if not record.image_bytes:
+                    ends = float(record.label[0]), float(record.label[-1])
+                    tables.append((part.first + len(offsets), offset, *ends))
                 offsets.append(offset)
                 offset = parts[-1].end
         except RecordError as fault:
@@ -309,7 +328,8 @@ def _read_range(
             raise RecordError(
                 f"{name}: can't be read: {fault.strerror or fault}", offset
             ) from fault
-        return _RangeResult(np.array(offsets, np.int64), reading.value, problems, error)
+        found = np.array(tables, np.float64).reshape(-1, 4)
+        return _RangeResult(np.array(offsets, np.int64), reading.value, problems, error, found)
 
 
 def _plausible(offsets: Int64, size: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -46,6 +47,10 @@ class RecordWriter:
         self._offsets = array("q", [0])
         self._segments: list[WrittenSegment] = []
         self._receipts: dict[int, str] = {}
+        self.tables = array("q")
+        """Ids of records that are no samples in the manifest."""
+        self.companions: dict[str, Iterable[str]] = {}
+        """Lines of further companions, by suffix."""
         self.manifest: Manifest | None = None
 
     def __enter__(self) -> Self:
@@ -157,6 +162,8 @@ class RecordWriter:
             "bytes": self._offsets[-1],
             "checksum": written.checksum.text(written.value),
         }
+        if self.tables:
+            samples = samples.take(np.delete(np.arange(count), self.tables))
         manifest = describe(samples, self._classes, [], {}, rec)
         manifests: list[Manifest] = []
 
@@ -165,5 +172,5 @@ class RecordWriter:
             return manifests[-1].to_json()
 
         index = format_index(np.arange(count), memoryview(self._offsets)[:-1])
-        self._sink.publish(written, {INDEX: index}, manifest_text)
+        self._sink.publish(written, {INDEX: index, **self.companions}, manifest_text)
         self.manifest = manifests[-1]

@@ -133,6 +133,9 @@ class Destination(Closing):
     checksum = Checksum.CRC32
     """The algorithm of the checksums of the segments and of the ``.rec``."""
 
+    extra: tuple[str, ...] = ()
+    """Suffixes of companions that only some outputs have; set it before the block begins."""
+
     name: str
     """The name of the ``.rec``, or of the set, without folder."""
 

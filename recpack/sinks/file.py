@@ -32,7 +32,7 @@ from recpack.storage.files import (
     make_parents,
     write_synced,
 )
-from recpack.storage.journal import Journal, settle, write_journal
+from recpack.storage.journal import Journal, final_path, settle, write_journal
 from recpack.storage.s3.location import COMPANIONS, MANIFEST
 
 
@@ -60,7 +60,7 @@ class FileSink(Sink):
             raise SinkError(f"{self.path}: the output's name must end in .rec")
         demand_room(self.path, LONGEST_ENDING + LONGEST_ASIDE)
         self._overwrite = overwrite
-        self._suffixes = [suffix for suffix in COMPANIONS if suffix not in spare]
+        self._usual = [suffix for suffix in COMPANIONS if suffix not in spare]
         self._claim: Claim | None = None
         self._output = -1
 
@@ -165,11 +165,15 @@ class FileSink(Sink):
         self._present()
         return write_journal(self._claim, (*present, MANIFEST), absent)
 
+    @property
+    def _suffixes(self) -> list[str]:
+        return [*self._usual, *self.extra]
+
     def _temporary(self, suffix: str = "") -> Path:
         assert self._claim is not None
         return self._claim.temporary(suffix)
 
     def _present(self) -> list[Path]:
         """The files that would be replaced. SinkError for what can't be."""
-        names = [self.path.with_suffix(suffix) for suffix in (".rec", *self._suffixes, MANIFEST)]
+        names = [final_path(self.path, one) for one in (".rec", *self._suffixes, MANIFEST)]
         return [name for name in names if demand_replaceable(name)]

@@ -210,7 +210,7 @@ class S3Sink(Sink):
         if not completed and self._overwrite:
             self._demand_no_set()
         elif not completed:
-            for one in (self.location, *map(self.location.companion, SUFFIXES)):
+            for one in (self.location, *map(self.location.companion, (*SUFFIXES, *self.extra))):
                 if find(self._s3, one, patience=patience) is not None:
                     if one == self.location.companion(MANIFEST):
                         self._demand_no_set()
@@ -234,7 +234,8 @@ class S3Sink(Sink):
         demand_no_set(self._s3, self.location)
 
     def _begin(self, patience: float | None = None) -> None:
-        self._marker, self._whole = Marker(self.location.key, token=new_token()), False
+        self._whole = False
+        self._marker = Marker(self.location.key, token=new_token(), extra=self.extra)
         self._mark(patience)
         request = {"Bucket": self.location.bucket, "Key": self.location.key, **self._s3.payer}
         attempts = 0

@@ -9,7 +9,9 @@ from typing import Literal
 from recpack.settings import option
 from recpack.storage.trees.links import Links
 
-SourceFormat = Literal["voc", "coco", "yolo", "augmented-manifest", "image-json", "csv", "folders"]
+SourceFormat = Literal[
+    "voc", "coco", "yolo", "augmented-manifest", "image-json", "csv", "folders", "identities"
+]
 
 
 EVERY = "all"

@@ -33,6 +33,7 @@ from recpack.storage.files import (
     write_synced,
 )
 from recpack.storage.regular import NotRegularError, open_regular
+from recpack.storage.s3.location import PROPERTY
 
 _LIMIT = 1 << 16
 """Bytes; a journal has some hundred."""
@@ -59,6 +60,11 @@ def journal_path(rec: Path) -> Path:
     return rec.with_name(f"{rec.name}{TEMPORARY}journal")
 
 
+def final_path(rec: Path, suffix: str) -> Path:
+    """Where a companion of a ``.rec`` has its final name."""
+    return rec.with_name(suffix[1:]) if suffix == PROPERTY else rec.with_suffix(suffix)
+
+
 def write_journal(claim: Claim, companions: Iterable[str], absent: Iterable[str]) -> Journal:
     """Write the journal of a ``.rec`` and companions that are all written and synced, under the
     unfinished names of the claim. Raises OSError."""
@@ -76,7 +82,7 @@ def find_companion(rec: Path, suffix: str) -> Path:
     """Where a companion of a ``.rec`` is to be read. Of an output that was just published it can
     still have its unfinished name, and one that the output does not have has a path without a
     file, even if an older output left one. Raises OSError when the journal can't be read."""
-    final, journal = rec.with_suffix(suffix), _read(rec)
+    final, journal = final_path(rec, suffix), _read(rec)
     if journal is None:
         return final
     temporary = temporary_path(rec, journal.token, suffix)
@@ -128,9 +134,9 @@ def settle(rec: Path, journal: Journal | None = None) -> None:
 
 def _rename(rec: Path, journal: Journal) -> None:
     for suffix in journal.absent:
-        rec.with_suffix(suffix).unlink(missing_ok=True)
+        final_path(rec, suffix).unlink(missing_ok=True)
     for suffix, identity in journal.files.items():
-        final = rec.with_suffix(suffix)
+        final = final_path(rec, suffix)
         temporary = temporary_path(rec, journal.token, suffix)
         if _is(temporary, identity):
             demand_replaceable(final)

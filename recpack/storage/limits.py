@@ -9,6 +9,8 @@ import os
 
 MAX_MANIFEST = 64 << 20
 """Bytes of a manifest, or of a file of classes: a million classes have 40 MB."""
+MAX_PROPERTY = 1 << 12
+"""Bytes of a ``property`` of InsightFace: some dozen."""
 MAX_MARKER = 1 << 20
 """Bytes of the marker of an upload."""
 MAX_INDEX_LINE = 42

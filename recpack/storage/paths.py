@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from recpack.errors import ConfigError, DataError, SinkError
 from recpack.storage.files import LONGEST_ENDING, demand_replaceable, demand_room, write_lines
-from recpack.storage.journal import find_companion, journal_path, settled
+from recpack.storage.journal import final_path, find_companion, journal_path, settled
 from recpack.storage.regular import read_regular
 from recpack.storage.s3.client import PREFLIGHT_PATIENCE, S3Client
 from recpack.storage.s3.location import is_s3, parse_location
@@ -29,7 +29,7 @@ def companion(rec: PathOrUrl, suffix: str) -> str:
     ``_recpack/``."""
     if is_s3(rec):
         return str(parse_location(rec).companion(suffix))
-    return os.fspath(Path(rec).with_suffix(suffix))
+    return os.fspath(final_path(Path(rec), suffix))
 
 
 def _where_to_read(rec: PathOrUrl, suffix: str, s3: S3Client) -> str:

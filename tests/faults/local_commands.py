@@ -12,6 +12,7 @@ from recpack.cli.app import main
 from recpack.records.reader import RecordReader
 from recpack.records.writer import RecordWriter
 from tests.support.devkits import box_xml, jpeg, xml
+from tests.support.faces import make_faces
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ COMMANDS = (
     Command("convert --on-error skip",
             ("convert", "{in}/bad", "{out}/train.rec", "--on-error", "skip"), ["train.rec"],
             counts_errors=True),
+    Command("convert faces",
+            ("convert", "{in}/faces", "{out}/train.rec", "--from", "identities"), ["train.rec"]),
     Command("convert, new folders",
             ("convert", "{in}/devkit", "{out}/a/b/train.rec"), ["a/b/train.rec"]),
     Command("convert --split", (*_CONVERT, "--split", "0.5/0.5"),
@@ -114,6 +117,7 @@ def make_inputs(folder: Path, seed: int, *, broken: bool) -> Path:
     that can't be read; else ``bad`` has one. Images are small, but together more than a segment."""
     _make_devkit(folder / "devkit", seed, broken=broken)
     _make_devkit(folder / "bad", seed, broken=not broken)
+    make_faces(folder / "faces", {f"{number}": 1 for number in range(1, 3 + seed % 2)}, 24)
     for name, options in (("a", SKIP), ("b", (*SKIP, "--classes", "cat,dog"))):
         words = ("convert", folder / "devkit", folder / f"{name}.rec", "--quiet", *options)
         assert main(list(map(os.fspath, words))) == 0

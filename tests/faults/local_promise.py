@@ -10,6 +10,7 @@ from pathlib import Path
 
 import recpack
 from recpack.errors import RecpackError
+from recpack.formats.insightface import Property, property_beside
 from recpack.formats.manifest import Manifest, manifest_beside
 from recpack.records.reader import RecordReader
 from recpack.storage.s3.client import S3Client
@@ -52,6 +53,7 @@ class Records:
     manifest: Manifest | None
     index: list[tuple[int, int]] | None
     records: dict[int, bytes]
+    property: Property | None
 
     @classmethod
     def of(cls, path: Path) -> Records:
@@ -63,7 +65,8 @@ class Records:
                 key: bytes(reader.read_key(key).image_bytes) + reader.read_key(key).label.tobytes()
                 for key in reader.keys.tolist()
             }
-        return cls(manifest_beside(path, S3Client()), pairs, records)
+        stated = property_beside(path, S3Client())
+        return cls(manifest_beside(path, S3Client()), pairs, records, stated)
 
 
 class Promise:
@@ -85,6 +88,7 @@ class Promise:
         names, known = [output], {*self.old, *self.new, output + "/"}
         if output.endswith(".rec"):
             names += [output.removesuffix(".rec") + suffix for suffix in _COMPANIONS]
+            names += [os.path.join(os.path.dirname(output), "property")]
         return {
             name: data
             for name, data in files.items()

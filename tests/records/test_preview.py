@@ -9,7 +9,7 @@ import pytest
 import recpack
 from recpack.cli.app import main
 from recpack.errors import ConfigError, DataError, SinkError
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.records.preview import _ink, _Plate, _room, _size, contact_sheet, preview
 from tests.support.devkits import jpeg
 

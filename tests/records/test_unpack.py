@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import recpack
 from recpack.cli.app import main
 from recpack.formats.image_header import ImageHeader
-from recpack.formats.recordio import Record
+from recpack.formats.record import Record
 from recpack.records.unpack import annotation, unpack
 from recpack.sources.voc.parse import parse_annotation
 from tests.conftest import Store
@@ -119,10 +119,22 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
             shutil.rmtree(tmp_path / "un")
 
 
-@pytest.mark.parametrize("name", ["Annotations", "JPEGImages", "ImageSets", "ImageSets/Main"])
-def test_no_file_goes_through_a_link_of_a_folder(tmp_path: Path, name: str) -> None:
-    with recpack.RecordWriter(tmp_path / "a.rec") as writer:
-        writer.write(jpeg(), label=1.0)
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        *(
+            (name, [2, 5, 0, 0, 0, 1, 1])
+            for name in ("Annotations", "JPEGImages", "ImageSets/Main")
+        ),
+        *((name, [1]) for name in ("ImageSets", "0", "1", "1/2")),
+    ],
+)
+def test_no_file_goes_through_a_link_of_a_folder(
+    tmp_path: Path, name: str, label: list[float]
+) -> None:
+    with recpack.RecordWriter(tmp_path / "a.rec", classes=["0", "1/2"]) as writer:
+        writer.write(jpeg(), label=[0])
+        writer.write(jpeg(), label=label)
     (tmp_path / "victim").mkdir()
     link = tmp_path / "un" / name
     link.parent.mkdir(parents=True)
@@ -198,9 +210,9 @@ def test_a_face_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     files = [
         path.relative_to(tmp_path / "u").as_posix() for path in (tmp_path / "u").rglob("*.jpg")
     ]
-    assert sorted(files) == [f"JPEGImages/{(n - 1) // 2}/{n:08d}.jpg" for n in range(1, 5)]
+    assert sorted(files) == [f"{(n - 1) // 2}/{n:08d}.jpg" for n in range(1, 5)]
     assert (tmp_path / "u" / "train.lst").read_text() == "".join(
-        f"{n}\t{(n - 1) // 2}.0\t0.0\tJPEGImages/{(n - 1) // 2}/{n:08d}.jpg\n" for n in range(1, 5)
+        f"{n}\t{(n - 1) // 2}.0\t0.0\t{(n - 1) // 2}/{n:08d}.jpg\n" for n in range(1, 5)
     )
     # the remedy of record-empty
     recpack.pack(tmp_path / "u" / "train.lst", tmp_path / "u", tmp_path / "o" / "a.rec")

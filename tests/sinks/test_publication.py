@@ -103,7 +103,7 @@ def test_killed_before_any_call(tmp_path: Path, old: bool) -> None:
             assert {*FINAL, "a.lst"} <= names(folder)
         elif now == NEW:  # the list is of the older output
             assert recpack.unpack(path, folder / "images").images == 3
-            assert (folder / "images/JPEGImages/00000000.bin").exists()
+            assert list((folder / "images").rglob("00000000.bin"))
             shutil.rmtree(folder / "images")
         if now:
             with pytest.raises(recpack.SinkError, match=r"a\.rec exists; .*--overwrite"):

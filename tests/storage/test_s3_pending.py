@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from recpack.storage.checksums import Checksum
 from recpack.storage.s3 import objects
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import COMPANIONS, MANIFEST, Location
+from recpack.storage.s3.location import COMPANIONS, MANIFEST, PROPERTY, Location
 from recpack.storage.s3.objects import copy, put, put_lines
 from recpack.storage.s3.pending import (
     SUFFIXES,
@@ -87,6 +87,23 @@ def test_what_was_not_completed_is_removed(hostile: S3Server) -> None:
     settle(S3Client(hostile.url), REC, marker)
     assert seen(hostile) == OLD_SEEN
     assert left(hostile) == []
+
+
+@pytest.mark.parametrize("rec", [OLD, NEW])
+def test_a_companion_that_only_some_outputs_have(hostile: S3Server, rec: bytes) -> None:
+    marker = replace(state(hostile, rec), extra=(PROPERTY,))
+    assert marker.pending is not None
+    s3 = S3Client(hostile.url)
+    crc32 = put_lines(s3, pending_location(REC, TOKEN, PROPERTY), ["1,2,3"])
+    if rec == NEW:  # else the run was killed before it had put all
+        pending = replace(marker.pending, crc32={**marker.pending.crc32, PROPERTY: crc32})
+        marker = replace(marker, pending=pending)
+    marker.write(s3, REC)
+    settle(s3, REC, marker)
+    assert left(hostile) == []
+    assert (REC.companion(PROPERTY).key in hostile.objects) == (rec == NEW)
+    with pytest.raises(ValueError, match="a field has a wrong value"):
+        Marker.from_json(json.dumps(asdict(replace(marker, extra=(".upload.json",)))).encode())
 
 
 def test_an_equal_etag_proves_it_without_reading(hostile: S3Server) -> None:

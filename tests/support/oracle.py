@@ -79,6 +79,29 @@ def serve() -> None:
         labels = [found[position][1] for position in range(len(found))]
         return [numpy.ravel(label).tolist() for label in labels]
 
+    def faces(folder: str) -> dict[str, Any]:
+        """What InsightFace's MXFaceDataset and FaceImageIter take from a folder: the number of
+        classes, each image with its label and decoded shape, and the keys of each identity."""
+        with open(os.path.join(folder, "property")) as text:
+            stated = [int(number) for number in text.readline().split(",")]
+        path = os.path.join(folder, "train.{}")
+        file = mx.recordio.MXIndexedRecordIO(path.format("idx"), path.format("rec"), "r")
+        first, _ = mx.recordio.unpack(file.read_idx(0))
+        keys, ranges = file.keys, []
+        if first.flag > 0:
+            end, stop = (int(value) for value in first.label)
+            keys = range(1, end)
+            for key in range(end, stop):
+                table, _ = mx.recordio.unpack(file.read_idx(key))
+                ranges.append([int(value) for value in table.label])
+        images = []
+        for key in keys:
+            header, image = mx.recordio.unpack(file.read_idx(key))
+            label = int(numpy.ravel(header.label)[0])
+            images.append([label, bytes(image).hex(), list(mx.image.imdecode(image).shape)])
+        file.close()
+        return {"property": stated, "images": images, "ranges": ranges}
+
     def class_iter(rec: str, idx: str, label_width: int) -> list[Any]:
         """The C++ ImageRecordIter, for classification: labels."""
         batches = mx.io.ImageRecordIter(
@@ -126,6 +149,7 @@ def serve() -> None:
             pixels,
             det_iter,
             data_set,
+            faces,
             class_iter,
             record_iter,
             record_pixels,

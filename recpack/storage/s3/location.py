@@ -19,6 +19,8 @@ MAX_KEY = 1024
 
 LIST, INDEX, MANIFEST = ".lst", ".idx", ".json"
 QUARANTINE = ".quarantine.tsv"
+PROPERTY = ".property"
+"""InsightFace's. On disks its name is ``property``, because InsightFace reads no other."""
 COMPANIONS = (INDEX, LIST, QUARANTINE)
 """Suffixes of the files beside a ``.rec``, on disks too; the manifest comes after all of them."""
 

@@ -32,7 +32,7 @@ from recpack.storage.s3.uploads import (
 )
 
 SUFFIXES = (*COMPANIONS, MANIFEST)
-"""In the order in which companions get their final keys."""
+"""Of the companions that every output can have."""
 
 
 def demand_room(rec: Location) -> None:
@@ -135,7 +135,7 @@ def finish(s3: S3Client, rec: Location, marker: Marker, manifest: str | None = N
     ``manifest`` it is the pending one. Raises S3NotFoundError when one has been removed."""
     assert marker.pending is not None
     pending = marker.pending
-    for suffix in SUFFIXES:
+    for suffix in marker.suffixes:
         final = rec.companion(suffix)
         if suffix not in pending.crc32:
             _delete_if_there(s3, final)
@@ -176,7 +176,7 @@ def _is_final(s3: S3Client, final: Location, suffix: str, pending: Pending) -> b
 
 def forget(s3: S3Client, rec: Location, marker: Marker) -> None:
     """Remove the pending keys of a run, and its marker, unless another run has replaced it."""
-    for suffix in SUFFIXES if marker.token else ():
+    for suffix in marker.suffixes if marker.token else ():
         delete(s3, pending_location(rec, marker.token, suffix))
     current = read_marker(s3, rec)
     if current is not None and current.token == marker.token:
@@ -210,7 +210,7 @@ def settle(s3: S3Client, rec: Location, marker: Marker) -> None:
 
 def _abort_companions(s3: S3Client, rec: Location, marker: Marker) -> None:
     """Abort the uploads of companions so long that they are sent in parts."""
-    final = [rec.companion(suffix) for suffix in SUFFIXES]
+    final = [rec.companion(suffix) for suffix in marker.suffixes]
     for upload in open_uploads(s3, rec.companion("")):
         if upload.location in final or is_pending(upload.location, rec, marker.token):
             abort_upload(s3, upload.location, upload.id)

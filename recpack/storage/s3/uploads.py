@@ -19,7 +19,7 @@ from recpack.storage.decode import decode_json
 from recpack.storage.limits import MAX_MARKER
 from recpack.storage.regular import TooLargeError
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import Location
+from recpack.storage.s3.location import COMPANIONS, MANIFEST, PROPERTY, Location
 from recpack.storage.s3.objects import head, put, read
 from recpack.storage.s3.retry import S3Error, S3NotFoundError
 from recpack.storage.shards import MOST_SHARDS
@@ -62,7 +62,8 @@ class Pending:
 class Marker:
     """``upload_id`` None: the upload has not started. ``plan``: digests by topic. ``token``: random
     hex digits of the run that began it, in its pending keys. ``shards``: it is of a set of so many,
-    each of which has a marker of its own."""
+    each of which has a marker of its own. ``extra``: suffixes of companions that only some outputs
+    have."""
 
     key: str
     upload_id: str | None = None
@@ -70,6 +71,12 @@ class Marker:
     token: str = ""
     pending: Pending | None = None
     shards: int = 0
+    extra: tuple[str, ...] = ()
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of its companions, in the order in which they get their final keys."""
+        return (*COMPANIONS, *self.extra, MANIFEST)
 
     @classmethod
     def from_json(cls, text: bytes) -> Marker:
@@ -88,7 +95,7 @@ class Marker:
             parse_checksum(self.pending.checksum)
         encryption = {} if self.pending is None else self.pending.encryption
         sound = _TOKEN.fullmatch(self.token) and 0 <= self.shards <= MOST_SHARDS
-        if not sound or encryption.keys() - _ENCRYPTION:
+        if not sound or encryption.keys() - _ENCRYPTION or set(self.extra) - {PROPERTY}:
             raise ValueError("a field has a wrong value")
 
     def write(self, s3: S3Client, rec: Location, **parameters: Any) -> None:
