@@ -67,6 +67,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
     from recpack.data.labels import detection_widths
     from recpack.records.inspect import class_name, image_header
     from recpack.records.reader import RecordReader
+    from recpack.storage.paths import base_name
 
     with RecordReader(args.rec, **keywords(args)) as records:
         try:
@@ -76,7 +77,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
                 f"{args.rec}: no record {args.record}; there are {len(records):,}, from 0"
             ) from None
         manifest = records.manifest()
-        file, _ = records.locate(args.record)
+        file = base_name(records.locate(args.record)[0])
     header = image_header(record)
     boxes = record.boxes.tolist() if detection_widths(record.label) else []
     outcome = {
