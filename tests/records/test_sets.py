@@ -155,7 +155,7 @@ def test_inspect_and_preview(
     assert "shards" in capsys.readouterr().out
     assert run("inspect", rec, "--record", "4", "--json") == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["id"], record["file"]) == (1, str(shard(rec, 1)))
+    assert (record["id"], record["file"]) == (1, shard(rec, 1).name)
     assert run("inspect", rec, "--record", "11") == 1
     assert "no record 11; there are 11" in capsys.readouterr().err
     for name, source in (("a.png", rec), ("b.png", plain)):
