@@ -26,7 +26,7 @@ PEERS = {
 }
 """The last two install PyTorch, about 6 GB each."""
 
-READERS = ("mx_recordio", "webdataset", "mds", "litdata")
+READERS = ("mx_recordio", "webdataset", "mds", "litdata", "ffcv")
 """Peers of the suite ``reading``; NumPy, OpenCV and PyTorch they take from this environment."""
 _READERS = (
     "mx-recordio==0.2", "webdataset==1.0.2", "mosaicml-streaming==0.13.0", "litdata==0.2.76",
@@ -35,6 +35,12 @@ _READERS = (
     "transformers==4.56.2", "tokenizers==0.22.1", "huggingface-hub==0.35.3", "safetensors", "regex",
     "packaging", "charset-normalizer", "idna", "certifi",
 )  # fmt: skip
+
+_FFCV = (
+    "ffcv==1.0.2", "numba", "llvmlite", "fastargs", "assertpy", "terminaltables",
+    "pytorch-pfn-extras", "tqdm", "psutil",
+)  # fmt: skip
+"""Built here, which needs the headers of OpenCV and libjpeg-turbo, pkg-config and g++."""
 
 _MXNET = ("mxnet==1.9.1", "numpy==1.26.4", "opencv-python-headless==4.11.0.86")
 
@@ -59,11 +65,13 @@ def mxnet_library(folder: Path) -> Path:
     return Path(run.stdout.strip()).with_name("libmxnet.so")
 
 
-def readers_python(folder: Path) -> Path:
-    """The Python of ``READERS``: 200 MB, because what is large comes from this environment."""
-    python = _make_environment(folder / "readers", ("--no-deps", *_READERS))
+def readers_python(folder: Path, name: str) -> Path:
+    """The Python of one of ``READERS``: 200 MB, because what is large comes from this environment.
+    Raises CalledProcessError when it can't be made."""
+    own = folder / ("ffcv" if name == "ffcv" else "readers")
+    python = _make_environment(own, ("--no-deps", *(_FFCV if name == "ffcv" else _READERS)))
     lib = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    ours = folder / "readers" / "lib" / lib / "site-packages" / "this.pth"
+    ours = own / "lib" / lib / "site-packages" / "this.pth"
     ours.write_text(sysconfig.get_path("purelib") + "\n")
     return python
 

@@ -2,8 +2,7 @@
 each in its own process, on the same images.
 
 The files lie on the disk of ``--work`` and are read from it once before, so that they are in the
-page cache as on a machine that trains. ffcv is not there: its package is source, and needs the
-headers of OpenCV and libjpeg-turbo to be built.
+page cache as on a machine that trains. A reader that can't be installed is left out, and said.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ def _python(setting: Setting, name: str) -> list[object]:
         return [mxnet_python(setting.environments)]
     if name not in READERS:
         return [sys.executable]
-    python: list[object] = [readers_python(setting.environments)]
+    python: list[object] = [readers_python(setting.environments, name)]
     if name == "mx_recordio":
         library = mxnet_library(setting.environments)
         python = ["env", f"MXNET_LIBRARY_PATH={library}", *python]
@@ -95,7 +94,7 @@ def _make(setting: Setting, images: int, folder: Path) -> dict[str, Path]:
             try:
                 _run(*_python(setting, name), script, rows, devkit, out, 2)
             except subprocess.CalledProcessError as error:
-                why = error.stderr.decode().strip().splitlines()[-1:]
+                why = (error.stderr or b"it can't be installed").decode().strip().splitlines()[-1:]
                 print(f"without {name}: {''.join(why)}", file=sys.stderr, flush=True)
             else:
                 paths[name] = out

@@ -206,6 +206,31 @@ def litdata(path: str) -> Epochs:
     return epochs
 
 
+def ffcv(path: str) -> Epochs:
+    """Its images are as long as the longest, with zeros at their ends. Each process has a thread
+    besides, which reads."""
+    from ffcv.fields.decoders import BytesDecoder
+    from ffcv.loader import Loader, OrderOption
+
+    def epochs(random: bool, part: int, parts: int) -> Callable[[], Iterator[Sample]]:
+        count = Loader(path, batch_size=1).reader.num_samples
+        data = Loader(
+            path, batch_size=64, num_workers=1, os_cache=True, drop_last=False,
+            order=OrderOption.RANDOM if random else OrderOption.SEQUENTIAL,
+            indices=sorted(share(count, random, part, parts)),
+            pipelines={"image": [BytesDecoder()], "label": [BytesDecoder()]},
+        )  # fmt: skip
+
+        def epoch() -> Iterator[Sample]:
+            for images, labels in data:
+                for image, label in zip(images, labels, strict=True):
+                    yield label, image.tobytes()
+
+        return epoch
+
+    return epochs
+
+
 def image_folder(path: str) -> Epochs:
     """Its label is the folder's number."""
     from torchvision.datasets import ImageFolder
@@ -250,7 +275,8 @@ READERS = {
     function.__name__: function
     for function in (
         in_memory, record_reader, record_batches, record_dataset, record_iterable_dataset,
-        our_recordio, mxnet_recordio, mx_recordio, webdataset, mds, litdata, image_folder,
+        our_recordio, mxnet_recordio, mx_recordio, webdataset, mds, litdata, ffcv,
+        image_folder,
     )
 }  # fmt: skip
 

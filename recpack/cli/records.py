@@ -100,7 +100,7 @@ def _inspect_record(args: argparse.Namespace) -> object:
     if not (args.quiet or args.json):
         kind = f"{header.kind}, {header.width} x {header.height} pixels" if header else "unreadable"
         kind = "none: the label is a table of ids" if record.kind == "table" else kind
-        rows = [("shard", file)] if file != args.rec else []
+        rows = [("shard", file)] if file != base_name(args.rec) else []
         rows += [
             ("id", str(record.id)),
             ("offset", f"{record.offset:,}"),
