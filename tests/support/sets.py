@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,10 @@ def write_set(folder: Path, *counts: int, name: str = "x") -> Path:
 def one_manifest(parts: list[tuple[dict[str, Any], bytes]], name: str) -> bytes:
     """The manifest of the set ``name`` from those of its shards and their bytes, in order."""
     manifests = [manifest for manifest, _ in parts]
-    crc, size, objects = 0, 0, dict.fromkeys(manifests[0]["objects"], 0)
+    crc, size, objects = 0, 0, Counter[str]()
     for manifest, data in parts:
         crc, size = zlib.crc32(data, crc), size + len(data)
-        for class_name, count in manifest["objects"].items():
-            objects[class_name] += count
+        objects.update(manifest["objects"])
     whole = manifests[0] | {
         "rec": {"name": name, "bytes": size, "checksum": f"crc32:{crc:08x}"},
         "num_samples": sum(one["num_samples"] for one in manifests),
