@@ -273,6 +273,15 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     assert all((ROOT / link).exists() for link in links if "://" not in link)
 
 
+def test_the_index_names_each_page_once() -> None:
+    trees = re.findall(r"```\{toctree\}\n(.*?)```", (ROOT / "docs/index.md").read_text(), re.DOTALL)
+    named = [line for tree in trees for line in tree.splitlines() if line and line[0] != ":"]
+    pages = (path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md"))
+    found = {os.fspath(page.with_suffix("")) for page in pages if page.parent.name != "decisions"}
+    made = {f"reference/{name}" for name in ("commands", "options", "problems")}  # by docs/make.py
+    assert sorted([*named, "index"]) == sorted({*found, *made, "decisions/index"})
+
+
 def test_make_docs_finds_what_is_broken(tmp_path: Path) -> None:
     """The link check of ``make docs``, which runs in a process of its own."""
     script = (

@@ -111,6 +111,11 @@ def object_table(samples: Samples) -> tuple[Float32, Int64]:
     return labels[positions[:, None] + np.arange(int(labels[1]))], rows
 
 
+def is_multi_hot(labels: Float32) -> bool:
+    """Whether these numbers are 0 or 1, one for each class."""
+    return bool(((labels == 0) | (labels == 1)).all())
+
+
 def label_kind(samples: Samples) -> LabelKind:
     """What the labels hold, as their numbers show it: ``boxes`` unless all are of another kind."""
     labels, widths = samples.labels, np.diff(samples.bounds)
@@ -121,7 +126,7 @@ def label_kind(samples: Samples) -> LabelKind:
     if widths[0] == 1:
         whole = (labels == np.floor(labels)) & (labels >= 0)
         return "class" if whole.all() else "numbers"
-    return "classes" if ((labels == 0) | (labels == 1)).all() else "numbers"
+    return "classes" if is_multi_hot(labels) else "numbers"
 
 
 def class_ids(samples: Samples) -> tuple[Int64, Int64]:

@@ -11,7 +11,7 @@ from recpack.columns import Pixels
 from recpack.data.samples import Treatment
 from recpack.errors import ConfigError, ImageError
 from recpack.formats.encoding import Color, Encoding
-from recpack.formats.image_header import ImageHeader, read_header
+from recpack.formats.image_header import parse_header
 
 
 def centred_square(width: int, height: int) -> tuple[int, int, int]:
@@ -66,7 +66,7 @@ def decode(
     import cv2
     import numpy as np
 
-    _header(data)  # OpenCV itself decodes up to 3 GiB
+    parse_header(data)  # OpenCV itself decodes up to 3 GiB
     flags = {
         "rgb": cv2.IMREAD_COLOR, "gray": cv2.IMREAD_GRAYSCALE, "unchanged": cv2.IMREAD_UNCHANGED
     }[color]  # fmt: skip
@@ -89,18 +89,14 @@ def decode(
     pixels: Pixels = decoded  # type: ignore[assignment]  # IMREAD_COLOR always gives uint8
     if data[:4] in (b"II*\0", b"MM\0*"):  # OpenCV turns a TIFF whatever it is told
         if treatment is Treatment.AS_STORED:
-            orientation = _header(data).orientation
+            orientation = parse_header(data).orientation
             pixels = _turn(pixels, {6: 8, 8: 6}.get(orientation, orientation))
     elif treatment is Treatment.UPRIGHT:
         with suppress(ImageError):  # another kind of image, which OpenCV knows
-            pixels = _turn(pixels, _header(data).orientation)
+            pixels = _turn(pixels, parse_header(data).orientation)
     if red_first and not decodes_red_first:
         pixels = np.ascontiguousarray(pixels[:, :, ::-1])
     return pixels
-
-
-def _header(data: bytes | memoryview) -> ImageHeader:
-    return read_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
 
 
 def _turn(pixels: Pixels, orientation: int) -> Pixels:
@@ -211,7 +207,7 @@ def _reduction(
     exact = options.center_crop or options.im2rec_pixels or options.color == "unchanged"
     if not options.resize or exact:
         return None, 1
-    header = _header(data)
+    header = parse_header(data)
     if header.kind != "jpeg":
         return None, 1
     stored = header.width, header.height

@@ -51,6 +51,11 @@ class ImageHeader(NamedTuple):
         return self.width, self.height
 
 
+def parse_header(data: bytes | memoryview) -> ImageHeader:
+    """``read_header`` of a whole file."""
+    return read_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
+
+
 def read_header(read: ReadAt, size: int, head: bytes | None = None) -> ImageHeader:
     """Parse the header of a file of ``size`` bytes. Its first bytes decide the kind, not its name;
     ``head``: those that were read already, 64 at least or all.

@@ -245,6 +245,13 @@ def join_parts(read: ReadAt, parts: Sequence[Part]) -> bytes:
     return MAGIC_BYTES.join(pieces)
 
 
+def parse_record(read: ReadAt, offset: int, size: int) -> tuple[Record, int]:
+    """The record that begins at ``offset`` in a file of ``size`` bytes, and where its frame ends.
+    Raises RecordError."""
+    parts = locate_record(read, offset, size)
+    return decode_payload(join_parts(read, parts), offset), parts[-1].end
+
+
 def format_index(keys: npt.ArrayLike, offsets: npt.ArrayLike) -> Iterator[str]:
     """The lines of an ``.idx`` file, some thousand at a time."""
     keys, offsets = np.asarray(keys), np.asarray(offsets)
@@ -283,3 +290,10 @@ def parse_index(data: bytes) -> tuple[Int64, Int64]:
     if repeats(table[0]):
         raise RecordError("a key appears twice in the index; rebuild the index")
     return table
+
+
+def is_plausible(offsets: Int64, size: int) -> bool:
+    """Whether these ascending offsets can be those of a file of ``size`` bytes."""
+    if not len(offsets):
+        return not size
+    return bool(not offsets[0] and (np.diff(offsets) > 0).all() and offsets[-1] < size)

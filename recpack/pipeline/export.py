@@ -22,7 +22,7 @@ from recpack.data.samples import Samples, Treatment
 from recpack.errors import ConfigError, DataError, ImageError, SinkError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import reencode
-from recpack.formats.image_header import EXTENSIONS, read_header
+from recpack.formats.image_header import EXTENSIONS, parse_header
 from recpack.formats.manifest import RecFile, describe
 from recpack.formats.sagemaker_json import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
 from recpack.options import ConvertOptions, Options, OutputFormat
@@ -278,7 +278,7 @@ def _write_images(
                     data = read_same(file, sample.image_bytes, sample.identity)
                 if encoding.changes_images or sample.treatment is not Treatment.KEEP:
                     data = reencode(data, sample.treatment, encoding).tobytes()
-                header = read_header(partial(_part, data), len(data))
+                header = parse_header(data)
                 sizes[row] = header.width, header.height, header.channels
             except (ImageError, OSError) as error:
                 code, value = explain_image(error)
@@ -286,10 +286,6 @@ def _write_images(
             else:
                 folder.write(name, data)
     return sizes, failures
-
-
-def _part(data: bytes, offset: int, length: int) -> bytes:
-    return data[offset : offset + length]
 
 
 def _write_documents(

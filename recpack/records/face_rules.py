@@ -18,7 +18,7 @@ from recpack.errors import DataError
 from recpack.formats.insightface import Property, identity_keys, key_span
 from recpack.formats.record import Record
 from recpack.problems import Problem
-from recpack.records.inspect import image_header
+from recpack.records.inspect import image_header, label_text
 
 
 class FaceFile(NamedTuple):
@@ -90,11 +90,6 @@ class FaceFile(NamedTuple):
             where = "the last identity record"
             found.append(Problem("face-table", "error", where, "error", 0, "last key", value))
         return found
-
-
-def label_text(record: Record) -> str:
-    """The first numbers of its label."""
-    return " ".join(f"{value:g}" for value in record.label[:9].tolist())
 
 
 def problem_at(record: Record, number: int, code: str, value: str, field: str = "") -> Problem:

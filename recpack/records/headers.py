@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,16 +16,12 @@ from recpack.data.objects import Choice, choose_objects
 from recpack.data.samples import Samples
 from recpack.errors import DataError, ImageError, RecordError
 from recpack.formats.image_header import read_header
+from recpack.formats.record import HEADERS, MAGIC, MAX_PAYLOAD, RECORD_HEADER
 from recpack.formats.recordio import (
-    MAGIC,
-    MAX_PAYLOAD,
-    RECORD_HEADER,
     ReadAt,
-    decode_payload,
     framed_length,
-    join_parts,
     label_bytes,
-    locate_record,
+    parse_record,
 )
 from recpack.progress import Progress, Watch
 from recpack.records.record_source import RecordSource
@@ -39,8 +34,6 @@ from recpack.storage.trees.member import Piece
 from recpack.workers.run import run
 from recpack.workers.settings import Workers
 
-_HEADERS = struct.Struct("<III4sQQ")
-"""As ``formats.recordio`` draws them; a scalar label as its bytes."""
 _HEAD, _SEEN = 512, 4096
 """Bytes read of a record: most have their label within the first, and the size of their image
 within the second number."""
@@ -243,24 +236,22 @@ def _read_row(read: ReadAt, offset: int, stop: int, head: int) -> _Row:
     """The record at an offset. Raises RecordError."""
     data = read(offset, min(head, stop - offset))
     row = None
-    if len(data) >= _HEADERS.size:
-        magic, length, floats, scalar, _, _ = _HEADERS.unpack_from(data)
+    if len(data) >= HEADERS.size:
+        magic, length, floats, scalar, _, _ = HEADERS.unpack_from(data)
         size = length - RECORD_HEADER.size - 4 * floats
         # one part, complete; all else is rare
         if magic == MAGIC and length <= MAX_PAYLOAD and size >= 0:
-            start = offset + _HEADERS.size + 4 * floats
+            start = offset + HEADERS.size + 4 * floats
             end = offset + framed_length(length)
             if start + size <= stop:
                 label = scalar
                 if floats:
-                    label = data[_HEADERS.size : start - offset]
+                    label = data[HEADERS.size : start - offset]
                     if start - offset > len(data):
-                        label = read(offset + _HEADERS.size, 4 * floats)
+                        label = read(offset + HEADERS.size, 4 * floats)
                 row = _Row(start, size, 0, label, min(end, stop))
     if row is None:
-        parts = locate_record(read, offset, stop)
-        record = decode_payload(join_parts(read, parts), offset)
-        end = parts[-1].end
+        record, end = parse_record(read, offset, stop)
         row = _Row(offset, len(record.image_bytes), end - offset, label_bytes(record.label), end)
     if not row.size:
         raise RecordError(
@@ -276,8 +267,7 @@ def _image_size(read: ReadAt, row: _Row, offset: int) -> tuple[int, int]:
     """Width and height in pixels. Raises RecordError."""
     reads = partial(_read_image, read, row.start, row.size)
     if row.framed:
-        parts = locate_record(read, offset, row.end)
-        image = decode_payload(join_parts(read, parts), offset).image_bytes
+        image = parse_record(read, offset, row.end)[0].image_bytes
         reads = partial(_read_image, lambda at, length: image[at : at + length], 0, row.size)
     try:
         header = read_header(reads, row.size)

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from recpack.columns import Float32, Int64
-from recpack.data.labels import detection_widths
+from recpack.data.labels import detection_widths, is_multi_hot
 from recpack.data.statistics import BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.errors import ImageError
-from recpack.formats.image_header import ImageHeader, read_header
+from recpack.formats.image_header import ImageHeader, parse_header
 from recpack.formats.insightface import Property, identity_keys, property_beside
 from recpack.formats.manifest import Manifest
 from recpack.formats.record import Record
@@ -79,9 +79,8 @@ class Inspection:
 
 def image_header(record: Record) -> ImageHeader | None:
     """The header of a record's image; None for an unknown kind."""
-    data = record.image_bytes
     try:
-        return read_header(lambda offset, length: data[offset : offset + length], len(data))
+        return parse_header(record.image_bytes)
     except ImageError:
         return None
 
@@ -91,6 +90,11 @@ def class_name(id_: float, manifest: Manifest | None) -> str:
     if manifest is not None and 0 <= id_ < len(manifest.classes) and id_ == int(id_):
         return manifest.classes[int(id_)]
     return f"{id_:.9g}"
+
+
+def label_text(record: Record) -> str:
+    """The first numbers of its label."""
+    return " ".join(f"{value:g}" for value in record.label[:9].tolist())
 
 
 @takes(InspectSettings)
@@ -178,7 +182,7 @@ def _named(counts: Mapping[float, int], manifest: Manifest | None) -> dict[str, 
 def _add_vector(label: Float32, hot: dict[int, Int64 | None]) -> None:
     """Count the ones in each column of the vectors of each width; None for other numbers."""
     counts = hot.setdefault(len(label), np.zeros(len(label), np.int64))
-    if counts is not None and ((label == 0) | (label == 1)).all():
+    if counts is not None and is_multi_hot(label):
         counts += label == 1
     else:
         hot[len(label)] = None

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from recpack.columns import Float32, Int64
-from recpack.data.labels import detection_widths
+from recpack.data.labels import detection_widths, is_multi_hot
 from recpack.errors import ConfigError, DataError, RecordError
 from recpack.formats.insightface import identity_keys
 from recpack.formats.manifest import Manifest
@@ -130,7 +130,7 @@ def _records(
 
 def _widen(label: Float32, ids: Int64, count: int, path: str) -> Float32:
     """A vector of 0 and 1 with a column for each of ``count`` classes."""
-    if len(label) != len(ids) or ((label != 0) & (label != 1)).any():
+    if len(label) != len(ids) or not is_multi_hot(label):
         raise DataError(
             f"{path}: its labels are not a 0 or 1 for each of its {len(ids)} classes, so names "
             "can't say where they belong; give all inputs the same classes"

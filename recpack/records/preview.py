@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from recpack.columns import Pixels
-from recpack.data.labels import detection_widths
+from recpack.data.labels import detection_widths, is_multi_hot
 from recpack.errors import ConfigError, DataError, ImageError, SinkError
 from recpack.formats.image_codec import decode
 from recpack.formats.insightface import identity_keys
 from recpack.formats.manifest import Manifest
 from recpack.formats.record import Record
-from recpack.records.inspect import class_name
+from recpack.records.inspect import class_name, label_text
 from recpack.records.reader import RecordReader
 from recpack.records.settings import PreviewSettings, positions
 from recpack.settings import takes
@@ -159,9 +159,9 @@ def _class_names(record: Record, manifest: Manifest | None) -> str:
     label = record.label
     if len(label) == 1:
         return class_name(float(label[0]), manifest)
-    if ((label == 0) | (label == 1)).all():
+    if is_multi_hot(label):
         return ", ".join(class_name(id_, manifest) for id_ in np.flatnonzero(label)[:9]) or "none"
-    return " ".join(f"{value:g}" for value in label[:9].tolist())
+    return label_text(record)
 
 
 def _size(name: str) -> tuple[int, int]:

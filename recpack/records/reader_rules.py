@@ -26,8 +26,8 @@ from recpack.formats.insightface import property_beside
 from recpack.formats.manifest import Manifest
 from recpack.formats.recordio import MAGIC, RECORD_HEADER, Record
 from recpack.problems import Problem, count_text
-from recpack.records.face_rules import FaceFile, label_text, problem_at
-from recpack.records.inspect import image_header
+from recpack.records.face_rules import FaceFile, problem_at
+from recpack.records.inspect import image_header, label_text
 from recpack.records.reader import RecordReader
 from recpack.records.settings import Reader
 from recpack.storage.explain import explain

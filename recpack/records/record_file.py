@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from recpack.errors import RecordError
-from recpack.formats.record import Record, decode_payload, whole_record
-from recpack.formats.recordio import ReadAt, join_parts, locate_record
+from recpack.formats.record import Record, whole_record
+from recpack.formats.recordio import ReadAt, parse_record
 from recpack.storage.files import pread
 from recpack.storage.paths import PathOrUrl
 from recpack.storage.regular import open_regular
@@ -179,8 +179,7 @@ def read_at(read: Callable[[int, A], B], path: str, offset: int, amount: A) -> B
 def read_parts(read: ReadAt, size: int, path: str, offset: int) -> tuple[Record, int]:
     """A record in any number of parts, and where its frame ends. Raises RecordError."""
     try:
-        parts = locate_record(read, offset, size)
-        return decode_payload(join_parts(read, parts), offset), parts[-1].end
+        return parse_record(read, offset, size)
     except OSError as error:
         raise RecordError(f"{path}: {error}", offset) from error
     except RecordError as error:

@@ -12,6 +12,7 @@ import numpy as np
 from recpack.columns import Int64
 from recpack.errors import DataError, RecordError
 from recpack.formats.manifest import Manifest
+from recpack.formats.recordio import is_plausible
 from recpack.records.reader import RecordReader
 from recpack.records.record_tree import RecordTree
 from recpack.storage.paths import PathOrUrl
@@ -72,11 +73,5 @@ def _indexes(reader: RecordReader, sizes: Sequence[int]) -> Sequence[Int64] | No
     if found is None:
         return None
     parts = [np.sort(part) for part in np.split(found[1], reader.starts[1:-1])]
-    right = all(_is_plausible(part, size) for part, size in zip(parts, sizes, strict=True))
+    right = all(is_plausible(part, size) for part, size in zip(parts, sizes, strict=True))
     return parts if right else None
-
-
-def _is_plausible(offsets: Int64, size: int) -> bool:
-    if not len(offsets):
-        return not size
-    return bool(not offsets[0] and (np.diff(offsets) > 0).all() and offsets[-1] < size)

@@ -11,7 +11,7 @@ import numpy as np
 
 from recpack.columns import StringColumn
 from recpack.errors import DataError, RecordError
-from recpack.formats.recordio import decode_payload, join_parts, locate_record
+from recpack.formats.recordio import parse_record
 from recpack.storage.paths import base_name
 from recpack.storage.trees.archive import Archive, Source
 from recpack.storage.trees.archive_tree import ArchiveFolder, ArchiveTree
@@ -109,7 +109,6 @@ class _JoinedImage(_Image):
     def _data(self) -> bytes:
         read, start = self._source.read, self._extent.start
         try:
-            parts = locate_record(read, start, start + self._extent.packed)
-            return decode_payload(join_parts(read, parts), start).image_bytes
+            return parse_record(read, start, start + self._extent.packed)[0].image_bytes
         except RecordError:
             raise self._changed() from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from recpack.errors import RecordError
-from recpack.formats.recordio import Record, decode_payload, join_parts, locate_record
+from recpack.formats.recordio import Record, parse_record
 
 _MOST = 1 << 20
 """Bytes asked for at once: a length that lies costs no memory that the stream does not fill."""
@@ -45,9 +45,8 @@ def read_records(stream: BinaryIO) -> Iterator[Record]:
     window, offset = _Window(stream), 0
     try:
         while window.read(offset, 1):
-            parts = locate_record(window.read, offset, sys.maxsize)
-            record = decode_payload(join_parts(window.read, parts), offset)
-            window.read(offset := parts[-1].end, 0)  # the padding, which the last one may lack
+            record, offset = parse_record(window.read, offset, sys.maxsize)
+            window.read(offset, 0)  # the padding, which the last one may lack
             window.forget(offset)
             yield record
     except OSError as error:

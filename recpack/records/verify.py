@@ -15,7 +15,7 @@ from recpack.columns import Float64, Int64
 from recpack.data.samples import Samples
 from recpack.errors import DataError, RecordError
 from recpack.formats.manifest import Manifest, shard_paths
-from recpack.formats.recordio import decode_payload, join_parts, locate_record
+from recpack.formats.recordio import is_plausible, parse_record
 from recpack.problem_lines import summary
 from recpack.problems import Problem
 from recpack.progress import Progress, Watch
@@ -235,7 +235,7 @@ class _Verifier:
         """Ranges of about equal size, several per worker; one range without a plausible index."""
         cuts = np.zeros(1, np.int64)
         starts = cuts
-        if index is not None and len(index) and _plausible(index, size):
+        if index is not None and len(index) and is_plausible(index, size):
             length = max(_RANGE, -(-size // (count * _SHARES)))
             cuts = np.unique(np.searchsorted(index, np.arange(0, size, length)))
             # where tables have no rows, the number of a record is not that of its row
@@ -313,15 +313,14 @@ def _read_range(
         try:
             while offset < part.stop:
                 reading.forget(offset)
-                parts = locate_record(reading.read, offset, part.stop)
-                record = decode_payload(join_parts(reading.read, parts), offset)
+                record, end = parse_record(reading.read, offset, part.stop)
                 for rule in rules:
                     problems.extend(rule(record, part.first + len(offsets)))
                 if not record.image_bytes:
                     ends = float(record.label[0]), float(record.label[-1])
                     tables.append((part.first + len(offsets), offset, *ends))
                 offsets.append(offset)
-                offset = parts[-1].end
+                offset = end
         except RecordError as fault:
             error = RecordError(f"{name}: {fault}", fault.offset)
         except OSError as fault:
@@ -330,7 +329,3 @@ def _read_range(
             ) from fault
         found = np.array(tables, np.float64).reshape(-1, 4)
         return _RangeResult(np.array(offsets, np.int64), reading.value, problems, error, found)
-
-
-def _plausible(offsets: Int64, size: int) -> bool:
-    return bool(offsets[0] == 0 and (np.diff(offsets) > 0).all() and offsets[-1] < size)

@@ -10,6 +10,7 @@ from itertools import chain, pairwise
 import numpy as np
 
 from recpack.columns import Int64
+from recpack.formats.insightface import identity_keys
 from recpack.formats.recordio import Record
 from recpack.records.reader import RecordReader
 from recpack.records.settings import ReaderSettings
@@ -102,8 +103,8 @@ def _images(reader: RecordReader) -> Int64:
         return np.arange(len(reader))
     found = [np.arange(0)]
     for first, stop in pairwise(reader.starts.tolist()):
-        if first < stop and (record := reader[first]).kind == "table":
-            found.append(np.arange(first + 1, min(first + int(record.label[0]), stop)))
-        else:
-            found.append(np.arange(first, stop))
+        keys = identity_keys(reader[first]) if first < stop else None
+        if keys is not None:
+            first, stop = first + 1, min(first + keys.start, stop)
+        found.append(np.arange(first, stop))
     return np.concatenate(found)

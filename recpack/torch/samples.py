@@ -12,7 +12,7 @@ from torch import Tensor
 from recpack.data.labels import detection_widths
 from recpack.errors import ConfigError, DataError, RecordError
 from recpack.formats.image_codec import decode
-from recpack.formats.image_header import read_header
+from recpack.formats.image_header import parse_header
 from recpack.formats.recordio import Record
 from recpack.torch.settings import SampleSettings
 
@@ -86,7 +86,7 @@ def _size(data: bytes, image: Any) -> tuple[int, int]:
     """(width, height) of the image as it was decoded, or as it is shown if it was not."""
     if isinstance(image, Tensor) and image.ndim >= 2:
         return int(image.shape[-1]), int(image.shape[-2])
-    return read_header(lambda start, length: data[start : start + length], len(data)).upright
+    return parse_header(data).upright
 
 
 def _decode_by_opencv(data: bytes) -> Tensor:

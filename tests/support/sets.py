@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import zlib
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import recpack
 
@@ -20,7 +23,7 @@ def image(number: int) -> bytes:
 def write_set(folder: Path, *counts: int, name: str = "x") -> Path:
     """A set with so many records in each shard; returns its name. Record ``i`` of all has the
     scalar label ``i`` and ``image(i)``."""
-    files: list[recpack.Manifest] = []
+    parts = []
     total = 0
     for number, count in enumerate(counts):
         path = folder / shard_name(number, len(counts), name)
@@ -28,17 +31,25 @@ def write_set(folder: Path, *counts: int, name: str = "x") -> Path:
             for position in range(total, total + count):
                 writer.write(image(position), label=position)
         total += count
-        files.append(recpack.Manifest.read(path.with_suffix(".json")))
-        path.with_suffix(".json").unlink()
-    whole = replace(
-        files[0],
-        rec={
-            "name": f"{name}.rec",
-            "bytes": sum(one.rec["bytes"] or 0 for one in files),
-            "checksum": None,
-        },
-        num_samples=total,
-        shards=tuple(one.rec for one in files),
-    )
-    (folder / f"{name}.json").write_text(whole.to_json())
+        manifest = path.with_suffix(".json")
+        parts.append((json.loads(manifest.read_bytes()), path.read_bytes()))
+        manifest.unlink()
+    (folder / f"{name}.json").write_bytes(one_manifest(parts, f"{name}.rec"))
     return folder / f"{name}.rec"
+
+
+def one_manifest(parts: list[tuple[dict[str, Any], bytes]], name: str) -> bytes:
+    """The manifest of the set ``name`` from those of its shards and their bytes, in order."""
+    manifests = [manifest for manifest, _ in parts]
+    crc, size, objects = 0, 0, Counter[str]()
+    for manifest, data in parts:
+        crc, size = zlib.crc32(data, crc), size + len(data)
+        objects.update(manifest["objects"])
+    whole = manifests[0] | {
+        "rec": {"name": name, "bytes": size, "checksum": f"crc32:{crc:08x}"},
+        "num_samples": sum(one["num_samples"] for one in manifests),
+        "label_width": max(one["label_width"] for one in manifests),
+        "objects": objects,
+        "shards": [one["rec"] for one in manifests],
+    }
+    return json.dumps(whole).encode()

@@ -13,7 +13,7 @@ from tests.support.aws import Aws
 from tests.support.hosts import Typed
 from tests.support.jobs import DATA, RECORD, VALIDATION
 from tests.support.s3server import Blob, S3Server
-from tests.support.shards import one_manifest
+from tests.support.sets import one_manifest
 
 pytestmark = pytest.mark.once
 
