@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.file import RemoteFile
 from recpack.storage.s3.location import Location, parse_location
 from recpack.storage.s3.objects import put_lines, read
+from recpack.storage.s3.retry import S3Error
 from recpack.storage.trees.s3 import S3File
 from tests.support.s3server import S3Server
 
@@ -101,6 +104,36 @@ def test_reads_survive(hostile: S3Server, harm: str) -> None:
     file = RemoteFile(S3Client(hostile.url), Location("bucket", "x"))
     hostile.fault = lambda r: harm if r.name == "get_object" and r.count in (1, 2) else None
     assert file.read(5, 100_000) == DATA[5:100_005]
+
+
+@pytest.mark.parametrize("lost", range(1, 12, 2))
+def test_nothing_is_joined_to_what_was_lost(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """A request fails for good, and the user reads on."""
+    asked = itertools.count(1)
+
+    def failing(*arguments: Any, **options: Any) -> bytes:
+        if next(asked) == lost:
+            raise S3Error("gone")
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(remote, "_FIRST", 1000)
+    monkeypatch.setattr(remote, "_LARGEST", 4000)
+    monkeypatch.setattr(remote, "read", failing)
+    file = RemoteFile(S3Client(server.url), Location("bucket", "x"))
+    failed = 0
+    for offset in range(5, 60_000, 3000):
+        try:
+            found = file.read(offset, 3000)
+        except S3Error:
+            failed += 1
+            found = file.read(offset, 3000)
+        assert found == DATA[offset : offset + 3000]
+    assert failed == 1
+    file.close()
+    with pytest.raises(OSError, match="the reader is closed"):
+        file.read(0, 1)
 
 
 def test_an_answer_with_too_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

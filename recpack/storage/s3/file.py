@@ -37,12 +37,10 @@ class RemoteFile:
             identity = found.size, found.etag
         self.identity = identity
         self.size, self._etag = identity
-        self._start = 0
-        self._data = bytearray()
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[Future[bytes]] = deque()
-        self._requested = 0
-        self._step = _FIRST
+        self._closed = False
+        self._begin(0)
         self._process = os.getpid()
         self._lock = threading.Lock()
 
@@ -51,17 +49,22 @@ class RemoteFile:
         if self._process != os.getpid():  # the threads, and what they fetch, are the parent's
             self._process, self._pool, self._lock = os.getpid(), None, threading.Lock()
             self._pending.clear()
-            self._requested = self._start + len(self._data)
+            self._begin(offset)
         with self._lock:
-            return self._read(offset, length)
+            try:
+                data = self._read(offset, length)
+            except BaseException as error:
+                self._begin(offset)  # a piece may be lost: nothing may be joined to those before it
+                if not (self._closed and isinstance(error, Exception)):
+                    raise
+        if self._closed:
+            raise OSError("the reader is closed")
+        return data
 
     def _read(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self.size)
         if not self._start <= offset <= self._start + len(self._data) + _PADDING:
-            self._cancel_pending()
-            self._data.clear()
-            self._start = self._requested = offset
-            self._step = _FIRST
+            self._begin(offset)
         if stop > self._start + len(self._data):
             skipped = min(offset - self._start, len(self._data))
             del self._data[:skipped]
@@ -88,11 +91,10 @@ class RemoteFile:
         return False
 
     def close(self) -> None:
-        """Cancel all requests; can be called twice."""
-        self._cancel_pending()
-        if self._pool is not None:
+        """Cancel all requests; a second call does nothing."""
+        self._closed = True  # a read in another thread, which still has the pieces, fails
+        if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(cancel_futures=True)
-            self._pool = None
 
     def _next(self, wanted: int) -> bytes:
         """The next piece in order, of at least ``wanted`` bytes when no request is pending."""
@@ -111,7 +113,11 @@ class RemoteFile:
             self._requested += length
         return self._pending.popleft().result()
 
-    def _cancel_pending(self) -> None:
+    def _begin(self, offset: int) -> None:
+        """Forget all that is here or requested; the next piece begins at ``offset``."""
         for future in self._pending:
             future.cancel()
         self._pending.clear()
+        self._data = bytearray()
+        self._start = self._requested = offset
+        self._step = _FIRST
