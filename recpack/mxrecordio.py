@@ -154,7 +154,7 @@ class MXRecordIO:
         assert not self.writable
         self._check_pid(allow_reset=False)
         file, offset = self._input, self._position
-        if file.map is not None and offset <= file.size - PART_HEADER.size:
+        if file.map is not None and 0 <= offset <= file.size - PART_HEADER.size:
             magic, length = PART_HEADER.unpack_from(file.map, offset)
             start = offset + PART_HEADER.size
             if magic == MAGIC and length <= MAX_PAYLOAD and start + length <= file.size:

@@ -147,7 +147,7 @@ def manifest_beside(rec: PathOrUrl, s3: S3Client | None = None) -> Manifest | No
 def shard_paths(rec: PathOrUrl, s3: S3Client | None = None) -> list[str]:
     """The ``.rec`` files of the set of shards that has the name ``rec``; none where its manifest
     names no shards, or there is none. Ask only when there is no file ``rec``."""
-    manifest = manifest_beside(rec, s3)
+    manifest = manifest_beside(rec, s3) if base_name(rec) else None
     folder = os.fspath(rec).removesuffix(base_name(rec))
     return [f"{folder}{shard['name']}" for shard in manifest.shards] if manifest else []
 

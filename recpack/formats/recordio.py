@@ -195,6 +195,8 @@ def locate_record(read: ReadAt, offset: int, size: int) -> list[Part]:
     offset for a wrong magic word, a part beyond the end of the file, parts out of order, or more
     parts or bytes than a record can have.
     """
+    if offset < 0:  # a slice of a memory map would count from its end
+        raise RecordError(f"no record at byte {offset}", offset)
     parts: list[Part] = []
     first, total = offset, -len(MAGIC_BYTES)
     while True:

@@ -129,9 +129,11 @@ class LocalFile:
 def read_record(file: RecordFile, path: str, offset: int, length: int = _FIRST) -> Record:
     """The record that begins at ``offset``, whose frame has ``length`` bytes, or about so many:
     then they are read at once. Raises RecordError."""
+    found = None
     if file.map is not None:
-        found = whole_record(file.map, offset, file.size, offset)
-    else:
+        if offset >= 0:
+            found = whole_record(file.map, offset, file.size, offset)
+    elif offset >= 0:
         data = read_at(file.read, path, offset, min(length, _LARGEST))
         found = whole_record(data, 0, len(data), offset)
     return found[0] if found is not None else read_parts(file.read, file.size, path, offset)[0]

@@ -16,6 +16,9 @@ from recpack.formats.image_header import parse_header
 from recpack.formats.recordio import Record
 from recpack.torch.settings import SampleSettings
 
+_MOST_CLASSES = 1 << 24
+"""float32 has whole numbers up to here."""
+
 
 class SampleMaker:
     """Makes the samples of one data set; it can be pickled if the user's functions can.
@@ -57,13 +60,17 @@ class SampleMaker:
         if how == "label" or (widths is None and len(label) > 1):
             return torch.from_numpy(label)
         if widths is None:
-            if not label[0].is_integer():
+            if not (abs(label[0]) < _MOST_CLASSES and label[0].is_integer()):
                 raise RecordError(
                     f"the label {label[0]:g} is no class id; targets='label' gives numbers"
                 )
             return int(label[0])
         objects = label[widths[0] :].reshape(-1, widths[1])
-        objects = objects[objects[:, 0] >= 0]  # an image without objects has one of -1
+        objects = objects[~(objects[:, 0] < 0)]  # an image without objects has one of -1
+        ids = objects[:, 0]
+        wrong = ids[~(ids < _MOST_CLASSES) | (ids != np.floor(ids))]
+        if len(wrong):
+            raise RecordError(f"a box of class {wrong[0]:g}, which is no class id")
         width, height = _size(record.image_bytes, image)
         edges = objects[:, 1:5] * np.array([width, height, width, height], np.float32)
         ids = objects[:, 0].astype(np.int64)

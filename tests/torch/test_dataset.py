@@ -258,3 +258,18 @@ def test_without_torchvision_it_says_how_to_install_it(
     for options in ({"decode": "torchvision"}, {"targets": "tv_tensors"}):
         with pytest.raises(recpack.ConfigError, match="pip install torchvision"):
             RecordDataset(path, **options)
+
+
+@pytest.mark.parametrize("id_", [np.nan, np.inf, 1.5, 1e30])
+def test_a_class_that_is_none_is_told(tmp_path: Path, id_: float) -> None:
+    """Not a box or an image that is lost, nor another class."""
+    box = write(tmp_path / "a.rec", ([2, 5, id_, 0, 0, 1, 1], jpeg()))
+    one = write(tmp_path / "b.rec", ([id_], jpeg()))
+    for path in (box, one):
+        with pytest.raises(recpack.RecordError, match=r"no class id"):
+            RecordDataset(path)[0]
+
+
+def test_an_empty_image_is_no_table_of_faces(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.rec", ([0.0], b""), ([1.0], jpeg()))
+    assert len(RecordDataset(path)) == 2
