@@ -277,7 +277,8 @@ def test_the_index_names_each_page_once() -> None:
     trees = re.findall(r"```\{toctree\}\n(.*?)```", (ROOT / "docs/index.md").read_text(), re.DOTALL)
     named = [line for tree in trees for line in tree.splitlines() if line and line[0] != ":"]
     pages = (path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md"))
-    found = {os.fspath(page.with_suffix("")) for page in pages if page.parent.name != "decisions"}
+    others = {"decisions", "generated", "_build"}  # these have a page of their own, those are made
+    found = {os.fspath(page.with_suffix("")) for page in pages if page.parts[0] not in others}
     made = {f"reference/{name}" for name in ("commands", "options", "problems")}  # by docs/make.py
     assert sorted([*named, "index"]) == sorted({*found, *made, "decisions/index"})
 
