@@ -168,7 +168,7 @@ def _read_channel(name: str, place: str, service: Service) -> Channel:
         raise SpecError(f"{name}: {error}") from error
     except OSError as error:
         raise SpecError(f"{name}: {place}: {error.strerror or error}") from error
-    if manifest is None:
+    if manifest is None or manifest.shards == (manifest.rec,):  # a shard's counts the whole set
         raise SpecError(f"{name}: {place} has no manifest beside it; recpack convert writes both")
     files = manifest.shards if len(paths) > 1 else (manifest.rec,)
     for path, file in zip(paths, files, strict=True):

@@ -46,7 +46,7 @@ def run_inspect(args: argparse.Namespace) -> object:
             rows += [("faces", told), ("property", str(faces.property or "none"))]
         manifest = inspection.manifest
         rows.append(("manifest", f"version {manifest.format_version}" if manifest else "none"))
-        if manifest and manifest.shards:
+        if manifest and manifest.shards not in ((), (manifest.rec,)):
             rows.insert(1, ("shards", f"{len(manifest.shards):,}"))
         print_table(rows)
         for title, counts in (

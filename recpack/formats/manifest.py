@@ -22,6 +22,7 @@ from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.limits import MAX_MANIFEST
 from recpack.storage.paths import PathOrUrl, base_name, read_bytes, read_companion
 from recpack.storage.s3.client import S3Client
+from recpack.storage.shards import set_name
 
 FORMAT_VERSION = 1
 
@@ -136,18 +137,25 @@ def _read(path: PathOrUrl, s3: S3Client) -> Manifest:
 
 
 def manifest_beside(rec: PathOrUrl, s3: S3Client | None = None) -> Manifest | None:
-    """The manifest beside a ``.rec``; None when there is none."""
+    """The manifest beside a ``.rec``; of a shard of a set, that of the set, but ``rec`` and
+    ``shards`` are this shard alone. None when there is neither."""
     s3 = s3 or S3Client()
     try:
         return read_companion(rec, ".json", s3, lambda path: _read(path, s3))
     except FileNotFoundError:
+        name = set_name(rec)
+    if name is None or (of_set := manifest_beside(name, s3)) is None:
         return None
+    found = [one for one in of_set.shards if one["name"] == base_name(rec)]
+    return replace(of_set, rec=found[0], shards=tuple(found)) if found else None
 
 
 def shard_paths(rec: PathOrUrl, s3: S3Client | None = None) -> list[str]:
     """The ``.rec`` files of the set of shards that has the name ``rec``; none where its manifest
     names no shards, or there is none. Ask only when there is no file ``rec``."""
-    manifest = manifest_beside(rec, s3) if base_name(rec) else None
+    if not os.fspath(rec).endswith(".rec"):  # x.idx and x.txt have the same manifest
+        return []
+    manifest = manifest_beside(rec, s3)
     folder = os.fspath(rec).removesuffix(base_name(rec))
     return [f"{folder}{shard['name']}" for shard in manifest.shards] if manifest else []
 

@@ -298,8 +298,9 @@ class RecordReader(Closing):
         return table[:, 0], table[:, 1]
 
     def manifest(self) -> Manifest | None:
-        """The manifest beside the file, or that of the set; None when there is none, and for
-        several files."""
+        """The manifest beside the file, or that of the set, also of a shard alone: then ``rec`` and
+        ``shards`` are this file, all else is of the set. None when there is none, and for several
+        files."""
         manifest = manifest_beside(self.path, self._s3) if self._single else None
         self.demand_current()
         return manifest

@@ -15,7 +15,7 @@ from recpack.storage.files import pread
 from recpack.storage.paths import PathOrUrl
 from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
-from recpack.storage.s3.location import is_s3, parse_location
+from recpack.storage.s3.location import INDEX, LIST, MANIFEST, is_s3, parse_location
 
 _FIRST = 1 << 16
 _BLOCK = 1 << 20
@@ -59,8 +59,13 @@ class RecordFile(Protocol):
 def open_file(
     path: PathOrUrl, s3: S3Client, *, mapped: bool = True, identity: Identity | None = None
 ) -> RecordFile:
-    """Open a file by path or ``s3://…``; RecordError when it can't be opened, or has not this
-    ``identity``."""
+    """Open a file by path or ``s3://…``; RecordError when it can't be opened, has not this
+    ``identity``, or has the name of a companion."""
+    if os.fspath(path).endswith((INDEX, LIST, MANIFEST)):
+        raise RecordError(
+            f"{os.fspath(path)}: this lies beside a .rec; give the name of the .rec (of a set of "
+            "shards x.json: x.rec)"
+        )
     try:
         if is_s3(path):
             from recpack.storage.s3.file import RemoteFile

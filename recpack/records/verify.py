@@ -14,7 +14,7 @@ import numpy as np
 from recpack.columns import Float64, Int64
 from recpack.data.samples import Samples
 from recpack.errors import DataError, RecordError
-from recpack.formats.manifest import Manifest, shard_paths
+from recpack.formats.manifest import Manifest, manifest_beside, shard_paths
 from recpack.formats.recordio import is_plausible, parse_record
 from recpack.problem_lines import summary
 from recpack.problems import Problem
@@ -26,7 +26,6 @@ from recpack.records.record_file import open_file
 from recpack.records.settings import Reader, VerifySettings
 from recpack.records.verify_set import (
     Shard,
-    manifest_of,
     shards_of,
     verify_set,
     verify_stored_shard,
@@ -67,7 +66,7 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
     """
     s3 = S3Client.of(settings)
     if is_s3(path) and not (settings.deep or settings.reader or settings.against):
-        manifest = manifest_of(path, s3)
+        manifest = manifest_beside(path, s3)
         if manifest is None or manifest.shards in ((), (manifest.rec,)):
             return verify_stored(path, manifest, s3)
         shards = shards_of(shard_paths(path, s3), manifest, None, ())
@@ -77,7 +76,6 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
         manifest = reader.manifest()
         if manifest is None or reader.paths == (reader.path,):
-            manifest = manifest or manifest_of(path, s3)
             workers, progress = settings.part(Workers), settings.progress
             return _verify_file(reader, manifest, rows, workers, progress, s3, settings.reader)
         starts = [] if rows is None else reader.starts.tolist()

@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 from recpack.data.samples import Samples
 from recpack.errors import DataError
-from recpack.formats.manifest import Manifest, manifest_beside
+from recpack.formats.manifest import Manifest
 from recpack.progress import Progress, Watch
 from recpack.records.verify_stored import Verification, verify_stored
 from recpack.storage.checksums import parse_checksum
 from recpack.storage.paths import PathOrUrl, base_name
 from recpack.storage.s3.client import S3Client
-from recpack.storage.shards import set_name
 from recpack.workers.backends import worker_count
 from recpack.workers.run import run
 from recpack.workers.settings import Workers
@@ -49,17 +48,6 @@ def shards_of(
         Shard(path, replace(manifest, rec=rec, shards=(rec,)), part)
         for path, rec, part in zip(paths, manifest.shards, parts, strict=True)
     ]
-
-
-def manifest_of(rec: PathOrUrl, s3: S3Client) -> Manifest | None:
-    """The manifest beside a ``.rec``; of a shard of a set, what the set's manifest tells of it, as
-    in ``Shard``. None when there is neither."""
-    manifest = manifest_beside(rec, s3)
-    name = set_name(rec)
-    if manifest is not None or name is None or (of_set := manifest_beside(name, s3)) is None:
-        return manifest
-    found = [one for one in of_set.shards if one["name"] == base_name(rec)]
-    return replace(of_set, rec=found[0], shards=tuple(found)) if found else None
 
 
 def verify_set(

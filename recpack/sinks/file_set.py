@@ -59,6 +59,8 @@ class FileSetSink(SetSink):
         self.name, self.shards = self.path.name, shards
         if self.path.suffix != ".rec":
             raise SinkError(f"{self.path}: the output's name must end in .rec")
+        if os.fsencode(self.name) != self.name.encode("utf-8", "replace"):
+            raise SinkError(f"{self.path}: a manifest can't name it; choose a name in UTF-8")
         self.names = shard_names(self.name, shards)
         demand_room(temporary_path(self.path, "0" * 16) / self.names[0], LONGEST_ASIDE)
         self._overwrite = overwrite
@@ -176,7 +178,8 @@ class FileSetSink(SetSink):
             )
         known = {os.path.splitext(one)[0] for one in (*self.names, *named_shards(self.path))}
         for name in present:
-            if name not in own and os.path.splitext(name)[0] not in known:
+            stem, ending = os.path.splitext(name)
+            if name not in own and (ending == MANIFEST or stem not in known):
                 raise SinkError(
                     f"{self.path.with_name(name)} is a shard of another set of this name, which no "
                     "manifest names; move it away, or choose another name"

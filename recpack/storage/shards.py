@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 MOST_SHARDS = 99_999
 """What five digits can count."""
-_ENDINGS = (".rec", ".idx", ".lst")
+_ENDINGS = (".rec", ".idx", ".lst", ".json")
 
 
 def shard_name(name: str, number: int, count: int) -> str:
@@ -30,7 +30,7 @@ def set_name(name: str | os.PathLike[str]) -> str | None:
 
 def files_of_set(name: str, present: Iterable[str]) -> Iterator[str]:
     """Those of the ``present`` names that shards of the set ``name`` have, in any number of shards,
-    or their indexes and lists."""
+    or what lies beside them."""
     for one in present:
         stem, ending = os.path.splitext(one)
         if ending in _ENDINGS and set_name(f"{stem}.rec") == name:

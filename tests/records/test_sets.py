@@ -117,6 +117,31 @@ def test_one_shard_is_held_against_its_entry(rec: Path) -> None:
         recpack.verify(rec)
 
 
+def test_a_shard_alone_has_the_classes_of_its_set(
+    rec: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = shard(rec, 1)
+    assert recpack.inspect(one).classes.keys() == {"cat"}
+    assert run("inspect", one) == 0
+    assert "shards" not in capsys.readouterr().out
+    merged = recpack.merge(tmp_path / "all.rec", [plain, one])
+    assert merged.classes == ("cat", "dog")
+    assert recpack.shuffle(one, tmp_path / "mixed.rec").manifest.classes == ("cat", "dog")
+    recpack.unpack(one, tmp_path / "u")
+    assert "<name>cat</name>" in next((tmp_path / "u" / "Annotations").iterdir()).read_text()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".idx", ".lst", ".txt"])
+@pytest.mark.parametrize("command", ["inspect", "verify", "shuffle"])
+def test_other_names_of_a_set(
+    rec: Path, command: str, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = [rec.with_name("out.rec")] * (command == "shuffle")
+    assert run(command, rec.with_suffix(suffix), *output) == 1
+    told = "No such file" if suffix == ".txt" else "give the name of the .rec"
+    assert told in capsys.readouterr().err
+
+
 def test_merge_makes_the_plain_file(rec: Path, plain: Path, tmp_path: Path) -> None:
     assert run("merge", tmp_path / "all.rec", rec) == 0
     assert (tmp_path / "all.rec").read_bytes() == plain.read_bytes()

@@ -161,6 +161,22 @@ def test_what_no_manifest_names_is_not_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == {"d", "x-00001-of-00008.rec"}
 
 
+def test_a_manifest_that_would_be_taken_for_a_shards_stays(tmp_path: Path) -> None:
+    source = make_list(tmp_path / "d", b"NEW")
+    pack(source, tmp_path / "x-00001-of-00003.rec", None)
+    before = names(tmp_path)
+    with pytest.raises(recpack.SinkError, match=r"x-00001-of-00003\.json is a shard of another"):
+        pack(source, tmp_path / "x.rec", 3, overwrite=True)
+    assert names(tmp_path) == before
+
+
+def test_a_name_that_no_manifest_can_hold(tmp_path: Path) -> None:
+    source = make_list(tmp_path / "d", b"NEW")
+    with pytest.raises(recpack.SinkError, match="choose a name in UTF-8"):
+        pack(source, tmp_path / os.fsdecode(b"by\xff.rec"), 2)
+    assert names(tmp_path) == {"d"}
+
+
 def test_a_file_and_a_set_never_replace_each_other(tmp_path: Path) -> None:
     source = make_list(tmp_path / "d", b"NEW")
     one, output = tmp_path / "one" / "x.rec", tmp_path / "set" / "x.rec"
