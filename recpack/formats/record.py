@@ -79,9 +79,10 @@ class Record:
     def class_id(self) -> int:
         """The class of a label of one number (of a face: its identity). Raises RecordError for any
         other label."""
-        if len(self.label) != 1 or self.label[0] != np.floor(self.label[0]):
+        id_ = float(self.label[0]) if len(self.label) == 1 else -1.0
+        if id_ < 0 or not id_.is_integer():
             raise self._lacks("class id")
-        return int(self.label[0])
+        return int(id_)
 
     @property
     def header_width(self) -> int:

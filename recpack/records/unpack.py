@@ -119,6 +119,8 @@ class _Unpacking:
         self._several = len(records.paths) > 1
         self._folder, self._open_text = output, open_text
         self._manifest = manifest_beside(path, s3)
+        one = self._manifest  # where numbers are no class ids, not all are counted
+        self._classes = one is None or sum(one.objects.values()) >= one.num_samples
         self._stems = _stems_of_list(records.paths[0], s3)
         for number in range(1, len(records.paths)):  # starts would read a file without an index
             stems, first = _stems_of_list(records.paths[number], s3), records.starts[number]
@@ -193,7 +195,7 @@ class _Unpacking:
         header = image_header(record)
         suffix = ".bin" if header is None else _SUFFIX.get(header.kind, "." + header.kind)
         widths = detection_widths(record.label)
-        by_class = widths is None and (by_identity or len(record.label) == 1)
+        by_class = widths is None and (by_identity or (self._classes and len(record.label) == 1))
         folder = self._class_folder(float(record.label[0])) if by_class else IMAGES
         if folder not in self._used:
             self._make_folders(folder)

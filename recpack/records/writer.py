@@ -162,9 +162,11 @@ class RecordWriter:
             "bytes": self._offsets[-1],
             "checksum": written.checksum.text(written.value),
         }
+        source: dict[str, object] = {}
         if self.tables:
             samples = samples.take(np.delete(np.arange(count), self.tables))
-        manifest = describe(samples, self._classes, [], {}, rec)
+            source = {"format": "identities", "sets": [], "years": []}
+        manifest = describe(samples, self._classes, [], {}, rec, source=source)
         manifests: list[Manifest] = []
 
         def manifest_text(etag: str | None) -> str:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from recpack.errors import SinkError
 from recpack.settings import takes
 from recpack.sinks.base import SegmentWriter, Sink, SinkPlan, Written
+from recpack.sinks.s3_block import S3Block
 from recpack.sinks.s3_proof import ChecksumWriter, expect, is_proven, prove, prove_completed
 from recpack.sinks.s3_set_journal import demand_no_set, settle_any
 from recpack.sinks.s3_writer import Upload, UploadWriter
@@ -40,7 +40,7 @@ MIN_PART = 5 << 20
 MAX_PARTS = 10_000
 
 
-class S3Sink(Sink):
+class S3Sink(S3Block, Sink):
     """``s3://bucket/prefix/train/train.rec``, its companions under ``prefix/_recpack/``.
 
     Memory of a run: ``(workers + uploads) × part size``, plus the metadata. A part is a segment: of
@@ -94,26 +94,6 @@ class S3Sink(Sink):
         self._upload: Upload | None = None
         self._writer: UploadWriter | None = None
         self._expected: Pending
-
-    def __enter__(self) -> Self:
-        try:
-            self._preflight()
-        except BaseException as error:
-            reported = self._sink_error(error) if isinstance(error, OSError) else error
-            self._leave(reported)
-            if reported is error:
-                raise
-            raise reported from error
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        del kind, trace
-        self._leave(error)
 
     def open(self, plan: SinkPlan) -> SegmentWriter:
         full_plan = {"upload options": json.dumps(self._creation), **plan.fingerprint()}
@@ -376,9 +356,3 @@ class S3Sink(Sink):
                 f"{self.location}: the upload stays open; run again with --resume, or abort it "
                 f"with recpack s3-cleanup {self.location}"
             )
-
-    def _sink_error(self, error: OSError) -> SinkError:
-        reported = SinkError(f"{self.location}: {error}")
-        for note in getattr(error, "__notes__", ()):
-            reported.add_note(note)
-        return reported

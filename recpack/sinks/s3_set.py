@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from recpack.errors import SinkError
 from recpack.settings import takes
 from recpack.sinks.base import SegmentWriter, SetSink, SinkPlan, Written, WrittenShard
 from recpack.sinks.s3 import MAX_PARTS, MIN_PART, S3Sink
+from recpack.sinks.s3_block import S3Block
 from recpack.sinks.s3_proof import expect
 from recpack.sinks.s3_set_journal import (
     clear_older,
@@ -79,7 +79,7 @@ class _Shard(S3Sink):
         """The set looks after that."""
 
 
-class S3SetSink(SetSink):
+class S3SetSink(S3Block, SetSink):
     """``s3://bucket/p/train/x-00000-of-00016.rec`` …; indexes, lists and the manifest ``x.json`` of
     the set ``x.rec`` below ``p/_recpack/``.
 
@@ -107,26 +107,6 @@ class S3SetSink(SetSink):
         self._sinks = [_Shard(str(one), **vars(settings)) for one in locations]
         self._marker: Marker | None = None
         self._arrived = False
-
-    def __enter__(self) -> Self:
-        try:
-            self._preflight()
-        except BaseException as error:
-            reported = self._sink_error(error) if isinstance(error, OSError) else error
-            self._leave(reported)
-            if reported is error:
-                raise
-            raise reported from error
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        del kind, trace
-        self._leave(error)
 
     def writers(self, plan: SinkPlan) -> Sequence[SegmentWriter]:
         assert self._marker is not None
@@ -263,9 +243,3 @@ class S3SetSink(SetSink):
                 f"{self.location}: all of it arrived, but it is not published yet; finish it with "
                 f"{cleanup}"
             )
-
-    def _sink_error(self, error: OSError) -> SinkError:
-        reported = SinkError(f"{self.location}: {error}")
-        for note in getattr(error, "__notes__", ()):
-            reported.add_note(note)
-        return reported

@@ -95,11 +95,11 @@ def image_sets(root: Tree) -> tuple[dict[str, ImageSet], list[str]]:
     for folder, names in root.listing(place):
         every[folder] = [name for name in names if is_image(name)]
     tops = _tops(every, place)
-    if are_sets(tops):
+    if are_sets(tops, lambda name: len(tops[name]) > 1):
         sets = {name: ImageSet(join(place, name), folders) for name, folders in tops.items()}
         return sets, [join(place, name) for name in every.get(place, ())]
     inner = _tops(every, join(place, next(iter(tops), ".")))
-    if len(tops) == 1 and are_sets(inner):
+    if len(tops) == 1 and are_sets(inner, lambda name: len(inner[name]) > 1):
         below = join(str(root), join(place, next(iter(tops))))
         raise DataError(f"{root}: its image sets are one folder below; give {below}")
     return {"all": ImageSet(place, every)} if any(every.values()) else {}, []

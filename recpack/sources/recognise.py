@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from recpack.errors import DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
@@ -21,6 +21,9 @@ MOST_DOCUMENTS = 16
 """More JSON files in one folder are one for each image."""
 SET_FOLDER = re.compile("train|val|test", re.IGNORECASE)
 """How the name of a folder that is an image set begins."""
+_CONTENTS = {"images", "jpegimages", "data", "masks"}
+_IMAGES = {"img", "imgs", "image"}
+_OF_IMAGES = {"mask", "label", "labels", "gt", "annotation", "annotations"}
 _SETS = ("train", "val", "valid", "validation", "test", "training", "testing")
 _HEAD = 64 << 10
 _LABELME = re.compile(rb"<polygon>\s*<pt>")
@@ -253,11 +256,20 @@ def class_root(root: Tree) -> str:
     return folders[0] if root.wrapped and len(folders) == 1 else "."
 
 
-def are_sets(names: Collection[str]) -> bool:
-    """Whether folders are image sets: by all of their names, or by two. One such name among others
-    is that of a class, such as a train."""
+def are_sets(names: Collection[str], has_folders: Callable[[str], bool]) -> bool:
+    """Whether folders are image sets: by all of their names, or by two, of which one
+    ``has_folders``. Other such names among others are those of classes, such as a train."""
     usual = [name for name in names if name.lower() in _SETS]
-    return len(usual) > 1 or (bool(names) and all(map(SET_FOLDER.match, names)))
+    if names and all(map(SET_FOLDER.match, names)):
+        return True
+    return len(usual) > 1 and any(map(has_folders, usual))
+
+
+def _are_contents(names: Sequence[str]) -> bool:
+    """Whether folders are named after what they hold, not after a class; ``img`` only beside what
+    belongs to images."""
+    folded = {name.casefold() for name in names}
+    return bool(_CONTENTS & folded) or bool(_IMAGES & folded and _OF_IMAGES & folded)
 
 
 def class_folders(root: Tree) -> list[str]:
@@ -265,17 +277,21 @@ def class_folders(root: Tree) -> list[str]:
     image sets, those of one set. Only the first ones are looked at."""
     place = class_root(root)
     folders = _visible(root.folders(place))
-    if {"images", "jpegimages", "data", "masks"} & set(folders):
+    if _are_contents(folders):
         return []
-    places = [join(place, name) for name in folders] if are_sets(folders) else [place]
+    sets = are_sets(folders, lambda name: bool(_visible(root.folders(join(place, name)))))
+    places = [join(place, name) for name in folders] if sets else [place]
     found = (_folders_of_images(root, one) for one in places[:MOST_DOCUMENTS])
     return next((some for some in found if len(some) > 1), [])
 
 
 def _folders_of_images(root: Tree, place: str) -> list[str]:
     """The folders in ``place`` and in those; none where one holds other files than images."""
-    found = []
-    for folder in (join(place, name) for name in _visible(root.folders(place))[:MOST_DOCUMENTS]):
+    found: list[str] = []
+    folders = _visible(root.folders(place))
+    if _are_contents(folders):
+        return []
+    for folder in (join(place, name) for name in folders[:MOST_DOCUMENTS]):
         inner = _visible(root.folders(folder))
         for path in [folder, *(join(folder, name) for name in inner)][:MOST_DOCUMENTS]:
             names = set(_visible(root.some_files(path))) - set(inner if path == folder else ())

@@ -95,6 +95,8 @@ def parse_table(data: bytes, name: str, image_set: str = "all") -> Table:
     if _BOXES & set(titles):
         raise NoLabelsError(f"{name} is a table of boxes; {_EXPORT}")
     if titled and len(first) == 1:
+        if set(titles) & set(PATHS):
+            raise DataError(f"{name}: there are headings, but no rows; write one for each image")
         raise NoLabelsError(f"{name}: no cell of its only row is the name of an image")
     line, cells = first[titled]
     path = _path_column(titles, line, cells, name)

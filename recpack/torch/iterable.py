@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from operator import index as whole
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,7 @@ class RecordIterableDataset(IterableDataset[Any]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; it begins at its first sample, unless
         ``load_state_dict`` was called for this epoch."""
-        if epoch < 0:
-            raise ConfigError(f"epoch: must be 0 or more (got {epoch})")
+        epoch = _whole("epoch", epoch)
         if epoch != self.epoch:
             self._loaded = self._starts = self._given = None
         self._epoch[0] = epoch
@@ -113,8 +113,12 @@ class RecordIterableDataset(IterableDataset[Any]):
         is this one's then. Call it before a ``DataLoader`` starts. Raises ConfigError for the state
         of another data set or another division; the number of workers is checked when they
         start."""
-        samples, first = state["samples"], state["first_worker"]
-        ours = self._state(state["epoch"], samples, first)
+        samples = state.get("samples") if isinstance(state, Mapping) else None
+        if not isinstance(samples, Sequence) or isinstance(samples, str) or not samples:
+            raise ConfigError(f"state: this is none of state_dict (got {str(state)[:80]})")
+        samples = [_whole("samples", one) for one in samples]
+        first, epoch = _whole("first_worker", state.get("first_worker")), state.get("epoch")
+        ours = self._state(_whole("epoch", epoch), samples, first)
         differ = [name for name in ours if state.get(name) != ours[name]]
         if differ:
             lines = (f"{name}: {state.get(name)} then, {ours[name]} now" for name in differ)
@@ -124,7 +128,7 @@ class RecordIterableDataset(IterableDataset[Any]):
         starts = [(part, samples[part]) for part in parts]
         self._starts = torch.tensor(starts, dtype=torch.int64).share_memory_()
         self._loaded, self._given = dict(state), None
-        self._epoch[0] = state["epoch"]
+        self._epoch[0] = ours["epoch"]
 
     def __getstate__(self) -> dict[str, Any]:
         # a spawned worker knows nothing of torch.distributed
@@ -202,6 +206,17 @@ class RecordIterableDataset(IterableDataset[Any]):
             sample = self._make(record, positions.item(place))
             self._given = share, epoch, given
             yield sample
+
+
+def _whole(name: str, value: object) -> int:
+    """A whole number that a state or an epoch can be; ConfigError for any other."""
+    try:
+        number = whole(value)  # type: ignore[arg-type]  # it says what it can't take
+    except TypeError:
+        number = -1
+    if not 0 <= number < 1 << 32:
+        raise ConfigError(f"{name}: must be a whole number from 0 (got {value!r})")
+    return number
 
 
 def _mix(records: Iterator[Record], waiting: Int64, order: Int64) -> Iterator[Record]:

@@ -147,7 +147,7 @@ def test_names_of_strangers_lead_nowhere_else(tmp_path: Path) -> None:
         tmp_path / "a.rec", [str(number) for number in range(len(names))], list(range(len(names)))
     )
     manifest = json.loads(rec.with_suffix(".json").read_text())
-    manifest |= {"classes": names, "objects": {}}
+    manifest |= {"classes": names, "objects": dict.fromkeys(names, 1)}
     rec.with_suffix(".json").write_text(json.dumps(manifest))
     before = sorted(tmp_path.iterdir())
     found = recpack.unpack(rec, tmp_path / "u")

@@ -184,6 +184,7 @@ def test_merged_identities_are_numbered_one_file_after_the_other(tmp_path: Path)
     assert recpack.verify(tmp_path / "all" / "train.rec", reader="insightface").records == 14
     assert manifest.classes == ("a", "b", "c", "d/e", "f")
     assert (manifest.num_samples, manifest.label_width) == (8, 1)
+    assert manifest.source["format"] == "identities"  # training refuses it by this
     # the same names are other people in another file
     again = recpack.merge(tmp_path / "twice" / "train.rec", [parts[0], parts[0]])
     assert again.classes == ("0", "1", "2", "3")

@@ -146,7 +146,8 @@ def test_a_row_twice_counts_once(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "x.csv: the table is empty"),
-        ("image,label\n", r"x.csv is a table \(CSV\), which recpack does not read"),
+        ("image,label\n", "x.csv: there are headings, but no rows"),
+        ("a,b\n", r"x.csv is a table \(CSV\), which recpack does not read"),
         ("id,breed\n0a1,dog\n", r"x.csv line 2: id is '0a1': no name of an image; write the names"),
         ("image\na.jpg\n", "x.csv: there is no column of labels"),
         ("image,label\na.jpg,\n", "x.csv: no row has a label in label"),
@@ -266,6 +267,17 @@ def test_numbers_in_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert out.startswith("2 annotations, 2 samples\nlabel width 1\n")
     assert "class" not in out
+
+
+def test_numbers_are_no_classes(tmp_path: Path) -> None:
+    """Not a folder for each, though some could be class ids."""
+    rec = tmp_path / "x.rec"
+    recpack.convert(table(tmp_path, "image,age\na.jpg,0.33\nb.jpg,0\n"), rec, shuffle=None)
+    recpack.unpack(rec, tmp_path / "out")
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["JPEGImages", "x.lst"]
+    rows = (tmp_path / "out" / "x.lst").read_text()
+    assert rows.splitlines()[1] == "1\t0.0\tJPEGImages/b.jpg"
+    assert run("inspect", rec, "--record", "0", "--json") == 0
 
 
 def test_a_table_of_google(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_nested_folders_in_the_order_of_a_walk(tmp_path: Path) -> None:
         ["cat/1.jpg", "train/1.jpg", "boat/1.jpg"],
         ["training_set/cat/1.jpg", "training_set/dog/1.jpg", "test_set/cat/1.jpg"],
         ["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "extra/cat/1.jpg", "train/x.jpg"],
+        ["boat/1.jpg", "test/1.jpg", "train/1.jpg"],
+        ["mask/1.jpg", "no_mask/1.jpg"],
     ],
     ids=lambda files: files[0],
 )
@@ -99,6 +101,21 @@ def test_is_detected(tmp_path: Path, files: list[str]) -> None:
     assert not [name for name in check.classes if name.startswith(("train", "val", "test"))] or (
         "boat" in check.classes
     )
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["img/1.jpg", "mask/1.png"],
+        ["Images/1.jpg", "Labels/1.png"],
+        ["train/images/1.jpg", "train/masks/1.png", "val/images/1.jpg", "val/masks/1.png"],
+        ["test/1.jpg", "train/1.jpg"],
+    ],
+    ids=lambda files: files[0],
+)
+def test_pictures_with_masks_are_no_classes(tmp_path: Path, files: list[str]) -> None:
+    with pytest.raises(recpack.DataError):
+        recpack.check(lay(tmp_path / "in", images(*files)), jobs=1)
 
 
 def test_other_formats_come_first(tmp_path: Path) -> None:

@@ -394,6 +394,29 @@ def test_wrong_options(tmp_path: Path, options: dict[str, Any], message: str) ->
         dataset(tmp_path / "none.rec", **options)
 
 
-def test_a_negative_epoch(tmp_path: Path) -> None:
-    with pytest.raises(recpack.ConfigError, match="epoch: must be 0 or more"):
-        dataset(write(tmp_path, [1])).set_epoch(-1)
+@pytest.mark.parametrize("epoch", [-1, 1.5, 1 << 33, None, "2"])
+def test_an_epoch_that_is_none(tmp_path: Path, epoch: Any) -> None:
+    with pytest.raises(recpack.ConfigError, match=r"epoch: must be a whole number from 0 \(got "):
+        dataset(write(tmp_path, [1])).set_epoch(epoch)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"samples": [-1]}, r"samples: must be a whole number from 0 \(got -1\)"),
+        ({"samples": [1.5]}, "samples: must be a whole number"),
+        ({"samples": []}, "this is none of state_dict"),
+        ({"samples": "1"}, "this is none of state_dict"),
+        ({"epoch": 1.5}, "epoch: must be a whole number"),
+        ({"first_worker": None}, "first_worker: must be a whole number"),
+        ({"first_worker": 3}, "first_worker: 3 then, 0 now"),
+    ],
+)
+def test_a_state_that_is_none(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    data = dataset(write(tmp_path, [5]))
+    with pytest.raises(recpack.ConfigError, match=message):
+        data.load_state_dict(data.state_dict() | change)
+    others: list[Any] = [{}, None, [1]]
+    for other in others:
+        with pytest.raises(recpack.ConfigError, match="this is none of state_dict"):
+            data.load_state_dict(other)
