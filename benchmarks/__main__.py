@@ -7,7 +7,7 @@ packers' environments are made on first use, 12 GB for --full.
 
 On a machine of 16 cores, without a network, in less than five minutes:
     python -m benchmarks --full cores --only "by jobs" --rounds 3 --peers ""
-Reading alone, beside some of its peers (default: all):
+Reading alone, beside some of its peers (default: all, which takes seven minutes):
     python -m benchmarks --quick reading --peers mds,litdata
 """
 
