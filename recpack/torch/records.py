@@ -41,12 +41,13 @@ class ImageRecords:
         images = _images(reader)
         self._images = None if len(images) == len(reader) else images
         self.counts = np.diff(np.searchsorted(images, starts)).tolist()
+        self._count = len(images)
         self._batch = max(_BATCH_BYTES * len(reader) // max(sum(self.sizes), 1), 1)
         self.mapped = settings.mapped and not is_s3(reader.path)
         """Whether a memory map has the records: each is best read when it is needed."""
 
     def __len__(self) -> int:
-        return sum(self.counts)
+        return self._count
 
     def __getitem__(self, position: int) -> Record:
         return self._reader[position if self._images is None else int(self._images[position])]

@@ -56,8 +56,10 @@ class SampleMaker:
         how, label = self._settings.targets, record.label
         if callable(how):
             return how(record)
+        if how == "label":
+            return torch.from_numpy(label)
         widths = detection_widths(label)
-        if how == "label" or (widths is None and len(label) > 1):
+        if widths is None and len(label) > 1:
             return torch.from_numpy(label)
         if widths is None:
             if not (abs(label[0]) < _MOST_CLASSES and label[0].is_integer()):
