@@ -72,7 +72,8 @@ def _ray(address: str | None) -> Iterator[None]:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise RecpackError(
-                f"address: {address} does not answer: {error}; check that it runs"
+                f"address: {address} does not answer: {error}; check that it runs and, if its "
+                "head was started where ~/.ray/auth_token is, set RAY_AUTH_MODE=token"
             ) from error
     try:
         register_ray()

@@ -268,7 +268,7 @@ CVAT = '<?xml version="1.0"?>\n<!-- x -->\n<annotations><version>1.1</version></
         ("via.json", VIA, "via.json is a project of VIA.*Export Annotations"),
         ("x.json", {"_via_settings": {}, "_via_img_metadata": VIA}, "a project of VIA"),
         ("via.csv", "filename,file_size,region_count\n", "via.csv is a project of VIA"),
-        ("train/_annotations.csv", "filename,width\n", r"_annotations.csv is a table"),
+        ("train/_annotations.csv", "filename,xmin\n", r"_annotations.csv is a table"),
         ("train/_annotations.createml.json", CREATEML, "CreateML's JSON"),
         ("annotations/panoptic_train.json", PANOPTIC, "panoptic JSON.*use instances_"),
         ("annotations/x.json", PANOPTIC, "panoptic JSON"),

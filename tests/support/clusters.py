@@ -112,7 +112,7 @@ class Ray:
                 [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
                  f"--num-cpus={WORKERS}", f"--port={self.port}", "--include-dashboard=false",
                  "--disable-usage-stats"],
-                stdout=file, stderr=file,
+                stdout=file, stderr=file, env=os.environ | {"RAY_AUTH_MODE": "disabled"},
             )  # fmt: skip
         try:
             give_up = time.monotonic() + 60
