@@ -15,6 +15,7 @@ from recpack.data.classes import ClassMap, class_map
 from recpack.data.labels import MAX_CLASSES, detection_labels
 from recpack.data.objects import Choice
 from recpack.data.samples import Samples
+from recpack.display import did_you_mean
 from recpack.errors import ConfigError, DataError
 from recpack.formats.manifest import NOT_PACKED, describe
 from recpack.options import FilterSettings, RewriteSettings, ShuffleSettings, SplitSettings
@@ -165,6 +166,7 @@ def _choice(
         if unknown := sorted(new.keys() - set(classes)):
             raise ConfigError(
                 f"classes: {source.path} has no {', '.join(unknown)}; its classes are {told}"
+                f"{did_you_mean(unknown[0], classes)}"
             )
         ids = np.array([new.get(name, -1) for name in classes], np.int64)
         classes = chosen.names
