@@ -54,6 +54,6 @@ class Cluster(Workers):
 
     def faults(self) -> Iterator[str]:
         if self.scheduler is not None and self.backend != DASK:
-            yield "scheduler: only dask has one; add backend dask"
+            yield "scheduler: only dask has one; add backend=dask"
         if self.address is not None and self.backend != RAY:
-            yield "address: only ray has one; add backend ray"
+            yield "address: only ray has one; add backend=ray"
