@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
             add_help=False, **keywords,
         )  # fmt: skip
         self._example, self._groups, self._json = example, groups, False
-        self._commands: dict[str, argparse.Action] = {}
+        self._positionals.title = "arguments"
         if add_help:
             self.general.add_argument("-h", "--help", action="help", help="show this help")
 
