@@ -1,0 +1,351 @@
+"""Where the demo's pictures are taken: a camera, light, a ground with shadows, and what lies behind.
+
+Colours are linear: a screen's value is 255 times the square root. Arrays of colours and of vectors
+have the three numbers first: (3, height, width), or (3, n) for points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Random = np.random.RandomState
+
+_SIDE = 1024
+"""Texels of the noise's side, a power of two."""
+_FAR = 60.0
+"""Metres, where the haze hides the ground."""
+_DIRECTIONS = 28
+"""Half planes that bound a shadow."""
+
+
+class Light(NamedTuple):
+    """``sun``: direction to it (3). ``beam``, ``sky``: colours (3). ``soft``: a shadow's blur, in
+    metres for each metre from its object."""
+
+    sun: Float32
+    beam: Float32
+    sky: Float32
+    soft: float
+
+
+class Camera(NamedTuple):
+    """Stands at x = z = 0 and looks along z, down a little. Lengths are metres, y is up."""
+
+    width: int
+    height: int
+    focal: float
+    lift: float
+    sine: float
+    cosine: float
+
+    @property
+    def eye(self) -> Float32:
+        return vector(0, self.lift, 0)
+
+    def rays(self, columns: Float32, rows: Float32) -> tuple[Float32, Float32, Float32]:
+        """Directions through these pixels: x for each column, y and z for each row."""
+        up = (self.height / 2 - rows) / self.focal
+        x = (columns - self.width / 2) / self.focal
+        return x, up * self.cosine - self.sine, self.cosine + up * self.sine
+
+    def pixels(self, points: Float32) -> Float32:
+        """Points (3, n) → columns and rows (2, n)."""
+        x, y, z = points
+        y = y - self.lift
+        depth = z * self.cosine - y * self.sine
+        up = y * self.cosine + z * self.sine
+        column = self.width / 2 + self.focal * x / depth
+        return np.stack([column, self.height / 2 - self.focal * up / depth])
+
+    def ground(self, row: float) -> float:
+        """How far away the ground is in this row."""
+        up = (self.height / 2 - row) / self.focal
+        fall = self.sine - up * self.cosine
+        return self.lift * (self.cosine + up * self.sine) / fall if fall > 0 else _FAR
+
+
+def vector(*values: float) -> Float32:
+    return np.array(values, np.float32)
+
+
+def colour(red: float, green: float, blue: float) -> Float32:
+    """A screen's colour, 0 to 255 → linear."""
+    return (vector(red, green, blue) / 255) ** 2
+
+
+def unit(vectors: Float32) -> Float32:
+    """The same directions, with the length 1."""
+    scaled: Float32 = vectors / np.sqrt((vectors * vectors).sum(0))
+    return scaled
+
+
+def tint(tone: Float32, bright: Float32) -> Float32:
+    """A colour (3), this bright: (3, …)."""
+    return tone.reshape(3, *[1] * bright.ndim) * bright
+
+
+def mix(below: Float32, tone: Float32, share: Float32) -> Float32:
+    """``below`` (3, …) with a share of a colour (3)."""
+    return below + (tone.reshape(3, *[1] * share.ndim) - below) * share
+
+
+def fade(values: Float32, start: float, end: float) -> Float32:
+    """0 before ``start``, 1 after ``end``, smooth between them."""
+    t = np.clip((values - start) / (end - start), 0, 1)
+    smooth: Float32 = t * t * (3 - 2 * t)
+    return smooth
+
+
+@cache
+def _noise(finest: int, first: int) -> Float32:
+    """Noise that repeats itself, about -1 to 1: each grid twice as fine and half as strong."""
+    random = np.random.RandomState(first)
+    total = np.zeros((_SIDE, _SIDE), np.float32)
+    knots, strength = first, 1.0
+    while knots <= finest:
+        grid = random.uniform(-strength, strength, (knots, knots)).astype(np.float32)
+        at = np.arange(_SIDE, dtype=np.float32) * (knots / _SIDE)
+        low = at.astype(int)
+        high, part = (low + 1) % knots, fade(at - low, 0, 1)
+        grid = grid[low] * (1 - part)[:, None] + grid[high] * part[:, None]
+        total += grid[:, low] * (1 - part) + grid[:, high] * part
+        knots, strength = 2 * knots, strength * 0.6
+    return total
+
+
+def noise(u: Float32, v: Float32, first: int = 8, finest: int = 512) -> Float32:
+    """Noise at these points; it repeats after 1. ``first``, ``finest``: lumps along 1."""
+    mask = _SIDE - 1
+    rows, columns = ((values * _SIDE).astype(np.int32) & mask for values in (v, u))
+    found: Float32 = _noise(finest, first)[rows, columns]
+    return found
+
+
+def choose_light(random: Random, *, inside: bool) -> Light:
+    moods = (
+        ((255, 236, 214), (128, 134, 146), 0.35), ((255, 214, 160), (112, 112, 130), 0.25),
+        ((214, 226, 255), (128, 130, 134), 0.45),
+    ) if inside else (
+        ((255, 248, 236), (122, 142, 172), 0.06), ((255, 206, 140), (112, 122, 158), 0.09),
+        ((190, 196, 206), (180, 186, 196), 0.55), ((255, 228, 190), (112, 130, 168), 0.07),
+    )  # fmt: skip
+    beam, sky, soft = moods[random.randint(len(moods))]
+    side = random.choice((-1, 1)) * random.uniform(0.35, 0.8)
+    sun = unit(vector(side, random.uniform(0.55, 1), random.uniform(-0.45, 0.25)))
+    return Light(sun, colour(*beam) * 1.15, colour(*sky) * 0.95, soft)
+
+
+class _Wood(NamedTuple):
+    tone: Float32
+
+    def paint(self, random: Random, x: Float32, z: Float32) -> Float32:
+        broad = 0.28
+        board = np.floor(x / broad)
+        along = z + board * 0.73 % 1 * 2
+        joint = np.floor(along / 2.2)
+        pick = noise(board * 0.137 + joint * 0.291, board * 0.071 + joint * 0.173, 256)
+        grain = noise(x * 1.7 + pick * 3, along * 0.11 + pick, 16)
+        seam = np.abs(x / broad - board - 0.5) > 0.488
+        seam |= np.abs(along / 2.2 - joint - 0.5) > 0.4985
+        bright = (1 + 0.3 * pick + 0.16 * grain) * (1 - 0.6 * seam)
+        return tint(self.tone, bright)
+
+
+class _Slabs(NamedTuple):
+    tone: Float32
+    side: float
+
+    def paint(self, random: Random, x: Float32, z: Float32) -> Float32:
+        turn = random.uniform(-0.5, 0.5)
+        u, v = (x + turn * z) / self.side, (z - turn * x) / self.side
+        i, j = np.floor(u), np.floor(v)
+        seam = np.maximum(np.abs(u - i - 0.5), np.abs(v - j - 0.5)) > 0.484
+        pick = noise(i * 0.137 + j * 0.291, i * 0.071 + j * 0.173, 256)
+        stain = noise(x * 0.21, z * 0.21, 8) + 0.6 * noise(x * 0.9, z * 0.9, 64)
+        bright = (1 + 0.1 * pick + 0.12 * stain) * (1 - 0.45 * seam)
+        return tint(self.tone, bright)
+
+
+class _Grains(NamedTuple):
+    tone: Float32
+    other: Float32
+    rough: float
+
+    def paint(self, random: Random, x: Float32, z: Float32) -> Float32:
+        x, z = x + random.uniform(0, 50), z + random.uniform(0, 50)
+        patches = 0.5 + 0.4 * noise(x * 0.13, z * 0.13, 8, 64)
+        grains = noise(x * 0.45, z * 0.45, 128, 512)
+        bright = np.maximum(1 + self.rough * grains, 0.15)
+        return mix(tint(self.tone, np.ones_like(x)), self.other, np.clip(patches, 0, 1)) * bright
+
+
+_FLOORS = (
+    _Wood(colour(176, 130, 88)), _Wood(colour(140, 100, 70)), _Wood(colour(196, 172, 142)),
+    _Slabs(colour(190, 184, 174), 0.6), _Grains(colour(120, 124, 134), colour(134, 136, 142), 0.3),
+)  # fmt: skip
+_GROUNDS = (
+    _Grains(colour(104, 104, 106), colour(124, 122, 120), 0.5),
+    _Grains(colour(88, 118, 52), colour(122, 140, 70), 0.75),
+    _Grains(colour(206, 182, 142), colour(188, 160, 120), 0.3),
+    _Slabs(colour(164, 160, 152), 0.9), _Slabs(colour(176, 122, 98), 0.35),
+)  # fmt: skip
+_WALLS = ((206, 198, 184), (168, 182, 186), (196, 178, 160), (150, 158, 140), (214, 210, 204))
+
+
+def backdrop(
+    random: Random, camera: Camera, light: Light, shadows: Sequence[tuple[Float32, Float32]], *,
+    inside: bool,
+) -> Float32:  # fmt: skip
+    """The picture without its objects: (3, height, width). ``shadows``: for each object the points
+    (3, n) that bound it, and those where it stands."""
+    columns = np.arange(camera.width, dtype=np.float32) + 0.5
+    rows = np.arange(camera.height, dtype=np.float32) + 0.5
+    x, y, z = camera.rays(columns, rows)
+    wall = random.uniform(5.5, 9) if inside else _FAR
+    away = camera.lift / np.maximum(-y, camera.lift / _FAR / 2)
+    first = int(np.count_nonzero((y >= 0) | (away * z >= wall)))  # the first row of the ground
+    canvas = np.empty((3, camera.height, camera.width), np.float32)
+    paint = _paint_wall if inside else _paint_sky
+    coarse = max(round(camera.width / 125), 1)  # out of focus
+    behind = paint(random, camera, light, first, coarse)
+    canvas[:, :first] = _enlarged(_enlarged(behind, coarse, 1)[:, :first], coarse, 2)[
+        ..., : camera.width
+    ]
+    gx, gz = away[first:, None] * x, (away * z)[first:, None] + 0 * x
+    grounds = _FLOORS if inside else _GROUNDS
+    ground = grounds[random.randint(len(grounds))].paint(random, gx, gz)
+    dark, close = np.ones_like(gx), np.ones_like(gx)
+    for points, feet in shadows:
+        _cast(dark, close, gx, gz, points, feet, light)
+    ground *= tint(light.beam * light.sun[1], dark) + tint(light.sky, close)
+    if not inside:
+        ground = mix(ground, light.sky * 1.2, 0.8 * fade(gz[:, :1], 6, _FAR))
+    canvas[:, first:] = ground
+    _blur_far(canvas[:, first : first + (camera.height - first) // 3], camera)
+    return canvas
+
+
+def _enlarged(pixels: Float32, times: int, axis: int) -> Float32:
+    """The same picture, larger along an axis, with values between the pixels'."""
+    at = np.arange(pixels.shape[axis] * times, dtype=np.float32) / times
+    low = np.minimum(at.astype(int), pixels.shape[axis] - 2)
+    shape = [1] * 3
+    shape[axis] = -1
+    part = np.minimum(at - low, 1).reshape(shape)
+    lower, upper = (np.take(pixels, low + step, axis) for step in (0, 1))
+    between: Float32 = lower + (upper - lower) * part
+    return between
+
+
+def _blur_far(ground: Float32, camera: Camera) -> None:
+    """Blur the ground's far part, less and less."""
+    share = 1 - fade(np.arange(ground.shape[1], dtype=np.float32), 0, max(ground.shape[1], 1))
+    step = max(round(camera.width / 250), 1)
+    for _ in range(2):
+        soft = ground.copy()
+        soft[:, :, step:-step] = (
+            ground[:, :, step:-step] * 2 + ground[:, :, 2 * step :] + ground[:, :, : -2 * step]
+        ) / 4
+        soft[:, 1:-1] = (soft[:, 1:-1] * 2 + soft[:, 2:] + soft[:, :-2]) / 4
+        ground += (soft - ground) * share[:, None]
+
+
+def _cast(
+    dark: Float32, close: Float32, gx: Float32, gz: Float32, points: Float32, feet: Float32,
+    light: Light,
+) -> None:  # fmt: skip
+    """Darken the ground by a shadow of the sun, and by what hides the sky where things stand."""
+    size = points[1].max()
+    fallen = (points - tint(light.sun / light.sun[1], points[1]))[[0, 2]]
+    corners = np.concatenate([fallen, feet[[0, 2]]], 1)
+    blur = 0.2 * light.soft * size + 0.015 * size
+    low, high = corners.min(1) - blur - size / 2, corners.max(1) + blur + size / 2
+    rows = np.flatnonzero((gz[:, 0] > low[1]) & (gz[:, 0] < high[1]))
+    if not len(rows):
+        return
+    near = (gx[rows] > low[0]) & (gx[rows] < high[0])
+    columns = np.flatnonzero(near.any(0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    px, pz = gx[part], gz[part]
+    stand = np.maximum(_outside(px, pz, feet[[0, 2]]), 0)
+    blur = 0.015 * size + light.soft * stand
+    dark[part] *= 1 - 0.95 * fade(-_outside(px, pz, fallen) / blur, -1, 1)
+    around = 1 / (1 + (stand / (0.22 * size)) ** 2)
+    close[part] *= 1 - 0.8 * around * around
+
+
+def _outside(x: Float32, z: Float32, corners: Float32) -> Float32:
+    """Distances from the hull of points (2, n), negative in it."""
+    turns = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
+    far = np.full(x.shape, -np.inf, np.float32)
+    row = z[:, :1]  # the same in the whole row
+    for cosine, sine in zip(np.cos(turns).tolist(), np.sin(turns).tolist(), strict=True):
+        most = float((corners[0] * cosine + corners[1] * sine).max())
+        np.maximum(far, x * cosine + (row * sine - most), out=far)
+    return far
+
+
+def _paint_wall(
+    random: Random, camera: Camera, light: Light, end: int, step: int
+) -> Float32:
+    """A wall with a skirting, furniture and pictures that are out of focus, and a window's light;
+    every ``step``-th row and column of the rows before ``end``, and one more."""
+    rows, columns = _steps(camera, end, step)
+    scale = camera.focal / 7
+    tone = colour(*_WALLS[random.randint(len(_WALLS))])
+    wall = tint(tone, np.ones_like(rows * columns))
+    blur = 0.012 * camera.width
+    high = end - rows
+    for _ in range(random.randint(0, 4)):
+        left, wide = random.uniform(-0.2, 1) * camera.width, random.uniform(0.4, 1.4) * scale
+        tall = random.uniform(0.4, 1.4) * scale
+        bottom = 0 if random.randint(2) else random.uniform(0.8, 1.6) * scale
+        shape = _between(columns, left, left + wide, blur)
+        shape = shape * _between(high, bottom, bottom + tall, blur)
+        paint = colour(*(random.uniform(60, 200) + random.uniform(-25, 25, 3)))
+        wall = mix(wall, paint, 0.85 * shape)
+    skirting = _between(high, -scale, 0.12 * scale, blur / 3)
+    wall = mix(wall, colour(226, 222, 216), 0.8 * skirting + 0 * columns)
+    slant = columns - rows * random.uniform(-0.7, 0.7) - random.uniform(0, 1) * camera.width
+    patch = fade(-np.abs(slant), -0.3 * camera.width, -0.1 * camera.width)
+    falling = 0.75 + 0.35 * rows / max(end, 1) + 0 * columns
+    return wall * (tint(light.sky, falling) + tint(light.beam, 0.12 + 0.4 * patch))
+
+
+def _steps(camera: Camera, end: int, step: int) -> tuple[Float32, Float32]:
+    rows = np.arange(0, end + 2 * step, step, dtype=np.float32)
+    columns = np.arange(0, camera.width + 2 * step, step, dtype=np.float32)
+    return rows[:, None], columns
+
+
+def _between(values: Float32, low: float, high: float, blur: float) -> Float32:
+    return fade(values, low - blur, low + blur) * fade(-values, -high - blur, -high + blur)
+
+
+def _paint_sky(
+    random: Random, camera: Camera, light: Light, end: int, step: int
+) -> Float32:
+    """Sky with clouds, and trees or hills out of focus; rows and columns as in ``_paint_wall``."""
+    rows, columns = _steps(camera, end, step)
+    high, u = (end - rows) / camera.focal, columns / camera.focal
+    high, u = np.broadcast_arrays(high, u)
+    start, other = random.uniform(0, 1, 2).tolist()
+    zenith = light.sky * vector(0.8, 1.15, 1.7)
+    sky = tint(light.sky * 0.9 + light.beam * 0.5, np.ones_like(u))
+    sky = mix(sky, zenith, fade(high, 0, 0.5))
+    cloud = fade(noise(0.45 * u + start, 1.3 * high + other, 4, 256), -0.1, 1.1)
+    sky = mix(sky, light.beam * 0.75 + light.sky * 0.6, 0.8 * cloud)
+    for depth, (rise, size) in enumerate(((0.10, 0.35), (0.05, 0.9))):
+        bumps = noise(u * size + other, 0 * u + start + depth * 0.3, 4, 128)
+        outline = rise * random.uniform(0.6, 1.5) * (1 + 0.6 * bumps)
+        trees = fade(outline - high, -0.012, 0.012)
+        leaves = 1 + 0.4 * noise(u * 1.1 + other, high * 1.1 + depth, 16, 64)
+        tone = colour(*((96, 116, 112), (62, 84, 54))[depth]) * random.uniform(0.6, 1.2)
+        sky += (tint(tone * (light.beam * 0.45 + light.sky), leaves) - sky) * trees
+    return sky
