@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.columns import Pixels
-from recpack.demo.scene import Camera, Float32, Light, Random, backdrop, choose_light, colour
+from recpack.demo.scene import FAR, Camera, Float32, Light, Random, backdrop, choose_light, colour
 from recpack.demo.things import KINDS, Thing, shade
 
 CLASSES = tuple(KINDS)
@@ -19,7 +19,7 @@ counted from 1 as in VOC."""
 _EASY_PAINTS = {"ball": (215, 60, 60), "box": (60, 190, 60), "cone": (60, 90, 215)}
 _MARGIN = 3
 """Pixels between objects and the picture's edge, at least."""
-_SMALLEST = 0.08
+_SMALLEST, _EASY = 0.08, 0.15
 """An object's longer side, at least, as a share of the picture's."""
 _FINE = 2
 """Rays along a pixel's side."""
@@ -35,11 +35,13 @@ def make_image(
     """A picture (height, width, 3), blue first, with one to four objects, far ones first. A box
     holds all pixels of its object that are seen. ``easy``: see ``make_devkit``."""
     inside = random.randint(2) == 0
+    wall = random.uniform(5.5, 9) if inside else None
     light = choose_light(random, inside=inside)
     camera = _stand(random, width, height)
-    things = _arrange(random, camera, random.randint(1, 3 if easy else 5), easy=easy)
+    count = random.randint(1, 3 if easy else 5)
+    things = _arrange(random, camera, count, wall or FAR, easy=easy)
     shadows = [(thing.bounds(), thing.feet()) for _, thing in things]
-    canvas = backdrop(random, camera, light, shadows, inside=inside)
+    canvas = backdrop(random, camera, light, shadows, wall)
     if easy:
         canvas[:] = canvas.mean(0)
     owners: Owners = np.full((height, width), -1)
@@ -63,13 +65,14 @@ def _stand(random: Random, width: int, height: int) -> Camera:
 
 
 def _arrange(
-    random: Random, camera: Camera, count: int, *, easy: bool
+    random: Random, camera: Camera, count: int, wall: float, *, easy: bool
 ) -> list[tuple[str, Thing]]:
-    """Objects whole in the picture, none hidden more than a little; far ones first."""
+    """Objects whole in the picture, none hidden more than a little, far ones first."""
+    smallest = (_EASY if easy else _SMALLEST) * max(camera.width, camera.height)
     placed: list[tuple[float, str, Thing, Float32]] = []
     for _ in range(200):
         name = CLASSES[random.randint(len(CLASSES))]
-        size = random.uniform(0.45, 0.85) if not easy else random.uniform(0.6, 1)
+        size = random.uniform(0.6, 1) if easy else random.uniform(0.5, 0.9)
         z = camera.ground(random.uniform(0.45, 0.98) * camera.height)
         x = random.uniform(-0.5, 0.5) * z * camera.width / camera.focal
         paint = colour(*_EASY_PAINTS[name]) if easy else None
@@ -78,8 +81,8 @@ def _arrange(
         box = np.concatenate([seen.min(1), seen.max(1)])
         limits = (camera.width - _MARGIN, camera.height - _MARGIN)
         if (
-            (box[:2] > _MARGIN).all() and (box[2:] < limits).all()
-            and (box[2:] - box[:2]).max() > _SMALLEST * max(camera.width, camera.height)
+            z + size < wall and (box[:2] > _MARGIN).all() and (box[2:] < limits).all()
+            and (box[2:] - box[:2]).max() > smallest
             and all(_free(box, other) for *_, other in placed)
         ):  # fmt: skip
             placed.append((z, name, thing, box))

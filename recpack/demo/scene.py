@@ -18,7 +18,7 @@ Random = np.random.RandomState
 
 _SIDE = 1024
 """Texels of the noise's side, a power of two."""
-_FAR = 60.0
+FAR = 60.0
 """Metres, where the haze hides the ground."""
 _DIRECTIONS = 28
 """Half planes that bound a shadow."""
@@ -67,7 +67,7 @@ class Camera(NamedTuple):
         """How far away the ground is in this row."""
         up = (self.height / 2 - row) / self.focal
         fall = self.sine - up * self.cosine
-        return self.lift * (self.cosine + up * self.sine) / fall if fall > 0 else _FAR
+        return self.lift * (self.cosine + up * self.sine) / fall if fall > 0 else FAR
 
 
 def vector(*values: float) -> Float32:
@@ -199,33 +199,32 @@ _WALLS = ((206, 198, 184), (168, 182, 186), (196, 178, 160), (150, 158, 140), (2
 
 
 def backdrop(
-    random: Random, camera: Camera, light: Light, shadows: Sequence[tuple[Float32, Float32]], *,
-    inside: bool,
+    random: Random, camera: Camera, light: Light, shadows: Sequence[tuple[Float32, Float32]],
+    wall: float | None,
 ) -> Float32:  # fmt: skip
     """The picture without its objects: (3, height, width). ``shadows``: for each object the points
-    (3, n) that bound it, and those where it stands."""
+    (3, n) that bound it, and those where it stands. ``wall``: how far away it is; None: outside."""
     columns = np.arange(camera.width, dtype=np.float32) + 0.5
     rows = np.arange(camera.height, dtype=np.float32) + 0.5
     x, y, z = camera.rays(columns, rows)
-    wall = random.uniform(5.5, 9) if inside else _FAR
-    away = camera.lift / np.maximum(-y, camera.lift / _FAR / 2)
-    first = int(np.count_nonzero((y >= 0) | (away * z >= wall)))  # the first row of the ground
+    away = camera.lift / np.maximum(-y, camera.lift / FAR / 2)
+    first = int(np.count_nonzero((y >= 0) | (away * z >= (wall or FAR))))  # the first row of the ground
     canvas = np.empty((3, camera.height, camera.width), np.float32)
-    paint = _paint_wall if inside else _paint_sky
+    paint = _paint_wall if wall else _paint_sky
     coarse = max(round(camera.width / 125), 1)  # out of focus
     behind = paint(random, camera, light, first, coarse)
     canvas[:, :first] = _enlarged(_enlarged(behind, coarse, 1)[:, :first], coarse, 2)[
         ..., : camera.width
     ]
     gx, gz = away[first:, None] * x, (away * z)[first:, None] + 0 * x
-    grounds = _FLOORS if inside else _GROUNDS
+    grounds = _FLOORS if wall else _GROUNDS
     ground = grounds[random.randint(len(grounds))].paint(random, gx, gz)
     dark, close = np.ones_like(gx), np.ones_like(gx)
     for points, feet in shadows:
         _cast(dark, close, gx, gz, points, feet, light)
     ground *= tint(light.beam * light.sun[1], dark) + tint(light.sky, close)
-    if not inside:
-        ground = mix(ground, light.sky * 1.2, 0.8 * fade(gz[:, :1], 6, _FAR))
+    if wall is None:
+        ground = mix(ground, light.sky * 1.2, 0.8 * fade(gz[:, :1], 6, FAR))
     canvas[:, first:] = ground
     _blur_far(canvas[:, first : first + (camera.height - first) // 3], camera)
     return canvas
