@@ -30,10 +30,10 @@ FLOORS = (
     ("data",),
     ("storage",),
     ("workers",),
-    ("problem_lines",),
+    ("drawing", "problem_lines"),
     ("columns", "progress", "problems"),
     ("settings",),
-    ("_version", "display", "errors", "train_package"),
+    ("_version", "colours", "display", "errors", "train_package"),
 )
 """Folders and modules of recpack, from the top floor down. Imports go down only, those inside
 functions too; rooms of one floor know nothing of each other."""
@@ -116,7 +116,7 @@ def test_modules_are_read_at_one_sitting() -> None:
 
 def test_opencv_is_imported_where_pixels_are() -> None:
     users = [path.name for path in ROOT.rglob("*.py") if "import cv2" in path.read_text()]
-    assert sorted(users) == ["image_codec.py", "mxrecordio.py", "preview.py"]
+    assert sorted(users) == ["drawing.py", "image_codec.py", "mxrecordio.py", "preview.py"]
 
 
 def test_the_public_surface() -> None:

@@ -1,57 +1,56 @@
-"""A contact sheet of records: their images with boxes, and the names of their classes."""
+"""A contact sheet of records, to be put in a slide: their images with boxes, and the names of their
+classes."""
 
 from __future__ import annotations
 
-import colorsys
 import math
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from recpack.columns import Pixels
+from recpack.colours import Colour, class_colour
+from recpack.columns import Float32, Pixels
 from recpack.data.labels import detection_widths, is_multi_hot
+from recpack.drawing import Tagged, draw_boxes, fitted, text_width, write
 from recpack.errors import ConfigError, DataError, ImageError, SinkError
 from recpack.formats.image_codec import decode
 from recpack.formats.insightface import identity_keys
 from recpack.formats.manifest import Manifest
 from recpack.formats.record import Record
-from recpack.records.inspect import class_name, label_text
+from recpack.problems import count_text
+from recpack.records.inspect import class_name, image_header, label_text
 from recpack.records.reader import RecordReader
 from recpack.records.settings import PreviewSettings, positions
 from recpack.settings import takes
 from recpack.storage.files import replace_file
-from recpack.storage.paths import PathOrUrl
+from recpack.storage.paths import PathOrUrl, base_name
 from recpack.storage.s3.access import Access
 
-_GAP = 8
-_PAPER = 32
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WIDE = 1920
+"""Pixels of a sheet's width, a slide's; twice as many if an image has many objects."""
+_SHAPE = 16 / 9
 _MANY = 12
-"""Objects of an image from which cells have twice the side."""
+"""Objects of an image that are many."""
 _MOST = 1000
 """Objects that are drawn of an image; each name is compared with those before it."""
 _LARGEST = 16_000
 """Pixels of a sheet's side, at most."""
-
-
-class _Plate(NamedTuple):
-    """The background of a name: edges in pixels."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def meets(self, other: _Plate) -> bool:
-        return (
-            self.left < other.right and other.left < self.right
-            and self.top < other.bottom and other.top < self.bottom
-        )  # fmt: skip
+_SMALL = 120
+"""Pixels of a cell's side, below which it has no caption."""
+_FACES = 5
+"""Faces of an identity that stand side by side, if it has so many."""
+_LEGEND = 40
+"""Classes of the legend, at most."""
+_PAPER: Colour = (255, 255, 255)
+_PANEL: Colour = (240, 242, 245)
+_INK: Colour = (31, 35, 40)
+_FAINT: Colour = (101, 109, 118)
 
 
 @takes(PreviewSettings)
@@ -60,17 +59,17 @@ def preview(
 ) -> list[int]:
     """Draw records and write the sheet as ``.png`` or ``.jpg``, by the name of ``output``. The
     records are those at the positions ``records``, or ``count`` images that ``seed`` chooses.
-    ``cell``: pixels of a cell's side, twice as many if an image has many objects. Returns the
-    positions. Raises DataError for positions that do not exist, SinkError for an output that can't
-    be written. Of an image, the first 1,000 objects are drawn, without those of infinite edges."""
+    ``cell``: pixels of a cell's longer side; without it, the sheet is 1,920 pixels wide, or 3,840
+    if an image has many objects. Returns the positions, as drawn: faces of one identity are side by
+    side. Raises DataError for positions that do not exist, SinkError for an output that can't be
+    written. Of an image, the first 1,000 objects are drawn, without those of infinite edges."""
     if Path(output).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ConfigError(f"output: must end in .png or .jpg (got {output})")
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
         total = len(reader)
+        faces = total > 0 and identity_keys(next(iter(reader))) is not None
         if settings.records is None:
-            order = np.random.RandomState(settings.seed).permutation(total)
-            images = (position for position in order.tolist() if reader[position].is_image)
-            chosen = sorted(islice(images, settings.count))
+            chosen = _choose(reader, settings, faces=faces)
         else:
             chosen = list(positions(settings.records))
         missing = [position for position in chosen if not -total <= position < total]
@@ -78,15 +77,10 @@ def preview(
             wanted = f"record {missing[0]}" if missing else "record with an image"
             raise DataError(f"{path}: no {wanted}; there are {total:,}")
         manifest = reader.manifest()
-        faces = identity_keys(next(iter(reader))) is not None
-        crowded = any(
-            record.kind == "detection" and len(record.label) > 2 + 5 * _MANY
-            for record in map(reader.__getitem__, chosen)
-        )
-        # read again, because all together could fill the memory
-        batch = (reader[position] for position in chosen)
-        cell = settings.cell * (2 if crowded else 1)
-        sheet = contact_sheet(batch, len(chosen), manifest, cell, faces=faces)
+        title = base_name(path), f"{len(chosen):,} of {count_text(total, 'record')}"
+        # read again and again, because all together could fill the memory
+        batch = _Chosen(reader, chosen)
+        sheet = contact_sheet(batch, manifest, settings.cell, title, faces=faces)
     _, data = cv2.imencode(Path(output).suffix.lower(), sheet)
     try:
         with replace_file(Path(output)) as file:
@@ -96,108 +90,277 @@ def preview(
     return chosen
 
 
+class _Chosen(Sequence[Record]):
+    """Records that are read when they are asked for."""
+
+    def __init__(self, reader: RecordReader, chosen: Sequence[int]) -> None:
+        self._reader, self._chosen = reader, chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._reader[self._chosen[number]]
+
+
+def _choose(reader: RecordReader, settings: PreviewSettings, *, faces: bool) -> list[int]:
+    """Positions of images, in order; of faces, some of each identity that is met."""
+    order = np.random.RandomState(settings.seed).permutation(len(reader)).tolist()
+    images = (position for position in order if reader[position].is_image)
+    if not faces:
+        return sorted(islice(images, settings.count))
+    chosen: dict[int, None] = {}
+    for position in images:
+        identity = reader[position].label[0]
+        for near in range(position, min(position + _FACES, len(reader))):
+            if not (reader[near].is_image and reader[near].label[0] == identity):
+                break
+            chosen[near] = None
+        if len(chosen) >= settings.count:
+            break
+    return sorted(islice(chosen, settings.count))
+
+
 def contact_sheet(
-    records: Iterable[Record],
-    count: int,
+    records: Sequence[Record],
     manifest: Manifest | None,
-    cell: int,
+    cell: int | None = None,
+    title: tuple[str, str] | None = None,
     *,
     faces: bool = False,
 ) -> Pixels:
-    """The images of ``count`` records in rows and columns, as square as possible; uint8 (height,
-    width, 3), blue first. Holds one record at a time."""
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    cell = min(cell, _LARGEST // columns - _GAP)
-    step = cell + _GAP
-    sheet = np.full((rows * step + _GAP, columns * step + _GAP, 3), _PAPER, np.uint8)
+    """The images of records in rows and columns, in the shape of a slide; uint8 (height, width, 3),
+    blue first. ``title``: the line above, left and right. Each record is read twice, one at a
+    time."""
+    survey = _Survey(records, manifest, faces=faces)
+    layout = _Layout.of(len(records), survey, cell)
+    legend = [] if faces else _legend(survey, layout)
+    top = layout.margin + (2 * layout.large if title else 0)
+    under = sum(map(len, legend)) and layout.gap + len(legend) * _line(layout.small)
+    height = top + layout.rows * layout.step - layout.gap + under + layout.margin
+    sheet = np.full((height, layout.width, 3), 255, np.uint8)
+    if title is not None:
+        right = fitted(title[1], layout.small, layout.inner // 2)
+        space = layout.inner - text_width(right, layout.small) - layout.large
+        name = fitted(title[0], layout.large, space, 600)
+        base = layout.margin + layout.large * 9 // 10
+        write(sheet, name, layout.margin, base, layout.large, _INK, 600)
+        start = layout.width - layout.margin - text_width(right, layout.small)
+        write(sheet, right, start, base, layout.small, _FAINT)
     for number, record in enumerate(records):
-        picture = _draw(record, manifest, cell, faces=faces)
-        height, width = picture.shape[:2]
-        top = _GAP + number // columns * step + (cell - height) // 2
-        left = _GAP + number % columns * step + (cell - width) // 2
-        sheet[top : top + height, left : left + width] = picture
+        row, column = divmod(number, layout.columns)
+        left, upper = layout.margin + column * (layout.wide + layout.gap), top + row * layout.step
+        part = sheet[upper : upper + layout.high, left : left + layout.wide]
+        _draw(part, record, survey, layout)
+        if layout.caption:
+            base = upper + layout.high + layout.caption * 3 // 4
+            _write_caption(sheet, (left, base), survey.caption(record), record, layout)
+    base = height - layout.margin - len(legend) * _line(layout.small)
+    for number, line in enumerate(legend):
+        start = layout.margin
+        for text, count, colour in line:
+            spot = base + number * _line(layout.small) + layout.small * 3 // 2
+            start = _write_entry(sheet, (start, spot), text, count, colour, layout.small)
+            start += 2 * layout.small
     return sheet
 
 
-def _draw(record: Record, manifest: Manifest | None, cell: int, *, faces: bool) -> Pixels:
-    if not record.is_image:
-        return _message(f"record {record.id}: no image, a table", cell)
-    try:
-        image = decode(record.image_bytes)
-    except ImageError as error:
-        return _message(f"record {record.id}: {error.code}", cell)
-    height, width = image.shape[:2]
-    scale = cell / max(height, width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    pixels: Pixels = np.ascontiguousarray(cv2.resize(image, size, interpolation=method), np.uint8)
-    if detection_widths(record.label) is None:
-        names = f"identity {record.label[0]:g}" if faces else _class_names(record, manifest)
-        boxes = np.zeros((0, 5), np.float32)
-        _write(pixels, names, _Plate(0, 0, *_size(names)), (255, 255, 255))
-    else:
+class _Survey:
+    """What is in the records: objects (or images) by class, and how large the images are."""
+
+    def __init__(
+        self, records: Sequence[Record], manifest: Manifest | None, *, faces: bool
+    ) -> None:
+        self._manifest, self._faces = manifest, faces
+        self.counts: Counter[float] = Counter()
+        self.many = False
+        sizes = []
+        for record in records:
+            if (header := image_header(record)) is not None:
+                sizes.append((header.width, header.height))
+            ids = [float(id_) for id_ in self.ids(record)]
+            self.counts.update(ids)
+            self.many |= len(ids) > _MANY
+        widths, heights = np.array(sizes or [(4, 3)], float).T
+        self.ratio = float(np.clip(np.median(heights / widths), 0.5, 1.6))
+        self.longer = int(max(np.median(widths), np.median(heights))) if sizes else 400
+
+    def ids(self, record: Record) -> Sequence[float]:
+        """The classes of its objects, or its own."""
+        if not record.is_image:
+            return ()
+        if detection_widths(record.label) is not None:
+            return [id_ for id_, *_ in self.boxes(record).tolist()]
+        if len(record.label) == 1 or self._faces:
+            return record.label[:1].tolist() if np.isfinite(record.label[:1]).all() else ()
+        return np.flatnonzero(record.label).tolist() if is_multi_hot(record.label) else ()
+
+    @staticmethod
+    def boxes(record: Record) -> Float32:
+        """Class and edges of the objects that can be drawn (n, 5)."""
         boxes = record.boxes[:, :5]
-        boxes = boxes[np.isfinite(boxes).all(1) & (boxes[:, 0] >= 0)][:_MOST]
-    others: list[_Plate] = []
-    edges = np.clip(boxes[:, 1:5], -1, 2) * (size * 2)
-    corners = edges.round().astype(int).tolist()
-    for box, (left, top, right, bottom) in zip(boxes, corners, strict=True):
-        cv2.rectangle(pixels, (left, top), (right, bottom), _ink(box[0]), 1 if cell < 500 else 2)
-    # small boxes first: they have the least space for their names
-    order = np.argsort((edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1]), kind="stable")
-    for row in order.tolist():
-        name = class_name(float(boxes[row, 0]), manifest)
-        plate = _room(corners[row], name, size, others)
-        others.append(plate)
-        _write(pixels, name, plate, _ink(boxes[row, 0]))
-    return pixels
+        return boxes[np.isfinite(boxes).all(1) & (boxes[:, 0] >= 0)][:_MOST]
+
+    def name(self, id_: float) -> str:
+        return f"identity {id_:g}" if self._faces else class_name(id_, self._manifest)
+
+    def caption(self, record: Record) -> tuple[str, Colour | None]:
+        """What a label says, and the colour of its class."""
+        if not record.is_image:
+            return "a table, no image", None
+        ids = self.ids(record)
+        if detection_widths(record.label) is not None:
+            return count_text(len(ids), "object"), None
+        if len(ids) == 1:
+            return self.name(ids[0]), class_colour(ids[0])
+        return ", ".join(map(self.name, ids[:9])) or _numbers(record), None
 
 
-def _class_names(record: Record, manifest: Manifest | None) -> str:
-    """The class; of a vector of 0 and 1 the classes of the columns with 1; else its numbers."""
-    label = record.label
-    if len(label) == 1:
-        return class_name(float(label[0]), manifest)
-    if is_multi_hot(label):
-        return ", ".join(class_name(id_, manifest) for id_ in np.flatnonzero(label)[:9]) or "none"
-    return label_text(record)
+def _numbers(record: Record) -> str:
+    return "no class" if is_multi_hot(record.label) else label_text(record)
 
 
-def _size(name: str) -> tuple[int, int]:
-    """Width and height of a name's plate, in pixels."""
-    (width, height), below = cv2.getTextSize(_ascii(name), _FONT, 0.4, 1)
-    return width + 2, height + below + 2
+class _Layout(NamedTuple):
+    """Lengths in pixels: ``wide``, ``high`` of a cell without its ``caption``; ``large``,
+    ``small``: letters of the title and of the legend; ``tag``: those of names in pictures."""
+
+    columns: int
+    rows: int
+    wide: int
+    high: int
+    caption: int
+    gap: int
+    margin: int
+    large: int
+    small: int
+    tag: int
+    thick: int
+
+    @classmethod
+    def of(cls, count: int, survey: _Survey, cell: int | None) -> _Layout:
+        def fault(columns: int) -> float:
+            """How far from a slide's shape, and how many cells are empty."""
+            rows = -(-count // columns)
+            shape = columns / (rows * (survey.ratio + 0.12))
+            return abs(math.log(shape / _SHAPE)) + 0.6 * (columns * rows - count) / count
+
+        columns = min(range(1, count + 1), key=fault)
+        rows = -(-count // columns)
+        if cell is None:
+            width = _WIDE * (2 if survey.many else 1)
+            largest = max(2 * survey.longer, 1400 if survey.many else 480)
+            wide = min((width - 48) // columns - 12, largest)
+        else:
+            wide = round(cell / max(survey.ratio, 1))
+        wide = max(min(wide, _LARGEST // columns - 24, int(_LARGEST / rows / survey.ratio) - 64), 8)
+        gap = min(max(wide // 30, 4), 20)
+        large = min(max(columns * wide // 72, 11), 40)
+        return cls(
+            columns, rows, wide, max(round(wide * survey.ratio), 8),
+            0 if wide < _SMALL else 2 * min(max(wide // 24, 10), 26), gap, 2 * gap, large,
+            max(large * 2 // 3, 10), min(max(wide // 28, 9), 22), min(max(round(wide / 220), 1), 5),
+        )  # fmt: skip
+
+    @property
+    def step(self) -> int:
+        """From the top of one row to that of the next."""
+        return self.high + self.caption + self.gap
+
+    @property
+    def inner(self) -> int:
+        return self.columns * (self.wide + self.gap) - self.gap
+
+    @property
+    def width(self) -> int:
+        return self.inner + 2 * self.margin
 
 
-def _room(box: list[int], name: str, size: tuple[int, int], others: list[_Plate]) -> _Plate:
-    """A plate that meets no other: above its box, in it, below it, or further down or up."""
-    width, height = _size(name)
-    left = min(max(box[0], 0), max(size[0] - width, 0))
-    tops = [box[1] - height, box[1] + 1, box[3] + 1, box[3] - height]
-    tops += [box[1] + turn * height for step in range(1, 12) for turn in (step, -step)]
-    fits = [min(max(top, 0), max(size[1] - height, 0)) for top in tops]
-    plates = [_Plate(left, top, left + width, top + height) for top in fits]
-    return next((one for one in plates if not any(map(one.meets, others))), plates[0])
+def _line(size: int) -> int:
+    return size * 2
 
 
-def _write(pixels: Pixels, name: str, plate: _Plate, ink: tuple[int, int, int]) -> None:
-    cv2.rectangle(pixels, plate[:2], (plate.right, plate.bottom), ink, cv2.FILLED)
-    start = plate.left + 1, plate.bottom - 4
-    cv2.putText(pixels, _ascii(name), start, _FONT, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+def _legend(survey: _Survey, layout: _Layout) -> list[list[tuple[str, str, Colour]]]:
+    """Lines of names, counts and colours: the most frequent classes first."""
+    lines: list[list[tuple[str, str, Colour]]] = [[]]
+    space = layout.inner
+    entries = sorted(survey.counts.items(), key=lambda one: (-one[1], one[0]))
+    for id_, count in entries[:_LEGEND]:
+        name = fitted(survey.name(id_), layout.small, layout.inner // 2)
+        taken = text_width(f"{name} {count:,}", layout.small) + 4 * layout.small
+        if space < taken and lines[-1]:
+            lines.append([])
+            space = layout.inner
+        space -= taken
+        lines[-1].append((name, f"{count:,}", class_colour(id_)))
+    if len(entries) > _LEGEND:
+        lines.append([("", f"and {len(entries) - _LEGEND:,} classes more", _PAPER)])
+    return lines
 
 
-def _message(text: str, cell: int) -> Pixels:
-    pixels = np.full((cell, cell, 3), 2 * _PAPER, np.uint8)
-    cv2.putText(pixels, text, (8, cell // 2), _FONT, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
-    return pixels
+def _write_entry(
+    sheet: Pixels, at: tuple[int, int], text: str, count: str, colour: Colour, size: int
+) -> int:
+    """A class of the legend, from the left end of its line. Returns its right end."""
+    left, base = at
+    cv2.rectangle(sheet, (left, base - size + 2), (left + size - 2, base), colour[::-1], cv2.FILLED)
+    left += size * 3 // 2
+    write(sheet, text, left, base, size, _INK)
+    left += text_width(text, size) + size // 2
+    write(sheet, count, left, base, size, _FAINT)
+    return left + text_width(count, size)
 
 
-def _ink(class_id: float) -> tuple[int, int, int]:
-    """A class's own colour: steps of the golden ratio keep the hues of many classes apart."""
-    red, green, blue = colorsys.hsv_to_rgb(float(class_id) * 0.61803398875 % 1, 0.7, 1.0)
-    return round(255 * blue), round(255 * green), round(255 * red)
+def _write_caption(
+    sheet: Pixels, at: tuple[int, int], caption: tuple[str, Colour | None], record: Record,
+    layout: _Layout,
+) -> None:  # fmt: skip
+    """Below a picture: its class or its number of objects, and its id."""
+    (left, base), (text, colour) = at, caption
+    size = layout.caption // 2
+    id_ = f"id {record.id}"
+    right = text_width(id_, size)
+    write(sheet, id_, left + layout.wide - right, base, size, _FAINT)
+    space = layout.wide - right - size
+    if colour is not None:
+        corners = (left, base - size + 2), (left + size - 2, base)
+        cv2.rectangle(sheet, *corners, colour[::-1], cv2.FILLED)
+        left, space = left + size * 4 // 3, space - size * 4 // 3
+    weight = 600 if colour is not None else 400
+    write(sheet, fitted(text, size, space, weight), left, base, size, _INK, weight)
 
 
-def _ascii(name: str) -> str:
-    return name.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
+def _draw(cell: Pixels, record: Record, survey: _Survey, layout: _Layout) -> None:
+    """Draw a record's image into its cell."""
+    cell[:] = _PANEL[::-1]
+    high, wide = cell.shape[:2]
+    try:
+        image = decode(record.image_bytes) if record.is_image else None
+    except ImageError as error:
+        _write_message(cell, error.code)
+        return
+    if image is None:
+        _write_message(cell, "no image")
+        return
+    height, width = image.shape[:2]
+    scale = min(wide / width, high / height)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    pixels: Pixels = np.ascontiguousarray(cv2.resize(image, size, interpolation=method), np.uint8)
+    if detection_widths(record.label) is not None:
+        boxes = survey.boxes(record)
+        edges = (np.clip(boxes[:, 1:], -1, 2) * (size * 2)).round().astype(int).tolist()
+        ids = boxes[:, 0].tolist()
+        objects = [
+            Tagged((left, top, right - 1, bottom - 1), survey.name(id_), class_colour(id_))
+            for id_, (left, top, right, bottom) in zip(ids, edges, strict=True)
+        ]
+        draw_boxes(pixels, objects, layout.thick, layout.tag, all_texts=False)
+    top, left = (high - size[1]) // 2, (wide - size[0]) // 2
+    cell[top : top + size[1], left : left + size[0]] = pixels
+
+
+def _write_message(cell: Pixels, text: str) -> None:
+    high, wide = cell.shape[:2]
+    size = min(max(wide // 20, 8), 20)
+    text = fitted(text, size, wide - 4)
+    write(cell, text, (wide - text_width(text, size)) // 2, high // 2, size, _FAINT)
