@@ -119,9 +119,7 @@ def draw_boxes(
         left, top, right, bottom = one.box
         cv2.rectangle(pixels, (left, top), (right, bottom), one.colour[::-1], thick)
     # small boxes first: they have the least space for their texts
-    order = sorted(
-        objects, key=lambda one: (one.box[2] - one.box[0]) * (one.box[3] - one.box[1])
-    )
+    order = sorted(objects, key=lambda one: (one.box[2] - one.box[0]) * (one.box[3] - one.box[1]))
     placed: list[Plate] = []
     texts: list[tuple[str, Plate, Colour]] = []
     for one in order:

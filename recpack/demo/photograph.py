@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.columns import Pixels
-from recpack.demo.scene import FAR, Camera, Float32, Light, Random, backdrop, choose_light, colour
+from recpack.demo.scene import FAR, Camera, Floats, Light, Random, backdrop, choose_light, colour
 from recpack.demo.things import KINDS, Thing, shade
 
 CLASSES = tuple(KINDS)
@@ -21,8 +21,6 @@ _MARGIN = 3
 """Pixels between objects and the picture's edge, at least."""
 _SMALLEST, _EASY = 0.08, 0.15
 """An object's longer side, at least, as a share of the picture's."""
-_FINE = 2
-"""Rays along a pixel's side."""
 _GRAIN = 512
 """Pixels of the grain's side."""
 Owners = npt.NDArray[np.int64]
@@ -47,12 +45,12 @@ def make_image(
     owners: Owners = np.full((height, width), -1)
     for number, (_, thing) in enumerate(things):
         _draw(canvas, owners, number, thing, camera, light)
-    objects = []
+    objects: list[Object] = []
     for number, (name, _) in enumerate(things):
         rows, columns = np.nonzero(owners == number)
         if len(rows):
-            edges = columns.min() + 1, rows.min() + 1, columns.max() + 1, rows.max() + 1
-            objects.append((name, tuple(map(int, edges))))
+            left, top = int(columns.min()) + 1, int(rows.min()) + 1
+            objects.append((name, (left, top, int(columns.max()) + 1, int(rows.max()) + 1)))
     return _develop(random, canvas), objects
 
 
@@ -69,7 +67,7 @@ def _arrange(
 ) -> list[tuple[str, Thing]]:
     """Objects whole in the picture, none hidden more than a little, far ones first."""
     smallest = (_EASY if easy else _SMALLEST) * max(camera.width, camera.height)
-    placed: list[tuple[float, str, Thing, Float32]] = []
+    placed: list[tuple[float, str, Thing, Floats]] = []
     for _ in range(200):
         name = CLASSES[random.randint(len(CLASSES))]
         size = random.uniform(0.6, 1) if easy else random.uniform(0.5, 0.9)
@@ -92,7 +90,7 @@ def _arrange(
     return [(name, thing) for _, name, thing, _ in placed]
 
 
-def _free(box: Float32, other: Float32) -> bool:
+def _free(box: Floats, other: Floats) -> bool:
     """Whether boxes share no more than a seventh of the smaller one."""
     common = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
     areas = [np.prod(one[2:] - one[:2]) for one in (box, other)]
@@ -100,14 +98,14 @@ def _free(box: Float32, other: Float32) -> bool:
 
 
 def _draw(
-    canvas: Float32, owners: Owners, number: int, thing: Thing, camera: Camera, light: Light
+    canvas: Floats, owners: Owners, number: int, thing: Thing, camera: Camera, light: Light
 ) -> None:
     seen = camera.pixels(thing.bounds())
     left, top = np.maximum(np.floor(seen.min(1)).astype(int) - 1, 0).tolist()
     most = camera.width, camera.height
     right, bottom = np.minimum(np.ceil(seen.max(1)).astype(int) + 1, most).tolist()
     columns, rows = (
-        (np.arange(_FINE * (end - start), dtype=np.float32) + 0.5) / _FINE + start
+        (np.arange(2 * (end - start), dtype=np.float32) + 0.5) / 2 + start
         for start, end in ((left, right), (top, bottom))
     )
     x, y, z = camera.rays(columns, rows)
@@ -123,14 +121,14 @@ def _draw(
     owners[part][covered[0] >= 0.5] = number
 
 
-def _mean(fine: Float32) -> Float32:
-    """The mean of the rays of each pixel."""
-    wide: Float32 = sum(fine[:, step::_FINE] for step in range(_FINE))
-    mean: Float32 = sum(wide[:, :, step::_FINE] for step in range(_FINE)) / _FINE**2
+def _mean(fine: Floats) -> Floats:
+    """The mean of the four rays of each pixel."""
+    rows = fine[:, 0::2] + fine[:, 1::2]
+    mean: Floats = (rows[:, :, 0::2] + rows[:, :, 1::2]) / 4
     return mean
 
 
-def _develop(random: Random, canvas: Float32) -> Pixels:
+def _develop(random: Random, canvas: Floats) -> Pixels:
     """Linear colours → a screen's: exposure, vignette, highlights, grain."""
     _, height, width = canvas.shape
     y, x = (np.linspace(-1, 1, length, dtype=np.float32) for length in (height, width))
@@ -149,6 +147,6 @@ def _develop(random: Random, canvas: Float32) -> Pixels:
 
 
 @cache
-def _grain() -> Float32:
+def _grain() -> Floats:
     """Noise of a film, which repeats itself."""
     return np.random.RandomState(0).normal(0, 4, (_GRAIN, _GRAIN)).astype(np.float32)

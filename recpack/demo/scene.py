@@ -1,4 +1,4 @@
-"""Where the demo's pictures are taken: a camera, light, a ground with shadows, and what lies behind.
+"""Where the demo's pictures are taken: a camera, light, a ground with shadows, what is behind.
 
 Colours are linear: a screen's value is 255 times the square root. Arrays of colours and of vectors
 have the three numbers first: (3, height, width), or (3, n) for points.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+Floats = npt.NDArray[Any]
+"""Of float32, nearly always: it is faster than float64."""
 Random = np.random.RandomState
 
 _SIDE = 1024
@@ -28,9 +29,9 @@ class Light(NamedTuple):
     """``sun``: direction to it (3). ``beam``, ``sky``: colours (3). ``soft``: a shadow's blur, in
     metres for each metre from its object."""
 
-    sun: Float32
-    beam: Float32
-    sky: Float32
+    sun: Floats
+    beam: Floats
+    sky: Floats
     soft: float
 
 
@@ -45,16 +46,16 @@ class Camera(NamedTuple):
     cosine: float
 
     @property
-    def eye(self) -> Float32:
+    def eye(self) -> Floats:
         return vector(0, self.lift, 0)
 
-    def rays(self, columns: Float32, rows: Float32) -> tuple[Float32, Float32, Float32]:
+    def rays(self, columns: Floats, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """Directions through these pixels: x for each column, y and z for each row."""
         up = (self.height / 2 - rows) / self.focal
         x = (columns - self.width / 2) / self.focal
         return x, up * self.cosine - self.sine, self.cosine + up * self.sine
 
-    def pixels(self, points: Float32) -> Float32:
+    def pixels(self, points: Floats) -> Floats:
         """Points (3, n) → columns and rows (2, n)."""
         x, y, z = points
         y = y - self.lift
@@ -70,40 +71,41 @@ class Camera(NamedTuple):
         return self.lift * (self.cosine + up * self.sine) / fall if fall > 0 else FAR
 
 
-def vector(*values: float) -> Float32:
+def vector(*values: float) -> Floats:
     return np.array(values, np.float32)
 
 
-def colour(red: float, green: float, blue: float) -> Float32:
+def colour(red: float, green: float, blue: float) -> Floats:
     """A screen's colour, 0 to 255 → linear."""
     return (vector(red, green, blue) / 255) ** 2
 
 
-def unit(vectors: Float32) -> Float32:
+def unit(vectors: Floats) -> Floats:
     """The same directions, with the length 1."""
-    scaled: Float32 = vectors / np.sqrt((vectors * vectors).sum(0))
+    scaled: Floats = vectors / np.sqrt((vectors * vectors).sum(0))
     return scaled
 
 
-def tint(tone: Float32, bright: Float32) -> Float32:
+def tint(tone: Floats, bright: Floats) -> Floats:
     """A colour (3), this bright: (3, …)."""
     return tone.reshape(3, *[1] * bright.ndim) * bright
 
 
-def mix(below: Float32, tone: Float32, share: Float32) -> Float32:
+def mix(below: Floats, tone: Floats, share: Floats) -> Floats:
     """``below`` (3, …) with a share of a colour (3)."""
-    return below + (tone.reshape(3, *[1] * share.ndim) - below) * share
+    mixed: Floats = below + (tone.reshape(3, *[1] * share.ndim) - below) * share
+    return mixed
 
 
-def fade(values: Float32, start: float, end: float) -> Float32:
+def fade(values: Floats, start: float, end: float) -> Floats:
     """0 before ``start``, 1 after ``end``, smooth between them."""
     t = np.clip((values - start) / (end - start), 0, 1)
-    smooth: Float32 = t * t * (3 - 2 * t)
+    smooth: Floats = t * t * (3 - 2 * t)
     return smooth
 
 
 @cache
-def _noise(finest: int, first: int) -> Float32:
+def _noise(finest: int, first: int) -> Floats:
     """Noise that repeats itself, about -1 to 1: each grid twice as fine and half as strong."""
     random = np.random.RandomState(first)
     total = np.zeros((_SIDE, _SIDE), np.float32)
@@ -119,11 +121,11 @@ def _noise(finest: int, first: int) -> Float32:
     return total
 
 
-def noise(u: Float32, v: Float32, first: int = 8, finest: int = 512) -> Float32:
+def noise(u: Floats, v: Floats, first: int = 8, finest: int = 512) -> Floats:
     """Noise at these points; it repeats after 1. ``first``, ``finest``: lumps along 1."""
     mask = _SIDE - 1
     rows, columns = ((values * _SIDE).astype(np.int32) & mask for values in (v, u))
-    found: Float32 = _noise(finest, first)[rows, columns]
+    found: Floats = _noise(finest, first)[rows, columns]
     return found
 
 
@@ -142,9 +144,9 @@ def choose_light(random: Random, *, inside: bool) -> Light:
 
 
 class _Wood(NamedTuple):
-    tone: Float32
+    tone: Floats
 
-    def paint(self, random: Random, x: Float32, z: Float32) -> Float32:
+    def paint(self, _random: Random, x: Floats, z: Floats) -> Floats:
         broad = 0.28
         board = np.floor(x / broad)
         along = z + board * 0.73 % 1 * 2
@@ -158,10 +160,10 @@ class _Wood(NamedTuple):
 
 
 class _Slabs(NamedTuple):
-    tone: Float32
+    tone: Floats
     side: float
 
-    def paint(self, random: Random, x: Float32, z: Float32) -> Float32:
+    def paint(self, random: Random, x: Floats, z: Floats) -> Floats:
         turn = random.uniform(-0.5, 0.5)
         u, v = (x + turn * z) / self.side, (z - turn * x) / self.side
         i, j = np.floor(u), np.floor(v)
@@ -173,11 +175,11 @@ class _Slabs(NamedTuple):
 
 
 class _Grains(NamedTuple):
-    tone: Float32
-    other: Float32
+    tone: Floats
+    other: Floats
     rough: float
 
-    def paint(self, random: Random, x: Float32, z: Float32) -> Float32:
+    def paint(self, random: Random, x: Floats, z: Floats) -> Floats:
         x, z = x + random.uniform(0, 50), z + random.uniform(0, 50)
         patches = 0.5 + 0.4 * noise(x * 0.13, z * 0.13, 8, 64)
         grains = noise(x * 0.45, z * 0.45, 128, 512)
@@ -199,19 +201,20 @@ _WALLS = ((206, 198, 184), (168, 182, 186), (196, 178, 160), (150, 158, 140), (2
 
 
 def backdrop(
-    random: Random, camera: Camera, light: Light, shadows: Sequence[tuple[Float32, Float32]],
+    random: Random, camera: Camera, light: Light, shadows: Sequence[tuple[Floats, Floats]],
     wall: float | None,
-) -> Float32:  # fmt: skip
+) -> Floats:  # fmt: skip
     """The picture without its objects: (3, height, width). ``shadows``: for each object the points
     (3, n) that bound it, and those where it stands. ``wall``: how far away it is; None: outside."""
     columns = np.arange(camera.width, dtype=np.float32) + 0.5
     rows = np.arange(camera.height, dtype=np.float32) + 0.5
     x, y, z = camera.rays(columns, rows)
     away = camera.lift / np.maximum(-y, camera.lift / FAR / 2)
-    first = int(np.count_nonzero((y >= 0) | (away * z >= (wall or FAR))))  # the first row of the ground
+    # the first row of the ground
+    first = int(np.count_nonzero((y >= 0) | (away * z >= (wall or FAR))))
     canvas = np.empty((3, camera.height, camera.width), np.float32)
     paint = _paint_wall if wall else _paint_sky
-    coarse = max(round(camera.width / 125), 1)  # out of focus
+    coarse = max(round(camera.width / 200), 1)  # out of focus
     behind = paint(random, camera, light, first, coarse)
     canvas[:, :first] = _enlarged(_enlarged(behind, coarse, 1)[:, :first], coarse, 2)[
         ..., : camera.width
@@ -230,7 +233,7 @@ def backdrop(
     return canvas
 
 
-def _enlarged(pixels: Float32, times: int, axis: int) -> Float32:
+def _enlarged(pixels: Floats, times: int, axis: int) -> Floats:
     """The same picture, larger along an axis, with values between the pixels'."""
     at = np.arange(pixels.shape[axis] * times, dtype=np.float32) / times
     low = np.minimum(at.astype(int), pixels.shape[axis] - 2)
@@ -238,11 +241,11 @@ def _enlarged(pixels: Float32, times: int, axis: int) -> Float32:
     shape[axis] = -1
     part = np.minimum(at - low, 1).reshape(shape)
     lower, upper = (np.take(pixels, low + step, axis) for step in (0, 1))
-    between: Float32 = lower + (upper - lower) * part
+    between: Floats = lower + (upper - lower) * part
     return between
 
 
-def _blur_far(ground: Float32, camera: Camera) -> None:
+def _blur_far(ground: Floats, camera: Camera) -> None:
     """Blur the ground's far part, less and less."""
     share = 1 - fade(np.arange(ground.shape[1], dtype=np.float32), 0, max(ground.shape[1], 1))
     step = max(round(camera.width / 250), 1)
@@ -256,7 +259,7 @@ def _blur_far(ground: Float32, camera: Camera) -> None:
 
 
 def _cast(
-    dark: Float32, close: Float32, gx: Float32, gz: Float32, points: Float32, feet: Float32,
+    dark: Floats, close: Floats, gx: Floats, gz: Floats, points: Floats, feet: Floats,
     light: Light,
 ) -> None:  # fmt: skip
     """Darken the ground by a shadow of the sun, and by what hides the sky where things stand."""
@@ -279,7 +282,7 @@ def _cast(
     close[part] *= 1 - 0.8 * around * around
 
 
-def _outside(x: Float32, z: Float32, corners: Float32) -> Float32:
+def _outside(x: Floats, z: Floats, corners: Floats) -> Floats:
     """Distances from the hull of points (2, n), negative in it."""
     turns = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
     far = np.full(x.shape, -np.inf, np.float32)
@@ -290,9 +293,7 @@ def _outside(x: Float32, z: Float32, corners: Float32) -> Float32:
     return far
 
 
-def _paint_wall(
-    random: Random, camera: Camera, light: Light, end: int, step: int
-) -> Float32:
+def _paint_wall(random: Random, camera: Camera, light: Light, end: int, step: int) -> Floats:
     """A wall with a skirting, furniture and pictures that are out of focus, and a window's light;
     every ``step``-th row and column of the rows before ``end``, and one more."""
     rows, columns = _steps(camera, end, step)
@@ -314,22 +315,21 @@ def _paint_wall(
     slant = columns - rows * random.uniform(-0.7, 0.7) - random.uniform(0, 1) * camera.width
     patch = fade(-np.abs(slant), -0.3 * camera.width, -0.1 * camera.width)
     falling = 0.75 + 0.35 * rows / max(end, 1) + 0 * columns
-    return wall * (tint(light.sky, falling) + tint(light.beam, 0.12 + 0.4 * patch))
+    wall *= tint(light.sky, falling) + tint(light.beam, 0.12 + 0.4 * patch)
+    return wall
 
 
-def _steps(camera: Camera, end: int, step: int) -> tuple[Float32, Float32]:
+def _steps(camera: Camera, end: int, step: int) -> tuple[Floats, Floats]:
     rows = np.arange(0, end + 2 * step, step, dtype=np.float32)
     columns = np.arange(0, camera.width + 2 * step, step, dtype=np.float32)
     return rows[:, None], columns
 
 
-def _between(values: Float32, low: float, high: float, blur: float) -> Float32:
+def _between(values: Floats, low: float, high: float, blur: float) -> Floats:
     return fade(values, low - blur, low + blur) * fade(-values, -high - blur, -high + blur)
 
 
-def _paint_sky(
-    random: Random, camera: Camera, light: Light, end: int, step: int
-) -> Float32:
+def _paint_sky(random: Random, camera: Camera, light: Light, end: int, step: int) -> Floats:
     """Sky with clouds, and trees or hills out of focus; rows and columns as in ``_paint_wall``."""
     rows, columns = _steps(camera, end, step)
     high, u = (end - rows) / camera.focal, columns / camera.focal

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recpack.demo.photograph import CLASSES, Object, make_image
+from recpack.demo.photograph import CLASSES as CLASSES
+from recpack.demo.photograph import Object
+from recpack.demo.photograph import make_image as make_image
 from recpack.demo.s3_server import credentials, loopback_server
 from recpack.errors import DataError
 from recpack.formats.encoding import Encoding

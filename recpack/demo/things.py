@@ -3,12 +3,12 @@ as in ``scene``."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from recpack.demo.scene import Float32, Light, Random, colour, fade, mix, noise, tint, unit, vector
+from recpack.demo.scene import Floats, Light, Random, colour, fade, noise, tint, unit, vector
 
 BRIGHT = (
     (214, 50, 40), (238, 190, 40), (44, 108, 196), (60, 160, 84), (236, 120, 40), (240, 236, 226),
@@ -20,9 +20,9 @@ Bools = npt.NDArray[np.bool_]
 class Surface(NamedTuple):
     """The points, normals and colours (3, n) where n rays meet a thing."""
 
-    points: Float32
-    normals: Float32
-    paint: Float32
+    points: Floats
+    normals: Floats
+    paint: Floats
 
 
 class Thing(Protocol):
@@ -30,20 +30,20 @@ class Thing(Protocol):
 
     gloss: float
 
-    def bounds(self) -> Float32:
+    def bounds(self) -> Floats:
         """Points (3, n) whose hull holds it."""
 
-    def feet(self) -> Float32:
+    def feet(self) -> Floats:
         """Points (3, n) around where it stands."""
 
-    def depth(self, eye: Float32, rays: Float32) -> Float32:
+    def depth(self, eye: Floats, rays: Floats) -> Floats:
         """How many times a ray's length it is away; inf where a ray does not meet it."""
 
-    def surface(self, points: Float32) -> Surface:
+    def surface(self, points: Floats) -> Surface:
         """What it is like at these points of it."""
 
 
-def _ring(x: float, y: float, z: float, radius: float) -> Float32:
+def _ring(x: float, y: float, z: float, radius: float) -> Floats:
     turns = np.arange(16, dtype=np.float32) * np.float32(np.pi / 8)
     return np.stack([x + radius * np.cos(turns), y + 0 * turns, z + radius * np.sin(turns)])
 
@@ -51,7 +51,7 @@ def _ring(x: float, y: float, z: float, radius: float) -> Float32:
 class Ball:
     """A play ball, a basketball or a tennis ball."""
 
-    def __init__(self, random: Random, x: float, z: float, size: float, paint: Float32 | None):
+    def __init__(self, random: Random, x: float, z: float, size: float, paint: Floats | None):
         self._middle, self._radius = vector(x, size / 2, z), size / 2
         kind = random.randint(5)
         first, second = (BRIGHT[i] for i in random.choice(len(BRIGHT), 2, replace=False))
@@ -65,18 +65,18 @@ class Ball:
         if paint is not None:
             self._paint = paint
 
-    def bounds(self) -> Float32:
+    def bounds(self) -> Floats:
         x, y, z = self._middle.tolist()
         shares = (0.0, 0.35, 0.7, 0.95, 1.0, -0.35, -0.7, -0.95, -1.0)
         r = self._radius
         rings = [_ring(x, y + h * r, z, float(np.sqrt(1 - h * h)) * r) for h in shares]
         return np.concatenate(rings, 1)
 
-    def feet(self) -> Float32:
+    def feet(self) -> Floats:
         x, _, z = self._middle.tolist()
         return _ring(x, 0, z, self._radius * 0.3)
 
-    def depth(self, eye: Float32, rays: Float32) -> Float32:
+    def depth(self, eye: Floats, rays: Floats) -> Floats:
         start = eye - self._middle
         a = (rays * rays).sum(0)
         b = rays[0] * start[0] + rays[1] * start[1] + rays[2] * start[2]
@@ -84,7 +84,7 @@ class Ball:
         depth = (-b - np.sqrt(np.maximum(root, 0))) / a
         return np.where(root > 0, depth, np.float32(np.inf))
 
-    def surface(self, points: Float32) -> Surface:
+    def surface(self, points: Floats) -> Surface:
         normals = unit(points - self._middle[:, None])
         u, v, w = self._axes @ normals
         if self._kind == 1:  # six segments, and caps
@@ -107,8 +107,8 @@ class Box:
     """A box of cardboard, of boards, with a ribbon, or painted."""
 
     def __init__(
-        self, random: Random, x: float, z: float, size: float, paint: Float32 | None,
-        half: Float32 | None = None,
+        self, random: Random, x: float, z: float, size: float, paint: Floats | None,
+        half: Floats | None = None,
     ) -> None:  # fmt: skip
         self._half = vector(*random.uniform(0.32, 0.5, 3)) * size if half is None else half
         self._middle = vector(x, self._half[1], z)
@@ -121,35 +121,35 @@ class Box:
         tone = ((182, 140, 96), (178, 134, 82), bright, bright)[self._kind]
         self._paint = colour(*tone) if paint is None else paint
 
-    def _inward(self, vectors: Float32) -> Float32:
+    def _inward(self, vectors: Floats) -> Floats:
         """Vectors in the box's own directions."""
         x, y, z = vectors
         return np.stack([self._cosine * x + self._sine * z, y, self._cosine * z - self._sine * x])
 
-    def _outward(self, vectors: Float32) -> Float32:
+    def _outward(self, vectors: Floats) -> Floats:
         x, y, z = vectors
         return np.stack([self._cosine * x - self._sine * z, y, self._cosine * z + self._sine * x])
 
-    def bounds(self) -> Float32:
+    def bounds(self) -> Floats:
         corners = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1]), np.float32).reshape(3, -1)
         return self._middle[:, None] + self._outward(corners * self._half[:, None])
 
-    def feet(self) -> Float32:
+    def feet(self) -> Floats:
         bounds = self.bounds()
         return bounds[:, bounds[1] < self._half[1]]
 
-    def depth(self, eye: Float32, rays: Float32) -> Float32:
+    def depth(self, eye: Floats, rays: Floats) -> Floats:
         start = self._inward(eye - self._middle)
-        enter = leave = None
+        enter = np.full(rays.shape[1:], -np.inf, np.float32)
+        leave = -enter
         for from_, way, half in zip(start, self._inward(rays), self._half, strict=True):
             way = np.where(np.abs(way) < 1e-6, np.float32(1e-6), way)
             one, two = (-half - from_) / way, (half - from_) / way
-            near, far = np.minimum(one, two), np.maximum(one, two)
-            enter = near if enter is None else np.maximum(enter, near)
-            leave = far if leave is None else np.minimum(leave, far)
+            enter = np.maximum(enter, np.minimum(one, two))
+            leave = np.minimum(leave, np.maximum(one, two))
         return np.where(leave > enter, enter, np.float32(np.inf))
 
-    def surface(self, points: Float32) -> Surface:
+    def surface(self, points: Floats) -> Surface:
         x, y, z = self._inward(points - self._middle[:, None])
         wide, tall, deep = self._half.tolist()
         beyond = np.stack([np.abs(x) - wide, np.abs(y) - tall, np.abs(z) - deep])
@@ -162,9 +162,7 @@ class Box:
         paint = self._decorated(face, a, b, u, v) * worn.astype(np.float32)
         return Surface(points, self._outward(normals.astype(np.float32)), paint)
 
-    def _decorated(
-        self, face: npt.NDArray[Any], a: Float32, b: Float32, u: Float32, v: Float32
-    ) -> Float32:
+    def _decorated(self, face: Floats, a: Floats, b: Floats, u: Floats, v: Floats) -> Floats:
         """``a``, ``b``: -1 to 1 across a face; ``u``, ``v``: metres."""
         top = face == 1
         stains = noise(u * 0.8 + face * 0.31 + self._shift, v * 0.8, 8, 256)
@@ -177,7 +175,8 @@ class Box:
                 self._paint, (tape, colour(206, 178, 130)), (label, colour(236, 234, 228)),
                 (lines, colour(70, 70, 74)),
             )  # fmt: skip
-            return paint * ((1 + 0.1 * stains) * (1 - 0.35 * slit))
+            paint *= (1 + 0.1 * stains) * (1 - 0.35 * slit)
+            return paint
         if self._kind == 1:  # boards in a frame
             outer = np.maximum(np.abs(a), np.abs(b))
             frame, row = outer > 0.76, (b + 1) * 2.5
@@ -190,13 +189,14 @@ class Box:
             return tint(self._paint, bright * (1 - 0.65 * gap))
         ribbon = (np.abs(a) < 0.14) | ((np.abs(b) < 0.14) & top)
         paint = _painted(self._paint, (ribbon & (self._kind == 2), colour(244, 226, 180)))
-        return paint * (1 + 0.05 * stains)
+        paint *= 1 + 0.05 * stains
+        return paint
 
 
 class Cone:
     """A traffic cone with two white stripes on a square base."""
 
-    def __init__(self, random: Random, x: float, z: float, size: float, paint: Float32 | None):
+    def __init__(self, random: Random, x: float, z: float, size: float, paint: Floats | None):
         self._foot, self.gloss = vector(x, 0, z), 0.2
         self._tall, self._low, self._top = size, size * 0.26, size * 0.035
         tones = ((240, 96, 30), (240, 96, 30), (226, 60, 40), (238, 190, 40), (52, 120, 200))
@@ -208,15 +208,15 @@ class Cone:
         half = vector(0.32, 0.025, 0.32) * size
         self._base = Box(random, x, z, size, plate, half)
 
-    def bounds(self) -> Float32:
+    def bounds(self) -> Floats:
         x, _, z = self._foot.tolist()
         tip, rim = _ring(x, self._tall, z, self._top), _ring(x, 0, z, self._low)
         return np.concatenate([tip, rim, self._base.bounds()], 1)
 
-    def feet(self) -> Float32:
+    def feet(self) -> Floats:
         return self._base.feet()
 
-    def depth(self, eye: Float32, rays: Float32) -> Float32:
+    def depth(self, eye: Floats, rays: Floats) -> Floats:
         x, y, z = (eye - self._foot).tolist()
         dx, dy, dz = rays
         lean = (self._low - self._top) / self._tall
@@ -229,10 +229,10 @@ class Cone:
         side[(root <= 0) | (height < 0) | (height > self._tall)] = np.inf
         lid = (self._tall - y) / np.where(np.abs(dy) < 1e-6, np.float32(1e-6), dy)
         lid[(lid < 0) | ((x + lid * dx) ** 2 + (z + lid * dz) ** 2 > self._top**2)] = np.inf
-        nearest: Float32 = np.minimum(np.minimum(side, lid), self._base.depth(eye, rays))
+        nearest: Floats = np.minimum(np.minimum(side, lid), self._base.depth(eye, rays))
         return nearest
 
-    def surface(self, points: Float32) -> Surface:
+    def surface(self, points: Floats) -> Surface:
         x, y, z = points - self._foot[:, None]
         lean = (self._low - self._top) / self._tall
         radius = np.sqrt(x * x + z * z)
@@ -252,7 +252,7 @@ class Cone:
 KINDS: dict[str, type[Ball | Box | Cone]] = {"ball": Ball, "box": Box, "cone": Cone}
 
 
-def _painted(ground: Float32, *marks: tuple[Bools, Float32]) -> Float32:
+def _painted(ground: Floats, *marks: tuple[Bools, Floats]) -> Floats:
     """A colour (3, n) with marks of others, the last on top."""
     paint = np.repeat(ground[:, None], marks[0][0].size, 1)
     for where, tone in marks:
@@ -260,7 +260,7 @@ def _painted(ground: Float32, *marks: tuple[Bools, Float32]) -> Float32:
     return paint
 
 
-def shade(thing: Thing, surface: Surface, eye: Float32, light: Light) -> Float32:
+def shade(thing: Thing, surface: Surface, eye: Floats, light: Light) -> Floats:
     """The colours (3, n) of a thing in this light."""
     points, normals, paint = surface
     facing = light.sun @ normals
@@ -268,7 +268,7 @@ def shade(thing: Thing, surface: Surface, eye: Float32, light: Light) -> Float32
     upper = 0.5 + 0.5 * normals[1]
     seen = 0.45 + 0.55 * fade(points[1] / thing.bounds()[1].max(), -0.05, 0.5)  # of the sky
     bounce = light.beam * light.sun[1] * 0.13 + light.sky * 0.15
-    colours = paint * (
+    colours: Floats = paint * (
         tint(light.beam, lit) + tint(light.sky, upper * seen) + tint(bounce, 1 - upper)
     )
     view = unit(eye[:, None] - points)

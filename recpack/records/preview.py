@@ -242,7 +242,7 @@ class _Layout(NamedTuple):
             """How far from a slide's shape, and how many cells are empty."""
             rows = -(-count // columns)
             shape = columns / (rows * (survey.ratio + 0.12))
-            return abs(math.log(shape / _SHAPE)) + 0.6 * (columns * rows - count) / count
+            return abs(math.log(shape / _SHAPE)) + 2 * (columns * rows - count) / count
 
         columns = min(range(1, count + 1), key=fault)
         rows = -(-count // columns)
@@ -257,7 +257,7 @@ class _Layout(NamedTuple):
         large = min(max(columns * wide // 72, 11), 40)
         return cls(
             columns, rows, wide, max(round(wide * survey.ratio), 8),
-            0 if wide < _SMALL else 2 * min(max(wide // 24, 10), 26), gap, 2 * gap, large,
+            0 if wide < _SMALL else 2 * min(max(wide // 22, 10), 26), gap, 2 * gap, large,
             max(large * 2 // 3, 10), min(max(wide // 28, 9), 22), min(max(round(wide / 220), 1), 5),
         )  # fmt: skip
 
