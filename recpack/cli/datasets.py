@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -243,14 +242,16 @@ def run_demo(args: argparse.Namespace) -> object:
 
 def _next_steps(folder: Path) -> Iterator[str]:
     """What to look at and what to type after the demo."""
-    rec = shlex.quote(os.fspath(folder / "train.rec"))
-    yield "\nLook at:"
+    yield ""
+    yield "Look at"
     yield f"  {folder / 'preview.png'}  the pictures with their boxes"
     yield f"  {folder / 'check.html'}   the report of the data set, in a browser"
-    if find_spec("torch") is not None and find_spec("onnx") is not None:
-        yield "\nTrain a detector on it, in some minutes on a CPU:"
-        yield f"  recpack-train fit --local --train {rec} --output {shlex.quote(os.fspath(folder / 'models'))} --wait"
-    yield "\nYour own data:"
+    if all(map(find_spec, ("torch", "onnx", "waitress", "moto", "flask_cors"))):
+        yield ""
+        yield "The whole story: train a detector, host it, draw what it finds (ten minutes)"
+        yield "  python -m recpack.demo.tour recpack-story"
+    yield ""
+    yield "Your own data"
     yield "  recpack check VOCdevkit --report check.html"
     yield "  recpack convert VOCdevkit train.rec"
     yield "  recpack convert VOCdevkit s3://bucket/prefix/train/train.rec"

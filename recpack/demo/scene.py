@@ -82,8 +82,16 @@ def colour(red: float, green: float, blue: float) -> Floats:
 
 def unit(vectors: Floats) -> Floats:
     """The same directions, with the length 1."""
-    scaled: Floats = vectors / np.sqrt((vectors * vectors).sum(0))
+    scaled: Floats = vectors / np.sqrt(dot(vectors, vectors))
     return scaled
+
+
+def dot(one: Floats, other: Floats) -> Floats:
+    """The products of vectors (3, …)."""
+    products: Floats = one[0] * other[0]
+    products += one[1] * other[1]
+    products += one[2] * other[2]
+    return products
 
 
 def tint(tone: Floats, bright: Floats) -> Floats:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from recpack.demo.scene import Floats, Light, Random, colour, fade, noise, tint, unit, vector
+from recpack.demo.scene import Floats, Light, Random, colour, dot, fade, noise, tint, unit, vector
 
 BRIGHT = (
     (214, 50, 40), (238, 190, 40), (44, 108, 196), (60, 160, 84), (236, 120, 40), (240, 236, 226),
@@ -78,8 +78,8 @@ class Ball:
 
     def depth(self, eye: Floats, rays: Floats) -> Floats:
         start = eye - self._middle
-        a = (rays * rays).sum(0)
-        b = rays[0] * start[0] + rays[1] * start[1] + rays[2] * start[2]
+        a = dot(rays, rays)
+        b = dot(rays, start)
         root = b * b - a * (start @ start - np.float32(self._radius**2))
         depth = (-b - np.sqrt(np.maximum(root, 0))) / a
         return np.where(root > 0, depth, np.float32(np.inf))
@@ -273,12 +273,12 @@ def shade(thing: Thing, surface: Surface, eye: Floats, light: Light) -> Floats:
     )
     view = unit(eye[:, None] - points)
     half = unit(view + light.sun[:, None])
-    broad = np.maximum((normals * half).sum(0), 0)
+    broad = np.maximum(dot(normals, half), 0)
     for _ in range(4):
         broad = broad * broad
     sharp = broad * broad
     sharp = sharp * sharp
-    rim = 1 - np.maximum((normals * view).sum(0), 0)
+    rim = 1 - np.maximum(dot(normals, view), 0)
     colours += tint(light.beam * thing.gloss, 0.25 * broad + 0.9 * sharp)
     colours += tint(light.sky * thing.gloss, rim * rim * rim * upper * seen)
     return colours

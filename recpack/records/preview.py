@@ -249,7 +249,8 @@ class _Layout(NamedTuple):
         if cell is None:
             width = _WIDE * (2 if survey.many else 1)
             largest = max(2 * survey.longer, 1400 if survey.many else 480)
-            wide = min((width - 48) // columns - 12, largest)
+            gap = min(max(width // (31 * columns + 3), 4), 20)
+            wide = min((width - (columns + 3) * gap) // columns, largest)
         else:
             wide = round(cell / max(survey.ratio, 1))
         wide = max(min(wide, _LARGEST // columns - 24, int(_LARGEST / rows / survey.ratio) - 64), 8)

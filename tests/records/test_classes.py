@@ -106,7 +106,7 @@ def test_names_are_on_the_sheet() -> None:
     def sheet(label: list[float], manifest: Manifest | None) -> bytes:
         vector = np.array(label, np.float32)
         record = Record(0, 0, 0, vector, jpeg(200, 100))
-        return contact_sheet([record], 1, manifest, 400).tobytes()
+        return contact_sheet([record], manifest, 400).tobytes()
 
     named = [sheet([1], manifest), sheet([0], manifest), sheet([1], None), sheet([1, 1], manifest)]
     assert len(set(named)) == 4
