@@ -116,7 +116,13 @@ def test_modules_are_read_at_one_sitting() -> None:
 
 def test_opencv_is_imported_where_pixels_are() -> None:
     users = [path.name for path in ROOT.rglob("*.py") if "import cv2" in path.read_text()]
-    assert sorted(users) == ["drawing.py", "image_codec.py", "mxrecordio.py", "preview.py"]
+    assert sorted(users) == [
+        "drawing.py",
+        "image_codec.py",
+        "mxrecordio.py",
+        "preview.py",
+        "sheet.py",
+    ]
 
 
 def test_the_public_surface() -> None:

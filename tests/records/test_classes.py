@@ -13,8 +13,8 @@ import recpack
 from recpack.cli.app import main
 from recpack.formats.manifest import Manifest
 from recpack.formats.record import Record
-from recpack.records.preview import contact_sheet
 from recpack.records.reader_rules import Whole, rule_of
+from recpack.records.sheet import contact_sheet
 from recpack.records.unpack import safe_folder
 from tests.sources.test_wild import encoded, pixels
 from tests.support.devkits import jpeg

@@ -12,7 +12,8 @@ from recpack.colours import Colour, class_colour
 from recpack.columns import Pixels
 from recpack.errors import ConfigError, DataError, SinkError
 from recpack.formats.record import Record
-from recpack.records.preview import contact_sheet, preview
+from recpack.records.preview import preview
+from recpack.records.sheet import contact_sheet
 from tests.support.devkits import jpeg
 
 
