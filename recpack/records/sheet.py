@@ -177,10 +177,12 @@ class _Layout(NamedTuple):
         wide = max(min(wide, _LARGEST // columns - 24, int(_LARGEST / rows / survey.ratio) - 64), 8)
         gap = min(max(wide // 30, 4), 20)
         large = min(max(columns * wide // 72, 11), 40)
+        small = max(large * 2 // 3, 10)
         return cls(
-            columns, rows, wide, max(round(wide * survey.ratio), 8),
-            0 if wide < _SMALL else 2 * min(max(wide // 22, 10), 26), gap, 2 * gap, large,
-            max(large * 2 // 3, 10), min(max(wide // 28, 9), 22), min(max(round(wide / 220), 1), 5),
+            columns=columns, rows=rows, wide=wide, high=max(round(wide * survey.ratio), 8),
+            caption=0 if wide < _SMALL else 2 * min(max(wide // 22, 10), small + 2),
+            gap=gap, margin=2 * gap, large=large, small=small, tag=min(max(wide // 28, 9), 22),
+            thick=min(max(round(wide / 220), 1), 5),
         )  # fmt: skip
 
     @property

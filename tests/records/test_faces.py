@@ -162,6 +162,19 @@ def test_tables_are_not_drawn(tmp_path: Path) -> None:
         preview(rec, tmp_path / "d.png")
 
 
+def test_faces_of_one_identity_are_side_by_side(tmp_path: Path) -> None:
+    """A random choice among a million identities would show each one once."""
+    rows: list[Row] = [(0, [49, 55], b"")]
+    rows += [(1 + key, [key // 8], jpeg(48, 48, key)) for key in range(48)]
+    rows += [(49 + who, [1 + 8 * who, 9 + 8 * who], b"") for who in range(6)]
+    rec = write_records(tmp_path / "train.rec", rows)
+    chosen = preview(rec, tmp_path / "a.png", count=10)
+    assert chosen == sorted(chosen)
+    assert len(chosen) == 10
+    assert len({(position - 1) // 8 for position in chosen}) <= 5
+    assert len(preview(rec, tmp_path / "b.png", count=99)) == 48
+
+
 def test_merged_identities_are_numbered_one_file_after_the_other(tmp_path: Path) -> None:
     """As if all folders had been one data set."""
     people = [{"a": 2, "b": 1}, {"c": 1}, {"d/e": 3, "f": 1}]
