@@ -124,7 +124,7 @@ def run_check(args: argparse.Namespace) -> object:
         dataset = open_source(args.devkit, options)
         check = check_dataset(dataset, options)
     if report is not None:
-        write_report(report, check, dataset)
+        write_report(report, check, dataset, options)
     if not (args.quiet or args.json):
         for line in text_report(check, block()):
             print_line(line)
