@@ -52,14 +52,14 @@ class Check:
     count boxes (``box_sides`` in pixels, ``aspects`` width over height) and images
     (``objects_per_image``). Of each class with boxes, ``class_sides`` has the sides of its boxes,
     and ``class_side_counts`` their numbers below 8, 16, 32, 64, 96, 128, 256, 512 pixels, and the
-    rest. ``duplicates`` are groups of image paths with equal bytes. ``refused``:
-    ``convert`` with the same options would fail; ``fatal`` counts the problems for which it would.
-    ``name`` is the data set's own, without its folder, ``options`` are those that are not the
-    default. ``examples`` are samples of every class, spread over the data set; of more than 320
-    classes only the first have some.
+    rest. ``duplicates`` are groups of image paths with equal bytes. ``refused``: ``convert`` with
+    the same options would fail; ``fatal`` counts the problems for which it would. ``names`` are
+    those of the folder, the file or the archives, without where they are, and ``options`` those
+    that are not the default. ``examples`` are samples of every class, spread over the data set; of
+    more than 320 classes only the first have some.
     """
 
-    name: str
+    names: list[str]
     options: Mapping[str, Any]
     recpack_version: str
     annotations: int
@@ -138,7 +138,7 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
     box_sides = np.sqrt(sides.prod(1))
     class_sides, class_side_counts = _by_class(objects[:, 0].astype(np.int64), box_sides, names)
     return Check(
-        name=base_name(str(dataset.root).rstrip("/")) or str(dataset.root),
+        names=list(dataset.names),
         options=_chosen(options),
         recpack_version=__version__,
         annotations=scan.annotations,

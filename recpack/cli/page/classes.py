@@ -12,8 +12,10 @@ from recpack.records.preview import _ink
 
 _MOST = 1000
 """The most rows of the table."""
+_ABSENT = 100
+"""The most classes without a sample that are named."""
 _UNKNOWN = "#8b949e"
-_SIDES = ("smallest side", "median side", "largest side")
+_SIDES = ("min side", "median side", "max side")
 _STRIP = 20
 """Height of a small histogram."""
 
@@ -63,9 +65,9 @@ def class_table(check: Check, keys: Keys, shown: Collection[str]) -> Iterator[st
     Numbers have none."""
     if check.labels == "numbers" or not check.samples:
         return
-    present = sum(map(bool, check.classes.values()))
-    yield '<section id="classes"><h2>Classes '
-    yield f"<small>{present:,} of {len(check.classes):,} in the samples</small></h2>"
+    present = {name: count for name, count in check.classes.items() if count}
+    absent = [name for name, count in check.classes.items() if not count]
+    yield f'<section id="classes"><h2>Classes <small>{len(present):,}</small></h2>'
     yield '<div class="card scroll"><table class="classes sortable"><thead><tr>'
     boxes = check.labels == "boxes"
     heads = ["class", "objects", "images", *_SIDES] if boxes else ["class", "images"]
@@ -74,28 +76,26 @@ def class_table(check: Check, keys: Keys, shown: Collection[str]) -> Iterator[st
         edges = ", ".join(map(str, BOX_SIDES))
         yield f'<th scope="col" data-fixed title="boxes by side, from {edges} pixels">sizes</th>'
     yield "</tr></thead><tbody>"
-    most = max(check.classes.values())
-    for name, count in islice(check.classes.items(), _MOST):
+    most = max(present.values(), default=1)
+    for name, count in islice(present.items(), _MOST):
         chip = keys.chip(name)
         if name in shown:
             chip = f'<a href="#samples" data-show="{keys.of(name)}">{chip}</a>'
-        yield ("<tr>" if count else '<tr class="none">') + f'<th scope="row">{chip}</th>'
-        yield f'<td data-v="{count}">{bar(count / most, keys.colour(name))}{count:,}</td>'
+        yield f'<tr><th scope="row">{chip}</th><td data-v="{count}">'
+        yield f"{bar(count / most, keys.colour(name))}<b>{count:,}</b></td>"
         if boxes:
-            yield _number(check.class_images[name])
-            if name in check.class_sides:
-                spread = check.class_sides[name]
-                yield "".join(map(_number, (spread.low, spread.median, spread.high)))
-                yield f"<td>{_strip(check.class_side_counts[name], keys.colour(name))}</td>"
-            else:
-                yield "<td></td>" * 4
+            spread = check.class_sides[name]
+            numbers = check.class_images[name], spread.low, spread.median, spread.high
+            yield "".join(map(_number, numbers))
+            yield f"<td>{_strip(check.class_side_counts[name], keys.colour(name))}</td>"
         yield "</tr>"
     yield "</tbody></table></div>"
-    if len(check.classes) > _MOST:
-        yield f'<p class="hint">The first {_MOST:,} of {len(check.classes):,} classes.</p>'
-    if boxes:
-        yield '<p class="hint">A side is the square root of a box’s area, in pixels.</p>'
-    yield "</section>"
+    hints = [f"The first {_MOST:,} classes of {len(present):,}."] * (len(present) > _MOST)
+    hints += ["A side is the square root of a box’s area, in pixels."] * boxes
+    if absent:
+        more = ", …" * (len(absent) > _ABSENT)
+        hints.append(f"In no sample: {escape(', '.join(absent[:_ABSENT]))}{more}.")
+    yield f'<p class="hint">{" ".join(hints)}</p></section>'
 
 
 def bar(share: float, colour: str = "currentColor") -> str:

@@ -40,7 +40,8 @@ def _lines(check: Check, dataset: Dataset, workers: Workers) -> Iterator[str]:
     yield '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     yield '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-    yield f"<title>{escape(check.name)}: recpack check</title><style>{style}</style></head><body>"
+    name = escape(", ".join(check.names))
+    yield f"<title>{name}: recpack check</title><style>{style}</style></head><body>"
     keys = Keys(check.classes)
     examples = Examples(check, keys)
     yield from _head(check)
@@ -69,7 +70,7 @@ def _head(check: Check) -> Iterator[str]:
     yield '<div class="top"><div class="inner"><strong>recpack check</strong>'
     yield '<nav aria-label="Sections"></nav>'
     yield '<button type="button" id="theme" hidden></button></div></div>'
-    yield f"<header><h1>{escape(check.name)}</h1>"
+    yield f"<header><h1>{escape(', '.join(check.names))}</h1>"
     yield f'<p class="about">{escape(scope.format)} · {escape(sets)} · recpack '
     yield f"{check.recpack_version}</p>"
     yield f"<pre><code>{escape(_command(check))}</code></pre></header><main>"
@@ -84,7 +85,7 @@ def _head(check: Check) -> Iterator[str]:
 
 def _command(check: Check) -> str:
     """The command that made the page, without folders of its machine."""
-    words = ["recpack", "check", check.name]
+    words = ["recpack", "check", *check.names]
     for one in options_of(CheckOptions):
         if one.name in check.options:
             value = check.options[one.name]
@@ -107,8 +108,8 @@ def _facts(check: Check) -> dict[str, str]:
         "image width": _range(check.image_widths),
         "image height": _range(check.image_heights),
         "label width": f"{check.label_width:,}",
-        "groups of equal images": f"{len(check.duplicates):,}",
-        "problems": f"{len(check.problems):,}",
+        "equal images": f"{sum(map(len, check.duplicates)):,}",
+        "problems": f'<a href="#problems">{len(check.problems):,}</a>',
     }
 
 

@@ -64,11 +64,10 @@ class Examples:
         if not count:
             return
         side = next((side for most, side in _SIDES if count <= most), _SIDES[-1][1])
-        yield f'<section id="samples"><h2>Samples <small>{count:,} of {self._check.samples:,}'
         present = sum(map(bool, self._check.classes.values()))
-        if present > shown:
-            yield f", which show {shown:,} of {present:,} classes"
-        yield "</small></h2>"
+        limit = f", which show {shown:,} of {present:,} classes" if present > shown else ""
+        yield '<section id="samples"><h2>Samples '
+        yield f"<small>{count:,} of {self._check.samples:,}{limit}</small></h2>"
         if shown:
             yield '<form class="tools" data-for="samples"><label>Class <select name="classes">'
             yield f"{self._keys.choices(self.classes)}</select></label>"
