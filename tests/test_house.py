@@ -33,7 +33,7 @@ FLOORS = (
     ("problem_lines",),
     ("columns", "progress", "problems"),
     ("settings",),
-    ("_version", "display", "errors", "train_package"),
+    ("_version", "colours", "display", "errors", "train_package"),
 )
 """Folders and modules of recpack, from the top floor down. Imports go down only, those inside
 functions too; rooms of one floor know nothing of each other."""

@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from html import escape
 from itertools import islice
 
+from recpack.colours import Colour, class_colour, css
 from recpack.data.statistics import BOX_SIDES
 from recpack.pipeline.check import Check
-from recpack.records.preview import _ink
 
 _MOST = 1000
 """The most rows of the table."""
 _ABSENT = 100
 """The most classes without a sample that are named."""
-_UNKNOWN = "#8b949e"
+_UNKNOWN = (139, 148, 158)
 _SIDES = ("min side", "median side", "max side")
 _STRIP = 20
 """Height of a small histogram."""
@@ -32,19 +32,16 @@ class Keys:
         """The key of a class."""
         return self._keys.setdefault(name, len(self._keys))
 
-    def colour(self, name: str) -> str:
-        """The colour of a class, ``#rrggbb``; gray for an unknown one."""
+    def colour(self, name: str) -> Colour:
+        """The colour of a class; gray for an unknown one."""
         key = self.of(name)
-        if key >= self._known:
-            return _UNKNOWN
-        blue, green, red = _ink(key)
-        return f"#{red:02x}{green:02x}{blue:02x}"
+        return class_colour(key) if key < self._known else _UNKNOWN
 
     def chip(self, name: str, text: str = "") -> str:
         """The name with its colour."""
         return (
             '<span class="chip"><svg viewBox="0 0 10 10" aria-hidden="true">'
-            f'<circle cx="5" cy="5" r="5" fill="{self.colour(name)}"/></svg>'
+            f'<circle cx="5" cy="5" r="5" fill="{css(self.colour(name))}"/></svg>'
             f"{escape(name)}{text}</span>"
         )
 
@@ -82,7 +79,7 @@ def class_table(check: Check, keys: Keys, shown: Collection[str]) -> Iterator[st
         if name in shown:
             chip = f'<a href="#samples" data-show="{keys.of(name)}">{chip}</a>'
         yield f'<tr><th scope="row">{chip}</th><td data-v="{count}">'
-        yield f"{bar(count / most, keys.colour(name))}<b>{count:,}</b></td>"
+        yield f"{bar(count / most, css(keys.colour(name)))}<b>{count:,}</b></td>"
         if boxes:
             spread = check.class_sides[name]
             numbers = check.class_images[name], spread.low, spread.median, spread.high
@@ -98,11 +95,11 @@ def class_table(check: Check, keys: Keys, shown: Collection[str]) -> Iterator[st
     yield f'<p class="hint">{" ".join(hints)}</p></section>'
 
 
-def bar(share: float, colour: str = "currentColor") -> str:
+def bar(share: float, fill: str = "currentColor") -> str:
     """A horizontal bar, as wide as its column for a ``share`` of 1."""
     return (
         '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect width="{100 * share:.1f}" height="8" fill="{colour}"/></svg>'
+        f'<rect width="{100 * share:.1f}" height="8" fill="{fill}"/></svg>'
     )
 
 
@@ -110,7 +107,7 @@ def _number(value: float) -> str:
     return f'<td data-v="{value:.6g}">{value:,.0f}</td>'
 
 
-def _strip(counts: Sequence[int], colour: str) -> str:
+def _strip(counts: Sequence[int], colour: Colour) -> str:
     """A small histogram."""
     most = max(counts)
     path = "".join(
@@ -120,5 +117,5 @@ def _strip(counts: Sequence[int], colour: str) -> str:
     )
     return (
         f'<svg class="strip" viewBox="0 0 {8 * len(counts)} {_STRIP}" role="img" '
-        f'aria-label="{" ".join(map(str, counts))}"><path d="{path}" fill="{colour}"/></svg>'
+        f'aria-label="{" ".join(map(str, counts))}"><path d="{path}" fill="{css(colour)}"/></svg>'
     )

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import NamedTuple
 from unicodedata import east_asian_width
 
+from recpack.colours import Colour, css, ink_on
 from recpack.data.samples import Treatment
 from recpack.errors import DataError
 from recpack.formats.encoding import Encoding
@@ -49,7 +50,7 @@ class Box:
 
     key: int
     name: str
-    colour: str
+    colour: Colour
     edges: Sequence[float]
     bad: bool = False
 
@@ -90,7 +91,7 @@ def svg(picture: Thumbnail | None, boxes: Sequence[Box], title: str, *, pixels: 
     if picture is None:
         return '<div class="missing">no picture</div>'
     longer = max(picture.width, picture.height)
-    width, height = UNITS * picture.width / longer, UNITS * picture.height / longer
+    width, height = (max(UNITS * side / longer, 1) for side in picture[1:])
     scale = (UNITS / longer,) * 2 if pixels else (width, height)
     named = len(boxes) <= _NAMED
     # bad ones are drawn last, on top of the others
@@ -116,24 +117,19 @@ def _shape(box: Box, scale: tuple[float, float], size: tuple[float, float], name
         wide = letters * _LETTER
         x = max(min(left, size[0] - wide - 6), 0)
         y = min(max(top - _LINE if top >= _LINE else top, 0), size[1] - _LINE)
+        ground, ink = css(box.colour), css(ink_on(box.colour))
         tag = (
-            f'<rect class="tag" x="{x:.1f}" y="{y:.1f}" width="{wide + 6:.1f}" height="{_LINE}" '
-            f'fill="{box.colour}"/><text x="{x + 3:.1f}" y="{y + 11:.1f}" textLength="{wide:.1f}" '
-            f'lengthAdjust="spacingAndGlyphs" fill="{ink_on(box.colour)}">{escape(name)}</text>'
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide + 6:.1f}" height="{_LINE}" '
+            f'fill="{ground}"/><text x="{x + 3:.1f}" y="{y + 11:.1f}" textLength="{wide:.1f}" '
+            f'lengthAdjust="spacingAndGlyphs" fill="{ink}">{escape(name)}</text>'
         )
     return (
         f'<g data-c="{box.key}"{kind}><title>{escape(box.name)}</title>'
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
-        f'height="{bottom - top:.1f}" stroke="{box.colour}"/>{tag}</g>'
+        f'height="{bottom - top:.1f}" stroke="{css(box.colour)}"/>{tag}</g>'
     )
 
 
 def _near(edge: float) -> float:
     """Browsers refuse numbers that are far too large."""
     return min(max(edge, -UNITS), 2 * UNITS)
-
-
-def ink_on(colour: str) -> str:
-    """Black or white: what can be read better on a colour, ``#rrggbb``."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#000" if 299 * red + 587 * green + 114 * blue > 128_000 else "#fff"

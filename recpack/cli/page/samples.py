@@ -92,7 +92,12 @@ class Examples:
 
     def _sources(self, dataset: Dataset) -> Iterator[Source]:
         samples = self._check.examples
-        with dataset.root.folder(".") as folder:
+        try:
+            folder = dataset.root.folder(".")
+        except (OSError, ValueError):  # it was there
+            yield from [(None, Treatment.KEEP)] * len(samples)
+            return
+        with folder:
             contents = folder.contents(list(samples.paths), MAX_IMAGE)
             for data, treatment in zip(contents, samples.treatments.tolist(), strict=True):
                 yield (data if isinstance(data, bytes) else None), Treatment(treatment)
