@@ -15,7 +15,7 @@ _MOST = 1000
 _ABSENT = 100
 """The most classes without a sample that are named."""
 _UNKNOWN = (139, 148, 158)
-_SIDES = ("min side", "median side", "max side")
+_SIDES = ("min", "median", "max")
 _STRIP = 20
 """Height of a small histogram."""
 
@@ -88,7 +88,7 @@ def class_table(check: Check, keys: Keys, shown: Collection[str]) -> Iterator[st
         yield "</tr>"
     yield "</tbody></table></div>"
     hints = [f"The first {_MOST:,} classes of {len(present):,}."] * (len(present) > _MOST)
-    hints += ["A side is the square root of a box’s area, in pixels."] * boxes
+    hints += ["Min, median and max are of the sides of the boxes: √area, in pixels."] * boxes
     if absent:
         more = ", …" * (len(absent) > _ABSENT)
         hints.append(f"In no sample: {escape(', '.join(absent[:_ABSENT]))}{more}.")
