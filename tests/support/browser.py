@@ -10,6 +10,7 @@ import base64
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--no-first-run", "--hide-scrollbars",
     "--remote-debugging-pipe",
 )  # fmt: skip
+_LONGEST = 300
+"""Seconds that a browser may live."""
 
 
 def browser_path() -> str | None:
@@ -129,12 +132,15 @@ def browse(browser: str, profile: Path) -> Iterator[Page]:
     shell = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
     words = ["sh", "-c", shell, "sh", browser, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    watchdog = threading.Timer(_LONGEST, process.kill)  # an answer that never comes
+    watchdog.start()
     try:
         page = Page(process)
         yield page
         with suppress(OSError):
             page.call("Browser.close")
     finally:
+        watchdog.cancel()
         process.kill()
         process.wait()
         for stream in (process.stdin, process.stdout):

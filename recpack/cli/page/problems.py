@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import islice, zip_longest
 
@@ -15,9 +15,9 @@ from recpack.problems import CATALOGUE, Problem, Severity, action_text, count_te
 from recpack.sources.base import Dataset
 from recpack.workers.settings import Workers
 
-PICTURES = 60
+_PICTURES = 60
 """The most problem images that a page shows."""
-SIDE = 320
+_SIDE = 320
 """Pixels of a picture's longer side."""
 _MOST = 200
 """The most rows of a code."""
@@ -28,7 +28,7 @@ _RANK: tuple[Severity, ...] = ("error", "warning", "note")
 Groups = Mapping[tuple[Severity, str], Sequence[Problem]]
 
 
-def grouped(problems: Sequence[Problem]) -> Groups:
+def _grouped(problems: Sequence[Problem]) -> Groups:
     """The problems by severity and code, the worst first."""
     groups: dict[tuple[Severity, str], list[Problem]] = {}
     for problem in sorted(problems, key=lambda p: (_RANK.index(p.severity), p.code)):
@@ -44,15 +44,11 @@ def problem_section(
     if not problems:
         yield '<p class="card">None.</p></section>'
         return
-    groups = grouped(problems)
+    groups = _grouped(problems)
     files = _pictured(groups)
-    by_file: dict[str, list[Problem]] = {file: [] for file in files}
-    for problem in (problem for members in groups.values() for problem in members):
-        if problem.file in by_file:
-            by_file[problem.file].append(problem)
-    found = [dataset.look_up(file) for file in files]
-    annotations = {file: one for file, (one, _) in zip(files, found, strict=True)}
-    names = [name for one in annotations.values() if one for name in one.names]
+    annotations: dict[str, Annotation] = {}
+    figures = list(_figures(files, groups, dataset, annotations, keys, workers))
+    names = {name for annotation in annotations.values() for name in annotation.names}
     yield from _tools(groups, keys.choices(names) if names else "")
     yield '<div class="card">'
     for (severity, code), members in groups.items():
@@ -61,26 +57,46 @@ def problem_section(
     if files:
         total = len({problem.file for problem in problems} - {"."})
         yield f"<h3>Images with problems <small>{len(files):,} of {count_text(total, 'file')}"
-        yield f'</small></h3><div class="pictures s{SIDE}">'
-        pictures = thumbnails(_sources(by_file, found), len(files), SIDE, workers)
-        for (file, members), picture in zip(by_file.items(), pictures, strict=True):
-            boxes = _boxes(annotations[file], members, keys)
-            codes = ", ".join(dict.fromkeys(problem.code for problem in members))
-            yield _figure(members, keys.joined(box.name for box in boxes))
-            yield svg(picture, boxes, f"{file}: {codes}", pixels=True)
-            yield from _caption(file, members)
+        yield f'</small></h3><div class="pictures s{_SIDE}">'
+        yield from figures
         yield "</div>"
     yield "</section>"
 
 
+def _figures(
+    files: Sequence[str],
+    groups: Groups,
+    dataset: Dataset,
+    annotations: dict[str, Annotation],
+    keys: Keys,
+    workers: Workers,
+) -> Iterator[str]:
+    """A figure for each file. Fills ``annotations``."""
+    by_file: dict[str, list[Problem]] = {file: [] for file in files}
+    for problem in (problem for members in groups.values() for problem in members):
+        if problem.file in by_file:
+            by_file[problem.file].append(problem)
+    sources = _sources(by_file, dataset, annotations)
+    pictures = thumbnails(sources, len(files), _SIDE, workers)
+    for (file, members), picture in zip(by_file.items(), pictures, strict=True):
+        boxes = _boxes(annotations.get(file), members, keys)
+        severities = " ".join(dict.fromkeys(problem.severity for problem in members))
+        codes = list(dict.fromkeys(problem.code for problem in members))
+        yield f'<figure data-severity="{severities}" data-codes="{" ".join(codes)}" '
+        yield f'data-classes="{keys.joined(box.name for box in boxes)}">'
+        yield svg(picture, boxes, f"{file}: {', '.join(codes)}", pixels=True)
+        yield from _caption(file, members)
+
+
 def _sources(
-    by_file: Mapping[str, Sequence[Problem]], found: Iterable[tuple[object, bytes | None]]
+    by_file: Mapping[str, Sequence[Problem]], dataset: Dataset, annotations: dict[str, Annotation]
 ) -> Iterator[Source]:
-    """The images; none where it is the image that is broken."""
-    for members, (_, data) in zip(by_file.values(), found, strict=True):
-        broken = any(
-            problem.severity == "error" and problem.field == "image" for problem in members
-        )
+    """The images, read when they are needed; none where it is the image that is broken."""
+    for file, members in by_file.items():
+        annotation, data = dataset.look_up(file)
+        if annotation is not None:
+            annotations[file] = annotation
+        broken = any(one.severity == "error" and one.field == "image" for one in members)
         yield None if broken else data, Treatment.UPRIGHT
 
 
@@ -89,7 +105,7 @@ def _pictured(groups: Groups) -> list[str]:
     other."""
     turns = zip_longest(*groups.values())
     files = (problem.file for turn in turns for problem in turn if problem and problem.file != ".")
-    return list(islice(dict.fromkeys(files), PICTURES))
+    return list(islice(dict.fromkeys(files), _PICTURES))
 
 
 def _tools(groups: Groups, classes: str) -> Iterator[str]:
@@ -147,12 +163,6 @@ def _boxes(annotation: Annotation | None, members: Sequence[Problem], keys: Keys
             annotation.names, annotation.objects, edges, edges, edges, edges, strict=True
         )
     ]
-
-
-def _figure(members: Sequence[Problem], classes: str) -> str:
-    severities = " ".join(dict.fromkeys(problem.severity for problem in members))
-    codes = " ".join(dict.fromkeys(problem.code for problem in members))
-    return f'<figure data-severity="{severities}" data-codes="{codes}" data-classes="{classes}">'
 
 
 def _caption(file: str, members: Sequence[Problem]) -> Iterator[str]:
