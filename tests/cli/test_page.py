@@ -115,7 +115,7 @@ def test_the_page_in_a_browser(tmp_path: Path, browser: Page) -> None:
     assert shown(browser, "#problems figure") == 4
     choose(browser, '#problems [name="codes"]', "all codes")
     choose(browser, '#problems [name="classes"]', "Cat")  # an unknown class has its choice too
-    assert shown(browser, "#problems figure") == 1
+    assert shown(browser, "#problems figure") == shown(browser, "#problems details") == 1
     choose(browser, '#problems [name="classes"]', "all classes")
     browser.type('#problems [name="file"]', "CASE59")
     assert shown(browser, "#problems figure") == 1

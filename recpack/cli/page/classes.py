@@ -65,7 +65,8 @@ def class_table(check: Check, keys: Keys, shown: Collection[str]) -> Iterator[st
     present = {name: count for name, count in check.classes.items() if count}
     absent = [name for name, count in check.classes.items() if not count]
     yield f'<section id="classes"><h2>Classes <small>{len(present):,}</small></h2>'
-    yield '<div class="card scroll"><table class="classes sortable"><thead><tr>'
+    yield '<div class="card scroll"><table class="classes sortable" aria-label="Classes">'
+    yield "<thead><tr>"
     boxes = check.labels == "boxes"
     heads = ["class", "objects", "images", *_SIDES] if boxes else ["class", "images"]
     yield "".join(f'<th scope="col">{head}</th>' for head in heads)

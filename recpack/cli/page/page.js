@@ -30,7 +30,11 @@ for (const form of all("form.tools")) {
   const figures = all("figure", section), groups = all("details", section);
   const rows = all("tbody tr", section);
   const names = new Map(figures.map(one => [one, one.querySelector("b").textContent.toLowerCase()]));
-  rows.forEach(one => names.set(one, one.cells[0].textContent.toLowerCase()));
+  const pictured = new Map(figures.map(one => [names.get(one), one.dataset.classes]));
+  for (const row of rows) {
+    names.set(row, row.cells[0].textContent.toLowerCase());
+    row.dataset.classes = pictured.get(names.get(row)) ?? "";
+  }
   const filter = () => {
     const wanted = new FormData(form);
     const text = (wanted.get("file") ?? "").toLowerCase();
