@@ -21,7 +21,6 @@ from recpack.pipeline.prepare import fatal_problems, open_source
 from recpack.pipeline.reach import prove_reach
 from recpack.problem_lines import unknown_classes
 from recpack.problems import CATALOGUE, Problem
-from recpack.progress import Monitor
 from recpack.scanning.duplicates import duplicate_groups
 from recpack.scanning.run import ScanResult, scan_dataset
 from recpack.settings import options_of, takes
@@ -173,7 +172,7 @@ def _chosen(options: CheckOptions) -> dict[str, Any]:
     """The options that are not the default, for JSON: none of workers and access, and no folder of
     this machine."""
     chosen: dict[str, Any] = {}
-    elsewhere = {one.name for kind in (Cluster, Access, Monitor) for one in options_of(kind)}
+    elsewhere = {one.name for kind in (Cluster, Access) for one in options_of(kind)}
     for one in options_of(CheckOptions):
         value = getattr(options, one.name)
         if value == one.default or one.name in elsewhere:
