@@ -118,6 +118,7 @@ def run_check(args: argparse.Namespace) -> object:
     from recpack.options import CheckOptions
     from recpack.pipeline.check import check_dataset
     from recpack.pipeline.prepare import open_source
+    from recpack.workers.settings import DASK, RAY
 
     report = _report_path(args)
     with progress_bar(args.quiet) as progress:
@@ -125,7 +126,8 @@ def run_check(args: argparse.Namespace) -> object:
         dataset = open_source(args.devkit, options)
         check = check_dataset(dataset, options)
     if report is not None:
-        write_report(report, check, dataset)
+        here = options.backend not in (DASK, RAY)  # the cluster's connection is closed
+        write_report(report, check, dataset, options if here else None)
     if not (args.quiet or args.json):
         for line in text_report(check, block()):
             print_line(line)

@@ -84,7 +84,8 @@ class Dataset(ABC):
     ``root``: image paths are relative to it · ``image_sets``: their names · ``counts``: annotations
     in each image set · ``classes``: the data set's own class names in the order of ids, None when
     it has none · ``labels``: their kind; those without boxes need ``classes`` · ``format``: its
-    name · ``years`` of a devkit · ``unread``: a function for each image set that is not read, which
+    name · ``names`` of the folder, the file or the archives that were opened, without where they
+    are · ``years`` of a devkit · ``unread``: a function for each image set that is not read, which
     counts its images (None: counting would take long).
     """
 
@@ -94,6 +95,7 @@ class Dataset(ABC):
     classes: Sequence[str] | None = None
     labels: LabelKind = "boxes"
     format: str = ""
+    names: Sequence[str] = ()
     years: Sequence[str] = ()
     unread: Mapping[str, Callable[[], int | None]] = {}
 
