@@ -56,6 +56,11 @@ class Record:
             self._label = np.frombuffer(bytearray(self._label), FLOAT)  # can be written
         return self._label
 
+    @property
+    def stored_label(self) -> bytes:
+        """The bytes of the label, float32."""
+        return self._label if isinstance(self._label, bytes) else self._label.tobytes()
+
     def __repr__(self) -> str:
         return (
             f"Record(id={self.id}, id2={self.id2}, flag={self.flag}, label={self.label!r}, "

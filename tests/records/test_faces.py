@@ -119,6 +119,18 @@ def test_a_property_that_says_something_else(tmp_path: Path, text: str) -> None:
             function(rec)
 
 
+@pytest.mark.parametrize("rows", [ROWS, ROWS[1:4]], ids=["tables", "images alone"])
+def test_one_size_without_a_property(rows: list[Row], tmp_path: Path) -> None:
+    """InsightFace stacks the images of a batch."""
+    rec = write_records(tmp_path / "train.rec", rows)
+    assert recpack.verify(rec, reader="insightface").records == len(rows)
+    other = [(3, [1.0], jpeg(48, 40)) if row[0] == 3 else row for row in rows]
+    write_records(rec, other)
+    with pytest.raises(recpack.DataError, match="size is 48 x 40, of 48 x 48") as caught:
+        recpack.verify(rec, reader="insightface")
+    assert [problem.code for problem in caught.value.problems] == ["face-size"]
+
+
 def test_what_a_record_says_it_is() -> None:
     sink = recpack.MemorySink()
     with recpack.RecordWriter(sink) as writer:
