@@ -126,7 +126,7 @@ def test_one_size_without_a_property(rows: list[Row], tmp_path: Path) -> None:
     assert recpack.verify(rec, reader="insightface").records == len(rows)
     other = [(3, [1.0], jpeg(48, 40)) if row[0] == 3 else row for row in rows]
     write_records(rec, other)
-    with pytest.raises(recpack.DataError, match="size is 48 x 40, of 48 x 48") as caught:
+    with pytest.raises(recpack.DataError, match="size 48 x 40, of 48 x 48") as caught:
         recpack.verify(rec, reader="insightface")
     assert [problem.code for problem in caught.value.problems] == ["face-size"]
 

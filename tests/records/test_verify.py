@@ -53,10 +53,9 @@ def test_a_sound_file(
     more = json.loads(every_way(rec, monkeypatch, reader="sagemaker", against=rows))
     rules = ["manifest", "recordio", *RULES["sagemaker"], "list"]
     assert (more.pop("rules"), more.pop("reader")) == (rules, "sagemaker")
-    assert more.pop("readers")[0] == dict(reader="sagemaker", verdict="reads", why="", unchecked=[])
-    assert told.pop("readers")[0] == dict(
-        reader="sagemaker", verdict="reads, but", why="", unchecked=["images"]
-    )
+    verdicts = [one.pop("readers")[0] for one in (told, more)]
+    assert [one["verdict"] for one in verdicts] == ["reads, but", "reads"]
+    assert [one["unchecked"] for one in verdicts] == [["images"], []]
     assert more == told
 
 
