@@ -238,7 +238,7 @@ def test_a_meta_record_that_can_not_be(tmp_path: Path, label: list[float]) -> No
 def test_inspect_counts_identities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rec = write_records(tmp_path / "train.rec", changed(3, [1, 0]))
     found = recpack.inspect(rec)
-    assert found.label_kinds == {"class": 2, "table": 3, "vector": 1}
+    assert found.label_kinds == {"class": 2, "classes": 1, "table": 3}
     assert found.class_images == {"0": 2, "1": 1}
     assert found.faces is not None
     assert (found.faces.identities, found.faces.images, found.faces.property) == (2, 3, None)
