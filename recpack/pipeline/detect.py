@@ -60,8 +60,8 @@ def detect(path: Root, settings: DetectSettings) -> Detected:
 
     It lists folders, and reads the first 512 annotations and the headers of their images; COCO's
     JSON, tables and manifests it reads whole. What is no data set is an answer too: ``format`` is
-    None, and ``fault`` says why. Raises DataError for a path that does not exist and for a list or a
-    ``.rec`` that breaks its format, ConfigError for several paths that are not archives.
+    None, and ``fault`` says why. Raises DataError for a path that does not exist, and for a list or
+    a ``.rec`` that breaks its format, ConfigError for several paths that are not archives.
     """
     paths = [os.fspath(one) for one in ([path] if isinstance(path, (str, os.PathLike)) else path)]
     for one in paths:
