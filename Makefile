@@ -46,7 +46,7 @@ demo: .venv/installed
 	.venv/bin/recpack demo recpack-demo --overwrite
 
 story: .venv-test/installed
-	.venv-test/bin/python examples/story.py recpack-story --overwrite
+	.venv-test/bin/python -m recpack.demo.tour recpack-story --overwrite
 
 test:
 	$(MAKE) --jobs 2 environments

@@ -30,10 +30,10 @@ FLOORS = (
     ("data",),
     ("storage",),
     ("workers",),
-    ("explanations", "problem_lines"),
+    ("drawing", "explanations", "problem_lines"),
     ("columns", "progress", "problems"),
     ("command_line", "settings"),
-    ("_version", "display", "errors", "train_package"),
+    ("_version", "colours", "display", "errors", "train_package"),
 )
 """Folders and modules of recpack, from the top floor down. Imports go down only, those inside
 functions too; rooms of one floor know nothing of each other."""
@@ -116,18 +116,24 @@ def test_modules_are_read_at_one_sitting() -> None:
 
 def test_opencv_is_imported_where_pixels_are() -> None:
     users = [path.name for path in ROOT.rglob("*.py") if "import cv2" in path.read_text()]
-    assert sorted(users) == ["image_codec.py", "mxrecordio.py", "preview.py"]
+    assert sorted(users) == [
+        "drawing.py",
+        "image_codec.py",
+        "mxrecordio.py",
+        "preview.py",
+        "sheet.py",
+    ]
 
 
 def test_the_public_surface() -> None:
     assert recpack.__all__ == [
         "__version__", "AnnotationError", "Check", "ClassMap", "ConfigError", "DataError",
-        "FileSink", "ImageError", "Inspection", "ListError", "Manifest", "MemorySink", "Options",
-        "Problem", "Progress", "Record", "RecordError", "RecordReader", "RecordWriter",
+        "Detected", "FileSink", "ImageError", "Inspection", "ListError", "Manifest", "MemorySink",
+        "Options", "Problem", "Progress", "Record", "RecordError", "RecordReader", "RecordWriter",
         "RecpackError", "Result", "S3Sink", "SinkError", "Unpacked", "VOC_CLASSES",
-        "Verification", "check", "cleanup", "convert", "download", "filter", "inspect", "merge",
-        "pack", "preview", "read_records", "reindex", "shuffle", "split", "train", "unpack",
-        "verify", "write_list",
+        "Verification", "check", "cleanup", "convert", "detect", "download", "filter", "inspect",
+        "merge", "pack", "preview", "read_records", "reindex", "shuffle", "split", "train",
+        "unpack", "verify", "write_list",
     ]  # fmt: skip
     for name in recpack.__all__:
         assert getattr(recpack, name) is not None
@@ -188,15 +194,20 @@ def test_the_version_is_said_once() -> None:
     assert recpack.__version__ not in text
 
 
-def test_train_knows_the_manifest_and_nothing_else_of_recpack() -> None:
+DRAWING = {
+    "Plate", "Tagged", "class_colour", "draw_boxes", "fitted", "plate_size", "write_plate",
+}  # fmt: skip
+
+
+def test_train_knows_the_manifest_and_how_recpack_draws_and_nothing_else_of_it() -> None:
     for path in (REPOSITORY / "train").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and "recpack" in node.module:
                 if node.module in ("recpack.command_line", "recpack.display"):  # one for both
                     assert path.name.startswith("cli")
                     continue
-                assert node.module == "recpack"
-                assert {one.name for one in node.names} <= {"Manifest", "__version__"}
+                allowed = {"Manifest", "__version__"} if node.module == "recpack" else DRAWING
+                assert {one.name for one in node.names} <= allowed
             if isinstance(node, ast.Import) and any("recpack" in name.name for name in node.names):
                 # they read data, by public functions
                 readers = ("documents.py", "evaluation.py", "local_planning.py")

@@ -1,8 +1,7 @@
-"""Draws boxes on images (with OpenCV, which recpack requires)."""
+"""Draws boxes on images, as recpack's own pictures."""
 
 from __future__ import annotations
 
-import colorsys
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from recpack.colours import class_colour
+from recpack.drawing import Plate, Tagged, draw_boxes, fitted, plate_size, write_plate
+
 from .errors import TrainError, UsageError
 from .files import open_file, replace
 
 Pixels = npt.NDArray[np.uint8]
 
 _MAX_IMAGE = 1 << 30
-_GOLDEN = 0.61803398875
-"""Steps of this size around the colour circle give different hues for many classes."""
 _FARTHEST = 1e6
 """Pixels, beyond which a box is none of any image."""
 
@@ -82,8 +82,8 @@ def read_file(path: str | Path) -> bytes:
 
 def colour(class_id: int) -> tuple[int, int, int]:
     """A class's colour, blue first."""
-    red, green, blue = colorsys.hsv_to_rgb(class_id * _GOLDEN % 1, 0.85, 1.0)
-    return round(255 * blue), round(255 * green), round(255 * red)
+    red, green, blue = class_colour(class_id)
+    return blue, green, red
 
 
 def draw(
@@ -95,17 +95,12 @@ def draw(
     """Draw boxes (in pixels) with labels on an image; the first ones are on top. Boxes that are not
     numbers, or far too large for any image, are left out."""
     pixels = load(image)
-    height, width = pixels.shape[:2]
-    thick, scale = _pen(pixels)
-    for box, label, class_id in reversed(list(zip(boxes, labels, class_ids, strict=True))):
-        if not all(abs(edge) < _FARTHEST for edge in box):  # so is NaN
-            continue
-        left, top, right, bottom = (round(edge) for edge in box)
-        cv2.rectangle(pixels, (left, top), (right, bottom), colour(class_id), thick)
-        text, wide, high, below = _measured(label, scale, thick)
-        x = min(max(left, 0), max(width - wide, 0))
-        y = top - below if top - below - high >= 0 else min(top + high + below, height - below)
-        _print(pixels, text, x, y, class_id)
+    objects = []
+    for box, label, class_id in zip(boxes, labels, class_ids, strict=True):
+        if all(abs(edge) < _FARTHEST for edge in box):  # NaN is not
+            left, top, right, bottom = (round(edge) for edge in box)
+            objects.append(Tagged((left, top, right, bottom), label, class_colour(class_id)))
+    draw_boxes(pixels, objects, *_pen(pixels), all_texts=True)
     return Picture(pixels)
 
 
@@ -114,35 +109,18 @@ def write(
 ) -> Picture:
     """Write labels on an image, one below the other from its upper left corner."""
     pixels = load(image)
-    thick, scale = _pen(pixels)
-    y = 0
+    _, size = _pen(pixels)
+    top = 0
     for label, class_id in zip(labels, class_ids, strict=True):
-        text, _, high, below = _measured(label, scale, thick)
-        _print(pixels, text, 0, y + high + below, class_id)
-        y += high + 2 * below
+        text = fitted(label, size, pixels.shape[1] - size, 500)
+        wide, high = plate_size(text, size)
+        plate = Plate(0, top, wide, top + high)
+        write_plate(pixels, text, plate, size, class_colour(class_id))
+        top += high
     return Picture(pixels)
 
 
-def _pen(pixels: Pixels) -> tuple[int, float]:
-    """Width of lines and size of letters, for an image's size."""
+def _pen(pixels: Pixels) -> tuple[int, int]:
+    """Width of lines and size of letters in pixels, for an image's size."""
     longest = max(pixels.shape[:2])
-    return max(round(longest / 400), 1), max(longest / 1200, 0.4)
-
-
-def _measured(label: str, scale: float, thick: int) -> tuple[str, int, int, int]:
-    """The text, its width, and its height above and below the line."""
-    # OpenCV's fonts have only ASCII letters
-    text = label.encode("ascii", "replace").decode()
-    (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    return text, wide, high, below
-
-
-def _print(pixels: Pixels, label: str, x: int, y: int, class_id: int) -> None:
-    """A label on its class's colour, with the line of its letters at ``y``."""
-    thick, scale = _pen(pixels)
-    text, wide, high, below = _measured(label, scale, thick)
-    corners = (x, y - high - below), (x + wide, y + below)
-    cv2.rectangle(pixels, *corners, colour(class_id), cv2.FILLED)
-    cv2.putText(
-        pixels, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA
-    )
+    return max(round(longest / 320), 1), max(round(longest / 45), 12)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,7 @@ def run_check(args: argparse.Namespace) -> object:
     from recpack.options import CheckOptions
     from recpack.pipeline.check import check_dataset
     from recpack.pipeline.prepare import open_source
+    from recpack.workers.settings import DASK, RAY
 
     report = _report_path(args)
     with progress_bar(args.quiet) as progress:
@@ -124,7 +126,8 @@ def run_check(args: argparse.Namespace) -> object:
         dataset = open_source(args.devkit, options)
         check = check_dataset(dataset, options)
     if report is not None:
-        write_report(report, check, dataset)
+        here = options.backend not in (DASK, RAY)  # the cluster's connection is closed
+        write_report(report, check, dataset, options if here else None)
     if not (args.quiet or args.json):
         for line in text_report(check, block()):
             print_line(line)
@@ -179,17 +182,21 @@ def run_download(args: argparse.Namespace) -> object:
 
 
 def run_demo(args: argparse.Namespace) -> object:
-    from recpack.cli.report import manifest_rows
+    from recpack.cli.report import manifest_rows, write_report
     from recpack.demo.s3_server import is_installed
     from recpack.demo.story import CLASSES, convert_to_s3, make_devkit
+    from recpack.options import CheckOptions
+    from recpack.pipeline.check import check_dataset
     from recpack.pipeline.convert import convert
+    from recpack.pipeline.prepare import open_source
     from recpack.records.preview import preview
     from recpack.records.reader import RecordReader
 
     folder = Path(args.folder)
     if folder.exists() and any(folder.iterdir()) and not args.overwrite:
         raise DataError(f"{folder} is not empty; choose another DIR, or use --overwrite")
-    devkit, output, sheet = folder / "VOCdevkit", folder / "train.rec", folder / "preview.png"
+    devkit, output = folder / "VOCdevkit", folder / "train.rec"
+    sheet, report = folder / "preview.png", folder / "check.html"
     upload = None
     with progress_bar(args.quiet) as progress:
         make_devkit(devkit, progress=progress)
@@ -202,6 +209,9 @@ def run_demo(args: argparse.Namespace) -> object:
         if objects != expected:
             raise DataError(f"{output}: packed {expected} objects, but read back {objects}")
         preview(output, sheet)
+        options = CheckOptions(classes=CLASSES, progress=progress)
+        dataset = open_source(devkit, options)
+        write_report(report, check_dataset(dataset, options), dataset)
         if is_installed():
             upload = convert_to_s3(devkit, output, progress)
     if not (args.quiet or args.json):
@@ -210,7 +220,6 @@ def run_demo(args: argparse.Namespace) -> object:
             ("wrote", os.fspath(output)),
             *manifest_rows(result.manifest),
             ("read back", f"{objects:,} objects, none missing"),
-            ("preview", os.fspath(sheet)),
         ]
         if upload is None:
             rows.append(("S3", "skipped: it needs pip install 'recpack[demo]'"))
@@ -221,20 +230,33 @@ def run_demo(args: argparse.Namespace) -> object:
                 ("verified", f"{upload.verification.checksum}, as stored and as read back"),
             ]
         print_table(rows)
-        print(
-            "\nThe same for your own data:\n"
-            "  recpack convert VOCdevkit train.rec --year 2007 --classes voc\n"
-            "  recpack convert VOCdevkit s3://bucket/prefix/train/train.rec\n"
-            "  recpack verify s3://bucket/prefix/train/train.rec\n"
-            "  recpack inspect s3://bucket/prefix/train/train.rec"
-        )
+        for line in _next_steps(folder):
+            print_line(line)
     return {
         "devkit": os.fspath(devkit),
         "output": os.fspath(output),
         "preview": os.fspath(sheet),
+        "report": os.fspath(report),
         "manifest": result.manifest.as_dict(),
         "objects": upload.objects if upload else [],
     }
+
+
+def _next_steps(folder: Path) -> Iterator[str]:
+    """What to look at and what to type after the demo."""
+    yield ""
+    yield "Look at"
+    yield f"  {folder / 'preview.png'}  the pictures with their boxes"
+    yield f"  {folder / 'check.html'}   the report of the data set, in a browser"
+    if all(map(find_spec, ("torch", "onnx", "waitress", "moto", "flask_cors"))):
+        yield ""
+        yield "The whole story: train a detector, host it, draw what it finds (ten minutes)"
+        yield "  python -m recpack.demo.tour recpack-story"
+    yield ""
+    yield "Your own data"
+    yield "  recpack check VOCdevkit --report check.html"
+    yield "  recpack convert VOCdevkit train.rec"
+    yield "  recpack convert VOCdevkit s3://bucket/prefix/train/train.rec"
 
 
 def run_s3_cleanup(args: argparse.Namespace) -> object:

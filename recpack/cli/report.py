@@ -18,21 +18,25 @@ from recpack.problem_lines import group_lines, near_hint
 from recpack.problems import Problem, action_text, count_text
 from recpack.sources.base import Dataset
 from recpack.storage.files import write_lines
+from recpack.workers.settings import Workers
 
 _BAR = 30
 _EXAMPLES = 3
 _MOST_BARS = 100
 
 
-def write_report(path: Path, check: Check, dataset: Dataset) -> None:
-    """Write an HTML page to ``.html``, JSON to any other name; completely or not at all.
+def write_report(
+    path: Path, check: Check, dataset: Dataset, workers: Workers | None = None
+) -> None:
+    """Write an HTML page to ``.html``, JSON to any other name; completely or not at all. Without
+    ``workers`` this process makes the page's pictures.
 
     Raises SinkError when it can't be written.
     """
     if is_page(path):
-        from recpack.cli.page import page
+        from recpack.cli.page.document import page
 
-        write_text(path, page(check, dataset))
+        write_text(path, page(check, dataset, workers or Workers(jobs=1)))
     else:
         write_text(path, json.dumps(check.as_dict(), indent=1, ensure_ascii=False) + "\n")
 

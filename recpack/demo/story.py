@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recpack.columns import Float64, Pixels
+from recpack.demo.photograph import CLASSES as CLASSES
+from recpack.demo.photograph import Object
+from recpack.demo.photograph import make_image as make_image
 from recpack.demo.s3_server import credentials, loopback_server
 from recpack.errors import DataError
 from recpack.formats.encoding import Encoding
@@ -25,11 +27,9 @@ from recpack.storage.files import make_folder, write_bytes
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import Location
 
-CLASSES = ("ball", "box", "cone")
 YEAR = "2007"
 _SIZES = ((500, 375), (375, 500), (500, 333))
 _EASY_SIZES = ((320, 240), (240, 320))
-_EASY_COLOURS = {"ball": (60, 60, 215), "box": (60, 190, 60), "cone": (215, 90, 60)}
 
 
 def make_devkit(
@@ -91,53 +91,6 @@ def convert_to_s3(devkit: Path, local: Path, progress: Watch = None) -> S3Upload
         root = location._replace(key="")
         objects = [str(root._replace(key=name)) for name, _ in list_objects(s3, root, deep=True)]
     return S3Upload(url, objects, verification)
-
-
-Object = tuple[str, tuple[int, int, int, int]]
-"""Class name and box: xmin, ymin, xmax, ymax in pixels."""
-
-
-def make_image(
-    random: np.random.RandomState, width: int, height: int, *, easy: bool = False
-) -> tuple[Pixels, list[Object]]:
-    """A textured background with one to four balls, boxes or cones; ``easy``: see
-    ``make_devkit``."""
-    canvas = _clouds(random, width, height) + random.normal(0, 9, (height, width, 1))
-    if easy:
-        canvas[:] = canvas.mean(2, keepdims=True)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
-    objects: list[Object] = []
-    for _ in range(random.randint(1, 3 if easy else 5)):
-        name = CLASSES[random.randint(len(CLASSES))]
-        side = int(random.randint(50, 150))
-        left, top = (int(random.randint(1, edge - side - 1)) for edge in (width, height))
-        u, v = (x - left) / side, (y - top) / side
-        inside = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
-        if name == "ball":
-            inside &= (u - 0.5) ** 2 + (v - 0.5) ** 2 <= 0.25
-        elif name == "cone":
-            inside &= np.abs(u - 0.5) <= v / 2
-        colour = random.uniform(30, 225, 3)
-        if easy:
-            colour = _EASY_COLOURS[name] + colour / 8
-        shade = 0.6 + 0.7 * (1 - np.hypot(u - 0.35, v - 0.35))  # lit from the upper left
-        canvas[inside] = (colour * shade[..., None])[inside]
-        objects.append((name, (left, top, left + side, top + side)))
-    return np.clip(canvas, 0, 255).astype(np.uint8), objects
-
-
-def _clouds(random: np.random.RandomState, width: int, height: int) -> Float64:
-    """Smooth colour, shape (height, width, 3): a coarse random grid, interpolated."""
-
-    def weights(length: int, knots: int) -> Float64:
-        at = np.linspace(0, knots - 1, length)
-        hats: Float64 = np.clip(1 - np.abs(at[:, None] - np.arange(knots)), 0, 1)
-        return hats
-
-    grid = random.uniform(40, 215, (7, 9, 3))
-    rows, columns = weights(height, 7), weights(width, 9)
-    clouds: Float64 = np.einsum("yi,ijc,xj->yxc", rows, grid, columns, optimize=True)
-    return clouds
 
 
 def annotation(filename: str, width: int, height: int, objects: list[Object]) -> str:

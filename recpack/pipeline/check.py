@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from recpack._version import __version__
+from recpack.columns import Float32, Int64
 from recpack.data.annotation import LabelKind
 from recpack.data.labels import class_ids, label_shape, object_table
+from recpack.data.samples import Samples
 from recpack.data.statistics import ASPECTS, BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.options import CheckOptions
 from recpack.pipeline.prepare import fatal_problems, open_source
@@ -18,14 +23,20 @@ from recpack.problem_lines import unknown_classes
 from recpack.problems import CATALOGUE, Problem
 from recpack.scanning.duplicates import duplicate_groups
 from recpack.scanning.run import ScanResult, scan_dataset
-from recpack.settings import takes
+from recpack.settings import options_of, takes
 from recpack.sources.base import Dataset, Scope
+from recpack.storage.paths import base_name
+from recpack.storage.s3.access import Access
 from recpack.storage.trees.open import Root
 from recpack.workers.cluster import connect
-from recpack.workers.settings import Workers
+from recpack.workers.settings import Cluster, Workers
 
 _SEVERAL = ("boxes", "classes")
 """Labels of which an image can have several."""
+_EXAMPLES, _EACH = 160, 8
+"""Examples of all classes together, and the most of each."""
+_CLASSES = 320
+"""The most classes that have an example."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +49,18 @@ class Check:
     by name, and ``nearest_classes`` has the most similar known name; ``image_sets`` counts samples
     by image set, and ``scope`` tells the images of the data set that were not read. The histograms
     count boxes (``box_sides`` in pixels, ``aspects`` width over height) and images
-    (``objects_per_image``). ``duplicates`` are groups of image paths with equal bytes. ``refused``:
-    ``convert`` with the same options would fail; ``fatal`` counts the problems for which it would.
+    (``objects_per_image``). Of each class with boxes, ``class_sides`` has the sides of its boxes,
+    and ``class_side_counts`` their numbers below 8, 16, 32, 64, 96, 128, 256, 512 pixels, and the
+    rest. ``duplicates`` are groups of image paths with equal bytes. ``refused``: ``convert`` with
+    the same options would fail; ``fatal`` counts the problems for which it would. ``names`` are
+    those of the folder, the file or the archives, without where they are, and ``options`` those
+    that are not the default. ``examples`` are samples of every class, spread over the data set; of
+    more than 320 classes only the first have some.
     """
 
+    names: list[str]
+    options: Mapping[str, Any]
+    recpack_version: str
     annotations: int
     samples: int
     labels: LabelKind
@@ -57,18 +76,23 @@ class Check:
     objects_per_image: dict[str, int]
     box_sides: dict[str, int]
     aspects: dict[str, int]
+    class_sides: dict[str, Spread]
+    class_side_counts: dict[str, list[int]]
     duplicates: list[list[str]]
     problems: list[Problem]
     fatal: int
     refused: bool
     scope: Scope
+    examples: Samples = field(repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; problems also counted by code."""
         values = {
             name: value if not isinstance(value, Spread) else vars(value)
             for name, value in vars(self).items()
+            if name != "examples"
         }
+        values["class_sides"] = {name: vars(sides) for name, sides in self.class_sides.items()}
         codes = Counter(problem.code for problem in self.problems)
         values["problem_counts"] = dict(codes.most_common())
         values["problems"] = [problem.as_dict() for problem in self.problems]
@@ -107,10 +131,15 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
     ids, owners = class_ids(samples)
     shape = label_shape(samples) if len(samples) else None
     counts = np.bincount(ids, minlength=len(names))
-    images = np.unique(np.stack([owners, ids]), axis=1)[1]
+    images, rows = np.divmod(np.unique(ids * max(len(samples), 1) + owners), max(len(samples), 1))
     per_image = np.bincount(owners, minlength=len(samples)) if scan.labels in _SEVERAL else ()
     sets = np.bincount(scan.image_sets, minlength=len(dataset.image_sets))
+    box_sides = np.sqrt(sides.prod(1))
+    class_sides, class_side_counts = _by_class(objects[:, 0].astype(np.int64), box_sides, names)
     return Check(
+        names=list(dataset.names),
+        options=_chosen(options),
+        recpack_version=__version__,
         annotations=scan.annotations,
         samples=len(samples),
         labels=scan.labels,
@@ -126,14 +155,64 @@ def _check(dataset: Dataset, options: CheckOptions) -> Check:
         image_widths=Spread.of(scan.sizes[:, 0]),
         image_heights=Spread.of(scan.sizes[:, 1]),
         objects_per_image=histogram(per_image, OBJECTS, whole=True),
-        box_sides=histogram(np.sqrt(sides.prod(1)), BOX_SIDES),
+        box_sides=histogram(box_sides, BOX_SIDES),
         aspects=histogram(sides[:, 0] / sides[:, 1], ASPECTS),
+        class_sides=class_sides,
+        class_side_counts=class_side_counts,
         duplicates=duplicates,
         problems=problems,
         fatal=fatal,
         refused=bool(fatal) or not len(samples),
         scope=scan.scope,
+        examples=samples.take(_examples(images, rows, len(samples))),
     )
+
+
+def _chosen(options: CheckOptions) -> dict[str, Any]:
+    """The options that are not the default, for JSON: none of workers and access, and no folder of
+    this machine."""
+    chosen: dict[str, Any] = {}
+    elsewhere = {one.name for kind in (Cluster, Access) for one in options_of(kind)}
+    for one in options_of(CheckOptions):
+        value = getattr(options, one.name)
+        if value == one.default or one.name in elsewhere:
+            continue
+        if isinstance(value, (str, os.PathLike)):
+            value = os.fspath(value)
+            value = base_name(value) if os.path.isabs(value) else value
+        elif not isinstance(value, (int, float, type(None))):
+            value = dict(value) if isinstance(value, Mapping) else list(value)
+        chosen[one.name] = value
+    return chosen
+
+
+def _by_class(
+    ids: Int64, sides: Float32, names: tuple[str, ...]
+) -> tuple[dict[str, Spread], dict[str, list[int]]]:
+    """The box sides of each class that has boxes, and their histogram."""
+    order = np.argsort(ids, kind="stable")
+    found, starts = np.unique(ids[order], return_index=True)
+    groups = np.split(sides[order], starts[1:]) if len(found) else []
+    of_class = {names[id_]: group for id_, group in zip(found.tolist(), groups, strict=True)}
+    bins = len(BOX_SIDES) + 1
+    return (
+        {name: Spread.of(group) for name, group in of_class.items()},
+        {
+            name: np.bincount(np.searchsorted(BOX_SIDES, group, "right"), minlength=bins).tolist()
+            for name, group in of_class.items()
+        },
+    )
+
+
+def _examples(classes: Int64, rows: Int64, samples: int) -> Int64:
+    """The rows of the examples, from the pairs of a class and a sample that has it, in order."""
+    found, starts, counts = np.unique(classes, return_index=True, return_counts=True)
+    if not len(found):  # numbers: the samples are spread as those of a single class
+        rows, starts, counts = np.arange(samples), np.zeros(1, int), np.array([samples])
+    starts, counts = starts[:_CLASSES, None], counts[:_CLASSES, None]
+    each = min(max(_EXAMPLES // len(starts), 1), _EACH)
+    steps = (2 * np.arange(each) + 1) * counts // (2 * each)
+    return np.unique(rows[(starts + steps).ravel()]) if samples else rows
 
 
 def _duplicates(scan: ScanResult, workers: Workers) -> tuple[list[list[str]], list[Problem]]:

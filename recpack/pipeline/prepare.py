@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from recpack.problems import Problem, count_text
 from recpack.scanning.run import Scanning, ScanResult
 from recpack.sources.base import Dataset
 from recpack.sources.open import open_dataset
+from recpack.storage.paths import own_name
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.open import Root
 from recpack.workers.cluster import connect
@@ -31,7 +33,10 @@ def open_source(path: Root, settings: ReadSettings) -> Dataset:
     """Open the data set that the settings choose."""
     names = settings.class_map.names if settings.classes and settings.class_map else ()
     s3 = S3Client.of(settings)
-    return open_dataset(path, settings, s3, class_names=names)
+    dataset = open_dataset(path, settings, s3, class_names=names)
+    paths = [path] if isinstance(path, (str, os.PathLike)) else path
+    dataset.names = tuple(own_name(one) for one in paths)
+    return dataset
 
 
 @contextmanager

@@ -65,11 +65,12 @@ class PreviewSettings(Access):
         default=None, help="positions of the records (default: a random choice)", metavar="N,…",
         read=positions,
     )  # fmt: skip
-    count: int = option(default=16, help="number of records to choose", metavar="N")
+    count: int = option(default=15, help="number of records to choose", metavar="N")
     seed: int = option(default=0, help="seed of the random choice", metavar="N")
-    cell: int = option(
-        default=360,
-        help="pixels of a cell's side; twice as many if an image has many objects",
+    cell: int | None = option(
+        default=None,
+        help="pixels of a cell's longer side (default: for a sheet of 1,920 pixels, twice as wide "
+        "if an image has many objects)",
         metavar="N",
     )
 
@@ -78,7 +79,7 @@ class PreviewSettings(Access):
             yield "records: name at least one position, like 0,7,12 (got none)"
         if not 1 <= self.count <= 10_000:
             yield f"count: must be 1 to 10,000 (got {self.count})"
-        if not 32 <= self.cell <= 4096:
+        if self.cell is not None and not 32 <= self.cell <= 4096:
             yield f"cell: must be 32 to 4,096 pixels (got {self.cell})"
 
 

@@ -6,7 +6,7 @@ A source yields what the files say. The judge (``scanning.judge``) decides what 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +84,10 @@ class Dataset(ABC):
     ``root``: image paths are relative to it · ``image_sets``: their names · ``counts``: annotations
     in each image set · ``classes``: the data set's own class names in the order of ids, None when
     it has none · ``labels``: their kind; those without boxes need ``classes`` · ``format``: its
-    name · ``years`` of a devkit · ``unread``: a function for each image set that is not read, which
-    counts its images (None: counting would take long).
+    name · ``names`` of the folder, the file or the archives that were opened, without where they
+    are · ``years`` of a devkit · ``unread``: a function for each image set that is not read, which
+    counts its images (None: counting would take long) · ``parts``: the folders and files that are
+    the data set's, also those of other image sets (``.``: all that is there).
     """
 
     root: Tree
@@ -94,8 +96,10 @@ class Dataset(ABC):
     classes: Sequence[str] | None = None
     labels: LabelKind = "boxes"
     format: str = ""
+    names: Sequence[str] = ()
     years: Sequence[str] = ()
     unread: Mapping[str, Callable[[], int | None]] = {}
+    parts: Collection[str] = (".",)
 
     def __len__(self) -> int:
         return sum(self.counts)

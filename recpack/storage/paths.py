@@ -68,6 +68,12 @@ def base_name(path: PathOrUrl) -> str:
     return os.fspath(path).rpartition("/")[2]
 
 
+def own_name(path: PathOrUrl) -> str:
+    """The name of a file or a folder, as ``.`` and ``x/`` have one too."""
+    text = os.fspath(path) if is_s3(path) else os.path.abspath(path)
+    return base_name(text.rstrip("/")) or text
+
+
 def demand_other(output: PathOrUrl, inputs: Iterable[PathOrUrl]) -> None:
     """Raise ConfigError when an output is also an input."""
 

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,12 @@ def test_demo(
     """A quarter of what the tutorial has, which a test of the pages makes."""
     monkeypatch.setattr("recpack.demo.story.make_devkit", partial(make_devkit, images=50))
     assert run("demo", tmp_path / "demo") == 0
-    assert "none missing" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "none missing" in told
+    for file in ("preview.png", "check.html"):
+        assert f"  {tmp_path / 'demo' / file}  " in told
+        assert (tmp_path / "demo" / file).exists()
+    assert ("python -m recpack.demo.tour" in told) == (find_spec("torch") is not None)
     first = (tmp_path / "demo" / "train.rec").read_bytes()
     with recpack.RecordReader(tmp_path / "demo" / "train.rec") as records:
         assert len(records) == 40

@@ -1,21 +1,15 @@
 from __future__ import annotations
 
-import base64
-import io
 import json
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 import recpack
 from recpack.data.statistics import Spread, histogram
@@ -373,72 +367,6 @@ def test_a_wrong_extension_is_told_in_words(tmp_path: Path) -> None:
     (devkit / "JPEGImages" / "0.jpg").write_bytes(encoded(".png", pixels()))
     (problem,) = check(devkit, jobs=1).problems
     assert "(JPEGImages/0.jpg is png)" in str(problem)
-
-
-@pytest.fixture
-def chromium() -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if browser is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium; .ci/run installs it")
-        pytest.skip("no Chromium on this machine")
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--no-first-run")  # fmt: skip
-
-    def browse(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [str(browser), *flags, *arguments], capture_output=True, check=True, timeout=120
-        )
-
-    return browse
-
-
-@pytest.mark.slow
-def test_the_page_in_a_browser(tmp_path: Path, chromium: Callable[..., Any]) -> None:
-    devkit = everything_wrong(tmp_path / "d")
-    page = tmp_path / "check.html"
-    assert run("check", devkit, "--set", "all", "--quiet", "--report", page) == 1
-    text = page.read_text()
-    # one file, no network: nothing but inline data is referred to
-    assert set(re.findall(r'(?:href|src)="([^:"]*:)', text)) == {"data:"}
-    assert "<script" not in text
-    pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", text)
-    assert len(pictures) > 20
-    for picture in pictures:
-        assert max(Image.open(io.BytesIO(base64.b64decode(picture))).size) <= 320
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    dom = chromium(profile, "--dump-dom", page.as_uri()).stdout.decode()
-    assert dom.count("<figure>") == text.count("<figure>") > 20
-    assert "image-truncated" in dom
-    shot = tmp_path / "shot.png"
-    chromium(profile, f"--screenshot={shot}", "--window-size=1200,4000", page.as_uri())
-    colours = np.array(Image.open(shot).convert("RGB")).reshape(-1, 3).astype(int)
-
-    def drawn(red: int, green: int, blue: int) -> int:
-        return int((np.abs(colours - (red, green, blue)).max(1) < 12).sum())
-
-    assert drawn(0x3B, 0x6F, 0xB6) > 2000  # bars
-    assert drawn(0x16, 0xA3, 0x4A) > 200  # boxes that are fine
-    assert drawn(0xE5, 0x34, 0x2B) > 50  # boxes that are not
-
-
-def test_the_page_shows_nothing_from_outside(tmp_path: Path) -> None:
-    (tmp_path / "secret.jpg").write_bytes(jpeg())
-    devkit = lay_out(tmp_path / "d", Case(image=None))
-    (devkit / "JPEGImages" / "odd.jpg").symlink_to(tmp_path / "secret.jpg")
-    assert run("check", devkit, "--quiet", "--report", tmp_path / "r.html") == 1
-    text = (tmp_path / "r.html").read_text()
-    assert "path-unsafe" in text
-    assert "data:image" not in text
-
-
-def test_names_from_strangers_are_text_on_the_page(tmp_path: Path) -> None:
-    bad = xml(60, 40, box_xml("&lt;script&gt;alert(1)&lt;/script&gt;", (6, 4, 30, 20)))
-    devkit = lay_out(tmp_path / "d", Case(bad))
-    assert run("check", devkit, "--quiet", "--report", tmp_path / "r.html") == 1
-    text = (tmp_path / "r.html").read_text()
-    assert "<script" not in text
-    assert "&lt;script&gt;" in text
 
 
 PLAIN_BOX = box_xml("cat", (6, 4, 30, 20))

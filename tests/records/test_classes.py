@@ -13,8 +13,8 @@ import recpack
 from recpack.cli.app import main
 from recpack.formats.manifest import Manifest
 from recpack.formats.record import Record
-from recpack.records.preview import contact_sheet
 from recpack.records.reader_rules import Whole, rule_of
+from recpack.records.sheet import contact_sheet
 from recpack.records.unpack import safe_folder
 from tests.sources.test_wild import encoded, pixels
 from tests.support.devkits import jpeg
@@ -91,10 +91,11 @@ def test_inspect_counts_images_by_class(tmp_path: Path, capsys: pytest.CaptureFi
     assert "class   eel" in capsys.readouterr().out
     several = written(tmp_path / "b.rec", ["cat", "dog", "eel"], [[0, 1, 1], [0, 1, 0]])
     found = recpack.inspect(several)
-    assert (found.label_kinds, found.scalar_labels) == ({"vector": 2}, 2)
+    assert (found.label_kinds, found.scalar_labels) == ({"classes": 2}, 2)
     assert found.class_images == {"cat": 0, "dog": 2, "eel": 1}
     numbers = written(tmp_path / "c.rec", [], [[0.5, 1], [0, 1]])
     assert recpack.inspect(numbers).class_images == {}
+    assert recpack.inspect(numbers).label_kinds == {"classes": 1, "numbers": 1}
     many = written(tmp_path / "d.rec", [], list(range(205)))
     assert main(["inspect", str(many)]) == 0
     assert "  and 5 more; --json shows all" in capsys.readouterr().out
@@ -106,7 +107,7 @@ def test_names_are_on_the_sheet() -> None:
     def sheet(label: list[float], manifest: Manifest | None) -> bytes:
         vector = np.array(label, np.float32)
         record = Record(0, 0, 0, vector, jpeg(200, 100))
-        return contact_sheet([record], 1, manifest, 400).tobytes()
+        return contact_sheet([record], manifest, 400).tobytes()
 
     named = [sheet([1], manifest), sheet([0], manifest), sheet([1], None), sheet([1, 1], manifest)]
     assert len(set(named)) == 4

@@ -12,6 +12,7 @@ import pytest
 
 import recpack
 from recpack.cli.app import main
+from recpack.colours import class_colour
 from recpack.records.preview import preview
 from recpack.storage.s3.objects import read
 from tests.conftest import Store
@@ -119,6 +120,18 @@ def test_a_property_that_says_something_else(tmp_path: Path, text: str) -> None:
             function(rec)
 
 
+@pytest.mark.parametrize("rows", [ROWS, ROWS[1:4]], ids=["tables", "images alone"])
+def test_one_size_without_a_property(rows: list[Row], tmp_path: Path) -> None:
+    """InsightFace stacks the images of a batch."""
+    rec = write_records(tmp_path / "train.rec", rows)
+    assert recpack.verify(rec, reader="insightface").records == len(rows)
+    other = [(3, [1.0], jpeg(48, 40)) if row[0] == 3 else row for row in rows]
+    write_records(rec, other)
+    with pytest.raises(recpack.DataError, match="size 48 x 40, of 48 x 48") as caught:
+        recpack.verify(rec, reader="insightface")
+    assert [problem.code for problem in caught.value.problems] == ["face-size"]
+
+
 def test_what_a_record_says_it_is() -> None:
     sink = recpack.MemorySink()
     with recpack.RecordWriter(sink) as writer:
@@ -154,11 +167,24 @@ def test_tables_are_not_drawn(tmp_path: Path) -> None:
     assert preview(rec, tmp_path / "b.png", records=[1, 2, 3]) == [1, 2, 3]
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     pixels = np.asarray(cv2.imread(str(tmp_path / "a.png")))
-    assert (pixels[8:24, 8:24] == 255).any()  # the identity on its plate
+    assert (pixels == class_colour(0)[::-1]).all(2).any()  # the identity has a colour
     assert preview(rec, tmp_path / "c.png", records=[0, 1]) == [0, 1]
     write_records(rec, [ROWS[0]])
     with pytest.raises(recpack.DataError, match="no record with an image; there are 1"):
         preview(rec, tmp_path / "d.png")
+
+
+def test_faces_of_one_identity_are_side_by_side(tmp_path: Path) -> None:
+    """A random choice among a million identities would show each one once."""
+    rows: list[Row] = [(0, [49, 55], b"")]
+    rows += [(1 + key, [key // 8], jpeg(48, 48, key)) for key in range(48)]
+    rows += [(49 + who, [1 + 8 * who, 9 + 8 * who], b"") for who in range(6)]
+    rec = write_records(tmp_path / "train.rec", rows)
+    chosen = preview(rec, tmp_path / "a.png", count=10)
+    assert chosen == sorted(chosen)
+    assert len(chosen) == 10
+    assert len({(position - 1) // 8 for position in chosen}) <= 5
+    assert len(preview(rec, tmp_path / "b.png", count=99)) == 48
 
 
 def test_merged_identities_are_numbered_one_file_after_the_other(tmp_path: Path) -> None:
@@ -226,7 +252,7 @@ def test_a_meta_record_that_can_not_be(tmp_path: Path, label: list[float]) -> No
 def test_inspect_counts_identities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rec = write_records(tmp_path / "train.rec", changed(3, [1, 0]))
     found = recpack.inspect(rec)
-    assert found.label_kinds == {"class": 2, "table": 3, "vector": 1}
+    assert found.label_kinds == {"class": 2, "classes": 1, "table": 3}
     assert found.class_images == {"0": 2, "1": 1}
     assert found.faces is not None
     assert (found.faces.identities, found.faces.images, found.faces.property) == (2, 3, None)

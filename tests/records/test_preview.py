@@ -8,39 +8,71 @@ import pytest
 
 import recpack
 from recpack.cli.app import main
+from recpack.colours import Colour, class_colour
+from recpack.columns import Pixels
 from recpack.errors import ConfigError, DataError, SinkError
 from recpack.formats.record import Record
-from recpack.records.preview import _ink, _Plate, _room, _size, contact_sheet, preview
+from recpack.records.preview import preview
+from recpack.records.sheet import contact_sheet
 from tests.support.devkits import jpeg
 
 
 def record(boxes: list[list[float]], image: bytes | None = None) -> Record:
     label = np.array([2, 5, *(value for box in boxes for value in box)], np.float32)
-    white = cv2.imencode(".png", np.full((100, 200, 3), 255, np.uint8))[1].tobytes()
+    white = cv2.imencode(".png", np.full((100, 200, 3), (255, 254, 255), np.uint8))[1].tobytes()
     return Record(0, 0, len(label), label, white if image is None else image)
 
 
+def where(sheet: Pixels, colour: Colour) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what has a colour, without the row of the legend."""
+    rows, columns = np.nonzero((sheet == colour[::-1]).all(2))
+    return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
+
+
 def test_boxes_are_where_they_belong() -> None:
-    sheet = contact_sheet([record([[3, 0.25, 0.5, 0.75, 0.9]])], 1, None, 400)
-    assert sheet.shape == (416, 416, 3)
-    image = sheet[108:308, 8:408]  # 400 x 200 pixels, in the middle of its cell
-    assert (image[50, 20] == 255).all()
-    for x, y in ((100, 140), (300, 140), (200, 180), (200, 100)):
-        assert tuple(image[y, x]) == _ink(3), (x, y)
-    assert (image[140, 200] == 255).all()
-    assert (sheet[50] == 32).all()  # the paper
+    sheet = contact_sheet([record([[3, 0.25, 0.5, 0.75, 0.9]])], None, 400)
+    image_left, image_top, *_ = where(sheet, (255, 254, 255))
+    pixels = sheet[image_top:, image_left:]
+    assert pixels.shape[1] > 400  # the image has 400 x 200 pixels
+    for x, y in ((100, 140), (298, 140), (200, 179), (200, 100)):
+        assert tuple(pixels[y, x]) == class_colour(3)[::-1], (x, y)
+    assert (pixels[140, 200] == (255, 254, 255)).all()
 
 
-def test_fifty_names_meet_nowhere() -> None:
-    boxes = np.random.RandomState(0).randint(0, 700, (50, 2))
-    placed: list[_Plate] = []
-    for left, top in boxes.tolist():
-        plate = _room([left, top, left + 90, top + 90], "pottedplant", (800, 800), placed)
-        assert not any(plate.meets(other) for other in placed)
-        assert 0 <= plate.left < plate.right <= 800
-        assert 0 <= plate.top < plate.bottom <= 800
-        assert (plate.right - plate.left, plate.bottom - plate.top) == _size("pottedplant")
-        placed.append(plate)
+def test_a_sheet_has_the_shape_of_a_slide() -> None:
+    """Its width too; a few small images are not blown up."""
+    photo = jpeg(500, 375)
+    for count, shape in ((15, (5, 3)), (6, (3, 2)), (1, (1, 1))):
+        records = [record([[0, 0.1, 0.1, 0.5, 0.5]], photo)] * count
+        height, width = contact_sheet(records, None, title=("train.rec", "all")).shape[:2]
+        assert 0.6 < width / height / (16 / 9) < 1.2, (width, height)
+        if count > 1:
+            assert 1850 < width <= 1920, shape
+        else:
+            assert 1000 <= width < 1100
+    many = [record([[0, 0.1, 0.1, 0.5, 0.5]] * 13, photo)] * 15
+    assert 3700 < contact_sheet(many, None).shape[1] <= 3840
+
+
+def test_the_legend_names_the_classes_that_are_shown() -> None:
+    def sheet(*ids: float) -> Pixels:
+        return contact_sheet([record([[id_, 0.1, 0.2, 0.4, 0.8] for id_ in ids])], None, 500)
+
+    one, two = sheet(5), sheet(5, 7)
+    last = one[-40:]
+    assert (last == class_colour(5)[::-1]).all(2).any()
+    assert not (last == class_colour(7)[::-1]).all(2).any()
+    assert (two[-40:] == class_colour(7)[::-1]).all(2).any()
+    assert sheet(*range(300)).shape[0] < 1.6 * one.shape[0]
+
+
+def test_names_in_any_script_and_of_any_length(tmp_path: Path) -> None:
+    names = ["自行车", "Straßenkegel", "x" * 3000, "line\nbreak", "\u202eturned", ""]
+    with recpack.RecordWriter(tmp_path / "a.rec", classes=names) as writer:
+        for id_ in range(len(names)):
+            writer.write(jpeg(), [[id_, 0.1, 0.1, 0.9, 0.9]])
+    assert len(preview(tmp_path / "a.rec", tmp_path / "a.png", count=6, cell=64)) == 6
+    assert len(preview(tmp_path / "a.rec", tmp_path / "b.png", count=6)) == 6
 
 
 def test_records_that_are_odd() -> None:
@@ -52,8 +84,7 @@ def test_records_that_are_odd() -> None:
         record([[1e9, 0, 0, 1, 1]], jpeg(1, 300)),
         record([[float("inf"), 0, 0, 1, 1], [1, -3e38, 3e38, float("inf"), 1]]),
     ]
-    sheet = contact_sheet(odd, 6, None, 100)
-    assert sheet.shape == (2 * 108 + 8, 3 * 108 + 8, 3)
+    sheet = contact_sheet(odd, None, 100)
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 20
 
 

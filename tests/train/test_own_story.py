@@ -14,11 +14,9 @@ from tests.support.clusters import needs
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
-STORY = Path(__file__).parents[2] / "examples" / "story.py"
-
 
 def tell(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(STORY), *arguments]
+    command = [sys.executable, "-m", "recpack.demo.tour", *arguments]
     # other tests run beside it, and torch's threads wait for each other
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

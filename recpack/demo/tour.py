@@ -2,7 +2,7 @@
 S3 server, a training, one epoch more from its model, an endpoint, detections, the mAP, and the end
 of the endpoint.
 
-    python examples/story.py recpack-story
+    python -m recpack.demo.tour recpack-story
 
 It types the commands that it shows, and leaves a page of pictures, ``index.html``. The server is
 moto's, the pictures are drawn: balls, boxes and cones, each in its colour. On two cores it takes
@@ -29,10 +29,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recpack import train
 from recpack.demo.s3_server import credentials, loopback_server
 from recpack.demo.story import CLASSES, make_devkit
 from recpack.storage.s3.client import S3Client
+from recpack.train_package import load
 
 BUCKET = "story"
 TRAIN, VALIDATION = (f"s3://{BUCKET}/voc/{part}/{part}.rec" for part in ("train", "val"))
@@ -158,6 +158,7 @@ def tell(story: Story, args: argparse.Namespace) -> Path:
     story.tell("One epoch more, from that model")
     second = ["--job-name=voc-2", "--model=voc-1", "--set=epochs=1", "--set=learning_rate=0.00001"]
     story.type_in(*fit, *second, *chosen)
+    train = load()
     jobs = [train.attach(str(story.folder / "models" / name)) for name in ("voc-1", "voc-2")]
     for job in jobs:
         job.read_log()
@@ -187,7 +188,9 @@ def test_ids(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m recpack.demo.tour", description=(__doc__ or "").partition("\n\n")[0]
+    )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("recpack-story"))
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier story there")
     parser.add_argument("--images", type=int, default=400)
