@@ -32,7 +32,7 @@ FLOORS = (
     ("workers",),
     ("problem_lines",),
     ("columns", "progress", "problems"),
-    ("settings",),
+    ("markup", "settings"),
     ("_version", "display", "errors", "train_package"),
 )
 """Folders and modules of recpack, from the top floor down. Imports go down only, those inside

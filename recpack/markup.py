@@ -1,0 +1,123 @@
+"""HTML for notebooks and pages: pictures with boxes, tables. It needs no network, script or style
+sheet, and takes the colours of what is around it, light or dark."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import NamedTuple
+
+from recpack.display import hide_secrets, one_line
+
+_LONGEST_TEXT = 200
+_LONGEST_NAME = 40
+_CELL = "padding:.15em 1.2em .15em 0;vertical-align:top;background:none;text-align:"
+
+
+class Box(NamedTuple):
+    """A box of a picture: its edges in pixels, its name (empty: none is written) and its colour."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    name: str
+    colour: str
+
+
+def class_colour(class_id: float) -> str:
+    """A class's own colour: steps of the golden ratio keep the hues of many classes apart."""
+    ratios = colorsys.hsv_to_rgb(class_id * 0.61803398875 % 1, 0.7, 1.0)
+    return "#" + "".join(f"{round(255 * ratio):02x}" for ratio in ratios)
+
+
+def text(value: object, longest: int = _LONGEST_TEXT) -> str:
+    """Any text, as one harmless line of HTML; what is longer is cut off."""
+    line = one_line(hide_secrets(str(value)))
+    return escape(line if len(line) <= longest else line[: longest - 1] + "…")
+
+
+def svg_picture(image: bytes, size: tuple[int, int], boxes: Iterable[Box]) -> str:
+    """An encoded JPEG or PNG with boxes over it. ``size``: width and height in pixels of what the
+    boxes are of, to which the image is stretched; it can have fewer pixels. Boxes with an edge that
+    is no finite number are left out. The picture is as wide as its place, at most ``size``."""
+    wide, high = size
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    data = b64encode(image).decode("ascii")
+    drawn = [box for box in boxes if all(map(math.isfinite, box[:4]))]
+    # small boxes last, so that no larger one covers them
+    drawn.sort(key=lambda box: -abs((box.right - box.left) * (box.bottom - box.top)))
+    return (
+        f'<svg viewBox="0 0 {wide} {high}" role="img" '
+        f'style="display:block;width:100%;max-width:{wide}px">'
+        f'<image width="{wide}" height="{high}" preserveAspectRatio="none" '
+        f'href="data:image/{kind};base64,{data}"/>'
+        + "".join(_outline(box, max(size) / 250) for box in drawn)
+        + "".join(_plate(box, size) for box in drawn if box.name)
+        + "</svg>"
+    )
+
+
+def _outline(box: Box, stroke: float) -> str:
+    left, right = sorted((box.left, box.right))
+    top, bottom = sorted((box.top, box.bottom))
+    return (
+        f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
+        f'height="{bottom - top:.1f}" fill="none" stroke="{escape(box.colour)}" '
+        f'stroke-width="{stroke:.2f}"><title>{text(box.name)}</title></rect>'
+    )
+
+
+def _plate(box: Box, size: tuple[int, int]) -> str:
+    """The name on a plate of the box's colour: above the box, or in it where there is no room."""
+    height = max(size) / 28
+    shown = len(box.name[:_LONGEST_NAME])
+    width = height * (0.5 * shown + 0.5)
+    left = min(max(min(box.left, box.right), 0), max(size[0] - width, 0))
+    top = min(box.top, box.bottom)
+    top = top - height if top >= height else max(top, 0)
+    return (
+        f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" '
+        f'fill="{escape(box.colour)}"/><text x="{left + height / 4:.1f}" '
+        f'y="{top + 0.78 * height:.1f}" textLength="{0.5 * shown * height:.1f}" '
+        f'lengthAdjust="spacingAndGlyphs" style="font:{0.8 * height:.1f}px sans-serif;fill:#000">'
+        f"{text(box.name, _LONGEST_NAME)}</text>"
+    )
+
+
+def table(rows: Iterable[Sequence[object]], headings: Sequence[str] = ()) -> str:
+    """A table. Numbers stand at the right of their column; all else is escaped."""
+    head = "".join(f'<th style="{_CELL}left">{text(name)}</th>' for name in headings)
+    lines = [f"<tr>{head}</tr>"] if head else []
+    for row in rows:
+        cells = "".join(
+            f'<td style="{_CELL}right">{cell:,}</td>'
+            if isinstance(cell, (int, float))
+            else f'<td style="{_CELL}left">{text(cell)}</td>'
+            for cell in row
+        )
+        lines.append(f"<tr>{cells}</tr>")
+    return f'<table style="border-collapse:collapse;margin:.3em 0">{"".join(lines)}</table>'
+
+
+def section(title: str, *parts: str) -> str:
+    """Parts of HTML under a title, which is text."""
+    return f"<div><b>{text(title)}</b>{''.join(parts)}</div>"
+
+
+def folded(title: str, *parts: str) -> str:
+    """Parts of HTML that a click on their title shows."""
+    return f"<details><summary>{text(title)}</summary>{''.join(parts)}</details>"
+
+
+def side_by_side(pictures: Iterable[tuple[str, str]], width: int = 220) -> str:
+    """Pictures of HTML, each with a caption, which is text."""
+    cells = (
+        f'<figure style="width:{width}px;margin:0">{picture}<figcaption>{text(caption)}'
+        "</figcaption></figure>"
+        for picture, caption in pictures
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:.6em;margin:.3em 0">{"".join(cells)}</div>'
