@@ -31,6 +31,7 @@ FLOORS = (
     ("storage",),
     ("workers",),
     ("problem_lines",),
+    ("problem_list",),
     ("columns", "progress", "problems"),
     ("markup", "settings"),
     ("_version", "display", "errors", "train_package"),
@@ -38,8 +39,8 @@ FLOORS = (
 """Folders and modules of recpack, from the top floor down. Imports go down only, those inside
 functions too; rooms of one floor know nothing of each other."""
 
-GROUND = {("errors", "problems")}
-"""The one exception: an error carries problems, for type checkers alone."""
+GROUND = {("errors", "problems"), ("errors", "problem_list")}
+"""The one exception: an error carries problems, which it imports when it is raised."""
 
 
 def modules() -> dict[str, ast.Module]:

@@ -42,7 +42,7 @@ class Trained:
         data = {
             name: {
                 "rec": channel.rec,
-                "bytes": channel.manifest.rec["bytes"],
+                "bytes": channel.manifest.rec.bytes,
                 "checksum": channel.checksum,
                 "samples": channel.manifest.num_samples,
             }

@@ -225,8 +225,8 @@ class _Verifier:
         return None if index is None else np.sort(index[1])
 
     def _expected(self) -> tuple[Checksum, int | None]:
-        if self.manifest is not None and self.manifest.rec["checksum"]:
-            return parse_checksum(self.manifest.rec["checksum"])
+        if self.manifest is not None and self.manifest.rec.checksum:
+            return parse_checksum(self.manifest.rec.checksum)
         return Checksum.CRC32, None
 
     def _ranges(self, size: int, index: Int64 | None, count: int) -> list[_Range]:

@@ -37,7 +37,7 @@ class Verification:
 def verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> Verification:
     from recpack.storage.s3.objects import head
 
-    if manifest is None or not manifest.rec["checksum"]:
+    if manifest is None or not manifest.rec.checksum:
         raise DataError(
             f"{path}: there is no manifest to compare with; use --deep to read the records"
         )
@@ -47,9 +47,9 @@ def verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> V
     except OSError as error:
         raise DataError(f"{path}: {error}") from error
     demand_size(path, stored.size, manifest)
-    checksum, value = parse_checksum(manifest.rec["checksum"])
+    checksum, value = parse_checksum(manifest.rec.checksum)
     actual, expected = stored.checksums.get(checksum), checksum.base64(value)
-    etag = manifest.rec.get("etag")
+    etag = manifest.rec.etag
     if actual is None and etag is None:
         raise DataError(
             f"{path}: the store keeps no {checksum.value}; use --deep to read the records"
@@ -65,12 +65,12 @@ def verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> V
             "copy: compare it with --deep"
         )
     proof = "etag" if actual is None else "checksum"
-    checksum_text = manifest.rec["checksum"]
+    checksum_text = manifest.rec.checksum
     return Verification(base_name(path), stored.size, checksum_text, proof, None, ("manifest",))
 
 
 def demand_size(path: PathOrUrl, size: int, manifest: Manifest) -> None:
-    if manifest.rec["bytes"] not in (None, size):
+    if manifest.rec.bytes not in (None, size):
         raise DataError(
             f"{path}: it has {size:,} bytes, the manifest {manifest.rec['bytes']:,}; it is "
             "truncated or another file: pack again"

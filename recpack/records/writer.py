@@ -16,7 +16,7 @@ from recpack.columns import StringColumn
 from recpack.data.labels import assemble_labels
 from recpack.data.samples import Samples
 from recpack.errors import RecordError
-from recpack.formats.manifest import Manifest, RecFile, describe
+from recpack.formats.manifest import Manifest, RecFile, Source, describe
 from recpack.formats.recordio import format_index, label_bytes
 from recpack.records.settings import WriterSettings
 from recpack.settings import takes
@@ -157,15 +157,12 @@ class RecordWriter:
             np.zeros(count, np.uint8),
             np.zeros(count, np.int64),
         )
-        rec: RecFile = {
-            "name": self._sink.name,
-            "bytes": self._offsets[-1],
-            "checksum": written.checksum.text(written.value),
-        }
-        source: dict[str, object] = {}
+        checksum = written.checksum.text(written.value)
+        rec = RecFile(self._sink.name, self._offsets[-1], checksum)
+        source = Source()
         if self.tables:
             samples = samples.take(np.delete(np.arange(count), self.tables))
-            source = {"format": "identities", "sets": [], "years": []}
+            source = Source("identities")
         manifest = describe(samples, self._classes, [], {}, rec, source=source)
         manifests: list[Manifest] = []
 
