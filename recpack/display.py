@@ -38,8 +38,14 @@ def hide_secrets(text: str) -> str:
 
 
 def brief(thing: object, **facts: object) -> str:
-    """A ``repr`` in one line: the type and the facts that matter; a long one is cut off."""
-    shown = (f"{name}={hide_secrets(repr(value))}" for name, value in facts.items())
+    """A ``repr`` in one line: the type and the facts that matter; a long one is cut off, and of
+    bytes only their number is shown."""
+    shown = (
+        f"{name}=<{len(value):,} bytes>"
+        if isinstance(value, (bytes, memoryview))
+        else f"{name}={hide_secrets(repr(value))}"
+        for name, value in facts.items()
+    )
     return f"{type(thing).__name__}({', '.join(map(_shortened, shown))})"
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import colorsys
 import math
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from recpack.display import hide_secrets, one_line
 
 _LONGEST_TEXT = 200
 _LONGEST_NAME = 40
-_CELL = "padding:.15em 1.2em .15em 0;vertical-align:top;background:none;text-align:"
+_MOST_ROWS = 100
+_CELL = "padding:.15em 1.2em .15em 0;vertical-align:top;background:none;text-align:left"
 
 
 class Box(NamedTuple):
@@ -89,18 +90,25 @@ def _plate(box: Box, size: tuple[int, int]) -> str:
 
 
 def table(rows: Iterable[Sequence[object]], headings: Sequence[str] = ()) -> str:
-    """A table. Numbers stand at the right of their column; all else is escaped."""
-    head = "".join(f'<th style="{_CELL}left">{text(name)}</th>' for name in headings)
+    """A table. Numbers are shown as people read them; all else is escaped."""
+    head = "".join(f'<th style="{_CELL}">{text(name)}</th>' for name in headings)
     lines = [f"<tr>{head}</tr>"] if head else []
     for row in rows:
-        cells = "".join(
-            f'<td style="{_CELL}right">{cell:,}</td>'
-            if isinstance(cell, (int, float))
-            else f'<td style="{_CELL}left">{text(cell)}</td>'
-            for cell in row
-        )
+        cells = "".join(f'<td style="{_CELL}">{_number(cell) or text(cell)}</td>' for cell in row)
         lines.append(f"<tr>{cells}</tr>")
     return f'<table style="border-collapse:collapse;margin:.3em 0">{"".join(lines)}</table>'
+
+
+def _number(value: object) -> str | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:,}" if number else None
+
+
+def count_table(title: str, counts: Mapping[str, int]) -> str:
+    """Counts under a title, the first 100 of those that are not 0; empty without any."""
+    rows = [(name, count) for name, count in counts.items() if count]
+    more = [(f"… and {len(rows) - _MOST_ROWS:,} more", "")] if len(rows) > _MOST_ROWS else []
+    return folded(f"{title} ({len(rows):,})", table([*rows[:_MOST_ROWS], *more])) if rows else ""
 
 
 def section(title: str, *parts: str) -> str:
@@ -113,11 +121,12 @@ def folded(title: str, *parts: str) -> str:
     return f"<details><summary>{text(title)}</summary>{''.join(parts)}</details>"
 
 
-def side_by_side(pictures: Iterable[tuple[str, str]], width: int = 220) -> str:
-    """Pictures of HTML, each with a caption, which is text."""
-    cells = (
-        f'<figure style="width:{width}px;margin:0">{picture}<figcaption>{text(caption)}'
-        "</figcaption></figure>"
-        for picture, caption in pictures
-    )
-    return f'<div style="display:flex;flex-wrap:wrap;gap:.6em;margin:.3em 0">{"".join(cells)}</div>'
+def figure(picture: str, caption: str) -> str:
+    """A picture of HTML with a caption, which is text."""
+    return f'<figure style="margin:0">{picture}<figcaption>{text(caption)}</figcaption></figure>'
+
+
+def side_by_side(parts: Iterable[str], width: int = 220) -> str:
+    """Parts of HTML in rows, each so many pixels wide."""
+    cells = "".join(f'<div style="width:{width}px">{part}</div>' for part in parts)
+    return f'<div style="display:flex;flex-wrap:wrap;gap:.6em;margin:.3em 0">{cells}</div>'

@@ -31,7 +31,7 @@ FLOORS = (
     ("storage",),
     ("workers",),
     ("problem_lines",),
-    ("problem_list",),
+    ("bars", "problem_list"),
     ("columns", "progress", "problems"),
     ("markup", "settings"),
     ("_version", "display", "errors", "train_package"),

@@ -9,6 +9,7 @@ import pytest
 from recpack.markup import (
     Box,
     class_colour,
+    figure,
     folded,
     section,
     side_by_side,
@@ -32,7 +33,7 @@ def parsed(markup: str) -> xml.dom.minidom.Document:
         table([(BAD, 1)], [BAD, "n"]),
         section(BAD, "<p>body</p>"),
         folded(BAD, "<p>body</p>"),
-        side_by_side([("<i>picture</i>", BAD)]),
+        side_by_side([figure("<i>picture</i>", BAD)]),
     ],
     ids=["picture", "table", "section", "folded", "side by side"],
 )

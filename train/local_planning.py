@@ -51,7 +51,7 @@ class LocalSpec:
         return Path(self.output) / self.job_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LocalPlan(Plan):
     """A job for this machine that has passed all checks and has not started."""
 

@@ -18,7 +18,7 @@ from recpack.data.labels import label_shape
 from recpack.data.samples import Samples
 from recpack.display import brief
 from recpack.errors import ConfigError, DataError
-from recpack.markup import section, table
+from recpack.markup import count_table, section, table
 from recpack.problems import Problem, action_text, count_by_action
 from recpack.storage.checksums import Checksum, parse_checksum
 from recpack.storage.limits import MAX_MANIFEST
@@ -141,7 +141,9 @@ class Manifest:
         return rows
 
     def _repr_html_(self) -> str:
-        return section(self.rec.name or "Manifest", table(self.rows()))
+        noun = "objects" if self.header_width else "images"
+        counts = count_table(f"{noun} by class", self.objects)
+        return section(self.rec.name or "Manifest", table(self.rows()), counts)
 
     def to_json(self) -> str:
         """The text of the file; bytes of a name that are not text become question marks."""
@@ -227,6 +229,13 @@ def shard_paths(rec: PathOrUrl, s3: S3Client | None = None) -> list[str]:
     manifest = manifest_beside(rec, s3)
     folder = os.fspath(rec).removesuffix(base_name(rec))
     return [f"{folder}{shard.name}" for shard in manifest.shards] if manifest else []
+
+
+def class_name(id_: float, manifest: Manifest | None) -> str:
+    """The class's name in the manifest, else the number in the label."""
+    if manifest is not None and 0 <= id_ < len(manifest.classes) and id_ == int(id_):
+        return manifest.classes[int(id_)]
+    return f"{id_:.9g}"
 
 
 def describe(

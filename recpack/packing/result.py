@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from recpack.display import brief
 from recpack.formats.manifest import Manifest
-from recpack.markup import section
 from recpack.problem_list import Problems
 from recpack.sources.base import Scope
 
@@ -28,4 +27,4 @@ class Result:
 
     def _repr_html_(self) -> str:
         tables = [part.manifest._repr_html_() for part in self.parts or [self]]
-        return section("Result", *tables, self.problems._repr_html_())
+        return "".join([*tables, self.problems._repr_html_()])

@@ -217,8 +217,8 @@ def _write_image_json(
                 for part, failures in results:
                     sizes.append(part)
                     problems += [replace(one, action=options.error_action) for one in failures]
-                    if options.progress is not None:
-                        options.progress(Progress("write", sum(map(len, sizes)), len(samples)))
+                    if options.watch is not None:
+                        options.watch(Progress("write", sum(map(len, sizes)), len(samples)))
             rows = np.flatnonzero(np.concatenate(sizes)[:, 0])
             if problems and (options.on_error == "fail" or not len(rows)):
                 advice = way_out(problems, left=len(rows) > 0)

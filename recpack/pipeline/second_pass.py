@@ -63,11 +63,11 @@ def part_path(output: str | os.PathLike[str], name: str) -> str:
 
 def pack_parts(scanning: Scanning, sinks: list[Destination], options: ConvertOptions) -> Result:
     """Pack the samples of the scan into the sinks, and publish all together."""
-    scan = demand_samples(scanning.finish(options.progress), options)
+    scan = demand_samples(scanning.finish(options.watch), options)
     chosen = orders(scan.samples, options)
     problems = _split_problems(scan, chosen)
     parts = [
-        pack_samples(_pack_input(scan, order, found, options), options, sink, options.progress)
+        pack_samples(_pack_input(scan, order, found, options), options, sink, options.watch)
         for order, found, sink in zip(chosen, problems, sinks, strict=True)
     ]
     results = [publish(part) for part in parts]
@@ -112,7 +112,7 @@ def _pack_input(
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:
     """The result that ``pack_parts`` would return, without packing."""
-    scan = demand_samples(scanning.finish(options.progress), options)
+    scan = demand_samples(scanning.finish(options.watch), options)
     faces = options.source_format == FACES
     samples = face_samples(scan, options)[0] if faces else scan.samples
     size = None if options.changes_images else int(expected_lengths(samples).sum())

@@ -76,8 +76,8 @@ def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSetting
                 raise RecordError(f"{where}: {error}", record.offset) from None
             if kind == _FACES and not record.is_image:
                 writer.tables.append(done - 1)
-            if settings.progress is not None and done % 256 == 0:
-                settings.progress(Progress("merge", done, max(total, done)))
+            if settings.watch is not None and done % 256 == 0:
+                settings.watch(Progress("merge", done, max(total, done)))
     assert writer.manifest is not None
     return writer.manifest
 

@@ -71,17 +71,17 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
             return verify_stored(path, manifest, s3)
         shards = shards_of(shard_paths(path, s3), manifest, None, ())
         work = partial(verify_stored_shard, s3=s3)
-        return verify_set(path, manifest, work, shards, _REQUESTS, settings.progress)
+        return verify_set(path, manifest, work, shards, _REQUESTS, settings.watch)
     rows = None if settings.against is None else read_list(*settings.against, s3)
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
         manifest = reader.manifest()
         if manifest is None or reader.paths == (reader.path,):
-            workers, progress = settings.part(Workers), settings.progress
+            workers, progress = settings.part(Workers), settings.watch
             return _verify_file(reader, manifest, rows, workers, progress, s3, settings.reader)
         starts = [] if rows is None else reader.starts.tolist()
         shards = shards_of(reader.paths, manifest, rows, starts)
         work = partial(_verify_shard, s3=s3, rules=settings.reader)
-        return verify_set(path, manifest, work, shards, settings.part(Workers), settings.progress)
+        return verify_set(path, manifest, work, shards, settings.part(Workers), settings.watch)
 
 
 def _verify_file(

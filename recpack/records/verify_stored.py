@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from recpack.errors import DataError
 from recpack.formats.manifest import Manifest
+from recpack.markup import section, table
 from recpack.records.settings import Reader
 from recpack.storage.checksums import parse_checksum
 from recpack.storage.paths import PathOrUrl, base_name
@@ -32,6 +33,11 @@ class Verification:
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        rows = vars(self) | {"rules": ", ".join(self.rules)}
+        known = ((name, value) for name, value in rows.items() if value is not None)
+        return section(f"{self.name}: verified", table(known))
 
 
 def verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> Verification:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from recpack.columns import StringColumn
 from recpack.data.labels import assemble_labels
 from recpack.data.samples import Samples
+from recpack.display import brief
 from recpack.errors import RecordError
 from recpack.formats.manifest import Manifest, RecFile, Source, describe
 from recpack.formats.recordio import format_index, label_bytes
@@ -52,6 +53,9 @@ class RecordWriter:
         self.companions: dict[str, Iterable[str]] = {}
         """Lines of further companions, by suffix."""
         self.manifest: Manifest | None = None
+
+    def __repr__(self) -> str:
+        return brief(self, output=self._sink, records=len(self._bounds) - 1)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
