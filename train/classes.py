@@ -36,7 +36,7 @@ class Classification(Found[Score]):
 
         shown = self.above(threshold).found
         labels = [f"{one.name} {one.score:.2f}" for one in shown]
-        return write(self.demand_image(image), labels, [one.class_id for one in shown])
+        return write(self._own(image), labels, [one.class_id for one in shown])
 
 
 def parse_answer(

@@ -73,7 +73,7 @@ class Found(Sequence[One]):
     def __getitem__(self, item: Any) -> Any:
         return self.found[item]
 
-    def demand_image(self, image: Image | None) -> Image:
+    def _own(self, image: Image | None) -> Image:
         """``image``, or else its own. Raises UsageError where it has none."""
         image = self.image if image is None else image
         if image is None:
@@ -104,7 +104,7 @@ class Detections(Found[Detection]):
         shown = self.above(threshold)
         labels = [f"{one.name} {one.score:.2f}" for one in shown.found]
         ids = [one.class_id for one in shown.found]
-        return draw(self.demand_image(image), shown.pixels(), labels, ids)
+        return draw(self._own(image), shown.pixels(), labels, ids)
 
 
 def scored(value: Any) -> float:

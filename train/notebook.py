@@ -45,10 +45,15 @@ def _picture(found: Found[Any]) -> str:
     scale = min(_LONGER / max(pixels.shape[:2]), 1)
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     data = b64encode(cv2.imencode(".jpg", small)[1].tobytes()).decode()
-    return f'<img style="display:block;max-width:100%" src="data:image/jpeg;base64,{data}">'
+    return f'<img style="display:block;max-width:100%" src="data:image/jpeg;base64,{data}"/>'
+
+
+def _text(name: str) -> str:
+    """A name as harmless HTML."""
+    return escape("".join(one if one.isprintable() else "?" for one in name[:200]))
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
     cell = '<td style="text-align:left;padding:.15em 1.2em .15em 0;background:none">'
-    lines = (f"<tr>{cell}{escape(name[:200])}</td>{cell}{value}</td></tr>" for name, value in rows)
+    lines = (f"<tr>{cell}{_text(name)}</td>{cell}{value}</td></tr>" for name, value in rows)
     return f'<table style="border-collapse:collapse">{"".join(lines)}</table>'

@@ -17,6 +17,10 @@ from recpack.markup import figure, section
 if TYPE_CHECKING:
     from mmap import mmap
 
+    Kind = Literal["detection", "classification", "table"]
+else:
+    Kind = str  # jedi, which completes names in IPython, fails for an object with a Literal
+
 MAGIC = 0xCED7230A
 MAX_PAYLOAD = (1 << 29) - 1
 RECORD_HEADER = struct.Struct("<IfQQ")
@@ -90,7 +94,7 @@ class Record:
             raise RecordError(f"{where}: {error}", self.offset) from error
 
     @property
-    def kind(self) -> Literal["detection", "classification", "table"]:
+    def kind(self) -> Kind:
         """``detection``: a label with boxes · ``classification``: one without · ``table``: no
         image, as InsightFace writes to say between which ids the images of an identity are."""
         if not self.image_bytes:

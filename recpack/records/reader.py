@@ -327,10 +327,10 @@ class RecordReader(Closing):
         ``shards`` are this file, all else is of the set. None when there is none, and for several
         files."""
         manifest = manifest_beside(self.path, self._s3) if self._single else None
-        self.demand_current()
+        self._demand_current()
         return manifest
 
-    def demand_current(self) -> None:
+    def _demand_current(self) -> None:
         """Raise RecordError when another run has replaced a file, and the files beside it belong
         to the new one."""
         for number, file in list(self._shards.open.items()):

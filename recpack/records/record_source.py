@@ -52,7 +52,7 @@ def open_source(path: PathOrUrl, access: Access) -> RecordSource:
             raise RecordError(f"{reader.path}: {error.strerror or error}") from error
         manifest = reader.manifest()
         indexes = _indexes(reader, [file.size for file in files])
-        reader.demand_current()
+        reader._demand_current()
     size = sum(file.size for file in files)
     said = manifest.rec.bytes if manifest is not None else None
     if said not in (None, size):

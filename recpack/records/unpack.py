@@ -148,7 +148,7 @@ class _Unpacking:
             sync_folder(image_set.parent)
 
     def run(self, records: RecordReader, progress: Watch) -> Unpacked:
-        records.demand_current()
+        records._demand_current()
         self._prepare()
         images = annotations = tables = 0
         ids: BinaryIO | None = None

@@ -98,7 +98,7 @@ def _verify_file(
     try:
         return verifier.run(reader, workers, progress)
     except DataError:
-        reader.demand_current()  # else what differs is not damaged
+        reader._demand_current()  # else what differs is not damaged
         raise
 
 

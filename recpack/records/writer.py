@@ -48,9 +48,9 @@ class RecordWriter:
         self._offsets = array("q", [0])
         self._segments: list[WrittenSegment] = []
         self._receipts: dict[int, str] = {}
-        self.tables = array("q")
+        self._tables = array("q")
         """Ids of records that are no samples in the manifest."""
-        self.companions: dict[str, Iterable[str]] = {}
+        self._companions: dict[str, Iterable[str]] = {}
         """Lines of further companions, by suffix."""
         self.manifest: Manifest | None = None
 
@@ -164,8 +164,8 @@ class RecordWriter:
         checksum = written.checksum.text(written.value)
         rec = RecFile(self._sink.name, self._offsets[-1], checksum)
         source = Source()
-        if self.tables:
-            samples = samples.take(np.delete(np.arange(count), self.tables))
+        if self._tables:
+            samples = samples.take(np.delete(np.arange(count), self._tables))
             source = Source("identities")
         manifest = describe(samples, self._classes, [], {}, rec, source=source)
         manifests: list[Manifest] = []
@@ -175,5 +175,5 @@ class RecordWriter:
             return manifests[-1].to_json()
 
         index = format_index(np.arange(count), memoryview(self._offsets)[:-1])
-        self._sink.publish(written, {INDEX: index, **self.companions}, manifest_text)
+        self._sink.publish(written, {INDEX: index, **self._companions}, manifest_text)
         self.manifest = manifests[-1]
