@@ -3,11 +3,9 @@ sheet, and takes the colours of what is around it, light or dark."""
 
 from __future__ import annotations
 
-import colorsys
 import math
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import NamedTuple
 
 from recpack.display import hide_secrets, one_line
@@ -31,12 +29,16 @@ class Box(NamedTuple):
 
 def class_colour(class_id: float) -> str:
     """A class's own colour: steps of the golden ratio keep the hues of many classes apart."""
+    import colorsys  # only pictures need it
+
     ratios = colorsys.hsv_to_rgb(class_id * 0.61803398875 % 1, 0.7, 1.0)
     return "#" + "".join(f"{round(255 * ratio):02x}" for ratio in ratios)
 
 
 def text(value: object, longest: int = _LONGEST_TEXT) -> str:
     """Any text, as one harmless line of HTML; what is longer is cut off."""
+    from html import escape  # only what is shown needs it, and it takes a millisecond
+
     line = one_line(hide_secrets(str(value)))
     return escape(line if len(line) <= longest else line[: longest - 1] + "…")
 
@@ -47,7 +49,7 @@ def svg_picture(image: bytes, size: tuple[int, int], boxes: Iterable[Box]) -> st
     is no finite number are left out. The picture is as wide as its place, at most ``size``."""
     wide, high = size
     kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-    data = b64encode(image).decode("ascii")
+    data = b2a_base64(image, newline=False).decode("ascii")
     drawn = [box for box in boxes if all(map(math.isfinite, box[:4]))]
     # small boxes last, so that no larger one covers them
     drawn.sort(key=lambda box: -abs((box.right - box.left) * (box.bottom - box.top)))
@@ -67,7 +69,7 @@ def _outline(box: Box, stroke: float) -> str:
     top, bottom = sorted((box.top, box.bottom))
     return (
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
-        f'height="{bottom - top:.1f}" fill="none" stroke="{escape(box.colour)}" '
+        f'height="{bottom - top:.1f}" fill="none" stroke="{text(box.colour)}" '
         f'stroke-width="{stroke:.2f}"><title>{text(box.name)}</title></rect>'
     )
 
@@ -82,7 +84,7 @@ def _plate(box: Box, size: tuple[int, int]) -> str:
     top = top - height if top >= height else max(top, 0)
     return (
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" '
-        f'fill="{escape(box.colour)}"/><text x="{left + height / 4:.1f}" '
+        f'fill="{text(box.colour)}"/><text x="{left + height / 4:.1f}" '
         f'y="{top + 0.78 * height:.1f}" textLength="{0.5 * shown * height:.1f}" '
         f'lengthAdjust="spacingAndGlyphs" style="font:{0.8 * height:.1f}px sans-serif;fill:#000">'
         f"{text(box.name, _LONGEST_NAME)}</text>"
