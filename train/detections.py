@@ -49,7 +49,7 @@ One = TypeVar("One", bound=_Scored, covariant=True)
 @dataclass(frozen=True, repr=False)
 class Found(Sequence[One]):
     """What was found in one image of ``width`` x ``height`` pixels, highest score first. ``image``
-    is the image where an endpoint was asked for it, else None; a notebook shows it."""
+    is the file that an endpoint was asked for, else None; a notebook shows it."""
 
     found: tuple[One, ...]
     width: int
@@ -77,7 +77,7 @@ class Found(Sequence[One]):
         """``image``, or else its own. Raises UsageError where it has none."""
         image = self.image if image is None else image
         if image is None:
-            raise UsageError("draw: give the image; only what an endpoint was asked for knows it")
+            raise UsageError("draw: give the image; only an answer about a file knows it")
         return image
 
     def above(self, threshold: float) -> Self:

@@ -54,7 +54,7 @@ class Endpoint:
         found = self.answer(image)
         if not isinstance(found, Detections):
             raise JobError(f"{self.name}: it tells classes, not boxes; ask it by classify")
-        return replace(found, image=image)
+        return replace(found, image=_file(image))
 
     def classify(self, image: str | Path | bytes | Pixels) -> Classification:
         """The scores of all classes of an image; see ``answer``. Raises JobError, also for an
@@ -62,7 +62,7 @@ class Endpoint:
         found = self.answer(image)
         if not isinstance(found, Classification):
             raise JobError(f"{self.name}: it tells boxes, not classes; ask it by predict")
-        return replace(found, image=image)
+        return replace(found, image=_file(image))
 
     def answer(self, image: str | Path | bytes | Pixels) -> Detections | Classification:
         """What the model finds in an image: a file, its bytes, or pixels (uint8, blue first).
@@ -122,6 +122,11 @@ class Endpoint:
         from .hosting import delete_endpoint
 
         delete_endpoint(self.name, self.service)
+
+
+def _file(image: object) -> str | Path | None:
+    """An image that is a file; others would fill the memory of who keeps many answers."""
+    return image if isinstance(image, (str, Path)) else None
 
 
 def describe(name: str, service: Service) -> dict[str, Any] | None:
