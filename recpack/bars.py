@@ -32,7 +32,7 @@ class Monitor(Settings):
             yield f"progress: must be True, or a callable that takes it (got {self.progress!r})"
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def _running(self) -> Iterator[None]:
         if self.progress is not True:
             yield
             return

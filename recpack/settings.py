@@ -166,7 +166,7 @@ class Settings:
         """What is wrong with this room's own values, one line each; also sets derived values."""
         return iter(())
 
-    def running(self) -> AbstractContextManager[None]:
+    def _running(self) -> AbstractContextManager[None]:
         """What the function that takes these settings runs in."""
         return nullcontext()
 
@@ -267,7 +267,7 @@ class takes(Generic[P, S]):
                 raise TypeError(f"{function.__qualname__}() {error}") from None
             values = [bound.pop(parameter.name) for parameter in positional]
             settings = kind(**bound)
-            with settings.running():
+            with settings._running():
                 return function(*values, settings)
 
         del call.__wrapped__  # it takes other arguments
