@@ -29,11 +29,12 @@ from recpack.storage.shards import set_name
 FORMAT_VERSION = 1
 
 
+@dataclass(frozen=True)
 class _Entry:
     """An object of the JSON, whose fields can be subscribed as in it: ``manifest.rec["name"]``."""
 
     def __getitem__(self, name: str) -> Any:
-        return vars(self)[name]
+        return asdict(self)[name]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class RecFile(_Entry):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {name: value for name, value in vars(self).items() if (name, value) != _NO_ETAG}
+        return {name: value for name, value in asdict(self).items() if (name, value) != _NO_ETAG}
 
 
 _NO_ETAG = "etag", None
