@@ -12,6 +12,7 @@ from recpack.errors import ImageError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import decode, encode, shrink
 from recpack.markup import Box, class_colour, svg_picture, text
+from recpack.problems import count_text
 
 _MOST = 300
 """Boxes that are drawn of an image."""
@@ -41,7 +42,7 @@ def caption(image: bytes, label: Float32, name_of: NameOf) -> str:
     if image and objects is not None:
         ids = objects[:, 0].tolist()
         names = ", ".join(map(name_of, dict.fromkeys(ids)))
-        return f"{len(ids):,} objects: {names}" if ids else "no objects"
+        return f"{count_text(len(ids), 'object')}: {names}" if ids else "no objects"
     if image and len(label) == 1:
         return name_of(float(label[0]))
     return "label " + " ".join(f"{value:g}" for value in label[:20].tolist())
