@@ -9,6 +9,8 @@ _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """What moves the cursor of a terminal, or turns the order of its text: C0 but for tabs and line
 feeds, DEL, C1, line separators, bidirectional overrides."""
 
+_LONGEST_FACT = 100
+
 _CONTROL = re.compile(f"[{_CONTROLS}]")
 _BREAK = re.compile(f"[\t\n{_CONTROLS}]")
 _SECRET = re.compile(
@@ -36,9 +38,25 @@ def hide_secrets(text: str) -> str:
     return _SECRET.sub("…", text) if "://" in text else text
 
 
+def brief(thing: object, **facts: object) -> str:
+    """A ``repr`` in one line: the type and the facts that matter; a long one is cut off, and of
+    bytes only their number is shown."""
+    shown = (
+        f"{name}=<{len(value):,} bytes>"
+        if isinstance(value, (bytes, memoryview))
+        else f"{name}={hide_secrets(repr(value))}"
+        for name, value in facts.items()
+    )
+    return f"{type(thing).__name__}({', '.join(map(_shortened, shown))})"
+
+
 def has_password(url: str | None) -> bool:
     """Whether a URL has a user name or a password before its host."""
     return url is not None and "@" in url
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_FACT else text[: _LONGEST_FACT - 1] + "…"
 
 
 def _escape(match: re.Match[str]) -> str:

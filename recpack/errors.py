@@ -38,7 +38,11 @@ class DataError(RecpackError):
 
     def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__(message)
-        self.problems = list(problems)
+        self.problems: list[Problem] = []
+        if problems:
+            from recpack.problem_list import Problems
+
+            self.problems = Problems(problems)
 
 
 class AnnotationError(DataError):

@@ -34,6 +34,11 @@ __all__ = [
     "unpack_img",
 ]  # fmt: skip
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _SEGMENT = 1 << 20
 """Bytes that are written at once."""
 _HEADER = struct.Struct("IfQQ")

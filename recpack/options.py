@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Literal
 
+from recpack.bars import Monitor
 from recpack.data.classes import class_map
 from recpack.errors import ConfigError
 from recpack.packing.settings import PackSettings
-from recpack.progress import Monitor
 from recpack.scanning.settings import (
     MeasureSettings,
     OrderSettings,

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from recpack.display import one_line
-from recpack.problems import CATALOGUE, Problem, Severity, action_text, count_text
+from recpack.problem_list import groups
+from recpack.problem_list import remedy as remedy
+from recpack.problems import CATALOGUE, Problem, count_text
 
 _MAX_SHOWN = 20
 _SKIP = "--on-error skip"
@@ -58,28 +60,11 @@ def way_out(problems: Iterable[Problem], *, left: bool = True) -> str:
     return best + (f"; to leave out the others: {_SKIP}" if others else "")
 
 
-def remedy(severity: Severity, code: str) -> str:
-    """What to do about a problem; an error needs an action, whatever the code's own severity."""
-    text = CATALOGUE[code].remedy
-    if severity == "error":
-        text = text.removeprefix("no action needed, or ")
-    return text if text.startswith("no action needed") else f"remedy: {text}"
-
-
 def group_lines(problems: Iterable[Problem], shown: int) -> Iterator[str]:
     """Problems by code: what each code means, how often, a remedy, and the first ``shown``."""
-    groups: dict[tuple[Severity, str], list[Problem]] = {}
-    for problem in problems:
-        groups.setdefault((problem.severity, problem.code), []).append(problem)
-    rank = ("error", "warning", "note")
-    for (severity, code), members in sorted(
-        groups.items(), key=lambda item: (rank.index(item[0][0]), -len(item[1]), item[0][1])
-    ):
-        actions = ", ".join(
-            f"{count:,} {action_text(action, count)}"
-            for action, count in Counter(problem.action for problem in members).most_common()
-        )
-        yield f"{severity}  {code}: {CATALOGUE[code].what}; {actions}"
+    for group in groups(problems):
+        severity, code, members = group
+        yield f"{severity}  {code}: {CATALOGUE[code].what}; {group.actions}"
         yield f"    {remedy(severity, code)}"
         for problem in members[:shown]:
             where = problem.file + (f", object {problem.object}" if problem.object else "")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from recpack.settings import Settings
-
 
 class Progress(NamedTuple):
     """``stage``: ``scan``, ``pack``, …, or the file of a download; ``done`` of ``total`` images,
@@ -20,9 +18,3 @@ class Progress(NamedTuple):
 
 
 Watch = Callable[[Progress], None] | None
-
-
-class Monitor(Settings):
-    """The callable that is told the progress; not an option of the command line."""
-
-    progress: Watch = None

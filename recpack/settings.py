@@ -11,6 +11,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
@@ -175,6 +176,10 @@ class Settings:
         """What is wrong with this room's own values, one line each; also sets derived values."""
         return iter(())
 
+    def _running(self) -> AbstractContextManager[None]:
+        """What the function that takes these settings runs in."""
+        return nullcontext()
+
     def part(self, kind: type[S]) -> S:
         """Only the settings of ``kind``, one of the rooms that these inherit from: for that room's
         functions, or for a worker."""
@@ -289,7 +294,9 @@ class takes(Generic[P, S]):
             except TypeError as error:
                 raise TypeError(f"{function.__qualname__}() {error}") from None
             values = [bound.pop(parameter.name) for parameter in positional]
-            return function(*values, kind(**bound))
+            settings = kind(**bound)
+            with settings._running():
+                return function(*values, settings)
 
         del call.__wrapped__  # it takes other arguments
         call.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it

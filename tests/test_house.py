@@ -31,15 +31,16 @@ FLOORS = (
     ("storage",),
     ("workers",),
     ("drawing", "explanations", "problem_lines"),
+    ("bars", "problem_list"),
     ("columns", "progress", "problems"),
-    ("command_line", "settings"),
+    ("command_line", "markup", "settings"),
     ("_version", "colours", "display", "errors", "train_package"),
 )
 """Folders and modules of recpack, from the top floor down. Imports go down only, those inside
 functions too; rooms of one floor know nothing of each other."""
 
-GROUND = {("errors", "problems")}
-"""The one exception: an error carries problems, for type checkers alone."""
+GROUND = {("errors", "problems"), ("errors", "problem_list")}
+"""The one exception: an error carries problems, which it imports when it is raised."""
 
 
 def modules() -> dict[str, ast.Module]:

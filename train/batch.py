@@ -49,6 +49,9 @@ class Batch:
     classes: Sequence[str]
     service: Service
 
+    def __repr__(self) -> str:
+        return f"Batch(name={self.name!r}, images={self.images!r}, output={self.output!r})"
+
     def wait(
         self, *, sleep: Callable[[float], None] = time.sleep, poll: float = POLL_SECONDS
     ) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ class Channel:
     @property
     def checksum(self) -> str | None:
         """The same for the same bytes; None where nobody knows."""
-        return self.manifest.rec["checksum"] or self.manifest.rec.get("etag")
+        return self.manifest.rec.checksum or self.manifest.rec.etag
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -121,7 +121,7 @@ def _demand_files(
     bucket, key = split_url(rec)
     folder = key.rpartition("/")[0]
     files = {
-        f"{folder}/{one['name']}" if folder else str(one["name"]): one for one in manifest.shards
+        f"{folder}/{one.name}" if folder else str(one.name): one for one in manifest.shards
     } or {key: manifest.rec}
     if missing := sorted(files.keys() - set(keys)):
         raise SpecError(
@@ -252,7 +252,7 @@ def demand_labels(name: str, rec: str, manifest: Manifest) -> None:
 
 
 def _demand_classes(name: str, rec: str, manifest: Manifest) -> None:
-    if manifest.source.get("format") == "identities":
+    if manifest.source.format == "identities":
         raise SpecError(
             f"{name}: {rec} is in InsightFace's layout, with records that have no image, which the "
             "service can't train on; pack the folder with recpack convert --from folders"
@@ -291,14 +291,14 @@ def _read_manifest(name: str, rec: str, service: Service) -> Manifest:
         raise SpecError(f"{name}: s3://{bucket}/{key}: {error}") from error
 
 
-def _demand_file(name: str, bucket: str, key: str, file: Mapping[str, Any], client: Any) -> None:
+def _demand_file(name: str, bucket: str, key: str, file: Any, client: Any) -> None:
     """Raise SpecError when an object is not the ``file`` that the manifest describes."""
     found = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     rec = f"s3://{bucket}/{key}"
-    if found["ContentLength"] != file["bytes"]:
+    if found["ContentLength"] != file.bytes:
         raise SpecError(
             f"{name}: {rec} has {found['ContentLength']:,} bytes, its manifest says "
-            f"{file['bytes']}: it is another file; pack it again"
+            f"{file.bytes}: it is another file; pack it again"
         )
     actual, expected = _checksums(found, file)
     if actual != expected:
@@ -308,14 +308,14 @@ def _demand_file(name: str, bucket: str, key: str, file: Mapping[str, Any], clie
         )
 
 
-def _checksums(found: dict[str, Any], file: Mapping[str, Any]) -> tuple[str, str]:
+def _checksums(found: dict[str, Any], file: Any) -> tuple[str, str]:
     """The object's checksum or ETag, from the store and from the manifest; two empty strings when
     they have only the size in common."""
-    kind, _, digits = (file["checksum"] or "").partition(":")
+    kind, _, digits = (file.checksum or "").partition(":")
     stored = found.get({"crc32": "ChecksumCRC32", "crc64nvme": "ChecksumCRC64NVME"}.get(kind, ""))
     # a checksum of the parts' checksums is not the object's checksum
     if stored and found.get("ChecksumType") != "COMPOSITE" and "-" not in stored:
         return f"{kind}:{base64.b64decode(stored).hex()}", f"{kind}:{digits}"
-    if "etag" in file:
-        return found["ETag"].strip('"'), file["etag"].strip('"')
+    if file.etag is not None:
+        return found["ETag"].strip('"'), file.etag.strip('"')
     return "", ""

@@ -111,7 +111,7 @@ def data_of(channels: Mapping[str, Channel]) -> Data:
 def demand_room(spec: TrainingSpec, channels: Mapping[str, Channel]) -> None:
     """Raise SpecError when the machine's disk is smaller than the data that it is to hold."""
     room = disk_gb(spec.instance_type, spec.volume_gb)
-    need = sum(channel.manifest.rec["bytes"] or 0 for channel in channels.values()) / 1e9
+    need = sum(channel.manifest.rec.bytes or 0 for channel in channels.values()) / 1e9
     if spec.input_mode == "File" and need > room:
         raise SpecError(
             f"volume_gb: the data has {need:,.0f} GB, and the disk of {spec.instance_type} "

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .detections import Detections, Found, name_of, parse_response, scored
 
 if TYPE_CHECKING:
-    from .detections import Pixels
+    from .detections import Image
     from .pictures import Picture
 
 _LIKELY = 0.5
@@ -30,13 +29,14 @@ class Classification(Found[Score]):
     """The scores of all classes of one image. They add up to 1, but where an image can have several
     classes."""
 
-    def draw(self, image: str | Path | bytes | Pixels, threshold: float = 0.3) -> Picture:
-        """Write names and scores of those with at least this score on the image."""
+    def draw(self, image: Image | None = None, threshold: float = 0.3) -> Picture:
+        """Write names and scores of those with at least this score on the image; None: the one that
+        was asked for."""
         from .pictures import write
 
         shown = self.above(threshold).found
         labels = [f"{one.name} {one.score:.2f}" for one in shown]
-        return write(image, labels, [one.class_id for one in shown])
+        return write(self._own(image), labels, [one.class_id for one in shown])
 
 
 def parse_answer(
@@ -79,6 +79,15 @@ class Accuracy:
     by_class: Mapping[str, float]
     top_k: int | None = None
     top_k_accuracy: float | None = None
+
+    def __repr__(self) -> str:
+        classes = len(self.by_class)
+        return f"Accuracy(accuracy={self.accuracy:.4f}, mean={self.mean:.4f}, classes={classes})"
+
+    def _repr_html_(self) -> str:
+        from .notebook import by_class_html
+
+        return by_class_html("accuracy", self.accuracy, self.by_class)
 
     @property
     def mean(self) -> float:

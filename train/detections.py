@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
-from .errors import JobError
+from .errors import JobError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .pictures import Picture
 
     Pixels = npt.NDArray[np.uint8]
+    Image = str | Path | bytes | Pixels
+
+_IN_REPR = 5
 
 Box = tuple[float, float, float, float]
 """xmin, ymin, xmax, ymax."""
@@ -35,25 +38,47 @@ class Detection(NamedTuple):
 
 class _Scored(Protocol):
     @property
+    def name(self) -> str: ...
+    @property
     def score(self) -> float: ...
 
 
 One = TypeVar("One", bound=_Scored, covariant=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Found(Sequence[One]):
-    """What was found in one image of ``width`` x ``height`` pixels, highest score first."""
+    """What was found in one image of ``width`` x ``height`` pixels, highest score first. ``image``
+    is the file that an endpoint was asked for, else None; a notebook shows it."""
 
     found: tuple[One, ...]
     width: int
     height: int
+    image: Image | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        names = [f"{one.name} {one.score:.2f}" for one in self.found[:_IN_REPR]]
+        names += ["…"] * (len(self) > _IN_REPR)
+        shown = f": {', '.join(names)}" if names else ""
+        return f"{type(self).__name__}({len(self):,}{shown}; {self.width} x {self.height})"
+
+    def _repr_html_(self) -> str:
+        from .notebook import found_html
+
+        return found_html(self)
 
     def __len__(self) -> int:
         return len(self.found)
 
     def __getitem__(self, item: Any) -> Any:
         return self.found[item]
+
+    def _own(self, image: Image | None) -> Image:
+        """``image``, or else its own. Raises UsageError where it has none."""
+        image = self.image if image is None else image
+        if image is None:
+            raise UsageError("draw: give the image; only an answer about a file knows it")
+        return image
 
     def above(self, threshold: float) -> Self:
         """Those with at least this score."""
@@ -71,13 +96,15 @@ class Detections(Found[Detection]):
             for one in self.found
         ]
 
-    def draw(self, image: str | Path | bytes | Pixels, threshold: float = 0.3) -> Picture:
-        """Draw boxes, names and scores of those with at least this score on the image."""
+    def draw(self, image: Image | None = None, threshold: float = 0.3) -> Picture:
+        """Draw boxes, names and scores of those with at least this score on the image; None: the
+        one that they were found in."""
         from .pictures import draw
 
         shown = self.above(threshold)
         labels = [f"{one.name} {one.score:.2f}" for one in shown.found]
-        return draw(image, shown.pixels(), labels, [one.class_id for one in shown.found])
+        ids = [one.class_id for one in shown.found]
+        return draw(self._own(image), shown.pixels(), labels, ids)
 
 
 def scored(value: Any) -> float:
@@ -152,6 +179,14 @@ class Evaluation:
     """VOC's average precision of each class with objects, and their mean."""
 
     average_precision: dict[str, float]
+
+    def __repr__(self) -> str:
+        return f"Evaluation(mean={self.mean:.4f}, classes={len(self.average_precision)})"
+
+    def _repr_html_(self) -> str:
+        from .notebook import by_class_html
+
+        return by_class_html("mean average precision", self.mean, self.average_precision)
 
     @property
     def mean(self) -> float:

@@ -82,4 +82,6 @@ def _identified(manifest: Manifest, objects: Listed) -> Manifest:
     lines = sorted(f"{one['Key'].rpartition('/')[2]} {one['ETag']}" for one in objects)
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     size = sum(one["Size"] for one in objects)
-    return replace(manifest, rec={"name": None, "bytes": size, "checksum": f"etags:{digest}"})
+    return replace(
+        manifest, rec=replace(manifest.rec, name=None, bytes=size, checksum=f"etags:{digest}")
+    )

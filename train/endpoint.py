@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,6 +34,9 @@ class Endpoint:
     service: Service
     results: str | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, classes={len(self.classes)})"
+
     def __enter__(self) -> Self:
         return self
 
@@ -51,7 +54,7 @@ class Endpoint:
         found = self.answer(image)
         if not isinstance(found, Detections):
             raise JobError(f"{self.name}: it tells classes, not boxes; ask it by classify")
-        return found
+        return replace(found, image=_file(image))
 
     def classify(self, image: str | Path | bytes | Pixels) -> Classification:
         """The scores of all classes of an image; see ``answer``. Raises JobError, also for an
@@ -59,7 +62,7 @@ class Endpoint:
         found = self.answer(image)
         if not isinstance(found, Classification):
             raise JobError(f"{self.name}: it tells boxes, not classes; ask it by predict")
-        return found
+        return replace(found, image=_file(image))
 
     def answer(self, image: str | Path | bytes | Pixels) -> Detections | Classification:
         """What the model finds in an image: a file, its bytes, or pixels (uint8, blue first).
@@ -119,6 +122,11 @@ class Endpoint:
         from .hosting import delete_endpoint
 
         delete_endpoint(self.name, self.service)
+
+
+def _file(image: object) -> str | Path | None:
+    """An image that is a file; others would fill the memory of who keeps many answers."""
+    return image if isinstance(image, (str, Path)) else None
 
 
 def describe(name: str, service: Service) -> dict[str, Any] | None:

@@ -71,6 +71,9 @@ class Job:
     _poll: ClassVar[float] = POLL_SECONDS
     _late_reads: ClassVar[int] = _LATE_READS
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, metrics={len(self.metrics)})"
+
     def describe(self) -> dict[str, Any]:
         """The answer of ``describe_training_job``. Raises MissingError, a JobError, when there is
         no such job."""

@@ -86,7 +86,7 @@ def is_alive(folder: Path) -> bool:
     return False
 
 
-@dataclass
+@dataclass(repr=False)
 class LocalJob(Job):
     """A training job on this machine, by its ``folder``."""
 

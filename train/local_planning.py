@@ -51,7 +51,7 @@ class LocalSpec:
         return Path(self.output) / self.job_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LocalPlan(Plan):
     """A job for this machine that has passed all checks and has not started."""
 
@@ -172,10 +172,10 @@ def _read_channel(name: str, place: str, service: Service) -> Channel:
         raise SpecError(f"{name}: {place} has no manifest beside it; recpack convert writes both")
     files = manifest.shards if len(paths) > 1 else (manifest.rec,)
     for path, file in zip(paths, files, strict=True):
-        if not path.startswith("s3://") and os.path.getsize(path) != file["bytes"]:
+        if not path.startswith("s3://") and os.path.getsize(path) != file.bytes:
             raise SpecError(
                 f"{name}: {path} has {os.path.getsize(path):,} bytes, its manifest says "
-                f"{file['bytes']}: it is another file; pack it again"
+                f"{file.bytes}: it is another file; pack it again"
             )
     demand_labels(name, place, manifest)
     channel = Channel(_absolute(place), _absolute(place), manifest)

@@ -30,6 +30,10 @@ class Picture:
 
     pixels: Pixels
 
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[:2]
+        return f"Picture({width} x {height})"
+
     def save(self, path: str | Path) -> None:
         """Write a file of the kind that its extension says (``.png``, ``.jpg``)."""
         try:

@@ -63,6 +63,10 @@ class Plan:
     service: Service
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        name, classes = self.spec.job_name, len(self.classes)
+        return f"{type(self).__name__}(job_name={name!r}, classes={classes}, notes={self.notes})"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names in the order of their ids."""

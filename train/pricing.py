@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .errors import SpecError
 from .service import Service, message_of
@@ -20,8 +20,15 @@ _HOMES = {"cn": "cn-northwest-1", "aws": "us-east-1"}
 """Where the price list of a partition can be asked."""
 
 
-def price(instance_type: str, use: Use, service: Service | None = None) -> tuple[float, str]:
-    """(price, currency) of an instance's hour in the service's region, on demand, without taxes,
+class Price(NamedTuple):
+    """What an hour costs, and in which ``currency``: ``USD``."""
+
+    hourly: float
+    currency: str
+
+
+def price(instance_type: str, use: Use, service: Service | None = None) -> Price:
+    """The price of an instance's hour in the service's region, on demand, without taxes,
     discounts and spot prices. Raises SpecError where the price list can't be asked or has no
     single answer."""
     service = service or Service()
@@ -60,9 +67,9 @@ def price(instance_type: str, use: Use, service: Service | None = None) -> tuple
     return found.pop()
 
 
-def _hourly(product: dict[str, Any]) -> Iterator[tuple[float, str]]:
+def _hourly(product: dict[str, Any]) -> Iterator[Price]:
     for term in product.get("terms", {}).get("OnDemand", {}).values():
         for dimension in term["priceDimensions"].values():
             if dimension["unit"].lower() in ("hrs", "hours"):
                 for currency, value in dimension["pricePerUnit"].items():
-                    yield float(value), currency
+                    yield Price(float(value), currency)

@@ -10,8 +10,8 @@ import secrets
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
 from .channels import split_url
 from .errors import JobError, SpecError
@@ -27,27 +27,38 @@ _MOST = 16 << 20
 
 
 @dataclass(frozen=True)
+class Used:
+    """The data of a channel: the URL of its ``.rec``, manifest or images, their ``bytes`` and
+    ``checksum``, and the number of ``samples``; None where nobody knows it."""
+
+    rec: str | None = None
+    bytes: int | None = None
+    checksum: str | None = None
+    samples: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.rec} ({self.samples} images, {self.checksum})"
+
+
+@dataclass(frozen=True)
 class Trained:
-    """``classes`` in the order of their ids; ``data``: for each channel the URL of its ``.rec``,
-    manifest or images, their ``bytes`` and ``checksum`` (None where nobody knows it) and number of
-    ``samples``; the ``kind`` of the model (None in older records)."""
+    """``classes`` in the order of their ids; the ``data`` of each channel; the ``kind`` of the
+    model (None in older records)."""
 
     classes: tuple[str, ...]
-    data: Mapping[str, Mapping[str, Any]]
+    data: Mapping[str, Used]
     kind: Kind | None = None
 
     @classmethod
     def on(cls, channels: Mapping[str, Channel]) -> Trained:
         """By the channels ``train`` and ``validation``."""
         data = {
-            name: {
-                "rec": channel.rec,
-                "bytes": channel.manifest.rec["bytes"],
-                "checksum": channel.checksum,
-                "samples": channel.manifest.num_samples,
-            }
+            name: Used(
+                channel.rec, channel.manifest.rec.bytes, channel.checksum,
+                channel.manifest.num_samples,
+            )
             for name, channel in channels.items()
-        }
+        }  # fmt: skip
         manifest = channels["train"].manifest
         return cls(manifest.classes, data, kind_of_labels(manifest))
 
@@ -61,16 +72,12 @@ class Trained:
         measure = MEASURES[self.kind or "detection"]
         hints = {"validation": f"; {measure} can't be compared with the earlier job's"}
         for name, before in self.data.items():
-            after = now.data.get(name, {})
-            if before.get("checksum") != after.get("checksum"):
+            after = now.data.get(name, Used())
+            if before.checksum != after.checksum:
                 yield (
-                    f"{name}: other data than the model was trained on: {_shown(after)}, then "
-                    f"{_shown(before)}{hints.get(name, '')}"
+                    f"{name}: other data than the model was trained on: {after}, then "
+                    f"{before}{hints.get(name, '')}"
                 )
-
-
-def _shown(data: Mapping[str, Any]) -> str:
-    return f"{data.get('rec')} ({data.get('samples')} images, {data.get('checksum')})"
 
 
 def place_of(output: str, job_name: str) -> str:
@@ -160,7 +167,10 @@ def _read(url: str, service: Service) -> Trained | None:
         classes = values["classes"]
         if not all(isinstance(name, str) for name in classes) or not isinstance(classes, list):
             raise ValueError("classes")
-        data = {name: dict(one) for name, one in values["data"].items()}
+        data = {
+            name: Used(**{field.name: one.get(field.name) for field in fields(Used)})
+            for name, one in values["data"].items()
+        }
         kind = values.get("kind")
         return Trained(tuple(classes), data, kind if kind in MEASURES else None)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

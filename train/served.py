@@ -22,7 +22,7 @@ _MOST = 64 << 20
 _BUSY = (429, 502, 503, 504)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Server(Endpoint):
     """A server by its URL. At the end of a ``with`` block it stays: who started it stops it."""
 

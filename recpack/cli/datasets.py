@@ -138,7 +138,7 @@ def run_check(args: argparse.Namespace) -> object:
 def print_result(args: argparse.Namespace, result: Result) -> object:
     parts = result.parts or [result]
     if not (args.quiet or args.json):
-        from recpack.cli.report import manifest_rows, problem_lines
+        from recpack.cli.report import problem_lines
         from recpack.pipeline.second_pass import part_path
         from recpack.scanning.settings import PARTS
 
@@ -146,7 +146,7 @@ def print_result(args: argparse.Namespace, result: Result) -> object:
         for part, name in zip(parts, PARTS, strict=False):
             path = part_path(args.output, name) if result.parts else args.output
             print_table([(action, path)])
-            print_table(manifest_rows(part.manifest))
+            print_table(part.manifest.rows())
         if result.problems:
             for line in problem_lines(result.problems):
                 print(line, file=sys.stderr)
@@ -182,7 +182,7 @@ def run_download(args: argparse.Namespace) -> object:
 
 
 def run_demo(args: argparse.Namespace) -> object:
-    from recpack.cli.report import manifest_rows, write_report
+    from recpack.cli.report import write_report
     from recpack.demo.s3_server import is_installed
     from recpack.demo.story import CLASSES, convert_to_s3, make_devkit
     from recpack.options import CheckOptions
@@ -218,7 +218,7 @@ def run_demo(args: argparse.Namespace) -> object:
         rows = [
             ("devkit", os.fspath(devkit)),
             ("wrote", os.fspath(output)),
-            *manifest_rows(result.manifest),
+            *result.manifest.rows(),
             ("read back", f"{objects:,} objects, none missing"),
         ]
         if upload is None:

@@ -170,13 +170,12 @@ def run_index(args: argparse.Namespace) -> object:
 
 
 def run_merge(args: argparse.Namespace) -> object:
-    from recpack.cli.report import manifest_rows
     from recpack.records.merge import merge
 
     with progress_bar(args.quiet or args.json) as progress:
         manifest = merge(args.output, args.rec, **keywords(args), progress=progress)
     if not (args.quiet or args.json):
-        print_table([("wrote", args.output), *manifest_rows(manifest)])
+        print_table([("wrote", args.output), *manifest.rows()])
     return {"output": args.output, "manifest": manifest.as_dict()}
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from recpack.cli.terminal import is_page, scope_text, verdict
 from recpack.data.classes import VOC_CLASSES
 from recpack.display import harmless
-from recpack.formats.manifest import Manifest
 from recpack.pipeline.check import Check
 from recpack.problem_lines import group_lines, near_hint
-from recpack.problems import Problem, action_text, count_text
+from recpack.problems import Problem, count_text
 from recpack.sources.base import Dataset
 from recpack.storage.files import write_lines
 from recpack.workers.settings import Workers
@@ -127,26 +126,3 @@ def bars(
         yield f"  {name:<{width}}  {bar:<{_BAR}}  {count:,}{spread}"
     if len(counts) > _MOST_BARS:
         yield f"  … and {len(counts) - _MOST_BARS:,} more"
-
-
-def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
-    """The rows of a manifest, for ``terminal.print_table``."""
-    rows = [("samples", f"{manifest.num_samples:,}")]
-    if manifest.rec["bytes"] is not None:
-        rows.append(("bytes", f"{manifest.rec['bytes']:,}"))
-    if names := [str(shard["name"]) for shard in manifest.shards]:
-        rows.append(("shards", f"{len(names):,}: {names[0]} to {names[-1]}"))
-    present = {name: count for name, count in manifest.objects.items() if count}
-    counts = ", ".join(f"{name} {count:,}" for name, count in list(present.items())[:20])
-    rows += [
-        ("classes", f"{len(manifest.classes)}"),
-        (
-            "objects" if manifest.header_width else "labels",
-            f"{sum(present.values()):,} ({counts})" if present else "0",
-        ),
-        ("label width", f"{manifest.label_width}" + ", no boxes" * (not manifest.header_width)),
-    ]
-    for action, codes in manifest.problems.items():
-        text = ", ".join(f"{count:,} {code}" for code, count in codes.items())
-        rows.append((action_text(action, sum(codes.values())), text))
-    return rows

@@ -25,38 +25,10 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
+    from recpack.bars import terminal_bar
     from recpack.cli.process import screens, terminal
 
-    with (
-        Bars(
-            TextColumn("{task.description:<5}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(file=terminal()),
-        ) as bars,
-        screens(),
-    ):  # rich has replaced the streams by its own
-        tasks = {}
-
-        def show(progress: Progress) -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(progress.stage, rate="")
-            task = tasks[progress.stage]
-            elapsed = bars.tasks[task].elapsed or 0.0
-            rate = ""
-            if elapsed > 0:
-                rates = [f"{progress.done / elapsed:,.0f} images/s"]
-                if progress.bytes_done:
-                    rates.append(f"{progress.bytes_done / elapsed / 1e6:,.0f} MB/s")
-                rate = " ".join(rates if progress.unit == "images" else rates[1:])
-            bars.update(task, completed=progress.done, total=progress.total, rate=rate)
-
+    with terminal_bar(terminal()) as show, screens():  # rich has replaced the streams by its own
         yield show
 
 

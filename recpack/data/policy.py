@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from recpack.problems import Action, Problem, Severity
+from recpack.problems import Problem, Severity
 from recpack.settings import Settings, option
+
+if TYPE_CHECKING:
+    from recpack.problems import Action
+else:
+    Action = str  # jedi, which completes names in IPython, fails for an object with a Literal
 
 
 class Policy(Settings):

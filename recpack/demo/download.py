@@ -104,7 +104,7 @@ class _Download:
         self._urls = [base + archive.folder + archive.name]
         if settings.mirror is not None:
             self._urls.append(base + archive.name)
-        self._progress = settings.progress
+        self._progress = settings.watch
         self._timeout = settings.timeout
 
     def run(self) -> Path:

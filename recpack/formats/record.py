@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from recpack.columns import Float32
+from recpack.columns import Float32, Pixels
 from recpack.data.labels import detection_widths, kind_of
-from recpack.errors import RecordError
+from recpack.display import brief
+from recpack.errors import ImageError, RecordError
+from recpack.markup import figure, section
 
 if TYPE_CHECKING:
     from mmap import mmap
 
     from recpack.data.annotation import LabelKind
+
+    Kind = LabelKind | Literal["table"]
+else:
+    Kind = str  # jedi, which completes names in IPython, fails for an object with a Literal
 
 MAGIC = 0xCED7230A
 MAX_PAYLOAD = (1 << 29) - 1
@@ -64,13 +71,37 @@ class Record:
         return self._label if isinstance(self._label, bytes) else self._label.tobytes()
 
     def __repr__(self) -> str:
-        return (
-            f"Record(id={self.id}, id2={self.id2}, flag={self.flag}, label={self.label!r}, "
-            f"image_bytes=<{len(self.image_bytes)} bytes>, offset={self.offset})"
-        )
+        boxes = self.kind == "boxes"
+        label = {"boxes": len(self.boxes)} if boxes else {"label": self.label[:99].tolist()}
+        facts = {"image_bytes": self.image_bytes, "offset": self.offset}
+        return brief(self, id=self.id, kind=self.kind, **label, **facts)
+
+    def _repr_html_(self) -> str:
+        return section(f"Record {self.id}", self._figure("class {:g}".format))
+
+    def _figure(self, name_of: Callable[[float], str], longer: int = 640) -> str:
+        from recpack.formats.picture import caption, picture  # OpenCV takes longer than reading
+
+        shown = picture(self.image_bytes, self.label, name_of, longer)
+        return figure(shown, caption(self.image_bytes, self.label, name_of))
+
+    def image(self) -> Pixels:
+        """The decoded image: uint8, shape (height, width, 3), red first, turned upright by its EXIF
+        orientation. Gray images have three equal channels, transparency is left out, 16 bits become
+        8. Raises RecordError for a table, which has no image, and for bytes that can't be decoded.
+        """
+        from recpack.formats.image_codec import decode
+
+        if not self.image_bytes:
+            raise self._lacks("image")
+        try:
+            return decode(self.image_bytes, red_first=True)
+        except ImageError as error:
+            where = f"record {self.id} at byte {self.offset}: its image can't be decoded"
+            raise RecordError(f"{where}: {error}", self.offset) from error
 
     @property
-    def kind(self) -> LabelKind | Literal["table"]:
+    def kind(self) -> Kind:
         """What the label holds, as its numbers show it: ``boxes`` · ``class``, one class id ·
         ``classes``, 1 or 0 for each · ``numbers`` · ``table``: there is no image, as InsightFace
         writes to say between which ids the images of an identity are."""

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from recpack.columns import Integers
 from recpack.formats.lst import CheckedLines
-from recpack.formats.manifest import Manifest, RecFile, describe
+from recpack.formats.manifest import Manifest, RecFile, Source, describe
 from recpack.formats.recordio import format_index
 from recpack.packing.input import Packed
 from recpack.packing.result import Result
 from recpack.problem_lines import quarantine_lines
+from recpack.problem_list import Problems
 from recpack.sinks.base import SetSink, Sink, Written, WrittenShard
 from recpack.storage.checksums import Checksum
 from recpack.storage.s3.location import INDEX, LIST, PROPERTY, QUARANTINE
@@ -37,13 +38,11 @@ def publish(packed: Packed) -> Result:
             source.shaping,
             _rec_file(sink.name, whole),
             _list_crc32([one.rows for one in packed.shards if one.rows is not None]),
-            source.scope.for_manifest() if source.scope is not None else None,
+            source.scope.for_manifest() if source.scope is not None else Source(),
         )
         if isinstance(sink, SetSink):
             named = zip(map(_rec_file, sink.names, done), etags, strict=True)
-            shards = tuple(
-                one if etag is None else RecFile(**one, etag=etag) for one, etag in named
-            )
+            shards = tuple(replace(one, etag=etag) for one, etag in named)
             manifests.append(replace(manifest, shards=shards))
         else:
             manifests.append(manifest.with_etag(*etags))
@@ -63,7 +62,7 @@ def publish(packed: Packed) -> Result:
     else:
         assert isinstance(sink, Sink)
         sink.publish(done[0], companions[0] | others, manifest_text)
-    return Result(manifests[-1], source.problems, scope=source.scope)
+    return Result(manifests[-1], Problems(source.problems), scope=source.scope)
 
 
 def _list_crc32(lists: Sequence[CheckedLines]) -> int | None:
@@ -77,8 +76,7 @@ def _list_crc32(lists: Sequence[CheckedLines]) -> int | None:
 
 
 def _rec_file(name: str, written: Written) -> RecFile:
-    checksum = written.checksum.text(written.value)
-    return {"name": name, "bytes": written.size, "checksum": checksum}
+    return RecFile(name, written.size, written.checksum.text(written.value))
 
 
 def _index(keys: Integers, lengths: npt.NDArray[np.uint32]) -> Iterator[str]:

@@ -16,11 +16,14 @@ from recpack.data.annotation import LabelKind
 from recpack.data.labels import class_ids, label_shape, object_table
 from recpack.data.samples import Samples
 from recpack.data.statistics import ASPECTS, BOX_SIDES, OBJECTS, Spread, histogram
+from recpack.display import brief
+from recpack.markup import count_table, section, table
 from recpack.options import CheckOptions
 from recpack.pipeline.prepare import fatal_problems, open_source
 from recpack.pipeline.reach import prove_reach
 from recpack.problem_lines import unknown_classes
-from recpack.problems import CATALOGUE, Problem
+from recpack.problem_list import Problems
+from recpack.problems import CATALOGUE, Problem, count_text
 from recpack.scanning.duplicates import duplicate_groups
 from recpack.scanning.run import ScanResult, scan_dataset
 from recpack.settings import options_of, takes
@@ -39,7 +42,7 @@ _CLASSES = 320
 """The most classes that have an example."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Check:
     """The numbers of a data set.
 
@@ -79,7 +82,7 @@ class Check:
     class_sides: dict[str, Spread]
     class_side_counts: dict[str, list[int]]
     duplicates: list[list[str]]
-    problems: list[Problem]
+    problems: Problems
     fatal: int
     refused: bool
     scope: Scope
@@ -98,6 +101,26 @@ class Check:
         values["problems"] = [problem.as_dict() for problem in self.problems]
         values["scope"] = asdict(self.scope)
         return values
+
+    def __repr__(self) -> str:
+        return brief(self, **self._facts(), problems=len(self.problems), refused=self.refused)
+
+    def _facts(self) -> dict[str, object]:
+        names = ("annotations", "samples", "objects")
+        return {name: getattr(self, name) for name in names} | {"classes": len(self.classes)}
+
+    def _repr_html_(self) -> str:
+        count = count_text(self.fatal, "error") if self.fatal else "no sample is left"
+        title = f"convert would fail: {count}" if self.refused else "Ready to convert"
+        noun = "objects" if self.labels == "boxes" else "images"
+        rows = [
+            *self._facts().items(), ("label width", self.label_width),
+            ("image width", self.image_widths), ("image height", self.image_heights),
+        ]  # fmt: skip
+        return section(
+            title, table(rows), count_table(f"{noun} by class", self.classes),
+            count_table("unknown classes", self.unknown_classes), self.problems._repr_html_(),
+        )  # fmt: skip
 
 
 @takes(CheckOptions)
@@ -119,9 +142,9 @@ def check_dataset(dataset: Dataset, options: CheckOptions) -> Check:
 
 
 def _check(dataset: Dataset, options: CheckOptions) -> Check:
-    scan = scan_dataset(dataset, options, options.progress)
+    scan = scan_dataset(dataset, options, options.watch)
     duplicates, duplicate_problems = _duplicates(scan, options)
-    problems = scan.problems + duplicate_problems
+    problems = Problems(scan.problems + duplicate_problems)
     fatal = len(fatal_problems(scan.problems, options))  # convert looks for no duplicates
     samples = scan.samples
     names = scan.classes.names

@@ -30,9 +30,9 @@ def convert(devkit: Root, output: str | os.PathLike[str] | Sink, options: Conver
     ``output`` is a path that ends in ``.rec`` (the other files go beside it) or a sink; a name that
     ends in ``.manifest``, ``.jsonl`` or ``/`` selects SageMaker's other formats. The keywords are
     the command line's options; see ``recpack.Options``. ``progress`` is called with a ``Progress``
-    during the work. ``split`` (``0.8/0.2``) writes two or three outputs, ``x_train.rec``,
-    ``x_val.rec`` (and ``x_test.rec``) for ``x.rec``, published one by one when all are packed.
-    ``dry_run`` scans and returns the result, but writes nothing.
+    during the work; True draws a bar. ``split`` (``0.8/0.2``) writes two or three outputs,
+    ``x_train.rec``, ``x_val.rec`` (and ``x_test.rec``) for ``x.rec``, published one by one when all
+    are packed. ``dry_run`` scans and returns the result, but writes nothing.
 
     The bytes depend on the input and the options alone, never on ``jobs``, ``backend`` or
     ``segment_size``. Peak memory is ``jobs × segment_size``, plus less than 300 bytes per image.

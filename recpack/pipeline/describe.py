@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from recpack.formats.manifest import RecFile, describe
 from recpack.packing.result import Result
+from recpack.problem_list import Problems
 from recpack.scanning.run import ScanResult
 
 
@@ -15,4 +16,4 @@ def result_of(
     """The result of a scan without packing."""
     names, problems, source = scan.classes.names, scan.problems, scan.scope.for_manifest()
     manifest = describe(scan.samples, names, problems, shaping, rec, list_crc32, source)
-    return Result(manifest, problems, scope=scan.scope)
+    return Result(manifest, Problems(problems), scope=scan.scope)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from shlex import join
 
 from recpack.data.annotation import LabelKind
+from recpack.display import brief
+from recpack.markup import count_table, section, table
 from recpack.options import DetectSettings
 from recpack.settings import options_of
 from recpack.storage.paths import base_name
@@ -51,6 +53,23 @@ class Detected:
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        facts = {"image_sets": self.image_sets, "classes": len(self.classes), "fault": self.fault}
+        known = {name: value for name, value in facts.items() if value}
+        return brief(self, path=self.path, format=self.format, **known)
+
+    def _repr_html_(self) -> str:
+        rows = [("format", self.text or self.format or "none that recpack reads")]
+        rows += [("not read", name) for name in self.unread]
+        rows += [("fault", self.fault)] if self.fault else []
+        return section(
+            self.path,
+            table(rows),
+            count_table("annotations by image set", self.image_sets),
+            count_table(f"classes in the first {self.examined:,} annotations", self.classes),
+            table(self.commands.items(), ("to", "type")) if self.commands else "",
+        )
 
 
 class Typist:

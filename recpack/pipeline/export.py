@@ -23,7 +23,7 @@ from recpack.errors import ConfigError, DataError, ImageError, SinkError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import reencode
 from recpack.formats.image_header import EXTENSIONS, parse_header
-from recpack.formats.manifest import RecFile, describe
+from recpack.formats.manifest import NOT_PACKED, describe
 from recpack.formats.sagemaker_json import JSON_FOLDER, Box, Boxes, Category, ImageFile, Size
 from recpack.options import ConvertOptions, Options, OutputFormat
 from recpack.packing.result import Result
@@ -31,6 +31,7 @@ from recpack.packing.segment import explain_image, read_same
 from recpack.pipeline.output import is_root
 from recpack.pipeline.prepare import refuse, scan_source
 from recpack.problem_lines import summary, way_out
+from recpack.problem_list import Problems
 from recpack.problems import Problem
 from recpack.progress import Progress
 from recpack.scanning.order import orders
@@ -114,16 +115,15 @@ def _export_manifest(path: Root, output: str, options: ConvertOptions) -> Result
 def _result(
     samples: Samples, scan: ScanResult, problems: list[Problem], options: Options
 ) -> Result:
-    rec: RecFile = {"name": None, "bytes": None, "checksum": None}
     manifest = describe(
         samples,
         scan.classes.names,
         problems,
         options.shaping(),
-        rec,
+        NOT_PACKED,
         source=scan.scope.for_manifest(),
     )
-    return Result(manifest, problems, scope=scan.scope)
+    return Result(manifest, Problems(problems), scope=scan.scope)
 
 
 def _images_url(root: Tree, options: Options) -> str:
@@ -217,8 +217,8 @@ def _write_image_json(
                 for part, failures in results:
                     sizes.append(part)
                     problems += [replace(one, action=options.error_action) for one in failures]
-                    if options.progress is not None:
-                        options.progress(Progress("write", sum(map(len, sizes)), len(samples)))
+                    if options.watch is not None:
+                        options.watch(Progress("write", sum(map(len, sizes)), len(samples)))
             rows = np.flatnonzero(np.concatenate(sizes)[:, 0])
             if problems and (options.on_error == "fail" or not len(rows)):
                 advice = way_out(problems, left=len(rows) > 0)

@@ -64,4 +64,4 @@ def pack_list(
     source = PackInput(kept, names, problems, options.shaping(), rows, shards=shards)
     if len(kept) < len(samples):
         source = source.without([], options)
-    return publish(pack_samples(source, options, sink, options.progress))
+    return publish(pack_samples(source, options, sink, options.watch))

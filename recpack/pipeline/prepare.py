@@ -60,7 +60,7 @@ def scan_source(path: Root, settings: ReadSettings, output: str) -> ScanResult:
             raise ConfigError(
                 f"output: {output}: its format needs boxes, and this data set has none; name a .rec"
             )
-        return demand_samples(scanning.finish(settings.progress), settings)
+        return demand_samples(scanning.finish(settings.watch), settings)
 
 
 def demand_samples(scan: ScanResult, policy: Policy) -> ScanResult:

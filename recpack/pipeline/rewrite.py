@@ -124,7 +124,7 @@ def _rewrite(
         ]
         stack.enter_context(connect(settings))
         prove_reach(source.tree, sinks, settings)
-        samples = read_samples(source, settings, settings.progress, choice)
+        samples = read_samples(source, settings, settings.watch, choice)
         try:
             classes = describe(samples, classes, [], {}, NOT_PACKED).classes
         except (ConfigError, DataError) as error:  # before any work
@@ -143,7 +143,7 @@ def _rewrite(
                 ),
                 how,
                 sink,
-                settings.progress,
+                settings.watch,
             )
             for order, sink in zip(arrange(samples), sinks, strict=True)
         ]

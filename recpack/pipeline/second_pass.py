@@ -20,6 +20,7 @@ from recpack.packing.run import pack_samples
 from recpack.pipeline.describe import result_of
 from recpack.pipeline.faces import face_samples
 from recpack.pipeline.prepare import demand_samples
+from recpack.problem_list import Problems
 from recpack.problems import Problem
 from recpack.scanning.order import orders
 from recpack.scanning.run import Scanning, ScanResult
@@ -62,17 +63,17 @@ def part_path(output: str | os.PathLike[str], name: str) -> str:
 
 def pack_parts(scanning: Scanning, sinks: list[Destination], options: ConvertOptions) -> Result:
     """Pack the samples of the scan into the sinks, and publish all together."""
-    scan = demand_samples(scanning.finish(options.progress), options)
+    scan = demand_samples(scanning.finish(options.watch), options)
     chosen = orders(scan.samples, options)
     problems = _split_problems(scan, chosen)
     parts = [
-        pack_samples(_pack_input(scan, order, found, options), options, sink, options.progress)
+        pack_samples(_pack_input(scan, order, found, options), options, sink, options.watch)
         for order, found, sink in zip(chosen, problems, sinks, strict=True)
     ]
     results = [publish(part) for part in parts]
     if len(results) == 1:
         return results[0]
-    every = [problem for result in results for problem in result.problems]
+    every = Problems(problem for result in results for problem in result.problems)
     return replace(results[0], problems=every, parts=results)
 
 
@@ -111,16 +112,16 @@ def _pack_input(
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:
     """The result that ``pack_parts`` would return, without packing."""
-    scan = demand_samples(scanning.finish(options.progress), options)
+    scan = demand_samples(scanning.finish(options.watch), options)
     faces = options.source_format == FACES
     samples = face_samples(scan, options)[0] if faces else scan.samples
     size = None if options.changes_images else int(expected_lengths(samples).sum())
     name = output.name if isinstance(output, Sink) else Path(output).name
-    rec: RecFile = {"name": name, "bytes": size, "checksum": None}
+    rec = RecFile(name, size, None)
     result = result_of(scan, options.shaping(), rec)
     if options.shards is None or options.split is not None:
         return result
     shard_bounds(len(scan.samples), options.shards)
     names = shard_names(name, options.shards)
-    shards: list[RecFile] = [{"name": one, "bytes": None, "checksum": None} for one in names]
-    return replace(result, manifest=replace(result.manifest, shards=tuple(shards)))
+    shards = tuple(RecFile(one, None, None) for one in names)
+    return replace(result, manifest=replace(result.manifest, shards=shards))

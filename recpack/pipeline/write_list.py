@@ -43,7 +43,7 @@ def write_list(devkit: Root, output: PathOrUrl, options: ListOptions) -> Result:
         from recpack.pipeline.describe import result_of
         from recpack.scanning.order import random_order
 
-        scan = demand_samples(scanning.finish(options.progress), options)
+        scan = demand_samples(scanning.finish(options.watch), options)
         samples = scan.samples.reorder(random_order(len(scan.samples), options.shuffle))
         with closing(_format(samples, options)) as blocks:
             rows = CheckedLines(blocks)

@@ -12,11 +12,14 @@ import numpy as np
 from recpack.columns import Float32, Int64
 from recpack.data.labels import is_multi_hot
 from recpack.data.statistics import BOX_SIDES, OBJECTS, Spread, histogram
+from recpack.display import brief
 from recpack.errors import ImageError
 from recpack.formats.image_header import ImageHeader, parse_header
 from recpack.formats.insightface import Property, identity_keys, property_beside
 from recpack.formats.manifest import Manifest
+from recpack.formats.manifest import class_name as class_name
 from recpack.formats.record import Record
+from recpack.markup import count_table, section, table
 from recpack.progress import Progress
 from recpack.records.reader import RecordReader
 from recpack.records.settings import InspectSettings
@@ -36,7 +39,7 @@ class Faces:
     property: Property | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inspection:
     """The numbers of a ``.rec``, from its own bytes.
 
@@ -74,7 +77,28 @@ class Inspection:
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        if self.manifest is not None:
+            values["manifest"] = self.manifest.as_dict()
+        return values
+
+    def __repr__(self) -> str:
+        return brief(self, **self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.items())
+        return {
+            "name": self.name, "bytes": self.bytes, "records": self.records,
+            "objects": self.objects_total, "kinds": kinds,
+        }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        spreads = [(name.replace("_", " "), value) for name, value in vars(self).items()]
+        rows = [*self._facts().items(), *(row for row in spreads if isinstance(row[1], Spread))]
+        return section(
+            self.name, table(rows), count_table("objects by class", self.classes),
+            count_table("images by class", self.class_images),
+        )  # fmt: skip
 
 
 def image_header(record: Record) -> ImageHeader | None:
@@ -83,13 +107,6 @@ def image_header(record: Record) -> ImageHeader | None:
         return parse_header(record.image_bytes)
     except ImageError:
         return None
-
-
-def class_name(id_: float, manifest: Manifest | None) -> str:
-    """The class's name in the manifest, else the number in the label."""
-    if manifest is not None and 0 <= id_ < len(manifest.classes) and id_ == int(id_):
-        return manifest.classes[int(id_)]
-    return f"{id_:.9g}"
 
 
 def label_text(record: Record) -> str:
@@ -139,11 +156,11 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                 images_of[float(record.label[0])] += 1
             else:
                 _add_vector(record.label, hot)
-            if settings.progress is not None and len(widths) % 1024 == 0:
+            if settings.watch is not None and len(widths) % 1024 == 0:
                 guess = round(len(widths) * records.size / max(record.offset, 1))
                 if manifest is not None and manifest.shards:  # offsets begin again in each
                     guess = max(manifest.num_samples, len(widths))
-                settings.progress(Progress("read", len(widths), guess, record.offset))
+                settings.watch(Progress("read", len(widths), guess, record.offset))
         size = records.size
     table = np.array(pixels, np.int64).reshape(-1, 2)
     by_class = _named(images_of, manifest)

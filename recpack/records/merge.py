@@ -61,7 +61,7 @@ def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSetting
             faces = MergedFaces.of(readers, present, S3Client.of(settings))
             sink.extra = tuple(faces.companions)
             writer = stack.enter_context(RecordWriter(sink, classes=faces.names))
-            writer.companions |= faces.companions
+            writer._companions |= faces.companions
             records = faces.records(readers)
         else:
             classes = tuple(dict.fromkeys(name for one in present for name in one.classes))
@@ -75,9 +75,9 @@ def merge(output: PathOrUrl, inputs: Sequence[PathOrUrl], settings: MergeSetting
                 where = f"{path}: record at byte {record.offset}"
                 raise RecordError(f"{where}: {error}", record.offset) from None
             if kind == _FACES and not record.is_image:
-                writer.tables.append(done - 1)
-            if settings.progress is not None and done % 256 == 0:
-                settings.progress(Progress("merge", done, max(total, done)))
+                writer._tables.append(done - 1)
+            if settings.watch is not None and done % 256 == 0:
+                settings.watch(Progress("merge", done, max(total, done)))
     assert writer.manifest is not None
     return writer.manifest
 

@@ -7,15 +7,19 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from typing import TypeVar, overload
 
 import numpy as np
 
 from recpack.columns import Int64
-from recpack.errors import ConfigError, RecordError
-from recpack.formats.manifest import Manifest, manifest_beside, shard_paths
+from recpack.display import brief
+from recpack.errors import ConfigError, DataError, RecordError
+from recpack.formats.manifest import Manifest, class_name, manifest_beside, shard_paths
 from recpack.formats.record import Record, whole_record
 from recpack.formats.recordio import most_of_index, parse_index
+from recpack.markup import section, side_by_side, table, text
 from recpack.records.bulk import BulkReader, Wanted
 from recpack.records.record_file import read_in_order, read_record, replaced
 from recpack.records.settings import ReaderSettings
@@ -29,6 +33,9 @@ from recpack.storage.s3.location import is_s3
 
 _READS = 16
 """Requests in flight."""
+
+_PICTURES, _PICTURE = 6, 220
+"""Records that a notebook shows of a file, and how many pixels wide."""
 
 T = TypeVar("T")
 
@@ -90,6 +97,24 @@ class RecordReader(Closing):
                 raise
             self._shards = Shards(paths, self._s3, mapped=mapped)
             self._shards[0]
+
+    def __repr__(self) -> str:
+        facts = {"files": len(self.paths)} if len(self.paths) > 1 else {}
+        if self._index is not None:
+            facts["records"] = len(self._index[1])
+        return brief(self, path=self.path, **facts)
+
+    def _repr_html_(self) -> str:
+        try:
+            manifest = self.manifest()
+            shown = [
+                record._figure(partial(class_name, manifest=manifest), _PICTURE)
+                for record in islice(self, _PICTURES)
+            ]
+        except (DataError, OSError) as error:
+            return section(repr(self), f"<p>{text(error)}</p>")
+        rows = manifest.rows() if manifest is not None else []
+        return section(repr(self), table(rows), side_by_side(shown, _PICTURE))
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""
@@ -306,10 +331,10 @@ class RecordReader(Closing):
         ``shards`` are this file, all else is of the set. None when there is none, and for several
         files."""
         manifest = manifest_beside(self.path, self._s3) if self._single else None
-        self.demand_current()
+        self._demand_current()
         return manifest
 
-    def demand_current(self) -> None:
+    def _demand_current(self) -> None:
         """Raise RecordError when another run has replaced a file, and the files beside it belong
         to the new one."""
         for number, file in list(self._shards.open.items()):

@@ -52,9 +52,9 @@ def open_source(path: PathOrUrl, access: Access) -> RecordSource:
             raise RecordError(f"{reader.path}: {error.strerror or error}") from error
         manifest = reader.manifest()
         indexes = _indexes(reader, [file.size for file in files])
-        reader.demand_current()
+        reader._demand_current()
     size = sum(file.size for file in files)
-    said = manifest.rec["bytes"] if manifest is not None else None
+    said = manifest.rec.bytes if manifest is not None else None
     if said not in (None, size):
         raise DataError(
             f"{reader.path}: it has {size:,} bytes, its manifest says {said:,}; it is truncated or "

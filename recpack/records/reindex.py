@@ -6,10 +6,12 @@ import os
 from array import array
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from recpack.columns import Int64, repeats
+from recpack.display import brief
 from recpack.errors import DataError, SinkError
 from recpack.formats.recordio import format_index
 from recpack.progress import Progress
@@ -24,9 +26,19 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
 
 
+class Reindexed(NamedTuple):
+    """The path of the index, and its ``keys``, int64 (records,)."""
+
+    path: str
+    keys: Int64
+
+    def __repr__(self) -> str:
+        return brief(self, path=self.path, keys=len(self.keys))
+
+
 @takes(ReplaceSettings)
-def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
-    """Read a ``.rec`` and write its ``.idx``. Returns the path and the keys, int64 (records,).
+def reindex(path: PathOrUrl, settings: ReplaceSettings) -> Reindexed:
+    """Read a ``.rec`` and write its ``.idx``.
 
     Keys are the records' ids, as im2rec writes them, or 0, 1, 2, … when an id occurs twice or is
     2**63 or more: readers need keys that differ, and do not compare them with ids. Raises
@@ -43,12 +55,11 @@ def reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
         return _reindex(path, settings)
     keys = [_reindex(one, settings)[1] for one in shards]
     firsts = np.cumsum([0, *map(len, keys)])[:-1]
-    return os.fspath(path), np.concatenate(
-        [first + one for first, one in zip(firsts, keys, strict=True)]
-    )
+    every = [first + one for first, one in zip(firsts, keys, strict=True)]
+    return Reindexed(os.fspath(path), np.concatenate(every))
 
 
-def _reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
+def _reindex(path: PathOrUrl, settings: ReplaceSettings) -> Reindexed:
     index = companion(path, ".idx")
     if is_s3(path):
         from recpack.storage.s3.pending import roll_forward
@@ -64,9 +75,9 @@ def _reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
         for record in records:
             keys.append(record.id)
             offsets.append(record.offset)
-            if settings.progress is not None and len(keys) % 1024 == 0:
+            if settings.watch is not None and len(keys) % 1024 == 0:
                 guess = round(len(keys) * records.size / max(record.offset, 1))
-                settings.progress(Progress("read", len(keys), guess, record.offset))
+                settings.watch(Progress("read", len(keys), guess, record.offset))
         if not keys:
             raise DataError(f"{os.fspath(path)}: no records, and no reader accepts an empty index")
         table = np.asarray(keys).view(np.int64)
@@ -74,4 +85,4 @@ def _reindex(path: PathOrUrl, settings: ReplaceSettings) -> tuple[str, Int64]:
             table = np.arange(len(table))
         lines = format_index(table.data, offsets)
         write_text(index, lines, S3Client.of(settings))
-    return index, table
+    return Reindexed(index, table)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from recpack.progress import Monitor
+from recpack.bars import Monitor
 from recpack.settings import option
 from recpack.sinks.settings import Replace, SinkSettings, parse_size
 from recpack.storage.s3.access import Access

@@ -90,12 +90,12 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
                 with Claim(Path(os.path.abspath(output))) as claim:
                     claim.clear()
                     unpacking = _Unpacking(records, output, s3, replace_file)
-                    return unpacking.run(records, settings.progress)
+                    return unpacking.run(records, settings.watch)
             new = LocalImageFolder(os.path.abspath(output), new_token())
             new.demand_empty()
             with new.filling():
                 unpacking = _Unpacking(records, Path(new.partial), s3, _new_file)
-                unpacked = unpacking.run(records, settings.progress)
+                unpacked = unpacking.run(records, settings.watch)
                 new.publish()
             return replace(unpacked, folder=os.fspath(output))
     except OSError as error:
@@ -148,7 +148,7 @@ class _Unpacking:
             sync_folder(image_set.parent)
 
     def run(self, records: RecordReader, progress: Watch) -> Unpacked:
-        records.demand_current()
+        records._demand_current()
         self._prepare()
         images = annotations = tables = 0
         ids: BinaryIO | None = None

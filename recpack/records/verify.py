@@ -72,19 +72,19 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
             return verify_stored(path, manifest, s3)
         shards = shards_of(shard_paths(path, s3), manifest, None, ())
         work = partial(verify_stored_shard, s3=s3)
-        return verify_set(path, manifest, work, shards, _REQUESTS, settings.progress)
+        return verify_set(path, manifest, work, shards, _REQUESTS, settings.watch)
     rows = None if settings.against is None else read_list(*settings.against, s3)
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
         manifest = reader.manifest()
         if manifest is None or reader.paths == (reader.path,):
-            workers, progress = settings.part(Workers), settings.progress
+            workers, progress = settings.part(Workers), settings.watch
             return _verify_file(reader, manifest, rows, workers, progress, s3, settings.reader)
         starts = [] if rows is None else reader.starts.tolist()
         shards = shards_of(reader.paths, manifest, rows, starts)
         if not is_s3(path):  # a worker can have another working directory
             shards = [shard._replace(path=os.path.abspath(shard.path)) for shard in shards]
         work = partial(_verify_shard, s3=s3, rules=settings.reader)
-        return verify_set(path, manifest, work, shards, settings.part(Workers), settings.progress)
+        return verify_set(path, manifest, work, shards, settings.part(Workers), settings.watch)
 
 
 def _verify_file(
@@ -101,7 +101,7 @@ def _verify_file(
     try:
         return verifier.run(reader, workers, progress)
     except DataError:
-        reader.demand_current()  # else what differs is not damaged
+        reader._demand_current()  # else what differs is not damaged
         raise
 
 
@@ -233,8 +233,8 @@ class _Verifier:
         return None if index is None else np.sort(index[1])
 
     def _expected(self) -> tuple[Checksum, int | None]:
-        if self.manifest is not None and self.manifest.rec["checksum"]:
-            return parse_checksum(self.manifest.rec["checksum"])
+        if self.manifest is not None and self.manifest.rec.checksum:
+            return parse_checksum(self.manifest.rec.checksum)
         return Checksum.CRC32, None
 
     def _ranges(self, size: int, index: Int64 | None, count: int) -> list[_Range]:

@@ -88,7 +88,7 @@ def verify_set(
         done[0],
         name=base_name(path),
         bytes=size,
-        checksum=manifest.rec["checksum"],
+        checksum=manifest.rec.checksum,
         proof="etag" if any(one.proof == "etag" for one in done) else done[0].proof,
         records=records if read else None,
         shards=len(done),
@@ -114,18 +114,18 @@ def _outcome(
 def _demand_sums(path: PathOrUrl, manifest: Manifest, records: int | None) -> None:
     """Raise DataError unless the manifest tells the sums of its own shards, and this number of
     records."""
-    size = sum(shard["bytes"] or 0 for shard in manifest.shards)
-    if manifest.rec["bytes"] not in (None, size):
+    size = sum(shard.bytes or 0 for shard in manifest.shards)
+    if manifest.rec.bytes not in (None, size):
         raise DataError(
             f"{path}: its shards have {size:,} bytes, the manifest {manifest.rec['bytes']:,}; it "
             "is damaged: pack again"
         )
-    if (whole := manifest.rec["checksum"]) is not None:
+    if (whole := manifest.rec.checksum) is not None:
         checksum, expected = parse_checksum(whole)
         parts = [
-            (parse_checksum(shard["checksum"])[1], shard["bytes"] or 0)
+            (parse_checksum(shard.checksum)[1], shard.bytes or 0)
             for shard in manifest.shards
-            if shard["checksum"] is not None
+            if shard.checksum is not None
         ]
         value = reduce(lambda before, part: checksum.combine(before, *part), parts, 0)
         if len(parts) == len(manifest.shards) and value != expected:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from recpack.display import brief
 from recpack.errors import DataError
 from recpack.formats.manifest import Manifest
+from recpack.markup import section, table
 from recpack.records.settings import Reader
 from recpack.records.verdicts import Verdict
 from recpack.storage.checksums import parse_checksum
@@ -36,11 +38,21 @@ class Verification:
         """Plain values, for JSON."""
         return asdict(self)
 
+    def __repr__(self) -> str:
+        readers = {one.reader: one.verdict for one in self.readers}
+        return brief(self, name=self.name, records=self.records, proof=self.proof, readers=readers)
+
+    def _repr_html_(self) -> str:
+        rows = vars(self) | {"rules": ", ".join(self.rules), "readers": None}
+        known = [(name, value) for name, value in rows.items() if value is not None]
+        readers = [(one.reader, str(one)) for one in self.readers]
+        return section(f"{self.name}: verified", table(known), table(readers) if readers else "")
+
 
 def verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> Verification:
     from recpack.storage.s3.objects import head
 
-    if manifest is None or not manifest.rec["checksum"]:
+    if manifest is None or not manifest.rec.checksum:
         raise DataError(
             f"{path}: there is no manifest to compare with; use --deep to read the records"
         )
@@ -50,9 +62,9 @@ def verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> V
     except OSError as error:
         raise DataError(f"{path}: {error}") from error
     demand_size(path, stored.size, manifest)
-    checksum, value = parse_checksum(manifest.rec["checksum"])
+    checksum, value = parse_checksum(manifest.rec.checksum)
     actual, expected = stored.checksums.get(checksum), checksum.base64(value)
-    etag = manifest.rec.get("etag")
+    etag = manifest.rec.etag
     if actual is None and etag is None:
         raise DataError(
             f"{path}: the store keeps no {checksum.value}; use --deep to read the records"
@@ -68,12 +80,12 @@ def verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> V
             "copy: compare it with --deep"
         )
     proof = "etag" if actual is None else "checksum"
-    checksum_text = manifest.rec["checksum"]
+    checksum_text = manifest.rec.checksum
     return Verification(base_name(path), stored.size, checksum_text, proof, None, ("manifest",))
 
 
 def demand_size(path: PathOrUrl, size: int, manifest: Manifest) -> None:
-    if manifest.rec["bytes"] not in (None, size):
+    if manifest.rec.bytes not in (None, size):
         raise DataError(
             f"{path}: it has {size:,} bytes, the manifest {manifest.rec['bytes']:,}; it is "
             "truncated or another file: pack again"

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from recpack.columns import StringColumn
 from recpack.data.labels import assemble_labels
 from recpack.data.samples import Samples
+from recpack.display import brief
 from recpack.errors import RecordError
-from recpack.formats.manifest import Manifest, RecFile, describe
+from recpack.formats.manifest import Manifest, RecFile, Source, describe
 from recpack.formats.recordio import format_index, label_bytes
 from recpack.records.settings import WriterSettings
 from recpack.settings import takes
@@ -47,11 +48,14 @@ class RecordWriter:
         self._offsets = array("q", [0])
         self._segments: list[WrittenSegment] = []
         self._receipts: dict[int, str] = {}
-        self.tables = array("q")
+        self._tables = array("q")
         """Ids of records that are no samples in the manifest."""
-        self.companions: dict[str, Iterable[str]] = {}
+        self._companions: dict[str, Iterable[str]] = {}
         """Lines of further companions, by suffix."""
         self.manifest: Manifest | None = None
+
+    def __repr__(self) -> str:
+        return brief(self, output=self._sink, records=len(self._bounds) - 1)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -157,15 +161,12 @@ class RecordWriter:
             np.zeros(count, np.uint8),
             np.zeros(count, np.int64),
         )
-        rec: RecFile = {
-            "name": self._sink.name,
-            "bytes": self._offsets[-1],
-            "checksum": written.checksum.text(written.value),
-        }
-        source: dict[str, object] = {}
-        if self.tables:
-            samples = samples.take(np.delete(np.arange(count), self.tables))
-            source = {"format": "identities", "sets": [], "years": []}
+        checksum = written.checksum.text(written.value)
+        rec = RecFile(self._sink.name, self._offsets[-1], checksum)
+        source = Source()
+        if self._tables:
+            samples = samples.take(np.delete(np.arange(count), self._tables))
+            source = Source("identities")
         manifest = describe(samples, self._classes, [], {}, rec, source=source)
         manifests: list[Manifest] = []
 
@@ -174,5 +175,5 @@ class RecordWriter:
             return manifests[-1].to_json()
 
         index = format_index(np.arange(count), memoryview(self._offsets)[:-1])
-        self._sink.publish(written, {INDEX: index, **self.companions}, manifest_text)
+        self._sink.publish(written, {INDEX: index, **self._companions}, manifest_text)
         self.manifest = manifests[-1]

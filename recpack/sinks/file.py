@@ -13,6 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Self
 
+from recpack.display import brief
 from recpack.errors import ConfigError, SinkError
 from recpack.sinks.base import Sink, SinkPlan, Written
 from recpack.sinks.file_writer import (
@@ -63,6 +64,9 @@ class FileSink(Sink):
         self._usual = [suffix for suffix in COMPANIONS if suffix not in spare]
         self._claim: Claim | None = None
         self._output = -1
+
+    def __repr__(self) -> str:
+        return brief(self, path=str(self.path))
 
     def __enter__(self) -> Self:
         try:

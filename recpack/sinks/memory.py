@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from recpack.display import brief
 from recpack.errors import SinkError
 from recpack.formats.recordio import RecordBuffer
 from recpack.sinks.base import Receipts, SegmentWriter, Sink, SinkPlan, Written
@@ -22,6 +23,10 @@ class MemorySink(Sink, SegmentWriter):
         self.name = name
         self.files: dict[str, bytes] = {}
         self._segments: dict[int, bytes] = {}
+
+    def __repr__(self) -> str:
+        sizes = {name: len(data) for name, data in self.files.items()}
+        return brief(self, name=self.name, bytes=sizes)
 
     def open(self, plan: SinkPlan) -> MemorySink:
         del plan

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from recpack.display import brief
 from recpack.errors import ConfigError, SinkError
 from recpack.settings import takes
 from recpack.sinks.base import SegmentWriter, Sink, SinkPlan, Written
@@ -94,6 +95,9 @@ class S3Sink(S3Block, Sink):
         self._upload: Upload | None = None
         self._writer: UploadWriter | None = None
         self._expected: Pending
+
+    def __repr__(self) -> str:
+        return brief(self, location=str(self.location))
 
     def open(self, plan: SinkPlan) -> SegmentWriter:
         full_plan = {"upload options": json.dumps(self._creation), **plan.fingerprint()}

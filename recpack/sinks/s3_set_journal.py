@@ -54,7 +54,7 @@ def in_threads(
 def named_shards(s3: S3Client, rec: Location) -> list[str]:
     """The names of the shards that the manifest of this set names; none without one."""
     try:
-        return [str(one["name"]) for one in Manifest.read(str(rec.companion(MANIFEST)), s3).shards]
+        return [str(one.name) for one in Manifest.read(str(rec.companion(MANIFEST)), s3).shards]
     except DataError:
         return []
 

@@ -31,7 +31,7 @@ def complete_folder(rec: Path) -> Path:
 def named_shards(rec: Path) -> list[str]:
     """The names of the shards that the manifest of this set names; none without one."""
     try:
-        return [str(one["name"]) for one in Manifest.read(rec.with_suffix(MANIFEST)).shards]
+        return [str(one.name) for one in Manifest.read(rec.with_suffix(MANIFEST)).shards]
     except DataError:
         return []
 
@@ -74,7 +74,7 @@ def settle_set(rec: Path) -> None:
 def _publish(rec: Path, folder: Path) -> None:
     waiting, manifest = set(os.listdir(folder)), rec.with_suffix(MANIFEST)
     if manifest.name in waiting:  # else all of it was published
-        shards = [str(one["name"]) for one in Manifest.read(folder / manifest.name).shards]
+        shards = [str(one.name) for one in Manifest.read(folder / manifest.name).shards]
         if shards != shard_names(rec.name, len(shards)):
             raise SinkError(f"{folder / manifest.name}: these are not the shards of {rec.name}")
         if demand_replaceable(manifest):

@@ -8,11 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from recpack.data.annotation import Annotation, Defect, LabelKind
 from recpack.errors import DataError, ImageError
 from recpack.formats.image_header import ImageHeader, check_whole, read_header
+from recpack.formats.manifest import Source
 from recpack.problems import Problem
 from recpack.storage.explain import UNREADABLE, explain
 from recpack.storage.limits import MAX_IMAGE
@@ -65,10 +65,9 @@ class Scope:
     sets: Mapping[str, int]
     others: Mapping[str, int | None]
 
-    def for_manifest(self) -> dict[str, Any]:
+    def for_manifest(self) -> Source:
         """What the manifest keeps: no counts, and no folders of this machine."""
-        sets = [base_name(name) for name in self.sets]
-        return {"format": self.format, "sets": sets, "years": list(self.years)}
+        return Source(self.format, tuple(map(base_name, self.sets)), tuple(self.years))
 
     @property
     def every_set(self) -> str:

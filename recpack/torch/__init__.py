@@ -11,3 +11,7 @@ from recpack.torch.dataset import RecordDataset
 from recpack.torch.iterable import RecordIterableDataset
 
 __all__ = ["RecordDataset", "RecordIterableDataset"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from recpack.display import brief
 from recpack.settings import takes
 from recpack.torch.records import ImageRecords, PathOrPaths
 from recpack.torch.samples import SampleMaker
@@ -44,6 +45,9 @@ class RecordDataset(Dataset[Any]):
     def __init__(self, path: PathOrPaths, settings: SampleSettings) -> None:
         self._records = ImageRecords(path, settings)
         self._make = SampleMaker(settings, self._records.path)
+
+    def __repr__(self) -> str:
+        return brief(self, path=self._records.name, samples=len(self))
 
     def __len__(self) -> int:
         return len(self._records)

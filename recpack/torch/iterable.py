@@ -12,6 +12,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from recpack.columns import Int64
+from recpack.display import brief
 from recpack.errors import ConfigError
 from recpack.formats.recordio import Record
 from recpack.settings import takes
@@ -53,6 +54,9 @@ class RecordIterableDataset(IterableDataset[Any]):
         self._loaded: dict[str, Any] | None = None
         self._given: tuple[Share, int, int] | None = None
         self._last_ranks = 0, 1
+
+    def __repr__(self) -> str:
+        return brief(self, path=self._records.name, samples=len(self), epoch=self.epoch)
 
     def __len__(self) -> int:
         """The samples of this rank in an epoch. A ``DataLoader`` expects as few batches as they

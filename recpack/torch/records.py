@@ -43,6 +43,7 @@ class ImageRecords:
         self.counts = np.diff(np.searchsorted(images, starts)).tolist()
         self._count = len(images)
         self._batch = max(_BATCH_BYTES * len(reader) // max(sum(self.sizes), 1), 1)
+        self.name = reader.path
         self.mapped = settings.mapped and not is_s3(reader.path)
         """Whether a memory map has the records: each is best read when it is needed."""
 

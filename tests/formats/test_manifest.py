@@ -1,4 +1,4 @@
-"""The manifest of a set of shards."""
+"""The manifest: its typed entries, and that of a set of shards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recpack import DataError, Manifest
-from recpack.formats.manifest import shard_paths
+from recpack.formats.manifest import RecFile, Source, shard_paths
 
 VALUES: dict[str, Any] = {
     "rec": {"name": "x.rec", "bytes": 48, "checksum": None},
@@ -47,3 +47,28 @@ def test_a_shard_can_not_be_elsewhere(tmp_path: Path, name: object) -> None:
     _write(tmp_path / "x.json", name)
     with pytest.raises(DataError, match="which is no name"):
         shard_paths(tmp_path / "x.rec")
+
+
+@pytest.mark.parametrize("etag", [{}, {"etag": '"a-2"'}], ids=["checksum", "etag"])
+@pytest.mark.parametrize("source", [{}, {"format": "voc", "sets": ["a"], "years": []}])
+def test_entries_are_typed_and_their_json_is_the_same(
+    etag: dict[str, str], source: dict[str, Any]
+) -> None:
+    shard = {"name": "x-0.rec", "bytes": 48, "checksum": None, **etag}
+    rec = {"name": "x.rec", "bytes": 48, "checksum": "crc32:00000000", **etag}
+    values = VALUES | {"rec": rec, "source": source, "shards": [shard]}
+    manifest = Manifest.from_json(json.dumps(values))
+    assert manifest.rec == RecFile("x.rec", 48, "crc32:00000000", etag.get("etag"))
+    assert manifest.rec["name"] == manifest.rec.name == "x.rec"
+    assert manifest.source == (Source("voc", ("a",)) if source else Source())
+    assert manifest.source["format"] == manifest.source.format
+    written = json.loads(manifest.to_json())
+    for name in ("rec", "source", "shards"):
+        assert json.dumps(written[name]) == json.dumps(values[name])
+    with pytest.raises(KeyError):
+        manifest.rec["nonsense"]
+
+
+def test_an_entry_that_lacks_a_field_is_refused() -> None:
+    with pytest.raises(ValueError, match="checksum"):
+        Manifest.from_json(json.dumps(VALUES | {"rec": {"name": "x.rec", "bytes": 1}}))

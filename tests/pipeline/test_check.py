@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import recpack
 from recpack.data.statistics import Spread, histogram
+from recpack.formats.manifest import Source
 from recpack.pipeline.check import check
 from tests.cli.test_cli import run
 from tests.pipeline.test_convert import pack, small
@@ -222,7 +223,7 @@ def test_every_set_in_every_format_and_command(tmp_path: Path, source: str) -> N
     result = recpack.convert(path, tmp_path / "a.rec", **options)
     assert found.scope == result.scope
     assert (found.scope.sets, found.scope.others) == ({default: 2}, others)
-    assert result.manifest.source == {"format": source, "sets": [default], "years": []}
+    assert result.manifest.source == Source(source, (default,))
     every = check(path, set="all", **options)
     assert sum(every.image_sets.values()) == 2 + sum(others.values()) + (source == "voc")
     assert every.scope.others == {}
@@ -247,13 +248,13 @@ def test_a_set_that_is_not_read_can_be_broken(
 
 def test_years_are_named(devkit: Path) -> None:
     result = recpack.convert(devkit, recpack.MemorySink(), dry_run=True)
-    sets = ["VOC2007 trainval", "VOC2012 trainval"]
-    assert result.manifest.source == {"format": "voc", "sets": sets, "years": ["2007", "2012"]}
+    sets = "VOC2007 trainval", "VOC2012 trainval"
+    assert result.manifest.source == Source("voc", sets, ("2007", "2012"))
     text = result.manifest.to_json()
     assert recpack.Manifest.from_json(text) == result.manifest
     old = json.loads(text)
     del old["source"]
-    assert recpack.Manifest.from_json(json.dumps(old)).source == {}
+    assert recpack.Manifest.from_json(json.dumps(old)).source == Source()
 
 
 def test_a_report_of_a_run_that_fails_says_so(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import recpack
+from recpack.formats.manifest import RecFile
 from recpack.storage.shards import MOST_SHARDS, shard_name, shard_names
 from tests.cli.test_cli import run
 from tests.pipeline.test_convert import CAT, small
@@ -46,10 +47,8 @@ def test_shards_are_runs_of_the_plain_order(
     counts, data, listed = list[int](), b"", b""
     for number, shard in enumerate(manifest.shards):
         name = shard_name("x.rec", number, 7)
-        assert shard == {
-            "name": name, "bytes": len(expected[name]),
-            "checksum": f"crc32:{zlib.crc32(expected[name]):08x}",
-        }  # fmt: skip
+        checksum = f"crc32:{zlib.crc32(expected[name]):08x}"
+        assert shard == RecFile(name, len(expected[name]), checksum)
         for suffix in (".rec", ".idx", ".lst"):
             file = str(Path(name).with_suffix(suffix))
             (tmp_path / file).write_bytes(expected[file])
@@ -66,8 +65,7 @@ def test_shards_are_runs_of_the_plain_order(
         data, listed = data + expected[name], listed + expected[f"{name[:-4]}.lst"]
     assert sum(counts) == len(images) == manifest.num_samples
     assert max(counts) - min(counts) <= 1
-    whole = {"name": "x.rec", "bytes": len(data), "checksum": f"crc32:{zlib.crc32(data):08x}"}
-    assert manifest.rec == whole
+    assert manifest.rec == RecFile("x.rec", len(data), f"crc32:{zlib.crc32(data):08x}")
     assert manifest.list_checksum == f"crc32:{zlib.crc32(listed):08x}"
     for name in ("classes", "objects", "label_width", "options", "source", "problems"):
         assert getattr(manifest, name) == getattr(plain, name)

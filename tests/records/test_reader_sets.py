@@ -222,7 +222,7 @@ def test_a_pickled_reader_reads_the_same_version(tmp_path: Path) -> None:
         first.write_bytes((tmp_path / "old").read_bytes())
         assert "another run has just replaced it" in elsewhere(reader)
         with pytest.raises(recpack.RecordError, match="replaced it; try again"):
-            reader.demand_current()
+            reader._demand_current()
 
 
 def in_fork(work: Callable[[], object]) -> None:

@@ -18,7 +18,8 @@ def test_a_lost_index(devkit: Path, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"a\.idx exists; replace it with --overwrite"):
         reindex(tmp_path / "a.rec")
     (tmp_path / "a.idx").write_text("0\t0\n")
-    reindex(tmp_path / "a.rec", overwrite=True)
+    made = reindex(tmp_path / "a.rec", overwrite=True)
+    assert (made.path, made.keys.tolist()) == (str(tmp_path / "a.idx"), list(range(120)))
     assert (tmp_path / "a.idx").read_bytes() == before
     (tmp_path / "a.idx").unlink()
     assert main(["index", str(tmp_path / "a.rec"), "--quiet"]) == 0

@@ -262,8 +262,8 @@ def test_segments_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             )
             for count, given in ((1, {}), (3, {2: "aside"}))
         ]
-        rec: RecFile = {"name": "x.rec", "bytes": 4 * size, "checksum": None}
-        named: list[RecFile] = [{**rec, "name": name} for name in shard_names("x.rec", 2)]
+        rec = RecFile("x.rec", 4 * size, None)
+        named = [RecFile(name, 4 * size, None) for name in shard_names("x.rec", 2)]
         manifest = recpack.Manifest(
             rec=rec, num_samples=4, classes=(), label_width=0, header_width=0, object_width=0,
             objects={}, recpack_version="0", shards=tuple(named),
@@ -284,9 +284,9 @@ def test_what_is_planted_in_the_place_of_a_complete_set(tmp_path: Path) -> None:
     complete_folder(output).mkdir()
     (complete_folder(output) / "x.json").write_text(
         recpack.Manifest(
-            rec={"name": "x.rec", "bytes": 1, "checksum": None}, num_samples=1, classes=("a",),
+            rec=RecFile("x.rec", 1, None), num_samples=1, classes=("a",),
             label_width=1, header_width=0, object_width=0, objects={"a": 1}, recpack_version="1",
-            shards=({"name": "a.rec", "bytes": 1, "checksum": None},),
+            shards=(RecFile("a.rec", 1, None),),
         ).to_json()
     )  # fmt: skip
     with pytest.raises(recpack.SinkError, match=r"these are not the shards of x\.rec"):

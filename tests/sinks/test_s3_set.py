@@ -270,8 +270,8 @@ def test_a_store_without_checksums(sources: dict[bytes, Path]) -> None:
     server = S3Server(keeps_checksums=False)
     try:
         shards = pack(sources[b"NEW"], server, 2, checksum="none").manifest.shards
-        stored = [server.objects[f"p/train/{one['name']}"].etag for one in shards]
-        assert [one.get("etag") for one in shards] == stored
+        stored = [server.objects[f"p/train/{one.name}"].etag for one in shards]
+        assert [one.etag for one in shards] == stored
     finally:
         server.close()
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recpack
+from recpack.formats.manifest import Source
 from recpack.sources.table import parse_table, shows_labels
 from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
@@ -301,7 +302,7 @@ def test_tables_of_roboflow(tmp_path: Path) -> None:
     )  # fmt: skip
     found, manifest = labels(root, tmp_path)
     assert found == {"train/a.jpg": [1, 1]}
-    assert manifest.source == {"format": "csv", "sets": ["train"], "years": []}
+    assert manifest.source == Source("csv", ("train",))
     assert labels(root, tmp_path, set="valid")[0] == {"valid/b.jpg": [0, 1]}
     (root / "valid" / "_classes.csv").write_text("filename, dog\nb.jpg, 1\n")
     with pytest.raises(recpack.DataError, match=r"columns|labels are"):

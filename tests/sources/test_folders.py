@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import recpack
 from recpack.formats.image_codec import decode
+from recpack.formats.manifest import Source
 from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
 from recpack.storage.trees.local import LocalFolder
@@ -42,7 +43,7 @@ def test_convert_list_and_check_without_an_option(tmp_path: Path) -> None:
     assert manifest.classes == ("cat", "dog")
     assert dict(manifest.objects) == {"cat": 2, "dog": 1}
     assert (manifest.label_width, manifest.header_width, manifest.object_width) == (1, 0, 0)
-    assert manifest.source == {"format": "folders", "sets": ["all"], "years": []}
+    assert manifest.source == Source("folders", ("all",))
     with recpack.RecordReader(tmp_path / "a.rec") as records:
         found = [(one.flag, one.label.tolist(), one.kind) for one in records]
     assert found == [(0, [id_], "classification") for id_ in (0, 0, 1)]

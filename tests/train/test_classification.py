@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import recpack
-from recpack.formats.manifest import Manifest
+from recpack.formats.manifest import Manifest, RecFile
 from tests.support.aws import ROLE, Aws
 from tests.support.botomodel import faults
 from tests.support.devkits import jpeg
@@ -177,7 +177,7 @@ def test_all_are_sent_as_text() -> None:
 
 def manifest(**changes: Any) -> Manifest:
     one = Manifest(
-        rec={"name": "x.rec", "bytes": 1, "checksum": "crc32:00000000"}, num_samples=100,
+        rec=RecFile("x.rec", 1, "crc32:00000000"), num_samples=100,
         classes=("cat", "dog"), label_width=1, header_width=0, object_width=0,
         objects={"cat": 60, "dog": 40}, recpack_version="0",
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recpack.formats.manifest import Manifest
+from recpack.formats.manifest import Manifest, RecFile
 from train.errors import SpecError
 from train.hyperparameters import Hyperparameters
 
@@ -17,7 +17,7 @@ REQUIRED = {"num_classes": 20, "num_training_samples": 16551, "label_width": 352
 
 def manifest(classes: str = "cat dog", samples: int = 100, label_width: int = 17) -> Manifest:
     return Manifest(
-        rec={"name": "x.rec", "bytes": 1, "checksum": "crc32:00000000"},
+        rec=RecFile("x.rec", 1, "crc32:00000000"),
         num_samples=samples, classes=tuple(classes.split()), label_width=label_width,
         header_width=2, object_width=5, objects={}, recpack_version="0",
     )  # fmt: skip

@@ -37,6 +37,23 @@ def aws(monkeypatch: pytest.MonkeyPatch, typed: Typed) -> Aws:
     return aws
 
 
+def test_an_answer_about_a_file_shows_the_file(
+    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cat.jpg").write_bytes(jpeg())
+    endpoint = recpack.train.attach_endpoint("prod", connect(monkeypatch, aws))
+    found = endpoint.predict(tmp_path / "cat.jpg")
+    assert found.image == tmp_path / "cat.jpg"
+    np.testing.assert_array_equal(found.draw().pixels, found.draw(jpeg()).pixels)
+    assert "<img " in found._repr_html_()
+    assert found.above(0.5).image == found.image
+    others = endpoint.predict(jpeg())  # many answers must not keep many images
+    assert others.image is None
+    assert others == found
+    with pytest.raises(TrainError, match="draw: give the image"):
+        others.draw()
+
+
 # ---- the images that are sent
 
 PIXELS = np.random.RandomState(0).randint(0, 256, (20, 30, 3), np.uint8)

@@ -49,6 +49,10 @@ class Model:
     arrays: Arrays
     hyperparameters: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        weights = sum(array.size for array in self.arrays.values())
+        return f"Model(arrays={len(self.arrays)}, weights={weights:,})"
+
 
 def read_model(path: str | Path, service: Service | None = None) -> Model:
     """A model from a ``model.tar.gz`` (a path or ``s3://…``), the folder of a job or of the model's

@@ -43,6 +43,9 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
 
+    def __repr__(self) -> str:
+        return f"Batch(images={tuple(self.images.shape)}, labels={tuple(self.labels.shape)})"
+
 
 class _Task(NamedTuple):
     """A batch to make: of each picture its position in the epoch, and its record or where that

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -59,7 +59,7 @@ class Setup:
     train: Source
     validation: Source
     model: Model | None = None
-    pretrained: Arrays | None = None
+    pretrained: Arrays | None = field(default=None, repr=False)
     checkpoints: Path | None = None
     seed: int | None = None
     device: str = "auto"
