@@ -112,9 +112,14 @@ def _draw(
     rays = np.stack(np.broadcast_arrays(x, y[:, None], z[:, None]))
     depth = thing.depth(camera.eye, rays)
     met = np.isfinite(depth)
-    points = camera.eye[:, None] + rays[:, met] * depth[met]
+    where = np.flatnonzero(met)
+    points = np.take(rays.reshape(3, -1), where, 1) * np.take(depth, where)
+    points += camera.eye[:, None]
     colours = np.zeros_like(rays)
-    colours[:, met] = shade(thing, thing.surface(points), camera.eye, light)
+    for channel, found in zip(
+        colours.reshape(3, -1), shade(thing, thing.surface(points), camera.eye, light), strict=True
+    ):
+        channel[where] = found
     covered = _mean(met[None].astype(np.float32))
     part = np.s_[top:bottom, left:right]
     canvas[:, *part] = canvas[:, *part] * (1 - covered) + _mean(colours)
