@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -58,7 +59,7 @@ def _stand(random: Random, width: int, height: int) -> Camera:
     focal = random.uniform(1.0, 1.35) * max(width, height)
     horizon = random.uniform(0.12, 0.34)
     tangent = (0.5 - horizon) * height / focal
-    cosine = 1 / np.sqrt(1 + tangent**2)
+    cosine = 1 / math.sqrt(1 + tangent**2)
     return Camera(width, height, focal, random.uniform(1.0, 1.4), tangent * cosine, cosine)
 
 
