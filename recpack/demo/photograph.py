@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -58,7 +59,7 @@ def _stand(random: Random, width: int, height: int) -> Camera:
     focal = random.uniform(1.0, 1.35) * max(width, height)
     horizon = random.uniform(0.12, 0.34)
     tangent = (0.5 - horizon) * height / focal
-    cosine = 1 / np.sqrt(1 + tangent**2)
+    cosine = 1 / math.sqrt(1 + tangent**2)
     return Camera(width, height, focal, random.uniform(1.0, 1.4), tangent * cosine, cosine)
 
 
@@ -112,9 +113,14 @@ def _draw(
     rays = np.stack(np.broadcast_arrays(x, y[:, None], z[:, None]))
     depth = thing.depth(camera.eye, rays)
     met = np.isfinite(depth)
-    points = camera.eye[:, None] + rays[:, met] * depth[met]
+    where = np.flatnonzero(met)
+    points = np.take(rays.reshape(3, -1), where, 1) * np.take(depth, where)
+    points += camera.eye[:, None]
     colours = np.zeros_like(rays)
-    colours[:, met] = shade(thing, thing.surface(points), camera.eye, light)
+    for channel, found in zip(
+        colours.reshape(3, -1), shade(thing, thing.surface(points), camera.eye, light), strict=True
+    ):
+        channel[where] = found
     covered = _mean(met[None].astype(np.float32))
     part = np.s_[top:bottom, left:right]
     canvas[:, *part] = canvas[:, *part] * (1 - covered) + _mean(colours)

@@ -17,8 +17,6 @@ Floats = npt.NDArray[Any]
 """Of float32, nearly always: it is faster than float64."""
 Random = np.random.RandomState
 
-_SIDE = 1024
-"""Texels of the noise's side, a power of two."""
 FAR = 60.0
 """Metres, where the haze hides the ground."""
 _DIRECTIONS = 28
@@ -115,12 +113,12 @@ def fade(values: Floats, start: float, end: float) -> Floats:
 @cache
 def _noise(finest: int, first: int) -> Floats:
     """Noise that repeats itself, about -1 to 1: each grid twice as fine and half as strong."""
-    random = np.random.RandomState(first)
-    total = np.zeros((_SIDE, _SIDE), np.float32)
+    random, side = np.random.RandomState(first), _texels(finest)
+    total = np.zeros((side, side), np.float32)
     knots, strength = first, 1.0
     while knots <= finest:
         grid = random.uniform(-strength, strength, (knots, knots)).astype(np.float32)
-        at = np.arange(_SIDE, dtype=np.float32) * (knots / _SIDE)
+        at = np.arange(side, dtype=np.float32) * (knots / side)
         low = at.astype(int)
         high, part = (low + 1) % knots, fade(at - low, 0, 1)
         grid = grid[low] * (1 - part)[:, None] + grid[high] * part[:, None]
@@ -131,10 +129,15 @@ def _noise(finest: int, first: int) -> Floats:
 
 def noise(u: Floats, v: Floats, first: int = 8, finest: int = 512) -> Floats:
     """Noise at these points; it repeats after 1. ``first``, ``finest``: lumps along 1."""
-    mask = _SIDE - 1
-    rows, columns = ((values * _SIDE).astype(np.int32) & mask for values in (v, u))
-    found: Floats = _noise(finest, first)[rows, columns]
+    side = _texels(finest)
+    rows, columns = ((values * side).astype(np.int32) & (side - 1) for values in (v, u))
+    found: Floats = np.take(_noise(finest, first), rows * side + columns)
     return found
+
+
+def _texels(finest: int) -> int:
+    """Texels along the side of a noise, a power of two."""
+    return min(4 * finest, 1024)
 
 
 def choose_light(random: Random, *, inside: bool) -> Light:
@@ -293,11 +296,13 @@ def _cast(
 def _outside(x: Floats, z: Floats, corners: Floats) -> Floats:
     """Distances from the hull of points (2, n), negative in it."""
     turns = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
-    far = np.full(x.shape, -np.inf, np.float32)
+    far, beyond = np.full(x.shape, -np.inf, np.float32), np.empty(x.shape, np.float32)
     row = z[:, :1]  # the same in the whole row
     for cosine, sine in zip(np.cos(turns).tolist(), np.sin(turns).tolist(), strict=True):
         most = float((corners[0] * cosine + corners[1] * sine).max())
-        np.maximum(far, x * cosine + (row * sine - most), out=far)
+        np.multiply(x, cosine, out=beyond)
+        beyond += row * sine - most
+        np.maximum(far, beyond, out=far)
     return far
 
 

@@ -1,7 +1,7 @@
 """The demo: make a small Pascal VOC devkit, with photo-like images of objects that a model can
 learn, and convert it into an S3 server.
 
-The same seed gives the same devkit, byte for byte, with the same build of OpenCV.
+The same seed gives the same devkit, byte for byte, with the same builds of NumPy and OpenCV.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class Box:
         x, y, z = self._inward(points - self._middle[:, None])
         wide, tall, deep = self._half.tolist()
         beyond = np.stack([np.abs(x) - wide, np.abs(y) - tall, np.abs(z) - deep])
-        face = beyond.argmax(0)
+        face = beyond.argmax(0).astype(np.float32)
         u, v = np.where(face == 0, z, x), np.where(face == 1, z, y)
         a, b = u / np.where(face == 0, deep, wide), v / np.where(face == 1, deep, tall)
         normals = np.sign(np.stack([x, y, z])) * (face == np.arange(3)[:, None])
@@ -237,7 +237,7 @@ class Cone:
         lean = (self._low - self._top) / self._tall
         radius = np.sqrt(x * x + z * z)
         lid = y > self._tall * 0.999
-        normals = np.stack([x, lean * radius + 1e3 * lid, z])
+        normals = np.stack([x, lean * radius + np.float32(1e3) * lid, z])
         share = y / self._tall
         stripe = ((share > 0.36) & (share < 0.53)) | ((share > 0.68) & (share < 0.82))
         paint = _painted(self._paint, (stripe, self._stripe), (lid, self._paint * 0.3))
