@@ -27,6 +27,8 @@ def test_loky_has_the_switch_for_growing_workers() -> None:
     executor = importlib.import_module("joblib.externals.loky.process_executor")
     assert isinstance(executor._USE_PSUTIL, bool)
     assert issubclass(executor.TerminatedWorkerError, Exception)
+    utils = importlib.import_module("joblib.externals.loky.backend.utils")
+    assert callable(utils._posix_recursive_kill)  # replaced where there is no pgrep
 
 
 def test_botocore_asks_its_loader_for_the_services() -> None:

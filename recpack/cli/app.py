@@ -107,6 +107,9 @@ def _report_failure(
     code: int,
     problems: Sequence[object] = (),
 ) -> int:
+    from recpack.cli.process import remedy
+
+    message += remedy(error)
     print(f"recpack {args.command}: {message}", file=sys.stderr)
     for note in getattr(error, "__notes__", ()):
         print(f"recpack {args.command}: {note}", file=sys.stderr)

@@ -211,6 +211,15 @@ _REMEDIES = {
 }
 
 
+def remedy(error: BaseException) -> str:
+    """What a message of the library lacks where this process may open or hold no more."""
+    cause = error.__cause__
+    if not isinstance(error, RecpackError) or not isinstance(cause, OSError):
+        return ""
+    ours = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+    return f"; {_REMEDIES[cause.errno]}" if cause.errno in ours else ""
+
+
 def explain(error: BaseException) -> str | None:
     """One line with a remedy, for an error that is the machine's; None for one of the program."""
     if is_interrupt(error):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from recpack.errors import ConfigError, RecpackError
@@ -32,6 +36,7 @@ def run_through_joblib(
 ) -> Generator[Result | None, None, None]:
     """Yield None once the first tasks have started, then the results in order."""
     import joblib
+    from joblib.externals.loky.backend import utils
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     kind = backend_kind(backend)
@@ -49,6 +54,8 @@ def run_through_joblib(
         # loky warns in the thread that passes on results; where warnings are errors, that thread
         # would die and we would wait forever
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        if not shutil.which("pgrep"):
+            utils._posix_recursive_kill = _kill_tree
     if on_cluster:
         # pickled, a description travels with its task: dask would store larger ones on one worker,
         # and they would be lost with it
@@ -79,6 +86,17 @@ def run_through_joblib(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns that tasks are cancelled, as intended
             results.close()
+
+
+def _kill_tree(pid: int) -> None:
+    """As loky does where there is psutil or pgrep. Images of containers have neither; there loky's
+    thread would die, and its workers would not."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it has ended
+            for child in thread.read_text().split():
+                _kill_tree(int(child))
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _call_pickled(call: bytes) -> Any:

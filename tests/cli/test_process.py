@@ -17,6 +17,7 @@ from threading import Thread
 import pytest
 
 import recpack
+from recpack.cli.process import remedy
 from recpack.storage.explain import explain as reason_of
 from tests.sinks.test_killed import FINAL, SLOW, names, start, wait_for_bytes
 from tests.support.conditions import CONDITIONS, Outcome
@@ -283,6 +284,13 @@ def test_too_few_files_leave_no_image_out(small: Path, tmp_path: Path, files: in
 def test_a_fault_of_the_process_is_no_problem_of_a_file(number: int) -> None:
     with pytest.raises(OSError, match=os.strerror(number)):
         reason_of(OSError(number, os.strerror(number)), "image")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO])
+def test_the_remedy_for_a_list_that_the_process_could_not_open(number: int) -> None:
+    error = recpack.DataError("trainval.txt: can't be read")
+    error.__cause__ = OSError(number, os.strerror(number))
+    assert ("ulimit" in remedy(error)) == (number != errno.EIO)
 
 
 def test_an_image_for_which_there_is_no_memory() -> None:

@@ -109,10 +109,23 @@ def test_interrupted_cleans_up_and_exits_130(
     assert names(output.parent) == set()
 
 
+@pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_with_the_workers_of_joblib(
-    devkit: Path, tmp_path: Path, number: signal.Signals
+    devkit: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    bare: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A ``bare`` machine, as the images of containers, has neither pgrep nor psutil."""
+    if bare:
+        (tmp_path / "psutil.py").write_text("raise ImportError")
+        monkeypatch.setenv("PATH", os.fspath(tmp_path))
+        monkeypatch.setenv(
+            "PYTHONPATH",
+            os.pathsep.join([os.fspath(tmp_path), os.fspath(Path(__file__).parents[2])]),
+        )
     output = tmp_path / "out" / "train.rec"
     process = start(devkit, output, *SLOW, "--backend", "loky")
     wait_for_bytes(output.parent, process)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import recpack
 from train import local as jobs
 from train.errors import SpecError
 from train.local import LocalJob
@@ -20,7 +19,7 @@ from train.ssd import local
 if TYPE_CHECKING:
     import pytest
 
-REPOSITORY = Path(recpack.__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 BEHAVIOUR = "RECPACK_TEST_JOB"
 """What the process does after its first epoch: ``fail``, ``die``, write to a ``full`` disk,
 ``wait`` until it is stopped, ``hang`` whatever it is told; or it will ``refuse`` to begin. Else it
