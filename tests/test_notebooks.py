@@ -204,17 +204,14 @@ SURFACES: dict[Callable[[], object], str] = {
     lambda: recpack.Manifest: "as_dict classes facts format_version from_json header_width "
     "label_width list_checksum num_samples object_width objects options problems read rec "
     "recpack_version rows shards source to_json with_etag",
-    lambda: recpack.Check: "annotations as_dict aspects box_sides class_images class_side_counts "
-    "class_sides classes duplicates examples fatal image_heights image_sets image_widths label_width "
-    "labels names nearest_classes objects objects_per_image options problems recpack_version refused "
-    "samples scope unknown_classes",
-    lambda: (
-        recpack.Detected
-    ): "also as_dict classes commands examined fault format image_sets labels "
-    "near other_sets path problems text unread",
-    lambda: (
-        recpack.Verification
-    ): "as_dict bytes checksum name proof reader readers records rules shards",
+    lambda: recpack.Check: "annotations as_dict aspects box_sides class_images classes "
+    "class_side_counts class_sides duplicates examples fatal image_heights image_sets "
+    "image_widths label_width labels names nearest_classes objects objects_per_image options "
+    "problems recpack_version refused samples scope unknown_classes",
+    lambda: recpack.Detected: "also as_dict classes commands examined fault format image_sets "
+    "labels near other_sets path problems text unread",
+    lambda: recpack.Verification: "as_dict bytes checksum name proof reader readers records "
+    "rules shards",
     lambda: recpack.Inspection: "as_dict box_sides bytes class_images classes faces image_bytes "
     "image_heights image_widths kinds label_kinds label_widths manifest name objects "
     "objects_per_record objects_total records scalar_labels tables",
