@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """What moves the cursor of a terminal, or turns the order of its text: C0 but for tabs and line
@@ -42,3 +43,13 @@ def has_password(url: str | None) -> bool:
 
 def _escape(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """``; did you mean 'b'?`` with the most similar of ``names``, or nothing."""
+    import difflib  # only for messages
+
+    by_lower_case = {one.lower(): one for one in names}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, 1)
+    near = near or [one for one in by_lower_case if len(name) > 2 and name.lower() in one][:1]
+    return f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""

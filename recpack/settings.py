@@ -192,6 +192,10 @@ class Settings:
         return fault
 
 
+class NoSettings(Settings):
+    """Those of a command that has none."""
+
+
 S = TypeVar("S", bound=Settings)
 
 

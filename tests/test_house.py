@@ -30,7 +30,7 @@ FLOORS = (
     ("data",),
     ("storage",),
     ("workers",),
-    ("problem_lines",),
+    ("explanations", "problem_lines"),
     ("columns", "progress", "problems"),
     ("settings",),
     ("_version", "display", "errors", "train_package"),
@@ -136,8 +136,10 @@ def test_the_public_surface() -> None:
         recpack.nonsense  # noqa: B018
 
 
-FUNCTIONS = {"list": "write_list", "index": "reindex", "s3-cleanup": "cleanup", "demo": None}
-"""Commands whose function has another name; the demonstration is no function."""
+FUNCTIONS = {"list": "write_list", "index": "reindex", "s3-cleanup": "cleanup"} | dict.fromkeys(
+    ("demo", "explain")
+)
+"""Commands whose function has another name; None for those that are no function."""
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

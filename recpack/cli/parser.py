@@ -124,6 +124,10 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("codes", nargs="*", metavar="CODE", help="a problem code (default: list)")
+
+
 COMMANDS = (
     Command(
         "convert", "cli.datasets:run_convert",
@@ -212,6 +216,12 @@ COMMANDS = (
         "make a small devkit, convert it to a file and to a local S3 server, verify, draw it",
         "recpack demo recpack-demo",
         _demo, "sinks.settings:Replace",
+    ),
+    Command(
+        "explain", "cli.explain:run_explain",
+        "tell what a problem code means, with an example and what to do",
+        "recpack explain box-outside",
+        _explain, "settings:NoSettings",
     ),
 )  # fmt: skip
 
