@@ -3,12 +3,12 @@ interrupted."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import warnings
 from collections.abc import Sequence
 
 from recpack import __version__
+from recpack.command_line import Parser
 
 from .cli_hosting import add_commands as add_hosting_commands
 from .cli_jobs import add_commands as add_job_commands
@@ -53,26 +53,39 @@ def _print_notes(error: BaseException) -> None:
         say(f"recpack-train: {note}")
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+GROUPS = {
+    "train": ("fit", "tune", "status", "logs", "stop"),
+    "use a model": ("deploy", "predict", "evaluate", "transform", "results", "export"),
+    "endpoints and prices": ("endpoints", "delete", "cost"),
+    "learn": ("help", "completion"),
+}
+"""The commands, as the help shows them."""
+
+
+def parser() -> Parser:
+    top = Parser(
         prog="recpack-train",
         description="Amazon SageMaker object detection and image classification, from the .rec and "
         "manifest of recpack.",
+        groups=GROUPS,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    subs = parser.add_subparsers(metavar="COMMAND", required=True)
+    top.add_version(__version__)
+    subs = top.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run: Command, help: str, example: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Command, help: str, example: str) -> Parser:
         sub = subs.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + ".",
-            epilog=f"example: recpack-train {name} {example}",
+            example=f"recpack-train {name} {example}",
         )  # fmt: skip
         sub.set_defaults(command=run, options=sub)
-        sub.add_argument("--region", help="default: the configured AWS region")
-        sub.add_argument("--endpoint-url", metavar="URL", help="of a service that is not AWS")
+        sub.general.add_argument("--region", help="default: the configured AWS region")
+        sub.general.add_argument(
+            "--endpoint-url", metavar="URL", help="of a service that is not AWS"
+        )
         return sub
 
     add_job_commands(command)
     add_hosting_commands(command)
     add_model_commands(command)
-    return parser
+    top.add_help_commands(subs, parser)
+    return top

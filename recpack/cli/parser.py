@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recpack._version import __version__
+from recpack.command_line import Parser, suggest
 
 if TYPE_CHECKING:
     from recpack.settings import Field, Settings
@@ -114,7 +116,8 @@ def _cleanup(parser: argparse.ArgumentParser) -> None:
 
 
 def _download(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="+", metavar="NAME", help="voc2007, voc2007-test, voc2012")
+    names = ("voc2007", "voc2007-test", "voc2012")
+    suggest(parser.add_argument("name", nargs="+", metavar="NAME", help=", ".join(names)), names)
     parser.add_argument("folder", metavar="DIR", help="folder to write to")
 
 
@@ -125,7 +128,12 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("codes", nargs="*", metavar="CODE", help="a problem code (default: list)")
+    from recpack.problems import CATALOGUE
+
+    codes = parser.add_argument(
+        "codes", nargs="*", metavar="CODE", help="a problem code (default: list all)"
+    )
+    suggest(codes, CATALOGUE)
 
 
 COMMANDS = (
@@ -219,22 +227,48 @@ COMMANDS = (
     ),
     Command(
         "explain", "cli.explain:run_explain",
-        "tell what a problem code means, with an example and what to do",
+        "tell what a problem code means, and what to do",
         "recpack explain box-outside",
         _explain, "settings:NoSettings",
     ),
 )  # fmt: skip
 
 
-def parser_of(backend: str, arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
+GROUPS = {
+    "make": ("convert", "list", "pack"),
+    "look": ("detect", "check", "inspect", "verify", "preview"),
+    "change": ("index", "merge", "shuffle", "split", "filter", "unpack"),
+    "S3 and downloads": ("s3-cleanup", "download"),
+    "learn": ("demo", "explain", "help", "completion"),
+}
+"""The commands, as the help shows them."""
+
+_USUAL = (
+    "source_format", "set", "classes", "split", "resize", "on_error", "overwrite", "jobs",
+    "dry_run",
+)  # fmt: skip
+"""The options that the help shows first, where a command has many."""
+_MANY = 12
+
+_SHORT = {"--jobs": "-j"}
+_WORDS = {
+    "backend": ("fork", "dask", "ray", "loky", "threading", "multiprocessing"),
+    "classes": ("voc", "auto"),
+}
+"""Values that a shell completes."""
+
+
+def parser_of(backend: str, arguments: Sequence[str] | None = None) -> Parser:
     """The parser. ``backend`` is the default of ``--backend``. With ``arguments``, only the command
     that they name gets its options, because making the options of all takes time."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="recpack",
         description="Convert data sets for object detection and image classification to MXNet "
         "RecordIO.",
+        example="recpack demo\n  recpack convert VOCdevkit train.rec",
+        groups=GROUPS,
     )
-    parser.add_argument("--version", action="version", version=f"recpack {__version__}")
+    parser.add_version(__version__)
     # without prog, argparse formats the usage to find it, which takes time
     subparsers = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", prog="recpack"
@@ -245,36 +279,41 @@ def parser_of(backend: str, arguments: Sequence[str] | None = None) -> argparse.
             command.name,
             help=command.help,
             description=command.help[0].upper() + command.help[1:] + ".",
-            epilog=f"example:\n  {command.example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            example=command.example,
             add_help=needed,
         )
         if needed:
             _fill(sub, command, backend)
+    parser.add_help_commands(subparsers, partial(parser_of, backend))
     return parser
 
 
-def _fill(parser: argparse.ArgumentParser, command: Command, backend: str) -> None:
-    from recpack.settings import rooms
+def _fill(parser: Parser, command: Command, backend: str) -> None:
+    from recpack.settings import options_of, rooms
 
     kind: type[Settings] = _import(command.settings)
     parser.set_defaults(run=_import(command.run), code=0, settings=kind)
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    parser.add_argument(
+    parser.general.add_argument(
+        "-q", "--quiet", action="store_true", help="print nothing but errors"
+    )
+    parser.general.add_argument(
         "--json", action="store_true", help="print one JSON object on standard output"
     )
     command.arguments(parser)
-    groups: dict[str, argparse._ArgumentGroup] = {}
+    many = sum(1 for _ in options_of(kind)) > _MANY
+    groups: dict[str, argparse._ActionsContainer] = {}
     for room, options in rooms(kind):
         for one in options:
-            if room.title not in groups:
-                groups[room.title] = parser.add_argument_group(room.title)
+            group: argparse._ActionsContainer = parser
+            if not (many and one.name in _USUAL):
+                if room.title not in groups:
+                    groups[room.title] = parser.add_argument_group(room.title)
+                group = groups[room.title]
             default = backend if one.name == "backend" else one.default
-            _add(groups[room.title], one, default)
+            _add(group, one, default)
 
 
-def _add(group: argparse._ArgumentGroup, one: Field, default: object) -> None:
+def _add(group: argparse._ActionsContainer, one: Field, default: object) -> None:
     help = one.option.help
     if default not in (None, False) and "default" not in help:
         help += " (default: %(default)s)"
@@ -291,7 +330,9 @@ def _add(group: argparse._ArgumentGroup, one: Field, default: object) -> None:
     if one.length > 1:
         common |= {"nargs": one.length, "metavar": tuple((one.option.metavar or "").split())}
     if one.off is None:
-        group.add_argument(one.flag, **common)
+        action = group.add_argument(*filter(None, (_SHORT.get(one.flag), one.flag)), **common)
+        if one.name in _WORDS:
+            suggest(action, _WORDS[one.name])
         return
     pair = group.add_mutually_exclusive_group()
     pair.add_argument(one.flag, **common)

@@ -446,7 +446,7 @@ def test_numbers_that_only_python_reads(typed: Typed, capsys: pytest.CaptureFixt
         with pytest.raises(SystemExit) as caught:
             typed("fit", *DATA, option, "1_0")
         assert caught.value.code == 2
-        assert f"argument {option}: '1_0' is not an integer" in capsys.readouterr().err
+        assert f"{option}: '1_0' is not an integer" in capsys.readouterr().err
 
 
 def enlarge(s3: S3Server, size: int) -> None:

@@ -1,0 +1,201 @@
+"""The parser of both command lines, ``recpack`` and ``recpack-train``: argparse's, with errors of
+three lines at most, and the commands ``help`` and ``completion``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from recpack.display import did_you_mean
+
+SHELLS = ("bash", "zsh", "fish")
+_EXPECTED: dict[Any, str] = {int: "a whole number", float: "a number"}
+_SHORTER = (
+    (r"^the following arguments are required: ", "missing: "),
+    (r"^argument (-\w/)?|(?<=not allowed with )argument (-\w/)?", ""),
+    (r": (?=must be )", " "),
+    (r"ignored explicit argument .*", "takes no value"),
+    (r"expected one argument", "a value is missing"),
+)
+"""What argparse says, and what we say."""
+_FOLDER = re.compile(r"DIR|ROOT")
+_FILE = re.compile(r"DEVKIT|DATASET|LIST|FILE|PATH|REC|JOB|MODEL|IMAGE|\.[a-z]{3}")
+
+
+class Parser(argparse.ArgumentParser):
+    """``example``: lines for the end of the help · ``groups``: the commands by the titles that the
+    help shows them under."""
+
+    def __init__(
+        self, *, example: str = "", groups: Mapping[str, Sequence[str]] | None = None,
+        add_help: bool = True, **keywords: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False, **keywords,
+        )  # fmt: skip
+        self._example, self._groups, self._json = example, groups, False
+        self._commands: dict[str, argparse.Action] = {}
+        self.general = self.add_argument_group("general")
+        if add_help:
+            self.general.add_argument("-h", "--help", action="help", help="show this help")
+
+    def add_version(self, version: str) -> None:
+        self.general.add_argument(
+            "-V", "--version", action="version", version=f"{self.prog} {version}",
+            help="show the version",
+        )  # fmt: skip
+
+    def add_help_commands(
+        self, commands: argparse._SubParsersAction[Parser], whole: Callable[[], Parser]
+    ) -> None:
+        """Add ``help`` and ``completion``. ``whole`` makes this parser with all options."""
+        help = commands.add_parser(
+            "help", help="show the help of a command", description="Show the help of a command.",
+            example=f"{self.prog} help {next(iter(commands.choices))}",
+        )  # fmt: skip
+        suggest(
+            help.add_argument("name", nargs="?", metavar="COMMAND", help="default: all commands"),
+            commands.choices,
+        )
+        completion = commands.add_parser(
+            "completion", help="print a script that lets a shell complete this command line",
+            description="Print a script that lets a shell complete commands, options, their values "
+            "and file names.",
+            example=f'eval "$({self.prog} completion bash)"      in ~/.bashrc\n'
+            f'  eval "$({self.prog} completion zsh)"       in ~/.zshrc, after compinit\n'
+            f"  {self.prog} completion fish | source       in ~/.config/fish/config.fish",
+        )  # fmt: skip
+        completion.add_argument(
+            "shell", choices=SHELLS, metavar="SHELL", action=_Completion, const=whole,
+            help=", ".join(SHELLS),
+        )  # fmt: skip
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        if words[:1] == ["help"]:
+            words = [*words[1:], "--help"]
+        if not words and self._groups:
+            self.print_help(sys.stderr)
+            self.exit(2)
+        return super().parse_args(words, namespace)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but nothing may be left: the parser of the command tells of it."""
+        words = list(args)
+        self._json = "--json" in words
+        for word in words:
+            if word == "--" or (self._groups and not word.startswith("-")):
+                break
+            if self._is_unknown(word):
+                name = word.partition("=")[0]
+                hint = did_you_mean(name, self._option_string_actions)
+                if self._groups and not hint:
+                    hint = "; those of a command stand after its name"
+                self.error(f"unknown option {name!r}{hint}")
+        found, surplus = super().parse_known_args(words, namespace)
+        if surplus:
+            self.error(f"{surplus[0]!r} is one too many")
+        return found, surplus
+
+    def _is_unknown(self, word: str) -> bool:
+        """Whether argparse takes a word for an option, and there is none of this name."""
+        name, known = word.partition("=")[0], self._option_string_actions
+        if not word.startswith("-") or word == "-" or " " in name or name in known:
+            return False
+        if self._negative_number_matcher.match(word):
+            return False
+        return word.startswith("--") or word[:2] not in known
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:
+            if (expected := _EXPECTED.get(action.type)) is None:
+                raise
+            message = f"must be {expected} (got {arg_string!r})"
+            raise argparse.ArgumentError(action, message) from error
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        near = did_you_mean(str(value), map(str, action.choices))
+        if isinstance(action, argparse._SubParsersAction):
+            raise argparse.ArgumentError(None, f"unknown command {value!r}{near}")
+        names = ", ".join(map(str, action.choices))
+        raise argparse.ArgumentError(action, f"must be one of {names} (got {value!r}){near}")
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2: what is wrong, an example where something is missing, and where
+        the help is."""
+        for pattern, instead in _SHORTER:
+            message = re.sub(pattern, instead, message)
+        if self._json:
+            import json
+
+            print(json.dumps({"error": message, "problems": []}))
+        lines = [f"{self.prog}: {message}"]
+        if message.startswith("missing") and self._example:
+            lines.append(f"example: {self._example.splitlines()[0]}")
+        self.exit(2, "\n".join([*lines, f"help: {self.prog} --help"]) + "\n")
+
+    def format_help(self) -> str:
+        """The usage, what it is, arguments, usual options, groups of options, general ones. A
+        parser with ``groups`` shows its commands."""
+        formatter = self._get_formatter()
+        needed = [one for one in self._actions if one.option_strings and one.required]
+        rest = argparse.Action([], "options", metavar="[OPTIONS]")
+        formatter.add_usage(None, [*needed, rest, *self._get_positional_actions()], [])
+        formatter.add_text(self.description)
+        arguments, options, general, *others = self._action_groups
+        for section in (arguments, options, *others, general):
+            if not (section is arguments and self._groups):
+                formatter.start_section(section.title)
+                formatter.add_text(section.description)
+                formatter.add_arguments(section._group_actions)
+                formatter.end_section()
+            elif self._subparsers is not None:
+                (commands,) = self._subparsers._group_actions
+                by_name = {one.dest: one for one in commands._get_subactions()}  # type: ignore[attr-defined]
+                for title, names in (self._groups or {}).items():
+                    formatter.start_section(title)
+                    formatter.add_arguments([by_name[name] for name in names if name in by_name])
+                    formatter.end_section()
+        if self._example:
+            formatter.add_text(f"example:\n  {self._example}")
+        return formatter.format_help()
+
+
+def suggest(action: argparse.Action, words: Iterable[str]) -> None:
+    """Values that a shell completes, where others are possible too."""
+    action.words = list(words)  # type: ignore[attr-defined]
+
+
+class _Completion(argparse.Action):
+    """Print the script, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, *__: Any) -> None:
+        import shtab  # only for this
+
+        whole = self.const()
+        for one in _parsers(whole):
+            for action in one._actions:
+                action.choices = getattr(action, "words", action.choices)
+                for pattern, kind in ((_FILE, shtab.FILE), (_FOLDER, shtab.DIRECTORY)):
+                    if not action.choices and pattern.search(str(action.metavar)):
+                        action.complete = kind  # type: ignore[attr-defined]
+                if action.option_strings:
+                    action.metavar = None  # zsh would take its colons for its own
+        print(shtab.complete(whole, shell))
+        parser.exit()
+
+
+def _parsers(parser: Parser) -> Iterable[Parser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from _parsers(one)
