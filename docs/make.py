@@ -16,6 +16,7 @@ from lxml import html
 import train.cli
 from recpack.cli.app import main as recpack
 from recpack.cli.parser import parser_of
+from recpack.explanations import EXPLANATIONS
 from recpack.options import Options
 from recpack.problems import CATALOGUE
 from recpack.settings import rooms
@@ -31,7 +32,9 @@ def generate() -> None:
     with TemporaryDirectory() as folder:
         demo = Path(folder, "demo")
         run("demo", demo, "--quiet")
-        run("preview", demo / "train.rec", GENERATED / "preview.png", "--count", 9, "--quiet")
+        # the README, which no build makes, shows a copy of this: docs/images/sheet.jpg
+        sheet = ("--count", 9, "--cell", 240, "--quiet")
+        run("preview", demo / "train.rec", GENERATED / "sheet.jpg", *sheet)
         report = str(GENERATED / "static" / "check.html")
         wrong = ["--classes", "ball,box", "--set", "trainval"]  # the report has something to say
         if recpack(["check", f"{demo}/VOCdevkit", *wrong, "--report", report, "--quiet"]) != 1:
@@ -70,12 +73,18 @@ def wide(prog: str) -> argparse.HelpFormatter:
 
 def problems() -> Iterator[str]:
     yield "# Problem codes\n"
-    yield "What `check` and `convert` tell of the data. Codes never change their meaning;"
-    yield "an option of the policies can make one more or less severe.\n"
-    yield "| code | severity | what it is | what to do |\n|---|---|---|---|"
-    for code, (what, remedy, severity) in CATALOGUE.items():
-        yield f"| `{code}` | {severity} | {escaped(what)} | {escaped(remedy)} |"
-    yield ""
+    yield "What `check` and `convert` tell of the data, and `recpack explain CODE` in a terminal."
+    yield "Codes never change their meaning; an option of the policies can make one more or less"
+    yield "severe.\n"
+    yield "| code | severity | what it is |\n|---|---|---|"
+    for code, (what, _, severity) in CATALOGUE.items():
+        yield f"| [{code}](#{code}) | {severity} | {escaped(what)} |"
+    for code, (meaning, example, remedies) in EXPLANATIONS.items():
+        yield f"\n## {code}\n\n{escaped(meaning)}\n\n```text\n{example}\n```\n"
+        for remedy in remedies:
+            text, colon, command = remedy.rpartition(": recpack ")
+            shown = f"{escaped(text)}: `recpack {command}`" if colon else escaped(remedy)
+            yield f"- {shown}"
 
 
 def options() -> dict[str, list[str]]:
