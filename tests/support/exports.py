@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.sources.test_layouts import ROW, XML, coco, images, lay
+from tests.support.devkits import jpeg
 
 SETS = ("train", "valid", "test")
 NAMES = [f"images/cb0618f{number}-cat.jpg" for number in range(10)]
@@ -42,6 +43,8 @@ def make_exports(folder: Path) -> None:
         root = lay(folder / "exports" / name, files)
         shutil.make_archive(str(folder / name), "zip", root)
     shutil.copytree(folder / "exports/label-studio", folder / "labelled")
+    for number, name in enumerate(NAMES):  # equal images would stay in one part of a split
+        (folder / "labelled" / name).write_bytes(jpeg(60, 40, number))
     shutil.copytree(folder / "labelled/images", folder / "images")
     served = [f"/data/local-files/?d={name}" for name in NAMES]
     lay(folder, {"label-studio.json": coco(*served)})
