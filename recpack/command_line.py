@@ -4,6 +4,7 @@ three lines at most, and the commands ``help`` and ``completion``."""
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -93,8 +94,8 @@ class Parser(argparse.ArgumentParser):
             if self._is_unknown(word):
                 name = word.partition("=")[0]
                 hint = did_you_mean(name, self._option_string_actions)
-                if self._groups and not hint:
-                    hint = "; those of a command stand after its name"
+                if any(name in one._option_string_actions for one in _parsers(self)):
+                    hint = f"; write it after the command: {self.prog} COMMAND {name}"
                 self.error(f"unknown option {name!r}{hint}")
         found, surplus = super().parse_known_args(words, namespace)
         if surplus:
@@ -124,6 +125,8 @@ class Parser(argparse.ArgumentParser):
             return
         near = did_you_mean(str(value), map(str, action.choices))
         if isinstance(action, argparse._SubParsersAction):
+            if not near and os.path.exists(value):
+                near = f"; name the command first: {self.prog} COMMAND {value}"
             raise argparse.ArgumentError(None, f"unknown command {value!r}{near}")
         names = ", ".join(map(str, action.choices))
         raise argparse.ArgumentError(action, f"must be one of {names} (got {value!r}){near}")

@@ -49,7 +49,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """``; did you mean 'b'?`` with the most similar of ``names``, or nothing."""
     import difflib  # only for messages
 
-    by_lower_case = {one.lower(): one for one in names}
-    near = difflib.get_close_matches(name.lower(), by_lower_case, 1)
-    near = near or [one for one in by_lower_case if len(name) > 2 and name.lower() in one][:1]
-    return f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""
+    plain = {one.lower().lstrip("-"): one for one in names}
+    name = name.lower().lstrip("-")
+    near = difflib.get_close_matches(name, plain, 1)
+    near = near or [one for one in plain if len(name) > 2 and name in one][:1]
+    return f"; did you mean {plain[near[0]]!r}?" if near else ""

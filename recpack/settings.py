@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
+from recpack.display import did_you_mean
 from recpack.errors import ConfigError
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ class Option(typing.NamedTuple):
     ``flag``: its name there, if not the field's name · ``off``: the help of ``--no-NAME``, which
     sets None · ``shapes``: it changes the bytes of the output, so the manifest keeps it · ``read``
     converts the user's value into the stored one, and raises ValueError with the reason when it
-    can't.
+    can't · ``short``: a letter on the command line · ``words``: values that a shell completes,
+    where others are possible.
     """
 
     help: str
@@ -39,6 +41,8 @@ class Option(typing.NamedTuple):
     off: str | None
     shapes: bool
     read: Callable[[Any], Any] | None
+    short: str | None
+    words: tuple[str, ...]
 
 
 def option(
@@ -50,9 +54,11 @@ def option(
     off: str | None = None,
     shapes: bool = False,
     read: Callable[[Any], Any] | None = None,
+    short: str | None = None,
+    words: tuple[str, ...] = (),
 ) -> T:
     """A field of ``Settings`` with its ``default``; see ``Option``."""
-    metadata = {"option": Option(help, metavar, flag, off, shapes, read)}
+    metadata = {"option": Option(help, metavar, flag, off, shapes, read, short, words)}
     value: T = field(default=default, metadata=metadata)
     return value
 
@@ -101,7 +107,8 @@ class Field(typing.NamedTuple):
         if value is None and type(None) in self._parts:
             return None
         if self.choices and value not in self.choices:
-            return f"{self.name}: must be one of {', '.join(self.choices)} (got {value!r})"
+            near = did_you_mean(str(value), self.choices)
+            return f"{self.name}: must be one of {', '.join(self.choices)} (got {value!r}){near}"
         if self.kinds == (bool,) and not isinstance(value, bool):
             return f"{self.name}: must be True or False (got {value!r})"
         if self.kinds == (int,) and not hasattr(value, "__index__"):

@@ -15,7 +15,7 @@ from .channels import demand_model, demand_region, demand_url, objects_below, sp
 from .classes import Classification, parse_answer
 from .detections import Detections
 from .endpoint import artifacts
-from .errors import JobError, SpecError, UsageError
+from .errors import JobError, MissingError, SpecError, UsageError
 from .images import inference_image
 from .job import POLL_SECONDS, Job, Previous, find_previous
 from .making import Made, describe_batch, remove
@@ -209,7 +209,9 @@ def attach_batch(
     service = service or Service()
     found = describe_batch(name, service)
     if found is None:
-        raise JobError(f"{name}: there is no such batch job in {service.region}")
+        raise MissingError(
+            f"{name}: there is no such batch job in {service.region}", name, "TransformJob"
+        )
     urls = artifacts(found["ModelName"], service)
     previous = find_previous(urls[0], service) if len(urls) == 1 else Previous("")
     names = classes_of(previous, classes, service)

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from recpack import __version__
 from recpack.command_line import Parser
+from recpack.display import did_you_mean
 
 from .cli_hosting import add_commands as add_hosting_commands
 from .cli_jobs import add_commands as add_job_commands
 from .cli_models import add_commands as add_model_commands
 from .cli_parts import Command, say
-from .errors import TrainError, UsageError
+from .errors import MissingError, TrainError, UsageError
 from .service import Service
 
 
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         warnings.simplefilter("always", UserWarning)
         try:
-            answer = command(args, Service(args.region, args.endpoint_url))
+            service = Service(args.region, args.endpoint_url)
+            answer = command(args, service)
         except KeyboardInterrupt as error:
             say("interrupted")
             _print_notes(error)
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if not isinstance(error, (TrainError, OSError)) and not _is_aws(error):
                 raise
-            say(f"recpack-train: {error}")
+            near = _near(error, service) if isinstance(error, MissingError) else ""
+            say(f"recpack-train: {error}{near}")
             _print_notes(error)
             return 2 if isinstance(error, UsageError) else 1
     if answer is not None:
@@ -46,6 +49,14 @@ def _is_aws(error: Exception) -> bool:
     from botocore.exceptions import BotoCoreError, ClientError
 
     return isinstance(error, (BotoCoreError, ClientError))
+
+
+def _near(error: MissingError, service: Service) -> str:
+    from .listing import newest_names
+
+    return did_you_mean(
+        error.name, (name for kind in error.kinds for name in newest_names(kind, service))
+    )
 
 
 def _print_notes(error: BaseException) -> None:

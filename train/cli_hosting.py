@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cli_models import add_local_options, demand_not_here, serve_here
 from .cli_parts import Add, add_network, network_of, pairs, say, split, whole_number
-from .errors import JobError, TrainError, UsageError
+from .errors import MissingError, TrainError, UsageError
 from .request import INFERENCE_TYPE
 from .service import Service
 
@@ -325,9 +325,10 @@ def _delete(args: argparse.Namespace, service: Service) -> None:
 
     deleted = delete_endpoint(args.endpoint, service)
     if not deleted:
-        raise JobError(
-            f"{args.endpoint}: there is no such endpoint in {service.region}; nothing was deleted"
-        )
+        raise MissingError(
+            f"{args.endpoint}: there is no such endpoint in {service.region}; nothing was deleted",
+            args.endpoint, "Endpoint",
+        )  # fmt: skip
     say(f"deleted {', '.join(deleted)}")
 
 

@@ -208,7 +208,8 @@ def _job_or_tuning(name: str, service: Service) -> Job | Tuning:
         tuning = Tuning(name, service)
         try:
             tuning.describe()
-        except MissingError:
+        except MissingError as other:
+            error.kinds += other.kinds
             raise error from None
         return tuning
 

@@ -13,7 +13,7 @@ from .asynchronous import RETRY_SECONDS, ask_later, patiently, seen
 from .bodies import payload
 from .classes import Classification, parse_answer
 from .detections import Detections
-from .errors import JobError
+from .errors import JobError, MissingError
 from .job import POLL_SECONDS, Previous, find_previous
 from .service import Service, is_temporary, message_of
 
@@ -92,7 +92,7 @@ class Endpoint:
         """The name of what it serves now. Raises JobError when there is no such endpoint."""
         found = describe(self.name, self.service)
         if found is None:
-            raise JobError(f"{self.name}: there is no such endpoint")
+            raise MissingError(f"{self.name}: there is no such endpoint", self.name, "Endpoint")
         return str(found["EndpointConfigName"])
 
     def wait(
@@ -164,7 +164,9 @@ def attach_endpoint(
         return attach_server(name, service, classes)
     found = describe(name, service)
     if found is None:
-        raise JobError(f"{name}: there is no such endpoint in {service.region}")
+        raise MissingError(
+            f"{name}: there is no such endpoint in {service.region}", name, "Endpoint"
+        )
     config = configuration(found["EndpointConfigName"], service)
     urls = [url for model in _models(config) for url in artifacts(model, service)]
     previous = find_previous(urls[0], service) if len(urls) == 1 else Previous("")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+Kind = Literal["TrainingJob", "HyperParameterTuningJob", "TransformJob", "Endpoint"]
+"""What AWS lists, by its name there."""
+
 
 class TrainError(Exception):
     """Base of all errors of ``train``."""
@@ -33,4 +38,8 @@ class TemporaryError(JobError):
 
 
 class MissingError(JobError):
-    """There is no such job."""
+    """There is no such job or endpoint: of this ``name``, of these ``kinds``."""
+
+    def __init__(self, message: str, name: str, *kinds: Kind) -> None:
+        super().__init__(message)
+        self.name, self.kinds = name, kinds

@@ -77,8 +77,9 @@ class Job:
         found = self.service.look("describe_training_job", TrainingJobName=self.name)
         if found is None:
             raise MissingError(
-                f"{self.name}: there is no such training job in {self.service.region}"
-            )
+                f"{self.name}: there is no such training job in {self.service.region}",
+                self.name, "TrainingJob",
+            )  # fmt: skip
         return found
 
     def status(self) -> Status:

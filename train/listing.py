@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .endpoint import configuration, describe
+from .errors import Kind
 from .service import Service
 
 _DAY = timedelta(days=1)
@@ -51,6 +53,21 @@ def endpoints(service: Service | None = None, *, contains: str = "") -> Iterator
                 one["CreationTime"],
                 _calls(name, [variant["VariantName"] for variant in variants], service),
             )  # fmt: skip
+
+
+def newest_names(kind: Kind, service: Service) -> list[str]:
+    """The names of the newest 100 jobs or endpoints of a kind; none where they can't be asked."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    words = re.sub("(?<!^)(?=[A-Z])", "_", f"{kind}s").lower()
+    try:
+        answer = getattr(service.client("sagemaker"), f"list_{words}")(
+            SortBy="CreationTime", SortOrder="Descending", MaxResults=100
+        )
+    except (BotoCoreError, ClientError):
+        return []
+    rows = answer["Endpoints" if kind == "Endpoint" else f"{kind}Summaries"]
+    return [one[f"{kind}Name"] for one in rows]
 
 
 def _machine(variant: dict[str, Any], count: int | None) -> str:

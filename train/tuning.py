@@ -183,7 +183,10 @@ class Tuning:
             "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=self.name
         )
         if found is None:
-            raise MissingError(f"{self.name}: there is no such tuning in {self.service.region}")
+            raise MissingError(
+                f"{self.name}: there is no such tuning in {self.service.region}",
+                self.name, "HyperParameterTuningJob",
+            )  # fmt: skip
         return found
 
     def best(self) -> Best | None:

@@ -76,17 +76,26 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _with_flags(message: str, settings: type[Settings]) -> str:
-    """The message with options as they are typed: ``--jobs must be …`` for ``jobs: must be …``."""
+    """The message with options as they are typed: ``--jobs must be …`` for ``jobs: must be …``,
+    ``--sse aws:kms`` for ``sse=aws:kms``, ``--min-box`` for ``min_box``."""
+    import re
+
     from recpack.settings import options_of
 
-    flags = {one.name: one.flag for one in options_of(settings)}
+    flags = {one.name: one.flag for one in options_of(settings)} | {"report": "--report"}
+    pattern = "|".join(rf"\b{name}" + ("\\b" if "_" in name else "=") for name in flags)
     lines = []
     for line in message.split("\n"):
         name, colon, rest = line.partition(": ")
         if name in flags:
             name, colon = flags[name], " " if rest.startswith("must be") else colon
+        rest = re.sub(pattern, lambda match: _typed(match[0], flags), rest)
         lines.append(name + colon + rest)
     return "\n".join(lines)
+
+
+def _typed(name: str, flags: dict[str, str]) -> str:
+    return flags[name.removesuffix("=")] + (" " if name.endswith("=") else "")
 
 
 def _report_failure(

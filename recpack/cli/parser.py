@@ -250,13 +250,6 @@ _USUAL = (
 """The options that the help shows first, where a command has many."""
 _MANY = 12
 
-_SHORT = {"--jobs": "-j"}
-_WORDS = {
-    "backend": ("fork", "dask", "ray", "loky", "threading", "multiprocessing"),
-    "classes": ("voc", "auto"),
-}
-"""Values that a shell completes."""
-
 
 def parser_of(backend: str, arguments: Sequence[str] | None = None) -> Parser:
     """The parser. ``backend`` is the default of ``--backend``. With ``arguments``, only the command
@@ -330,9 +323,9 @@ def _add(group: argparse._ActionsContainer, one: Field, default: object) -> None
     if one.length > 1:
         common |= {"nargs": one.length, "metavar": tuple((one.option.metavar or "").split())}
     if one.off is None:
-        action = group.add_argument(*filter(None, (_SHORT.get(one.flag), one.flag)), **common)
-        if one.name in _WORDS:
-            suggest(action, _WORDS[one.name])
+        action = group.add_argument(*filter(None, (one.option.short, one.flag)), **common)
+        if one.option.words:
+            suggest(action, one.option.words)
         return
     pair = group.add_mutually_exclusive_group()
     pair.add_argument(one.flag, **common)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
 
-from recpack.display import hide_secrets
+from recpack.display import did_you_mean, hide_secrets
 from recpack.errors import ConfigError, DataError, SinkError
 from recpack.options import DownloadSettings
 from recpack.progress import Progress
@@ -72,7 +72,9 @@ def download(
     unknown = [name for name in names if name not in ARCHIVES]
     if unknown or not names:
         got = ", ".join(unknown) or "nothing"
-        raise ConfigError(f"names: must be from {', '.join(ARCHIVES)} (got {got})")
+        raise ConfigError(
+            f"names: must be from {', '.join(ARCHIVES)} (got {got}){did_you_mean(got, ARCHIVES)}"
+        )
     if settings.mirror is not None and not re.match(r"https?://[^/@]+(/|$)", settings.mirror):
         got = hide_secrets(repr(settings.mirror))
         raise ConfigError(f"mirror: must be http(s)://host/folder, without a password (got {got})")

@@ -15,6 +15,7 @@ from recpack.data.classes import ClassMap, class_map
 from recpack.data.labels import MAX_CLASSES, detection_labels
 from recpack.data.objects import Choice
 from recpack.data.samples import Samples
+from recpack.display import did_you_mean
 from recpack.errors import ConfigError, DataError
 from recpack.formats.manifest import NOT_PACKED, describe
 from recpack.options import FilterSettings, RewriteSettings, ShuffleSettings, SplitSettings
@@ -86,7 +87,7 @@ def filter(path: PathOrUrl, output: Output, settings: FilterSettings) -> Result:
     ``classes``: objects of these classes, which get the ids 0, 1, … in this order; of labels that
     are one class, the records. Names are those of the manifest, without one the ids. ``min_box``:
     boxes whose shorter side has at least so many pixels. Records without an object that stays go
-    too, unless ``negatives`` is ``keep``. Raises as ``shuffle``, ConfigError for an unknown class,
+    too, unless ``negatives`` is ``keep``. Raises as ``shuffle``, DataError for an unknown class,
     DataError when nothing is left.
     """
     chosen = class_map(settings.classes) if settings.classes is not None else None
@@ -163,8 +164,9 @@ def _choice(
         told = ", ".join(classes) or "numbers, because no manifest names them"
         classes = classes or [str(number) for number in range(MAX_CLASSES)]
         if unknown := sorted(new.keys() - set(classes)):
-            raise ConfigError(
-                f"classes: {source.path} has no {', '.join(unknown)}; its classes are {told}"
+            raise DataError(
+                f"{source.path}: there is no class {', '.join(unknown)}; its classes are {told}"
+                f"{did_you_mean(unknown[0], classes)}"
             )
         ids = np.array([new.get(name, -1) for name in classes], np.int64)
         classes = chosen.names

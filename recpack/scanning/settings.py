@@ -60,6 +60,7 @@ class Labelling(Settings):
         help="voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: voc for a devkit, "
         "the names in the data for other formats)",
         metavar="C",
+        words=("voc", "auto"),
     )
     shuffle: int | None = option(
         default=0,

@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Self
 
-from recpack.errors import SinkError
+from recpack.errors import ConfigError, SinkError
 from recpack.sinks.base import Sink, SinkPlan, Written
 from recpack.sinks.file_writer import (
     LONGEST_ASIDE,
@@ -57,7 +57,7 @@ class FileSink(Sink):
         self.path = Path(os.path.abspath(path))  # workers can have another working directory
         self.name = self.path.name
         if self.path.suffix != ".rec":
-            raise SinkError(f"{self.path}: the output's name must end in .rec")
+            raise ConfigError(f"{self.path}: the output's name must end in .rec")
         demand_room(self.path, LONGEST_ENDING + LONGEST_ASIDE)
         self._overwrite = overwrite
         self._usual = [suffix for suffix in COMPANIONS if suffix not in spare]

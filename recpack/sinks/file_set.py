@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from recpack.errors import SinkError
+from recpack.errors import ConfigError, SinkError
 from recpack.sinks.base import SegmentWriter, SetSink, SinkPlan, WrittenShard
 from recpack.sinks.file_writer import (
     LONGEST_ASIDE,
@@ -58,7 +58,7 @@ class FileSetSink(SetSink):
         self.path = Path(os.path.abspath(path))  # workers can have another working directory
         self.name, self.shards = self.path.name, shards
         if self.path.suffix != ".rec":
-            raise SinkError(f"{self.path}: the output's name must end in .rec")
+            raise ConfigError(f"{self.path}: the output's name must end in .rec")
         if os.fsencode(self.name) != self.name.encode("utf-8", "replace"):
             raise SinkError(f"{self.path}: a manifest can't name it; choose a name in UTF-8")
         self.names = shard_names(self.name, shards)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from recpack.errors import SinkError
+from recpack.errors import ConfigError, SinkError
 from recpack.settings import takes
 from recpack.sinks.base import SegmentWriter, Sink, SinkPlan, Written
 from recpack.sinks.s3_block import S3Block
@@ -70,7 +70,7 @@ class S3Sink(S3Block, Sink):
         self.location = parse_location(url)
         self.name = self.location.key.rpartition("/")[2]
         if not self.name.removesuffix(".rec") or not self.name.endswith(".rec"):
-            raise SinkError(f"{url}: the output's name must end in .rec")
+            raise ConfigError(f"{url}: the output's name must end in .rec")
         demand_room(self.location)
         self._checked = settings.checksum != "none"
         self.checksum = Checksum(settings.checksum) if self._checked else Checksum.CRC32

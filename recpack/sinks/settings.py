@@ -104,7 +104,7 @@ class Upload(Settings):
 
     def faults(self) -> Iterator[str]:
         if self.kms_key_id is not None and self.sse == "AES256":
-            yield "kms_key_id: not possible with sse AES256; use sse aws:kms"
+            yield "kms_key_id: not possible with sse=AES256; use sse=aws:kms"
         if not 1 <= self.uploads <= 256:
             yield f"uploads: must be 1 to 256 (got {self.uploads})"
 

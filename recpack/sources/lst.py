@@ -51,7 +51,8 @@ def naming(path: PathOrUrl) -> Iterator[None]:
     except ListError as error:
         raise ListError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
-        raise ListError(f"{path}: can't be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ListError(f"{path}: can't be read: {reason}") from error
 
 
 def odd_rows(paths: Sequence[str]) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from recpack.display import did_you_mean
 from recpack.errors import ConfigError, DataError
 from recpack.sources.base import Dataset
 from recpack.sources.recognise import refuse_folder
@@ -54,7 +55,7 @@ class Request:
         if missing:
             raise DataError(
                 f"{root}: no image set {missing[0]}; choose with --set from: "
-                f"{available} (or {EVERY})"
+                f"{available} (or {EVERY}){did_you_mean(missing[0], sets)}"
             )
         if not names:
             training = [name for name in sets if name.lower().startswith("train")]

@@ -52,7 +52,7 @@ class Selection(Links):
 
     def faults(self) -> Iterator[str]:
         if self.annotations is not None and self.images is None:
-            yield "annotations: name the folder of the images too, with images"
+            yield "annotations: name the folder of the images too: images=DIR"
         if self.images is not None and self.year is not None:
             yield "year: images and annotations name folders without years; leave year out"
 

@@ -91,7 +91,7 @@ def test_quiet_prints_nothing(
     ("arguments", "code", "message"),
     [
         (["convert", "nowhere", "a.rec"], 1, "nowhere: no such folder"),
-        (["convert", "DEVKIT", "a.txt"], 1, "must end in .rec"),
+        (["convert", "DEVKIT", "a.txt"], 2, "must end in .rec"),
         (["convert", "DEVKIT", "s3:///a.rec"], 2, "write s3://bucket/key"),
         (["convert", "DEVKIT", "S3://bucket/a.rec"], 2, "write s3://bucket/key"),
         (["convert", "DEVKIT", "a.rec", "--report", "s3://b/r.json"], 2, "name a local file"),

@@ -184,7 +184,7 @@ def test_without_a_manifest_classes_are_numbers(tmp_path: Path) -> None:
     assert result.manifest.classes == ("7", "3")
     assert [label[2] for label in labels_of(tmp_path / "b.rec")] == [1, 0]
     assert recpack.shuffle(path, tmp_path / "c.rec").manifest.classes == tuple("01234567")
-    with pytest.raises(recpack.ConfigError, match="has no cat; its classes are numbers"):
+    with pytest.raises(recpack.DataError, match="no class cat; its classes are numbers"):
         recpack.filter(path, tmp_path / "d.rec", classes="cat")
 
 
@@ -249,7 +249,11 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["filter", folder / "alien.rec", out, "--classes", "x"], 1, "class id 4 in a label"),
         (["filter", a, out], 2, "give one of them at least"),
         (["filter", a, out, "--min-box", "-1"], 2, "must be at least 0 pixels"),
-        (["filter", a, out, "--classes", "x,y"], 2, "a.rec has no y; its classes are x"),
+        (
+            ["filter", a, out, "--classes", "x,y"],
+            1,
+            "a.rec: there is no class y; its classes are x",
+        ),
         (["filter", a, out, "--classes", "auto"], 2, "auto takes all"),
         (["filter", a, out, "--min-box", "4000"], 1, "no record is left"),
         (["filter", folder / "blind.rec", out, "--min-box", "4"], 1, "whose size can't be read"),

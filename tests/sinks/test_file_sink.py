@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recpack.errors import SinkError
+from recpack.errors import ConfigError, SinkError
 from recpack.formats.recordio import RecordBuffer
 from recpack.sinks.base import SinkPlan, Written, WrittenSegment
 from recpack.sinks.file import FileSink
@@ -210,7 +210,8 @@ def test_whatever_exists_is_kept(tmp_path: Path, name: str) -> None:
 def test_a_destination_that_cannot_be(tmp_path: Path, output: str, message: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "a.rec").mkdir()
-    with pytest.raises(SinkError, match=message):
+    kind = ConfigError if output == "a.txt" else SinkError
+    with pytest.raises(kind, match=message):
         FileSink(os.path.join(tmp_path, output)).__enter__()
 
 

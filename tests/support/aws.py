@@ -324,6 +324,13 @@ class Aws:
                  if request.get("NameContains", "") in name}  # fmt: skip
         return self._listed("TrainingJobSummaries", "TrainingJob", found, request)
 
+    def _list_hyper_parameter_tuning_jobs(self, request: Answer) -> Answer:
+        kind = "HyperParameterTuningJob"
+        return self._listed(f"{kind}Summaries", kind, self.tunings, request)
+
+    def _list_transform_jobs(self, request: Answer) -> Answer:
+        return self._listed("TransformJobSummaries", "TransformJob", self.transforms, request)
+
     def _create_hyper_parameter_tuning_job(self, request: Answer) -> Answer:
         name = request["HyperParameterTuningJobName"]
         if name in self.tunings:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from recpack.display import did_you_mean
 from recpack.errors import ConfigError, DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.sources.recognise import ANNOTATIONS, SET_FOLDER, holds_xml, named, only_images
@@ -120,6 +121,7 @@ def find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
         raise DataError(
             f"{root}: no folder VOC{missing[0]}; "
             + (f"the years are {', '.join(found)}" if found else "there is no VOC<year> folder")
+            + did_you_mean(missing[0], found)
         )
     if found:
         return [_folders_in(root, f"VOC{year}") for year in years or found]

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from recpack.columns import StringColumn
+from recpack.display import did_you_mean
 from recpack.errors import ConfigError, DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.problems import Problem
@@ -150,7 +151,7 @@ def _open_image_set(root: Tree, annotations: str, images: str, sets: str, name: 
         if not root.is_file(file):
             raise DataError(
                 f"{path}: no such image set; choose with --set from: "
-                f"{', '.join([*found, EVERY]) if found else 'none'}"
+                f"{', '.join([*found, EVERY]) if found else 'none'}{did_you_mean(name, found)}"
             )
     if not path:
         ids = StringColumn(all_ids(root, annotations))
