@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from recpack._version import __version__
 
 _HOMES = {
+    "detect": "pipeline.detect",
+    "Detected": "pipeline.detected",
     "check": "pipeline.check",
     "Check": "pipeline.check",
     "convert": "pipeline.convert",
@@ -76,6 +78,8 @@ if TYPE_CHECKING:
     from recpack.pipeline.check import Check as Check
     from recpack.pipeline.check import check as check
     from recpack.pipeline.convert import convert as convert
+    from recpack.pipeline.detect import detect as detect
+    from recpack.pipeline.detected import Detected as Detected
     from recpack.pipeline.pack import pack as pack
     from recpack.pipeline.rewrite import filter as filter
     from recpack.pipeline.rewrite import shuffle as shuffle

@@ -81,6 +81,10 @@ class ListOptions(ReadSettings, Output, DryRun):
     """What ``recpack.write_list`` takes."""
 
 
+class DetectSettings(Links, Access):
+    """What ``recpack.detect`` takes."""
+
+
 class CheckOptions(ReadSettings):
     """What ``recpack.check`` takes."""
 

@@ -122,12 +122,12 @@ def test_opencv_is_imported_where_pixels_are() -> None:
 def test_the_public_surface() -> None:
     assert recpack.__all__ == [
         "__version__", "AnnotationError", "Check", "ClassMap", "ConfigError", "DataError",
-        "FileSink", "ImageError", "Inspection", "ListError", "Manifest", "MemorySink", "Options",
-        "Problem", "Progress", "Record", "RecordError", "RecordReader", "RecordWriter",
+        "Detected", "FileSink", "ImageError", "Inspection", "ListError", "Manifest", "MemorySink",
+        "Options", "Problem", "Progress", "Record", "RecordError", "RecordReader", "RecordWriter",
         "RecpackError", "Result", "S3Sink", "SinkError", "Unpacked", "VOC_CLASSES",
-        "Verification", "check", "cleanup", "convert", "download", "filter", "inspect", "merge",
-        "pack", "preview", "read_records", "reindex", "shuffle", "split", "train", "unpack",
-        "verify", "write_list",
+        "Verification", "check", "cleanup", "convert", "detect", "download", "filter", "inspect",
+        "merge", "pack", "preview", "read_records", "reindex", "shuffle", "split", "train",
+        "unpack", "verify", "write_list",
     ]  # fmt: skip
     for name in recpack.__all__:
         assert getattr(recpack, name) is not None

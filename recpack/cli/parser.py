@@ -40,6 +40,13 @@ def _devkit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("devkit", nargs="+", metavar="DEVKIT", help=_DEVKIT)
 
 
+def _detect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", nargs="+", metavar="PATH",
+        help="folder, archives of one data set, or file; also on s3://…",
+    )  # fmt: skip
+
+
 def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="FILE.json", help="write all problems to a file")
 
@@ -158,6 +165,12 @@ COMMANDS = (
         "find all problems of a data set, write nothing",
         "recpack check VOCdevkit --year 2007 --report check.html",
         _check, "options:CheckOptions",
+    ),
+    Command(
+        "detect", "cli.detect:run_detect",
+        "say what a path is, and the commands to convert and check it",
+        "recpack detect VOCdevkit",
+        _detect, "options:DetectSettings",
     ),
     Command(
         "inspect", "cli.records:run_inspect", "show what is in a .rec",

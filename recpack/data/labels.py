@@ -129,6 +129,15 @@ def label_kind(samples: Samples) -> LabelKind:
     return "classes" if is_multi_hot(labels) else "numbers"
 
 
+def kind_of(label: Float32) -> LabelKind:
+    """What one label holds, as its numbers show it."""
+    if detection_widths(label) is not None:
+        return "boxes"
+    if len(label) == 1:
+        return "class" if label[0] >= 0 and label[0].is_integer() else "numbers"
+    return "classes" if is_multi_hot(label) else "numbers"
+
+
 def class_ids(samples: Samples) -> tuple[Int64, Int64]:
     """The class ids of all labels, int64 (m,), and the row of each one's sample in stored order,
     int64 (m,): one for each object or class. None of numbers."""

@@ -80,6 +80,8 @@ def verify(path: PathOrUrl, settings: VerifySettings) -> Verification:
             return _verify_file(reader, manifest, rows, workers, progress, s3, settings.reader)
         starts = [] if rows is None else reader.starts.tolist()
         shards = shards_of(reader.paths, manifest, rows, starts)
+        if not is_s3(path):  # a worker can have another working directory
+            shards = [shard._replace(path=os.path.abspath(shard.path)) for shard in shards]
         work = partial(_verify_shard, s3=s3, rules=settings.reader)
         return verify_set(path, manifest, work, shards, settings.part(Workers), settings.progress)
 

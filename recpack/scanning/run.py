@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -51,12 +52,13 @@ class ScanResult:
 
 
 class Scanning(Closing):
-    """The scan of a whole data set: the workers begin at once, and ``finish`` waits for them.
+    """The scan of a data set, or of its first ``most`` tasks: the workers begin at once, and
+    ``finish`` waits for them.
 
     Bad data never raises here: it is in ``problems``. Metadata takes less than 300 bytes per image.
     """
 
-    def __init__(self, dataset: Dataset, settings: ScanSettings) -> None:
+    def __init__(self, dataset: Dataset, settings: ScanSettings, most: int | None = None) -> None:
         self._settings = settings.part(ScanSettings)
         self.labels = dataset.labels
         refuse_options(settings, dataset.labels)
@@ -70,8 +72,8 @@ class Scanning(Closing):
         )
         self._results = run(
             self._scan,
-            dataset.tasks(),
-            dataset.task_count,
+            islice(dataset.tasks(), most),
+            dataset.task_count if most is None else min(dataset.task_count, most),
             jobs=settings.jobs,
             backend=settings.backend,
         )
@@ -105,9 +107,11 @@ class Scanning(Closing):
         return replace(chunk, problems=kept + acted(found, self._settings))
 
 
-def scan_dataset(dataset: Dataset, settings: ScanSettings, progress: Watch = None) -> ScanResult:
-    """Read a whole data set in parallel; see ``Scanning``."""
-    with Scanning(dataset, settings) as scanning:
+def scan_dataset(
+    dataset: Dataset, settings: ScanSettings, progress: Watch = None, *, most: int | None = None
+) -> ScanResult:
+    """Read a data set in parallel; see ``Scanning``."""
+    with Scanning(dataset, settings, most) as scanning:
         return scanning.finish(progress)
 
 
@@ -156,7 +160,7 @@ def _collect(
         images |= {one.file: one.file for one in repeated if one.severity != "error"}
     kind = dataset.labels
     problems += _similar_classes(classes, samples, "object" if kind == "boxes" else "image")
-    return ScanResult(samples, classes, sizes, image_sets, problems, total, scope, images, kind)
+    return ScanResult(samples, classes, sizes, image_sets, problems, done, scope, images, kind)
 
 
 def _repeated(

@@ -6,7 +6,7 @@ A source yields what the files say. The judge (``scanning.judge``) decides what 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,8 @@ class Dataset(ABC):
     in each image set · ``classes``: the data set's own class names in the order of ids, None when
     it has none · ``labels``: their kind; those without boxes need ``classes`` · ``format``: its
     name · ``years`` of a devkit · ``unread``: a function for each image set that is not read, which
-    counts its images (None: counting would take long).
+    counts its images (None: counting would take long) · ``parts``: the folders and files that are
+    the data set's, also those of other image sets (``.``: all that is there).
     """
 
     root: Tree
@@ -96,6 +97,7 @@ class Dataset(ABC):
     format: str = ""
     years: Sequence[str] = ()
     unread: Mapping[str, Callable[[], int | None]] = {}
+    parts: Collection[str] = (".",)
 
     def __len__(self) -> int:
         return sum(self.counts)

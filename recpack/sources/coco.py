@@ -66,10 +66,14 @@ def is_here(root: Tree, selection: Selection) -> bool:
 
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
     """Open the chosen image sets."""
-    files = request.choose_sets(root, "coco", coco_files(root), partial(_count_images, root))
-    return open_coco(
+    every = coco_files(root)
+    files = request.choose_sets(root, "coco", every, partial(_count_images, root))
+    dataset = open_coco(
         root, files, request.images(root), request.class_names, lenient=request.lenient
     )
+    others = (folder for name in every for folder in (name, f"images/{name}"))
+    dataset.parts = {*every.values(), *dataset.folders.values(), *others}
+    return dataset
 
 
 def open_file(path: str, request: Request) -> DocumentDataset:

@@ -92,6 +92,7 @@ def _open(root: Tree, files: Mapping[str, str], request: Request) -> Dataset:
     ]
     dataset = DocumentDataset(images.root, sets, labels.names, problems, folders)
     dataset.labels = _KINDS[labels.style]
+    dataset.parts = {*files.values(), *folders.values()}
     return dataset
 
 

@@ -82,7 +82,8 @@ class DocumentDataset(Dataset):
         self.counts = [len(entries) for entries in self._sets]
         if not len(self):
             raise DataError(f"{root}: there are no annotations in {', '.join(sets)}")
-        self._places = [(folders or {}).get(name, ".") for name in sets]
+        self.folders = folders or {}
+        self._places = [self.folders.get(name, ".") for name in sets]
         tails = {place: Tails(root, place, partial(self._listed, place)) for place in self._places}
         self._tails = [tails[place] for place in self._places]
         self._problems = [*problems, *found]

@@ -36,10 +36,13 @@ def is_here(root: Tree, selection: Selection) -> bool:
 
 def open_folder(root: Tree, request: Request) -> DocumentDataset:
     """Open the chosen image sets."""
+    every = image_json_folders(root)
     folders = request.choose_sets(
-        root, "image-json", image_json_folders(root), lambda folder: len(_json_files(root, folder))
+        root, "image-json", every, lambda folder: len(_json_files(root, folder))
     )
-    return open_image_json(root, folders, request.images(root), request.class_names)
+    dataset = open_image_json(root, folders, request.images(root), request.class_names)
+    dataset.parts = {*every, *every.values()}
+    return dataset
 
 
 def open_image_json(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import cast, get_args
 
 from recpack.errors import ConfigError, DataError
+from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.sources.base import Dataset
 from recpack.sources.recognise import ENDINGS_OF_OTHERS, refuse, refuse_folder
 from recpack.sources.request import Format, Request
@@ -22,6 +23,8 @@ from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
 from recpack.storage.trees.open import Root, is_archive_name
+
+_SINGLE = (*IMAGE_ENDINGS, ".xml", ".txt")
 
 
 def open_dataset(
@@ -39,30 +42,50 @@ def open_dataset(
     ``class_names`` are used for a data set without class names. Raises DataError for what does not
     exist or can't be read.
     """
-    request = Request(selection, s3, tuple(class_names))
-    if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
-        path = path[0]
+    request, path = Request(selection, s3, tuple(class_names)), _single(path)
     try:
-        if isinstance(path, (str, os.PathLike)):
-            name = _format_of_file(os.fspath(path), selection)
-            folder, file = posixpath.split(os.fspath(path))
-            if name is None and file.lower().endswith(ENDINGS_OF_OTHERS):
-                refuse(request.open_tree(folder or "."), file)
-            if name is not None:
-                _reject_devkit_options(name, selection)
-                return _labelled(_module(name).open_file(os.fspath(path), request), name, request)
-        root = request.open_tree(path)
-        name = selection.source_format or _format_of_folder(root, selection)
-        if name != "voc":
-            _reject_devkit_options(name, selection)
-        return _labelled(_module(name).open_folder(root, request), name, request)
+        name, root = find_format(path, request)
+        return open_format(path, root, name or "voc", request)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error}") from error
 
 
-def _labelled(dataset: Dataset, name: SourceFormat, request: Request) -> Dataset:
+def find_format(path: Root, request: Request) -> tuple[SourceFormat | None, Tree | None]:
+    """The format of a data set, None when it looks like none, and its root; None for a file. Raises
+    DataError for what does not exist and for a format that is known and not read, OSError."""
+    selection, path = request.selection, _single(path)
+    if isinstance(path, str):
+        name = _format_of_file(path, selection)
+        folder, file = posixpath.split(path)
+        if name is None and file.lower().endswith(ENDINGS_OF_OTHERS):
+            refuse(request.open_tree(folder or "."), file)
+        if name is not None:
+            return name, None
+        if file.lower().endswith(_SINGLE) and os.path.isfile(path):
+            raise DataError(f"{path}: this is one file of a data set; give the folder of all")
+    root = request.open_tree(path)
+    return selection.source_format or next(formats_of(root, selection), None), root
+
+
+def open_format(path: Root, root: Tree | None, name: SourceFormat, request: Request) -> Dataset:
+    """Open what ``find_format`` found. Where it found nothing, the errors of Pascal VOC say best
+    what is missing."""
+    if name != "voc":
+        _reject_devkit_options(name, request.selection)
+    module, path = _module(name), _single(path)
+    if root is None:
+        assert isinstance(path, str)
+        dataset = module.open_file(path, request)
+    else:
+        dataset = module.open_folder(root, request)
     dataset.format, dataset.unread = name, request.unread
     return dataset
+
+
+def _single(path: Root) -> str | Sequence[str | os.PathLike[str]]:
+    if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
+        path = path[0]
+    return os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
 
 
 def _module(name: SourceFormat) -> Format:
@@ -93,13 +116,12 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
     return found
 
 
-def _format_of_folder(root: Tree, selection: Selection) -> SourceFormat:
-    """The first format that matches, else Pascal VOC, whose errors say best what is missing.
-    Raises DataError for a format that is known and not read."""
+def formats_of(root: Tree, selection: Selection) -> Iterator[SourceFormat]:
+    """The formats that a folder matches; the first one counts. Raises DataError for a format that
+    is known and not read."""
     names: tuple[SourceFormat, ...] = get_args(SourceFormat)
     for name in names:
         if name == "folders":  # any other format can have folders that hold only images
             refuse_folder(root)
         if _module(name).is_here(root, selection):
-            return name
-    return "voc"
+            yield name

@@ -37,4 +37,6 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     if not sets:
         return VocDataset(open_devkit(root, request.selection))
     chosen = request.choose_sets(root, "voc", sets, lambda folders: len(all_ids(root, folders[0])))
-    return VocDataset(open_set_folders(root, chosen))
+    dataset = VocDataset(open_set_folders(root, chosen))
+    dataset.parts = {part for folders in sets.values() for part in folders[:2]}
+    return dataset

@@ -47,6 +47,12 @@ class VocDataset(Dataset):
         self.image_sets = [image_set.name for image_set in devkit.image_sets]
         self.counts = [len(image_set.ids) for image_set in devkit.image_sets]
         self.years = devkit.years
+        self.parts = {
+            part
+            for one in devkit.image_sets
+            for folders in ((one.annotations, one.images), *devkit.folders)
+            for part in folders
+        } - {""}
         self._finders: dict[int, _Finder] = {}
 
     def tasks(self) -> Iterator[Task]:

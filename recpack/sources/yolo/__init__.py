@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from dataclasses import replace
+from itertools import chain
 
 from recpack.errors import ConfigError
 from recpack.sources.base import Dataset, set_missing
 from recpack.sources.request import Request
 from recpack.sources.selection import Selection
-from recpack.storage.trees.base import Tree
+from recpack.storage.trees.base import Tree, join
 
 ENDINGS = (".yaml", ".yml")
 
@@ -25,7 +27,13 @@ def is_here(root: Tree, selection: Selection) -> bool:
 def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets of the folder's layout."""
     from recpack.sources.yolo.dataset import YoloDataset
-    from recpack.sources.yolo.layout import YoloFolder, images_of, no_such_set, yolo_layout
+    from recpack.sources.yolo.layout import (
+        YoloFolder,
+        images_of,
+        label_path,
+        no_such_set,
+        yolo_layout,
+    )
 
     if request.selection.images is not None:
         raise ConfigError(
@@ -43,7 +51,11 @@ def open_folder(root: Tree, request: Request) -> Dataset:
         for name, path in layout.missing.items()
         if request.lenient or not request.selection.sets
     ]
-    return YoloDataset(root, replace(layout.named(request.class_names), sets=sets), problems)
+    dataset = YoloDataset(root, replace(layout.named(request.class_names), sets=sets), problems)
+    paths = list(chain.from_iterable(layout.sets.values()))
+    labels = (posixpath.dirname(label_path(join(path, "x.jpg"))) or "." for path in paths)
+    dataset.parts = {*paths, *labels, layout.file, layout.source} - {""}
+    return dataset
 
 
 def open_file(path: str, request: Request) -> Dataset:
