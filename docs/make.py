@@ -11,9 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
+import cv2
+import numpy as np
 from lxml import html
 
 import train.cli
+from recpack import RecordReader
 from recpack.cli.app import main as recpack
 from recpack.cli.parser import parser_of
 from recpack.explanations import EXPLANATIONS
@@ -35,6 +38,9 @@ def generate() -> None:
         # the README, which no build makes, shows a copy of this: docs/images/sheet.jpg
         sheet = ("--count", 8, "--cell", 230, "--quiet")
         run("preview", demo / "train.rec", GENERATED / "sheet.jpg", *sheet)
+        cut_out(demo / "train.rec", demo / "things")
+        run("convert", demo / "things", demo / "things.rec", "--quiet")
+        run("preview", demo / "things.rec", GENERATED / "things.jpg", *sheet)
         report = str(GENERATED / "static" / "check.html")
         wrong = ["--classes", "ball,box", "--set", "trainval"]  # the report has something to say
         if recpack(["check", f"{demo}/VOCdevkit", *wrong, "--report", report, "--quiet"]) != 1:
@@ -47,6 +53,21 @@ def generate() -> None:
         name = title.partition(" (")[0].replace(" ", "-")
         (GENERATED / f"{name}.md").write_text("\n".join(table) + "\n")
     (DOCS / "reference" / "options.md").write_text("\n".join(page))
+
+
+def cut_out(rec: Path, folder: Path) -> None:
+    """The objects of a ``.rec`` as images in a folder for each class."""
+    with RecordReader(rec) as records:
+        names = records.manifest().classes
+        for number, record in enumerate(records):
+            picture = cv2.imdecode(np.frombuffer(record.image_bytes, np.uint8), cv2.IMREAD_COLOR)
+            for id, *edges in record.boxes:
+                left, top, right, bottom = np.round(
+                    edges * np.tile(picture.shape[1::-1], 2)
+                ).astype(int)
+                place = folder / names[int(id)] / f"{number}-{left}-{top}.jpg"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(place), picture[top:bottom, left:right])
 
 
 def run(*arguments: object) -> None:

@@ -298,6 +298,16 @@ def test_the_index_names_each_page_once() -> None:
     assert sorted([*named, "index"]) == sorted({*found, *made, "decisions/index"})
 
 
+def test_the_reference_has_every_public_name() -> None:
+    text = (ROOT / "docs/reference/python.md").read_text()
+    others = {"VOC_CLASSES", "train", *(name for name in dir(recpack) if name.endswith("Error"))}
+    assert not [
+        name
+        for name in {*dir(recpack)} - others
+        if name[0] != "_" and not re.search(rf"^\.\. auto\w+:: recpack\.{name}\b", text, re.M)
+    ]
+
+
 def test_make_docs_finds_what_is_broken(tmp_path: Path) -> None:
     """The link check of ``make docs``, which runs in a process of its own."""
     script = (
