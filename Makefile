@@ -7,6 +7,8 @@
 # make quick  while working: ruff, mypy, and the unit tests that need nothing else
 # make lint   ruff, mypy, and the workflow of the public CI
 # make docs   the documentation, in docs/_build/html
+# make dist   the files of a release, from what is committed, in dist/: each is installed in an empty
+#             environment and runs there; TESTS=1 runs the tests of the source distribution too
 # make bench  measures, side by side: tables and plots in benchmarks/work/results; ARGS=--quick
 # make faults  every call on files and every request to S3 fails in turn, power cuts, a faulty store:
 #             takes an hour or more, and writes the tables of the documentation
@@ -40,7 +42,7 @@ VARIABLES = RECPACK_SDK_PYTHON=$(PEERS) $(MXNET_PYTHON) $(if $(filter 1,$(SWIFT)
 # file by file, as many at once as there are cores, and four at most
 PYTEST = -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-.PHONY: demo story test dev quick lint docs faults bench environments test-numpy2 test-numpy1 coverage lock clean
+.PHONY: demo story test dev quick lint docs faults bench environments test-numpy2 test-numpy1 coverage dist lock clean
 
 demo: .venv/installed
 	.venv/bin/recpack demo recpack-demo --overwrite
@@ -86,6 +88,9 @@ faults: .venv-test/installed
 	.venv-test/bin/python -m tests.faults local $(or $(ARGS),--full)
 	.venv-test/bin/python -m tests.faults s3 $(or $(ARGS),--full)
 
+dist:
+	PYTHON=$(PYTHON) TESTS=$(TESTS) .ci/dist
+
 coverage:
 	.venv-test/bin/python -m coverage report
 
@@ -108,6 +113,7 @@ bench: .venv-test/installed .venv-peers/installed
 # after a change of dependencies: the newest releases within the bounds of pyproject.toml, with the
 # hashes of their files
 lock: .venv-lock/installed
+	$(call lock,run,)
 	$(call lock,demo,--extra demo)
 	$(call lock,dev,--extra test --extra lint --extra docs)
 	$(call lock,test,--extra test --extra bench --extra dask --extra ray --extra torch --extra ssd --extra readers \
@@ -120,4 +126,4 @@ lock: .venv-lock/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-dev .venv-test .venv-peers .venv-lock docs/_build docs/generated recpack-demo recpack-story .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-dev .venv-test .venv-peers .venv-lock dist docs/_build docs/generated recpack-demo recpack-story .coverage* .pytest_cache .mypy_cache .ruff_cache

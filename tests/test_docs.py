@@ -25,6 +25,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 
 import recpack
 import train.cli
@@ -172,6 +173,10 @@ def test_a_page(page: str, here: Path, request: pytest.FixtureRequest) -> None:
             # the one JSON document of the pages is a manifest
             recpack.convert("VOCdevkit", "shown.rec", overwrite=True)
             assert list(json.loads(text)) == list(json.loads(Path("shown.json").read_text()))
+        elif language == "yaml":
+            # the one YAML document of the pages is a job of Kubernetes
+            (told,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+            type_in(["recpack", *told["args"]], here, request)
         else:
             assert language in SHOWN, language
     assert ran or page in ("docs/design.md", "docs/why.md") or "/reference/" in page
@@ -201,6 +206,8 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
     elif words[:2] == ["recpack", "completion"]:
         needs("shtab")
         assert run(*words[1:]) == 0
+    elif words[0] in ("docker", "aws"):
+        in_a_container(words, here, request)
     elif words[0] == "recpack-train" and {"--local", "export"} & set(words):
         needs("torch")
         on_this_machine(words, request)
@@ -223,6 +230,18 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
         ):
             (here / old).unlink(missing_ok=True)  # the tour makes the same files in two ways
         assert run(*words[1:]) == 0, words
+
+
+def in_a_container(words: list[str], here: Path, request: pytest.FixtureRequest) -> None:
+    """What the image for jobs is told; its entry point is recpack."""
+    if words[0] == "aws":
+        words = ["recpack", *json.loads(words[-1])["command"]]
+    elif words[1] == "run":
+        words = words[words.index("recpack") :]
+    if words[0] == "recpack":
+        type_in(words, here, request)
+    else:
+        assert (ROOT / words[words.index("-f") + 1]).is_file()
 
 
 def on_this_machine(words: list[str], request: pytest.FixtureRequest) -> None:

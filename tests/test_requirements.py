@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parent.parent
-EXTRAS = {
+EXTRAS: dict[str, set[str]] = {
+    "run": set(),
     "demo": {"demo"},
     "dev": {"demo", "test", "lint", "docs"},
     "test": {"demo", "test", "bench", "dask", "ray", "torch", "ssd", "readers", "lint"},

@@ -1,5 +1,5 @@
-"""The Dockerfile, as far as it can be tried without Docker: what it copies is enough to install
-recpack, and its entry point runs."""
+"""The Dockerfiles, as far as they can be tried without Docker: what they copy is enough to install
+recpack, and their entry points run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -18,33 +19,45 @@ from train.wheel import build_wheel
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[2]
-STEPS = re.findall(
-    r"^(ARG|FROM|COPY|RUN|ENTRYPOINT|WORKDIR|ENV|LABEL|EXPOSE) (.*)$",
-    (ROOT / "Dockerfile").read_text().replace("\\\n", ""), re.MULTILINE,
-)  # fmt: skip
+FILES = ("Dockerfile", "Dockerfile.jobs")
 
 
-def of(kind: str) -> list[str]:
-    return [rest for name, rest in STEPS if name == kind]
+def steps(file: str) -> list[tuple[str, str]]:
+    text = (ROOT / file).read_text().replace("\\\n", "")
+    return re.findall(r"^([A-Z]+) (.*)$", text, re.MULTILINE)
 
 
-def copied() -> list[str]:
-    return [name for rest in of("COPY") for name in rest.split()[:-1]]
+def of(kind: str, file: str = "Dockerfile") -> list[str]:
+    return [rest for name, rest in steps(file) if name == kind]
 
 
-def test_every_line_is_a_step() -> None:
-    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", "").splitlines()
-    assert len(STEPS) == len([line for line in lines if line and not line.startswith("#")])
-    assert of("FROM") == ["${BASE}"]
-    assert of("ARG")[0].startswith("BASE=pytorch/pytorch:")
+def copied(file: str) -> list[str]:
+    """What comes from the checkout."""
+    steps = (rest.split() for rest in of("COPY", file) if not rest.startswith("--from="))
+    return [name for step in steps for name in step[:-1]]
 
 
-def test_what_is_copied_is_there_and_not_ignored() -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_every_line_is_a_step(file: str) -> None:
+    lines = (ROOT / file).read_text().replace("\\\n", "").splitlines()
+    assert len(steps(file)) == len([line for line in lines if line and not line.startswith("#")])
+    assert all(base.startswith("${BASE}") for base in of("FROM", file))
+    assert re.fullmatch(r"BASE=[a-z/]+:\d+\.\d+\.\d+-.*", of("ARG", file)[0])
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_is_copied_is_there_and_not_ignored(file: str) -> None:
     kept = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in kept
-    for name in copied():
+    for name in copied(file):
         assert (ROOT / name).exists()
         assert f"!{name}" in kept
+
+
+def test_jobs_run_as_nobody_and_start_with_recpack() -> None:
+    assert of("USER", "Dockerfile.jobs") == ["65534:65534"]
+    (command,) = json.loads(of("ENTRYPOINT", "Dockerfile.jobs")[0])
+    assert command in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 
 @pytest.mark.parametrize("command", ["train", "serve"])
@@ -58,9 +71,10 @@ def test_the_entry_point_takes_the_commands_of_sagemaker(command: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_copied_can_be_installed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_what_is_copied_can_be_installed(file: str, tmp_path: Path) -> None:
     """The wheel that pip builds there has the files of the one that is sent to containers."""
-    for name in copied():
+    for name in copied(file):
         if (ROOT / name).is_dir():
             shutil.copytree(
                 ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__")
