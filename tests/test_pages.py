@@ -65,10 +65,10 @@ const scrolls = one => one.tagName != "ARTICLE" &&
   }
   for (const words of QUERIES) {
     const frame = await load(`search.html?q=${encodeURIComponent(words)}`, 1000);
-    const links = () => [...frame.contentDocument.querySelectorAll("ul.search li > a")];
-    for (let turn = 0; turn < 50 && !links().length; turn++) await later(100);
-    await later(200);
-    found[words] = links().map(link => link.getAttribute("href"));
+    const text = () => frame.contentDocument.querySelector("#search-results").textContent;
+    for (let turn = 0; turn < 100 && !text().includes("Search finished"); turn++) await later(100);
+    const links = frame.contentDocument.querySelectorAll("ul.search li > a");
+    found[words] = [...links].map(link => link.getAttribute("href"));
     frame.remove();
   }
   const result = document.createElement("pre");
