@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NoReturn
 
 from recpack.display import did_you_mean
@@ -40,9 +41,13 @@ class Parser(argparse.ArgumentParser):
         )  # fmt: skip
         self._example, self._groups, self._json = example, groups, False
         self._commands: dict[str, argparse.Action] = {}
-        self.general = self.add_argument_group("general")
         if add_help:
             self.general.add_argument("-h", "--help", action="help", help="show this help")
+
+    @cached_property
+    def general(self) -> argparse._ArgumentGroup:
+        """The group that the help shows last."""
+        return self.add_argument_group("general")
 
     def add_version(self, version: str) -> None:
         self.general.add_argument(
@@ -153,8 +158,9 @@ class Parser(argparse.ArgumentParser):
         rest = argparse.Action([], "options", metavar="[OPTIONS]")
         formatter.add_usage(None, [*needed, rest, *self._get_positional_actions()], [])
         formatter.add_text(self.description)
-        arguments, options, general, *others = self._action_groups
-        for section in (arguments, options, *others, general):
+        sections = sorted(self._action_groups, key=lambda section: section is self.general)
+        arguments = sections[0]
+        for section in sections:
             if not (section is arguments and self._groups):
                 formatter.start_section(section.title)
                 formatter.add_text(section.description)

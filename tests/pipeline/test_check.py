@@ -326,7 +326,10 @@ def test_problems_are_grouped_with_one_remedy_each(
         "    remedy: write it as a plain decimal",
     ]
     assert "    … and 2 more" in err
-    assert err[-1] == "--report FILE lists all"
+    assert err[-2:] == [
+        "--report FILE lists all",
+        "more: recpack explain image-missing number-bad",
+    ]
     assert run("convert", devkit, tmp_path / "a.rec", "--on-error", "skip") == 0
 
 

@@ -170,3 +170,23 @@ def test_what_jobs_of_a_tuning_can_not_have() -> None:
     for name, value in (("checkpoints", "s3://bucket/x"), ("keep_alive", 600)):
         with pytest.raises(UsageError, match=f"{name}: not for a tuning"):
             plan_tuning(*urls, ranges={"momentum": "0.5..0.9"}, **{name: value})
+
+
+def test_a_name_that_is_none_is_compared_with_those_that_are(
+    aws: Aws, s3: S3Server, typed: Typed
+) -> None:
+    tune(typed, "--wait")
+    s3.objects[f"voc/models/tune-1/{BEST}/output/model.tar.gz"] = Blob(b"model", "0")
+    assert typed("deploy", BEST, "--endpoint-name", "voc-live")[0] == 0
+    aws.transforms["voc-batch"] = {"CreationTime": 0}
+    for command, near in (
+        (("status", "tune-2"), "tune-1"), (("stop", f"{BEST}x"), BEST), (("logs", BEST[1:]), BEST),
+        (("predict", "voc-life", "x.jpg"), "voc-live"), (("delete", "voclive"), "voc-live"),
+        (("results", "voc-bach"), "voc-batch"),
+    ):  # fmt: skip
+        code, out, err = typed(*command)
+        assert (code, out) == (1, "")
+        assert err.endswith(f"; did you mean {near!r}?\n"), err
+    aws.plan = lambda name, _: Fault(EXPIRED) if name == "ListEndpoints" else None
+    code, _, err = typed("predict", "voc-life", "x.jpg")
+    assert (code, "did you mean" in err, "there is no such endpoint" in err) == (1, False, True)
