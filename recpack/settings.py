@@ -150,6 +150,9 @@ class Settings:
         faults: list[str] = []
         for room, options in rooms(type(self)):
             by_option = {one: fault for one in options if (fault := self._read(one))}
+            for other in _others(type(self), room):
+                if fault := other.fault(values[other.name]):
+                    by_option[other] = fault
             faults += by_option.values()
             # a room's own checks need values of the right type
             if all(one.choices for one in by_option) and "faults" in vars(room):
@@ -206,6 +209,8 @@ class NoSettings(Settings):
 S = TypeVar("S", bound=Settings)
 
 
+_NO_OPTION = Option("", None, None, None, False, None)
+_OTHERS: dict[tuple[type, type], list[Field]] = {}
 _ROOMS: dict[type, list[tuple[type[Settings], list[Field]]]] = {}
 
 
@@ -218,7 +223,7 @@ def rooms(kind: type[Settings]) -> list[tuple[type[Settings], list[Field]]]:
     result = []
     for room in kind.__mro__:
         own = [name for name in vars(room).get("__annotations__", ()) if name in by_name]
-        if own or "faults" in vars(room):
+        if own or "faults" in vars(room) or _others(kind, room):
             options = [
                 Field(name, hints[name], by_name[name].default, by_name[name].metadata["option"])
                 for name in own
@@ -226,6 +231,18 @@ def rooms(kind: type[Settings]) -> list[tuple[type[Settings], list[Field]]]:
             result.append((room, options))
     _ROOMS[kind] = result
     return result
+
+
+def _others(kind: type[Settings], room: type[Settings]) -> list[Field]:
+    """The fields of a room that a user gives, and that are no options of the command line."""
+    if (kind, room) not in _OTHERS:
+        plain = {one.name: one for one in fields(kind) if one.init and "option" not in one.metadata}
+        found = [name for name in vars(room).get("__annotations__", ()) if name in plain]
+        hints = typing.get_type_hints(kind) if found else {}
+        _OTHERS[kind, room] = [
+            Field(name, hints[name], plain[name].default, _NO_OPTION) for name in found
+        ]
+    return _OTHERS[kind, room]
 
 
 def options_of(kind: type[Settings]) -> Iterator[Field]:

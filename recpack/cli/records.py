@@ -123,6 +123,7 @@ def _finite(values: list[float]) -> list[float | None]:
 
 
 def run_verify(args: argparse.Namespace) -> object:
+    from recpack.records.reader_rules import MEANINGS
     from recpack.records.verify import verify
 
     with progress_bar(args.quiet or args.json) as progress:
@@ -140,9 +141,14 @@ def run_verify(args: argparse.Namespace) -> object:
             rows.append(("records", f"{verification.records:,}"))
         if verification.checksum is not None:
             rows.append(("checksum", verification.checksum))
-        rows.append(("rules", ", ".join(verification.rules)))
-        rows.append(("reader", verification.reader or "none; --reader adds the rules of one"))
         print_table(rows)
+        print_line("")
+        print_line("rules that the file keeps")
+        print_table([(rule, MEANINGS[rule]) for rule in verification.rules])
+        if verification.readers:
+            print_line("")
+            print_line("what each reader does with it")
+            print_table([(one.reader, str(one)) for one in verification.readers])
     return verification.as_dict()
 
 

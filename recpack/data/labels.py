@@ -16,8 +16,11 @@ from recpack.errors import DataError
 
 _BLOCK = 2048
 
-_MAX_RATIO = 2
+MAX_RATIO = 2
 """No edge of a real box has a larger ratio; some are a little above 1."""
+
+LEAST_LABEL = 7
+"""Floats of a label with one object."""
 
 MAX_CLASSES = 1 << 16
 """More than any data set has. A larger number is not a class id."""
@@ -181,7 +184,7 @@ def far_edge(objects: Float32) -> float:
     can be NaN); 0 when all edges are ratios."""
     edges = objects[objects[:, 0] >= 0, 1:5]
     furthest = float(np.abs(edges).max(initial=0))
-    return 0 if furthest <= _MAX_RATIO else furthest
+    return 0 if furthest <= MAX_RATIO else furthest
 
 
 class LabelShape(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recpack.columns import Float32, Float64, Int64, gather
-from recpack.data.labels import is_detection, object_positions
+from recpack.data.labels import is_detection, is_multi_hot, object_positions
 from recpack.errors import DataError
 
 _EXACT = 0.01
@@ -32,18 +32,26 @@ def choose_objects(
     positions of those that stay, their floats, their widths.
 
     ``sizes`` (n, 2) are the images' width and height in pixels, for a smallest box. A label of one
-    class stays if its class does. Raises DataError for a class id that the choice does not know,
-    and for a vector of numbers, which are no classes.
+    class stays if its class does; one of 1 or 0 for each class keeps the columns of the classes
+    that stay. Raises DataError for a class that the choice or the labels do not know, and for a
+    vector of other numbers.
     """
     labels, bounds = labels.copy(), np.concatenate((np.zeros(1, np.int64), np.cumsum(widths)))
     detection = is_detection(labels, bounds)
     stays = np.ones(len(widths), np.bool_)
+    mask = np.ones(len(labels), np.bool_)
     if choice.ids is not None:
-        if (widths[~detection] > 1).any():
-            raise DataError("a label is a vector of numbers; only boxes or one class can be chosen")
-        rows = np.flatnonzero(~detection)
+        rows = np.flatnonzero(~detection & (widths == 1))
         new = _new_ids(labels[bounds[rows]], choice.ids)
         labels[bounds[rows]], stays[rows] = new, new >= 0
+        several = ~detection & (widths > 1)
+        for width in np.unique(widths[several]).tolist():
+            rows = np.flatnonzero(several & (widths == width))
+            floats = bounds[rows][:, None] + np.arange(width)
+            columns = _new_columns(labels[floats], choice.ids)
+            kept = columns.shape[1]
+            labels[floats[:, :kept]], mask[floats[:, kept:]] = columns, False
+            stays[rows] = columns.any(1) | choice.background
     positions, object_widths, owners = object_positions(labels, bounds, detection)
     keeps = labels[positions] >= 0
     if choice.ids is not None:
@@ -63,7 +71,6 @@ def choose_objects(
     first = np.append(True, owners[1:] != owners[:-1])[: len(owners)] & empty[owners]
     labels[_floats(positions[first], object_widths[first])] = -1
     gone = ~keeps & ~first
-    mask = np.ones(len(labels), np.bool_)
     mask[_floats(positions[gone], object_widths[gone])] = False
     ends: Int64 = np.concatenate((np.zeros(1, np.int64), np.cumsum(mask, dtype=np.int64)))[bounds]
     chosen = np.flatnonzero(stays)
@@ -79,6 +86,29 @@ def _new_ids(old: Float32, ids: Int64) -> Float32:
     new = np.full(len(old), -1, np.float32)
     new[real] = ids[old[real].astype(np.int64)]
     return new
+
+
+def _new_columns(table: Float32, ids: Int64) -> Float32:
+    """Vectors (n, classes) of 1 and 0 → those of the classes that stay, (n, new classes)."""
+    if not is_multi_hot(table):
+        raise DataError(
+            "a label is a vector of numbers, not 1 or 0 for each class; leave classes out"
+        )
+    old = np.flatnonzero(ids >= 0)
+    if old[-1] >= table.shape[1]:
+        raise DataError(
+            f"a label is 1 or 0 for each of {table.shape[1]} classes, and class {old[-1]} is "
+            "none of them"
+        )
+    columns = np.zeros((len(table), int(ids.max()) + 1), np.float32)
+    if columns.shape[1] == 1:
+        raise DataError(
+            "labels are 1 or 0 for each class, and one number alone would be a class id; choose "
+            "two classes or more"
+        )
+    for column in old.tolist():
+        np.maximum(columns[:, ids[column]], table[:, column], out=columns[:, ids[column]])
+    return columns
 
 
 def _floats(positions: Int64, widths: Int64) -> Int64:

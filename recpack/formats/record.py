@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from recpack.columns import Float32
-from recpack.data.labels import detection_widths
+from recpack.data.labels import detection_widths, kind_of
 from recpack.errors import RecordError
 
 if TYPE_CHECKING:
     from mmap import mmap
+
+    from recpack.data.annotation import LabelKind
 
 MAGIC = 0xCED7230A
 MAX_PAYLOAD = (1 << 29) - 1
@@ -56,6 +58,11 @@ class Record:
             self._label = np.frombuffer(bytearray(self._label), FLOAT)  # can be written
         return self._label
 
+    @property
+    def stored_label(self) -> bytes:
+        """The bytes of the label, float32."""
+        return self._label if isinstance(self._label, bytes) else self._label.tobytes()
+
     def __repr__(self) -> str:
         return (
             f"Record(id={self.id}, id2={self.id2}, flag={self.flag}, label={self.label!r}, "
@@ -63,12 +70,11 @@ class Record:
         )
 
     @property
-    def kind(self) -> Literal["detection", "classification", "table"]:
-        """``detection``: a label with boxes · ``classification``: one without · ``table``: no
-        image, as InsightFace writes to say between which ids the images of an identity are."""
-        if not self.image_bytes:
-            return "table"
-        return "classification" if detection_widths(self.label) is None else "detection"
+    def kind(self) -> LabelKind | Literal["table"]:
+        """What the label holds, as its numbers show it: ``boxes`` · ``class``, one class id ·
+        ``classes``, 1 or 0 for each · ``numbers`` · ``table``: there is no image, as InsightFace
+        writes to say between which ids the images of an identity are."""
+        return kind_of(self.label) if self.image_bytes else "table"
 
     @property
     def is_image(self) -> bool:

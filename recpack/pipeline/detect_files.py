@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from recpack.data.labels import class_ids, kind_of, label_kind
+from recpack.data.labels import class_ids, label_kind
 from recpack.errors import DataError
 from recpack.formats.lst import RowTable, read_rows
 from recpack.formats.manifest import Manifest
@@ -60,7 +60,7 @@ def detect_records(path: str, settings: DetectSettings) -> Detected:
         of_all = manifest is not None and manifest.shards != (manifest.rec,)
         index = None if of_all else reader.index()
         shards = len(reader.paths)
-    kinds = Counter(kind_of(record.label) for record in first)
+    kinds = Counter(record.kind for record in first if record.kind != "table")
     if manifest is not None and of_all:
         classes, count, examined = (
             dict(manifest.objects),
@@ -93,9 +93,8 @@ def _classes(records: Sequence[Record], manifest: Manifest | None) -> Counter[st
     """The objects of each class, by name."""
     counts = Counter[str]()
     for record in records:
-        kind = kind_of(record.label)
-        ids = record.boxes[:, 0] if kind == "boxes" else record.label[:1]
-        if kind in ("boxes", "class"):
+        ids = record.boxes[:, 0] if record.kind == "boxes" else record.label[:1]
+        if record.kind in ("boxes", "class"):
             counts.update(class_name(id_, manifest) for id_ in ids.tolist() if id_ >= 0)
     return counts
 

@@ -85,7 +85,8 @@ def filter(path: PathOrUrl, output: Output, settings: FilterSettings) -> Result:
     order, with its ``.idx`` and manifest.
 
     ``classes``: objects of these classes, which get the ids 0, 1, … in this order; of labels that
-    are one class, the records. Names are those of the manifest, without one the ids. ``min_box``:
+    are one class, the records; of labels of several classes, the records that have one, with the
+    columns of these. Names are those of the manifest, without one the ids. ``min_box``:
     boxes whose shorter side has at least so many pixels. Records without an object that stays go
     too, unless ``negatives`` is ``keep``. Raises as ``shuffle``, DataError for an unknown class,
     DataError when nothing is left.

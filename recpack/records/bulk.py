@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import NamedTuple
 
 from recpack.columns import Int64
+from recpack.errors import RecordError
 from recpack.formats.record import Record, whole_record
 from recpack.records.record_file import read_at, read_parts, read_record
 from recpack.records.shards import Shards
@@ -75,7 +76,12 @@ class BulkReader(Closing):
         futures = [self._threads().submit(self._read, task) for task in tasks]
 
         def wait() -> list[Record]:
-            return _in_place((found for future in futures for found in future.result()), len(rows))
+            try:
+                every = (found for future in futures for found in future.result())
+                return _in_place(every, len(rows))
+            except (CancelledError, RecordError):
+                self._shards.demand_open(rows[0].file)
+                raise
 
         return wait
 

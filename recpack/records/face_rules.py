@@ -7,7 +7,7 @@ record is an image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from shlex import quote
 from typing import NamedTuple
 
@@ -23,14 +23,21 @@ from recpack.records.inspect import image_header, label_text
 
 class FaceFile(NamedTuple):
     """What the rules must know of the whole file: the keys of its identity records, None where the
-    first record is no meta record, and its ``property``."""
+    first record is no meta record, its ``property``, and the images' width and height: without a
+    ``property`` those of the first one, because a batch takes one size."""
 
     identities: range | None
     property: Property | None
+    size: tuple[int, int] | None
 
     @classmethod
-    def of(cls, first: Record, property: Property | None) -> FaceFile:
-        return cls(identity_keys(first), property)
+    def of(cls, first: Sequence[Record], property: Property | None) -> FaceFile:
+        """``first``: some first records, the last one with an image."""
+        header = image_header(first[-1])
+        size = (header.width, header.height) if header else None
+        if property is not None:
+            size = property.width, property.height
+        return cls(identity_keys(first[0]), property, size)
 
     def problems(self, record: Record, number: int) -> Iterator[Problem]:
         """The problems of one record."""
@@ -55,8 +62,9 @@ class FaceFile(NamedTuple):
             if header is None or header.kind not in ("jpeg", "png"):
                 kind = header.kind if header else "unknown"
                 yield problem_at(record, number, "record-image-kind", kind)
-            elif stated and (header.height, header.width) != (stated.height, stated.width):
-                size = f"{header.width} x {header.height}, of {stated.width} x {stated.height}"
+            elif self.size not in (None, (header.width, header.height)):
+                width, height = self.size or (0, 0)
+                size = f"{header.width} x {header.height}, of {width} x {height}"
                 yield problem_at(record, number, "face-size", size, "size")
 
     def whole(self, path: str, tables: Float64, keys: Int64) -> list[Problem]:

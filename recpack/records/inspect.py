@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from recpack.columns import Float32, Int64
-from recpack.data.labels import detection_widths, is_multi_hot
+from recpack.data.labels import is_multi_hot
 from recpack.data.statistics import BOX_SIDES, OBJECTS, Spread, histogram
 from recpack.errors import ImageError
 from recpack.formats.image_header import ImageHeader, parse_header
@@ -41,10 +41,10 @@ class Inspection:
     """The numbers of a ``.rec``, from its own bytes.
 
     Spreads: ``label_widths`` (floats per label vector), ``objects`` (per record), ``image_bytes``,
-    ``image_widths`` and ``image_heights`` (pixels). ``label_kinds`` counts records by label:
-    ``detection``, ``class`` (one number), ``vector`` (several, no boxes), ``table`` (no image; only
-    ``records``, ``label_widths`` and ``image_bytes`` count them too); ``scalar_labels`` and
-    ``tables`` are ``class`` with ``vector``, and ``table``. ``classes`` counts objects by class
+    ``image_widths`` and ``image_heights`` (pixels). ``label_kinds`` counts records by
+    ``Record.kind``: ``boxes``, ``class``, ``classes``, ``numbers``, ``table`` (no image; only
+    ``records``, ``label_widths`` and ``image_bytes`` count them too); ``scalar_labels``: those with
+    an image and without boxes, ``tables``: without an image. ``classes`` counts objects by class
     name, or by id without a manifest; ``class_images`` likewise images by their class or, where
     all vectors have one width and hold 0 and 1 only, by column (a name where the manifest has one
     for each). ``faces``: what the tables of InsightFace say.
@@ -119,14 +119,14 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                 if keys is not None:
                     stated = property_beside(path, S3Client.of(settings))
                     faces = Faces(len(keys), keys.start - 1, stated)
-                labels["table"] += 1
+                labels[record.kind] += 1
                 continue
             header = image_header(record)
             kinds[header.kind if header else "unreadable"] += 1
             if header:
                 pixels.extend((header.width, header.height))
-            if detection_widths(record.label):
-                labels["detection"] += 1
+            labels[record.kind] += 1
+            if record.kind == "boxes":
                 boxes = record.boxes[record.boxes[:, 0] >= 0]
                 ids.update(boxes[:, 0].tolist())
                 objects.append(len(boxes))
@@ -135,12 +135,10 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
                         area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
                         area *= header.width * header.height
                     sides.frombytes(np.sqrt(np.maximum(np.nan_to_num(area), 0)).tobytes())
+            elif len(record.label) == 1 or faces is not None:
+                images_of[float(record.label[0])] += 1
             else:
-                labels["class" if len(record.label) == 1 else "vector"] += 1
-                if len(record.label) == 1 or faces is not None:
-                    images_of[float(record.label[0])] += 1
-                else:
-                    _add_vector(record.label, hot)
+                _add_vector(record.label, hot)
             if settings.progress is not None and len(widths) % 1024 == 0:
                 guess = round(len(widths) * records.size / max(record.offset, 1))
                 if manifest is not None and manifest.shards:  # offsets begin again in each
@@ -157,7 +155,7 @@ def inspect(path: PathOrUrl, settings: InspectSettings) -> Inspection:
         bytes=size,
         records=len(widths),
         objects_total=sum(ids.values()),
-        scalar_labels=labels["class"] + labels["vector"],
+        scalar_labels=labels["class"] + labels["classes"] + labels["numbers"],
         tables=labels["table"],
         label_widths=Spread.of(widths),
         objects=Spread.of(objects),

@@ -90,7 +90,7 @@ def _one_kind(readers: Sequence[RecordReader]) -> str:
         kind = "nothing"
         if first is not None:
             several = "a class" if len(first.label) == 1 else "several numbers and no boxes"
-            kind = "boxes" if first.kind == "detection" else several
+            kind = "boxes" if first.kind == "boxes" else several
             kind = _FACES if identity_keys(first) is not None else kind
         kinds.append(kind)
     known = [kind for kind in kinds if kind != "nothing"]
@@ -115,7 +115,7 @@ def _records(
         same = np.array_equal(ids, np.arange(len(ids)))
         for record in reader:
             label = record.label
-            vector = len(label) > 1 and record.kind == "classification"
+            vector = len(label) > 1 and record.kind in ("classes", "numbers")
             if vector and manifest is not None and len(ids) < len(classes):
                 label = _widen(label, ids, len(classes), reader.path)
             elif record.is_image and not same:

@@ -80,7 +80,7 @@ def preview(
         manifest = reader.manifest()
         faces = identity_keys(next(iter(reader))) is not None
         crowded = any(
-            record.kind == "detection" and len(record.label) > 2 + 5 * _MANY
+            record.kind == "boxes" and len(record.label) > 2 + 5 * _MANY
             for record in map(reader.__getitem__, chosen)
         )
         # read again, because all together could fill the memory

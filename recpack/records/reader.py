@@ -98,7 +98,11 @@ class RecordReader(Closing):
 
     def __iter__(self) -> Iterator[Record]:
         for number, path in enumerate(self.paths):
-            yield from read_in_order(self._shards[number], path)
+            try:
+                yield from read_in_order(self._shards[number], path)
+            except (RecordError, ValueError):  # of a map or a descriptor that is closed
+                self._shards.demand_open(number)
+                raise
             self._shards.release(number)
 
     def __len__(self) -> int:

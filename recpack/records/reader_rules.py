@@ -14,11 +14,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from recpack.data.labels import MAX_CLASSES, detection_widths, far_edge
+from recpack.data.labels import LEAST_LABEL, MAX_CLASSES, detection_widths, far_edge
 from recpack.data.samples import Samples
 from recpack.errors import ImageError
 from recpack.formats.image_header import read_header
@@ -35,9 +36,6 @@ from recpack.storage.files import Closing
 from recpack.storage.s3.client import S3Client
 from recpack.storage.trees.base import Folder, OpenFile
 
-_LEAST = 7
-"""Floats of a label with one object."""
-
 _WORDS = struct.Struct("<6I")
 """The header of a record, as the words that RecordIO can find its magic word in."""
 
@@ -50,6 +48,26 @@ RULES: dict[Reader, tuple[str, ...]] = {
     "insightface": ("index", "keys", "tables", "identities", "images", "sizes"),
 }
 """What each reader demands beyond RecordIO. SageMaker's containers read no index."""
+
+MEANINGS = {
+    "manifest": "size, checksum and number of records are the manifest's",
+    "recordio": "each record is whole and where it must be",
+    "index": "its entries are the records",
+    "list": "each record has its row's label and its file's bytes",
+    "detection labels": "each label is a header and whole objects",
+    "ratios": "edges of boxes are ratios, not pixels",
+    "classes": "class ids of boxes are whole, and the manifest has them",
+    "areas": "each image has a box with an area",
+    "headers": "no id holds RecordIO's magic word",
+    "images": "the images are of a kind that it decodes",
+    "label width": "all labels have as many numbers",
+    "class ids": "class ids are whole, and the manifest has them",
+    "keys": "the keys are 0, 1, 2, …",
+    "tables": "the tables name each image once",
+    "identities": "each image has an identity",
+    "sizes": "all images have one size",
+}
+"""What each rule says."""
 
 Rule = Callable[[Record, int], Iterator[Problem]]
 """(record, its number) → its problems."""
@@ -65,12 +83,13 @@ class Whole(NamedTuple):
     @classmethod
     def of(cls, records: RecordReader, reader: Reader | None, s3: S3Client) -> Whole:
         whole = reader in ("image-classification", "insightface")
-        first = next(iter(records), None) if whole else None
-        if first is None:
+        first = list(islice(records, 2)) if whole else []
+        if not first:
             return cls()
         if reader == "image-classification":
-            return cls(len(first.label))
-        return cls(1, FaceFile.of(first, property_beside(records.path, s3)))
+            return cls(len(first[0].label))
+        few = first[:1] if first[0].is_image else first
+        return cls(1, FaceFile.of(few, property_beside(records.path, s3)))
 
 
 _ANY = Whole()
@@ -96,7 +115,7 @@ def rule_of(reader: Reader, manifest: Manifest | None, whole: Whole = _ANY) -> R
         if not record.image_bytes:
             yield problem("record-empty", label_text(record))
             return
-        if detection_widths(record.label) is None or len(record.label) < _LEAST:
+        if detection_widths(record.label) is None or len(record.label) < LEAST_LABEL:
             yield problem("record-label", f"{count_text(len(record.label), 'float')}, no boxes")
             return
         if manifest is not None and len(record.label) > manifest.label_width:

@@ -49,8 +49,7 @@ class Shards(Closing):
         if file is not None:
             return file
         path = self.paths[number]
-        if self._closed:
-            raise RecordError(f"{path}: the reader is closed")
+        self.demand_open(number)
         file = open_file(path, self._s3, mapped=self._mapped, identity=self._identities[number])
         with self._lock:
             if number not in self.open:  # else another thread was faster
@@ -59,6 +58,14 @@ class Shards(Closing):
                     del self.open[next(iter(self.open))]
                 self.open[number] = file
             return self.open[number]
+
+    def demand_open(self, number: int) -> None:
+        """Raise RecordError that names a file, once all are closed."""
+        if self._closed:
+            raise RecordError(
+                f"{self.paths[number]}: the reader is closed; read inside its with block, or make "
+                "another RecordReader"
+            )
 
     def identity(self, number: int) -> Identity:
         """What tells this version of a file from others."""

@@ -161,7 +161,7 @@ class _Unpacking:
                     self._begin_faces(record)
                     tables += 1
                     continue
-                if record.kind == "detection" and ids is None:
+                if record.kind == "boxes" and ids is None:
                     self._make_folders(ANNOTATIONS, SETS)
                     image_set = self._folder / SETS / "trainval.txt"
                     ids = last.enter_context(self._open_text(image_set))

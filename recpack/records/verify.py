@@ -24,6 +24,7 @@ from recpack.records.reader import RecordReader
 from recpack.records.reader_rules import RULES, Rule, SourceComparison, Whole, rule_of
 from recpack.records.record_file import open_file
 from recpack.records.settings import Reader, VerifySettings
+from recpack.records.verdicts import Facts, Seen, verdicts
 from recpack.records.verify_set import (
     Shard,
     shards_of,
@@ -129,13 +130,15 @@ class _Range:
 @dataclass(frozen=True)
 class _RangeResult:
     """The records of a range: offsets int64 (records,), the checksum of its bytes, the problems,
-    the error that ended it, and its records without an image (see ``FaceFile.whole``)."""
+    the error that ended it, its records without an image (see ``FaceFile.whole``), and what all of
+    them show."""
 
     offsets: Int64
     checksum: int
     problems: list[Problem]
     error: RecordError | None
     tables: Float64
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -190,8 +193,8 @@ class _Verifier:
                 f"{path}: it has {len(offsets):,} records, the manifest {manifest.num_samples:,}",
                 problems,
             )
-        rules = self._rules()
-        if "index" in rules and (index is None or not np.array_equal(index, offsets)):
+        rules, indexed = self._rules(), index is not None and np.array_equal(index, offsets)
+        if "index" in rules and not indexed:
             command = f"recpack index {quote(os.fspath(path))}"
             text = f"there is no index beside it; make one: {command}"
             if index is not None:
@@ -204,9 +207,12 @@ class _Verifier:
             told = f"rules: {', '.join(rules)}" + f"; reader: {self.reader}" * bool(self.reader)
             text = summary(problems, all_by="--json", noun="record")
             raise DataError(f"{path}: {text}\n{told}", problems)
-        name = base_name(path)
-        text = checksum.text(value)
-        return Verification(name, size, text, "read", len(offsets), rules, self.reader)
+        told = checksum.text(value)
+        facts = Facts.sum(one.facts for one in results)
+        readers = verdicts(facts, indexed=indexed, reader=self.reader)
+        return Verification(
+            base_name(path), size, told, "read", len(offsets), rules, self.reader, readers=readers
+        )
 
     def _rules(self) -> tuple[str, ...]:
         return (
@@ -302,6 +308,7 @@ def _read_range(
     problems: list[Problem] = []
     offsets = array("q")
     tables: list[tuple[float, ...]] = []
+    seen = Seen(part.first, manifest)
     error = None
     with ExitStack() as stack:
         rules: list[Rule] = [] if reader is None else [rule_of(reader, manifest, whole)]
@@ -321,6 +328,7 @@ def _read_range(
                     tables.append((part.first + len(offsets), offset, *ends))
                 offsets.append(offset)
                 offset = end
+                seen.add(record)
         except RecordError as fault:
             error = RecordError(f"{name}: {fault}", fault.offset)
         except OSError as fault:
@@ -328,4 +336,6 @@ def _read_range(
                 f"{name}: can't be read: {fault.strerror or fault}", offset
             ) from fault
         found = np.array(tables, np.float64).reshape(-1, 4)
-        return _RangeResult(np.array(offsets, np.int64), reading.value, problems, error, found)
+        starts = np.array(offsets, np.int64)
+        seen.gather()
+        return _RangeResult(starts, reading.value, problems, error, found, seen.facts)

@@ -12,6 +12,7 @@ from recpack.data.samples import Samples
 from recpack.errors import DataError
 from recpack.formats.manifest import Manifest
 from recpack.progress import Progress, Watch
+from recpack.records.verdicts import worst
 from recpack.records.verify_stored import Verification, verify_stored
 from recpack.storage.checksums import parse_checksum
 from recpack.storage.paths import PathOrUrl, base_name
@@ -91,6 +92,7 @@ def verify_set(
         proof="etag" if any(one.proof == "etag" for one in done) else done[0].proof,
         records=records if read else None,
         shards=len(done),
+        readers=worst({one.name: one.readers for one in done}),
     )
 
 

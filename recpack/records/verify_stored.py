@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from recpack.errors import DataError
 from recpack.formats.manifest import Manifest
 from recpack.records.settings import Reader
+from recpack.records.verdicts import Verdict
 from recpack.storage.checksums import parse_checksum
 from recpack.storage.paths import PathOrUrl, base_name
 from recpack.storage.s3.client import S3Client
@@ -18,7 +19,8 @@ class Verification:
     """The result. ``proof``: ``read`` (every byte), ``checksum`` (that the store keeps of the whole
     object) or ``etag``; ``records``: their number, if they were read; ``rules``: what was held
     against the file (``manifest``, ``recordio``, ``index``, those of ``reader``, ``list``);
-    ``shards``: of a set, their number, else 0."""
+    ``shards``: of a set, their number, else 0; ``readers``: what each reader does with the file, as
+    far as its rules were held; none where the records were not read."""
 
     name: str
     bytes: int
@@ -28,6 +30,7 @@ class Verification:
     rules: tuple[str, ...]
     reader: Reader | None = None
     shards: int = 0
+    readers: tuple[Verdict, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""

@@ -14,7 +14,6 @@ Tail = Literal["keep", "drop", "pad"]
 
 _DECODERS = ("opencv", "torchvision")
 _TARGETS = ("tensors", "tv_tensors", "label")
-_TAILS = ("keep", "drop", "pad")
 
 
 class SampleSettings(ReaderSettings):
@@ -32,6 +31,9 @@ class SampleSettings(ReaderSettings):
         if not (callable(self.targets) or self.targets in _TARGETS):
             words = ", ".join(_TARGETS)
             yield f"targets: must be {words} or a function (got {self.targets!r})"
+        for name in ("transform", "transforms"):
+            if (value := getattr(self, name)) is not None and not callable(value):
+                yield f"{name}: must be a function (got {value!r})"
         if self.transform is not None and self.transforms is not None:
             yield "transform, transforms: give one; transforms takes image and target"
 
@@ -47,8 +49,6 @@ class IterableSettings(SampleSettings):
     tail: Tail = "keep"
 
     def faults(self) -> Iterator[str]:
-        if self.tail not in _TAILS:
-            yield f"tail: must be one of {', '.join(_TAILS)} (got {self.tail!r})"
         if self.buffer_size < 1:
             yield f"buffer_size: must be 1 or more (got {self.buffer_size})"
         if not 0 <= self.seed < 1 << 32:

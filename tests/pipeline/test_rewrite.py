@@ -159,8 +159,28 @@ def test_labels_of_several_classes(tmp_path: Path) -> None:
         np.sum(labels_of(tmp_path / f"a_{name}.rec"), axis=0).tolist() for name in ("train", "val")
     ]
     assert sums == [[8, 8, 8], [2, 2, 2]]
-    with pytest.raises(recpack.DataError, match="a label is a vector of numbers"):
-        recpack.filter(path, tmp_path / "b.rec", classes="a")
+
+
+def test_filtering_labels_of_several_classes(tmp_path: Path) -> None:
+    """Records that have one of the classes stay, with a column for each of these."""
+    labels: list[Any] = [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]]
+    path = written(tmp_path / "a.rec", labels, "abcd")
+    out = tmp_path / "b.rec"
+    result = recpack.filter(path, out, classes="d,a")
+    assert labels_of(out) == [[0, 1], [1, 0], [1, 1]]
+    assert dict(result.manifest.objects) == {"d": 2, "a": 2}
+    recpack.filter(path, out, classes="d,a", negatives="keep", overwrite=True)
+    assert labels_of(out) == [[0, 1], [0, 0], [1, 0], [1, 1]]
+    with pytest.raises(recpack.DataError, match="choose two classes or more"):
+        recpack.filter(path, out, classes="a", overwrite=True)
+    (tmp_path / "a.json").unlink()
+    recpack.filter(path, out, classes="3,0", overwrite=True)
+    assert labels_of(out) == [[0, 1], [1, 0], [1, 1]]
+    with pytest.raises(recpack.DataError, match="each of 4 classes, and class 9 is none of them"):
+        recpack.filter(path, out, classes="9,0", overwrite=True)
+    path = written(tmp_path / "c.rec", [[0.5, 7], [1, 2]], "ab")
+    with pytest.raises(recpack.DataError, match="a vector of numbers, not 1 or 0 for each class"):
+        recpack.filter(path, out, classes="a,b", overwrite=True)
 
 
 def test_equal_images_stay_together(tmp_path: Path) -> None:

@@ -91,10 +91,11 @@ def test_inspect_counts_images_by_class(tmp_path: Path, capsys: pytest.CaptureFi
     assert "class   eel" in capsys.readouterr().out
     several = written(tmp_path / "b.rec", ["cat", "dog", "eel"], [[0, 1, 1], [0, 1, 0]])
     found = recpack.inspect(several)
-    assert (found.label_kinds, found.scalar_labels) == ({"vector": 2}, 2)
+    assert (found.label_kinds, found.scalar_labels) == ({"classes": 2}, 2)
     assert found.class_images == {"cat": 0, "dog": 2, "eel": 1}
     numbers = written(tmp_path / "c.rec", [], [[0.5, 1], [0, 1]])
     assert recpack.inspect(numbers).class_images == {}
+    assert recpack.inspect(numbers).label_kinds == {"classes": 1, "numbers": 1}
     many = written(tmp_path / "d.rec", [], list(range(205)))
     assert main(["inspect", str(many)]) == 0
     assert "  and 5 more; --json shows all" in capsys.readouterr().out

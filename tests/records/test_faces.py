@@ -119,6 +119,18 @@ def test_a_property_that_says_something_else(tmp_path: Path, text: str) -> None:
             function(rec)
 
 
+@pytest.mark.parametrize("rows", [ROWS, ROWS[1:4]], ids=["tables", "images alone"])
+def test_one_size_without_a_property(rows: list[Row], tmp_path: Path) -> None:
+    """InsightFace stacks the images of a batch."""
+    rec = write_records(tmp_path / "train.rec", rows)
+    assert recpack.verify(rec, reader="insightface").records == len(rows)
+    other = [(3, [1.0], jpeg(48, 40)) if row[0] == 3 else row for row in rows]
+    write_records(rec, other)
+    with pytest.raises(recpack.DataError, match="size 48 x 40, of 48 x 48") as caught:
+        recpack.verify(rec, reader="insightface")
+    assert [problem.code for problem in caught.value.problems] == ["face-size"]
+
+
 def test_what_a_record_says_it_is() -> None:
     sink = recpack.MemorySink()
     with recpack.RecordWriter(sink) as writer:
@@ -226,7 +238,7 @@ def test_a_meta_record_that_can_not_be(tmp_path: Path, label: list[float]) -> No
 def test_inspect_counts_identities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rec = write_records(tmp_path / "train.rec", changed(3, [1, 0]))
     found = recpack.inspect(rec)
-    assert found.label_kinds == {"class": 2, "table": 3, "vector": 1}
+    assert found.label_kinds == {"class": 2, "classes": 1, "table": 3}
     assert found.class_images == {"0": 2, "1": 1}
     assert found.faces is not None
     assert (found.faces.identities, found.faces.images, found.faces.property) == (2, 3, None)

@@ -184,3 +184,18 @@ def test_a_file_that_is_cut_short_while_it_is_open(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[: last + 60])
         with pytest.raises(recpack.RecordError, match=r"a\.rec: .*cut short"):
             records.read_offset(last)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_reader_that_is_closed_while_it_is_iterated(tmp_path: Path, mapped: bool) -> None:
+    path = tmp_path / "a.rec"
+    with recpack.RecordWriter(path) as writer:
+        for number in range(40):
+            writer.write(jpeg(seed=number) * 40, label=number)
+    for begin in (iter, lambda reader: reader.batches(1)):
+        reader = recpack.RecordReader(path, mapped=mapped)
+        records = begin(reader)
+        next(records)
+        reader.close()
+        with pytest.raises(recpack.RecordError, match=r"a\.rec: the reader is closed; read inside"):
+            list(records)

@@ -195,7 +195,7 @@ def test_a_face_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     index = rec.with_suffix(".idx").read_text()
     assert index == "".join(f"{n}\t{sum(map(len, data[:n]))}\n" for n in range(7))
     with recpack.RecordReader(rec) as records:
-        assert [one.kind for one in records] == ["table", *["classification"] * 4, *["table"] * 2]
+        assert [one.kind for one in records] == ["table", *["classes"] * 4, *["table"] * 2]
         with pytest.raises(recpack.RecordError, match="it has no image: it is a table of ids"):
             _ = records[0].boxes
     found = recpack.inspect(rec)

@@ -387,6 +387,16 @@ def test_the_state_of_other_workers_is_refused(tmp_path: Path) -> None:
         ({"buffer_size": 0}, "buffer_size: must be 1 or more"),
         ({"seed": -1}, "seed: must be 0 to"),
         ({"decode": "pillow"}, "decode: must be opencv, torchvision"),
+        ({"seed": "x"}, r"seed: must be a whole number \(got 'x'\)"),
+        ({"buffer_size": 1.5}, r"buffer_size: must be a whole number \(got 1.5\)"),
+        ({"buffer_size": -1}, "buffer_size: must be 1 or more"),
+        ({"mapped": "no"}, r"mapped: must be True or False \(got 'no'\)"),
+        ({"shuffle": 1}, "shuffle: must be True or False"),
+        ({"rank": "0", "world_size": 1}, "rank: must be a whole number or None"),
+        ({"label_offset": None}, "label_offset: must be a whole number"),
+        ({"targets": 3}, "targets: must be tensors"),
+        ({"targets": []}, "targets: must be tensors"),
+        ({"transform": "flip"}, "transform: must be a function"),
     ],
 )
 def test_wrong_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:
