@@ -41,8 +41,8 @@ class Option(typing.NamedTuple):
     off: str | None
     shapes: bool
     read: Callable[[Any], Any] | None
-    short: str | None
-    words: tuple[str, ...]
+    short: str | None = None
+    words: tuple[str, ...] = ()
 
 
 def option(
