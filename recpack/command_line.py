@@ -23,8 +23,8 @@ _SHORTER = (
     (r"expected one argument", "a value is missing"),
 )
 """What argparse says, and what we say."""
-_FOLDER = re.compile(r"DIR|ROOT")
-_FILE = re.compile(r"DEVKIT|DATASET|LIST|FILE|PATH|REC|JOB|MODEL|IMAGE|\.[a-z]{3}")
+_FOLDER = r"DIR|ROOT"
+_FILE = r"DEVKIT|DATASET|LIST|FILE|PATH|REC|JOB|MODEL|IMAGE|\.[a-z]{3}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
             add_help=False, **keywords,
         )  # fmt: skip
         self._example, self._groups, self._json = example, groups, False
-        self._commands: dict[str, argparse.Action] = {}
+        self._positionals.title = "arguments"
         if add_help:
             self.general.add_argument("-h", "--help", action="help", help="show this help")
 
@@ -194,7 +194,7 @@ class _Completion(argparse.Action):
             for action in one._actions:
                 action.choices = getattr(action, "words", action.choices)
                 for pattern, kind in ((_FILE, shtab.FILE), (_FOLDER, shtab.DIRECTORY)):
-                    if not action.choices and pattern.search(str(action.metavar)):
+                    if not action.choices and re.search(pattern, str(action.metavar)):
                         action.complete = kind  # type: ignore[attr-defined]
                 if action.option_strings:
                     action.metavar = None  # zsh would take its colons for its own

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 
 from recpack import __version__
@@ -73,6 +74,12 @@ GROUPS = {
 """The commands, as the help shows them."""
 
 
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ArgumentTypeError(f"must be http(s)://host:port (got {text!r})")
+    return text
+
+
 def parser() -> Parser:
     top = Parser(
         prog="recpack-train",
@@ -91,7 +98,7 @@ def parser() -> Parser:
         sub.set_defaults(command=run, options=sub)
         sub.general.add_argument("--region", help="default: the configured AWS region")
         sub.general.add_argument(
-            "--endpoint-url", metavar="URL", help="of a service that is not AWS"
+            "--endpoint-url", metavar="URL", type=_url, help="of a service that is not AWS"
         )
         return sub
 

@@ -51,10 +51,10 @@ class Service:
 
     @property
     def region(self) -> str:
-        """The region's name; SpecError when none is configured."""
+        """The region's name; UsageError when none is configured."""
         region = self.region_name or self._session.region_name
         if not region:
-            raise SpecError("region: missing; set AWS_REGION or give --region")
+            raise UsageError("region: missing; set AWS_REGION or give --region")
         return str(region)
 
     def look(self, operation: str, **names: str) -> dict[str, Any] | None:

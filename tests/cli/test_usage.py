@@ -93,6 +93,7 @@ def typed(
         (f"{CONVERT} --scheduler tcp://h:1", "--scheduler: only dask has one; add --backend dask"),
         (f"{CONVERT} --sse AES256 --kms-key-id k", "with --sse AES256; use --sse aws:kms"),
         (f"{CONVERT} --checksum crc23", "did you mean 'crc32'?"),
+        (f"{CONVERT} --endpoint-url host:9", "--endpoint-url must be http(s)://host:port (got"),
         (f"{CONVERT} --uploads 0", "--uploads must be 1 to 256 (got 0)"),
         (f"{CONVERT} --classes dog,dog", "--classes: classes named twice: dog"),
         (f"{CONVERT} --annotations A", "folder of the images too: --images DIR"),
@@ -121,6 +122,10 @@ def typed(
         ("recpack-train fit", "recpack-train fit: missing: --train, --validation, --output"),
         ("recpack-train fit --trian x", "unknown option '--trian'; did you mean '--train'?"),
         ("recpack-train status a b", "recpack-train status: 'b' is one too many"),
+        (
+            "recpack-train status --endpoint-url host:9",
+            "--endpoint-url must be http(s)://host:port (got 'host:9')",
+        ),
         ("recpack-train predict e", "recpack-train predict: missing: IMAGE"),
         ("recpack-train predict e x --threshold high", "--threshold must be a number (got 'high')"),
         ("recpack-train cost ml.m5.large --hours x", "--hours must be a number (got 'x')"),

@@ -177,7 +177,7 @@ def test_a_name_that_is_none_is_compared_with_those_that_are(
 ) -> None:
     tune(typed, "--wait")
     s3.objects[f"voc/models/tune-1/{BEST}/output/model.tar.gz"] = Blob(b"model", "0")
-    assert typed("deploy", BEST, "--endpoint-name", "voc-live")[0] == 0
+    assert typed("deploy", BEST, "--endpoint-name", "voc-live", "--no-wait")[0] == 0
     aws.transforms["voc-batch"] = {"CreationTime": 0}
     for command, near in (
         (("status", "tune-2"), "tune-1"), (("stop", f"{BEST}x"), BEST), (("logs", BEST[1:]), BEST),

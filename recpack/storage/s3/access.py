@@ -28,3 +28,5 @@ class Access(Settings):
     def faults(self) -> Iterator[str]:
         if has_password(self.endpoint_url):
             yield NO_PASSWORD
+        elif not (self.endpoint_url or "http://").startswith(("http://", "https://")):
+            yield f"endpoint_url: must be http(s)://host:port (got {self.endpoint_url!r})"
