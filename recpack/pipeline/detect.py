@@ -49,6 +49,10 @@ _GROUPED = 3
 """More files of one ending are told by their number."""
 _MOST, _MOST_SETS = 12, 4
 """Paths to try instead, and image sets with a command of their own."""
+_NO_OBJECT = (
+    "none of the first annotations has an object, and convert drops such images; to pack them: "
+    "--negatives keep"
+)
 _MORE = (".rec", ".manifest", ".jsonl", ".csv", ".tsv")
 """Endings of files that are worth a look where their folder is nothing."""
 
@@ -60,8 +64,8 @@ def detect(path: Root, settings: DetectSettings) -> Detected:
 
     It lists folders, and reads the first 512 annotations and the headers of their images; COCO's
     JSON, tables and manifests it reads whole. What is no data set is an answer too: ``format`` is
-    None, and ``fault`` says why. Raises DataError for a path that does not exist, ConfigError for
-    several paths that are not archives.
+    None, and ``fault`` says why. Raises DataError for a path that does not exist, and for a list or
+    a ``.rec`` that breaks its format, ConfigError for several paths that are not archives.
     """
     paths = [os.fspath(one) for one in ([path] if isinstance(path, (str, os.PathLike)) else path)]
     for one in paths:
@@ -94,7 +98,7 @@ def _of_dataset(
 ) -> Detected:
     """What a data set is. Raises DataError where it can't be opened, or nothing was found."""
     dataset, sets = _open(paths, root, found, selection, s3)
-    assert found is not None
+    found = found or "voc"
     voc = dataset.classes is None
     options = CheckOptions(jobs=1, classes="auto" if voc else None)
     scan = scan_dataset(dataset, options, most=1)
@@ -118,7 +122,7 @@ def _of_dataset(
         tuple(_unread(root, dataset)) if root is not None else (),
         tuple(_also(root, selection, found)) if root is not None else (),
         commands=_commands(typist, scope, sets, learn=learn, faces=faces),
-        fault="" if len(scan.samples) or problems else "no annotation of the first has an object",
+        fault="" if len(scan.samples) or problems else _NO_OBJECT,
     )
 
 

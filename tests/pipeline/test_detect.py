@@ -231,6 +231,11 @@ def test_one_file_of_a_data_set() -> None:
         assert "in" in found.near
 
 
+def test_images_without_objects() -> None:
+    WRITERS["voc"](Path("in"), [Picture(40, 40, ())] * 3)
+    assert recpack.detect("in").fault.endswith("to pack them: --negatives keep")
+
+
 def test_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["detect", "nowhere"]) == 1
     assert capsys.readouterr().err == "recpack detect: nowhere: no such file or folder\n"
