@@ -1,21 +1,31 @@
 """Sphinx: ``make docs``."""
 
+import sys
+from pathlib import Path
+
 from recpack import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))  # parameters.py
 
 project = "recpack"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "parameters"]
 autodoc_mock_imports = [
     "torch",
     "onnx",
     "waitress",
 ]  # too large for a page
 exclude_patterns = ["_build", "generated"]
+smartquotes = False  # it makes one dash of the two before an option
 html_theme = "furo"
 html_title = f"recpack {__version__}"
-html_static_path = ["generated/static"]
+html_static_path = ["generated/static", "static"]
+html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_copyright = False
 myst_heading_anchors = 2
-autodoc_typehints = "none"  # the signature has them
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
+python_maximum_signature_line_length = 72
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"  # not what is printed

@@ -11,11 +11,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
+import cv2
+import numpy as np
 from lxml import html
 
 import train.cli
+from recpack import RecordReader
 from recpack.cli.app import main as recpack
 from recpack.cli.parser import parser_of
+from recpack.explanations import EXPLANATIONS
 from recpack.options import Options
 from recpack.problems import CATALOGUE
 from recpack.settings import rooms
@@ -31,7 +35,12 @@ def generate() -> None:
     with TemporaryDirectory() as folder:
         demo = Path(folder, "demo")
         run("demo", demo, "--quiet")
-        run("preview", demo / "train.rec", GENERATED / "preview.png", "--count", 9, "--quiet")
+        # the README, which no build makes, shows a copy of this: docs/images/sheet.jpg
+        sheet = ("--count", 8, "--cell", 230, "--quiet")
+        run("preview", demo / "train.rec", GENERATED / "sheet.jpg", *sheet)
+        cut_out(demo / "train.rec", demo / "things")
+        run("convert", demo / "things", demo / "things.rec", "--quiet")
+        run("preview", demo / "things.rec", GENERATED / "things.jpg", *sheet)
         report = str(GENERATED / "static" / "check.html")
         wrong = ["--classes", "ball,box", "--set", "trainval"]  # the report has something to say
         if recpack(["check", f"{demo}/VOCdevkit", *wrong, "--report", report, "--quiet"]) != 1:
@@ -44,6 +53,21 @@ def generate() -> None:
         name = title.partition(" (")[0].replace(" ", "-")
         (GENERATED / f"{name}.md").write_text("\n".join(table) + "\n")
     (DOCS / "reference" / "options.md").write_text("\n".join(page))
+
+
+def cut_out(rec: Path, folder: Path) -> None:
+    """The objects of a ``.rec`` as images in a folder for each class."""
+    with RecordReader(rec) as records:
+        names = records.manifest().classes
+        for number, record in enumerate(records):
+            picture = cv2.imdecode(np.frombuffer(record.image_bytes, np.uint8), cv2.IMREAD_COLOR)
+            for id, *edges in record.boxes:
+                left, top, right, bottom = np.round(
+                    edges * np.tile(picture.shape[1::-1], 2)
+                ).astype(int)
+                place = folder / names[int(id)] / f"{number}-{left}-{top}.jpg"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(place), picture[top:bottom, left:right])
 
 
 def run(*arguments: object) -> None:
@@ -70,12 +94,18 @@ def wide(prog: str) -> argparse.HelpFormatter:
 
 def problems() -> Iterator[str]:
     yield "# Problem codes\n"
-    yield "What `check` and `convert` tell of the data. Codes never change their meaning;"
-    yield "an option of the policies can make one more or less severe.\n"
-    yield "| code | severity | what it is | what to do |\n|---|---|---|---|"
-    for code, (what, remedy, severity) in CATALOGUE.items():
-        yield f"| `{code}` | {severity} | {escaped(what)} | {escaped(remedy)} |"
-    yield ""
+    yield "What `check` and `convert` tell of the data, and `recpack explain CODE` in a terminal."
+    yield "Codes never change their meaning; an option of the policies can make one more or less"
+    yield "severe.\n"
+    yield "| code | severity | what it is |\n|---|---|---|"
+    for code, (what, _, severity) in CATALOGUE.items():
+        yield f"| [{code}](#{code}) | {severity} | {escaped(what)} |"
+    for code, (meaning, example, remedies) in EXPLANATIONS.items():
+        yield f"\n## {code}\n\n{escaped(meaning)}\n\n```text\n{example}\n```\n"
+        for remedy in remedies:
+            text, colon, command = remedy.rpartition(": recpack ")
+            shown = f"{escaped(text)}: `recpack {command}`" if colon else escaped(remedy)
+            yield f"- {shown}"
 
 
 def options() -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ from tests.sinks.test_s3_stores import upload_tree
 from tests.support.clusters import Dask, Ray, needs
 from tests.support.datasets import Picture, make_classes, write_coco, write_yolo
 from tests.support.devkits import jpeg, make_photos
+from tests.support.exports import make_exports
 from tests.support.faces import make_faces
 from tests.support.jobs import put_model
 
@@ -56,6 +58,9 @@ SHOWN = ("text", "{image}", "{toctree}", "{raw}", "{eval-rst}", "{include}")
 """Blocks that are only looked at."""
 SMALL = ("base_network=resnet-18", "image_shape=64", "mini_batch_size=32", "epochs=1")
 """What trainings on this machine are told beside what the page says: the last word counts."""
+EXTRAS = set(
+    tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+)
 ANSWER = json.dumps({"prediction": [[0, 0.9, 0.25, 0.25, 0.75, 0.75]]}).encode()
 
 
@@ -140,6 +145,7 @@ def here(
     write_yolo(tmp_path / "yolo", pictures)
     make_faces(tmp_path / "faces", side=112)
     make_classes(tmp_path)
+    make_exports(tmp_path)
     (tmp_path / "cat.jpg").write_bytes(jpeg())
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -173,7 +179,7 @@ def test_a_page(page: str, here: Path, request: pytest.FixtureRequest) -> None:
             type_in(["recpack", *told["args"]], here, request)
         else:
             assert language in SHOWN, language
-    assert ran or page in ("docs/index.md", "docs/design.md") or "/reference/" in page
+    assert ran or page in ("docs/design.md", "docs/why.md") or "/reference/" in page
 
 
 def elsewhere(package: str, text: str) -> None:
@@ -193,7 +199,13 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
     if words[0] == "make":
         assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
     elif words[:2] == ["pip", "install"]:
-        assert words[2:] in (["."], [".[ssd]"], [".[torch]"])  # make does
+        (what,) = words[2:]  # make does
+        extras = re.fullmatch(r"\.(?:\[(.*)\])?", what)
+        assert extras
+        assert set(filter(None, (extras[1] or "").split(","))) <= EXTRAS
+    elif words[:2] == ["recpack", "completion"]:
+        needs("shtab")
+        assert run(*words[1:]) == 0
     elif words[0] in ("docker", "aws"):
         in_a_container(words, here, request)
     elif words[0] == "recpack-train" and {"--local", "export"} & set(words):
@@ -275,11 +287,12 @@ def on_a_cluster(words: list[str], named: str, address: str) -> None:
     subprocess.run([sys.executable, "-m", "recpack", *words[1:]], check=True)
 
 
-def test_the_readme_s_snippet_says_what_it_should(
+def test_the_snippet_in_python_says_what_it_should(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (snippet,) = (text for language, text in blocks("README.md") if language == "python")
-    exec(compile(snippet, "README.md", "exec"), {})
+    page = "docs/howto/in-python.md"
+    (snippet,) = (text for language, text in blocks(page) if language == "python")
+    exec(compile(snippet, page, "exec"), {})
     out = capsys.readouterr().out
     assert out.startswith("120 ")
     assert (here / "pets.json").exists()
@@ -287,7 +300,9 @@ def test_the_readme_s_snippet_says_what_it_should(
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) <= 500
+    links = re.findall(r"\]\(([^)#]+)", text)
     assert len(links) >= 6
     assert all((ROOT / link).exists() for link in links if "://" not in link)
 
@@ -300,6 +315,16 @@ def test_the_index_names_each_page_once() -> None:
     found = {os.fspath(page.with_suffix("")) for page in pages if page.parts[0] not in others}
     made = {f"reference/{name}" for name in ("commands", "options", "problems")}  # by docs/make.py
     assert sorted([*named, "index"]) == sorted({*found, *made, "decisions/index"})
+
+
+def test_the_reference_has_every_public_name() -> None:
+    text = (ROOT / "docs/reference/python.md").read_text()
+    others = {"VOC_CLASSES", "train", *(name for name in dir(recpack) if name.endswith("Error"))}
+    assert not [
+        name
+        for name in {*dir(recpack)} - others
+        if name[0] != "_" and not re.search(rf"^\.\. auto\w+:: recpack\.{name}\b", text, re.M)
+    ]
 
 
 def test_make_docs_finds_what_is_broken(tmp_path: Path) -> None:
