@@ -67,14 +67,14 @@ class Page:
         while not self._loaded:
             self._receive()
 
-    def look(self, width: int, height: int = 900, scheme: str = "light", **media: str) -> None:
+    def look(self, width: int, height: int = 900, scheme: str = "light") -> None:
         """Give the window this size, and the system a colour scheme."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.call("Emulation.setEmulatedMedia", features=features, **media)
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; of a promise, what it comes to."""
@@ -100,9 +100,9 @@ class Page:
         self.click(selector)
         self.call("Input.insertText", text=text)
 
-    def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """Write what the window shows, or the ``whole`` page, as PNG."""
-        found = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+    def screenshot(self, path: Path) -> None:
+        """Write what the window shows, as PNG."""
+        found = self.call("Page.captureScreenshot")
         path.write_bytes(base64.b64decode(found["data"]))
 
     def _receive(self) -> dict[str, Any]:
