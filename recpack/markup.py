@@ -6,19 +6,28 @@ from __future__ import annotations
 import math
 from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from recpack.colours import Colour, css, ink_on
 from recpack.display import hide_secrets, one_line
 
 _LONGEST_TEXT = 200
-_LONGEST_NAME = 40
+_LONGEST_NAME = 32
+_DRAWN = 300
+"""The most boxes that are drawn in a picture."""
+_ROOM = 25
+"""Units of a picture's longer side for each name that is shown: in 320 it has 12 names."""
+_LETTER, _PLATE = 6.4, 15
+"""Width of a letter and height of a plate, in units."""
 _MOST_ROWS = 100
 _CELL = "padding:.15em 1.2em .15em 0;vertical-align:top;background:none;text-align:left"
 
 
 class Box(NamedTuple):
-    """A box of a picture: its edges in pixels, its name (empty: none is written) and its colour."""
+    """A box of a picture: its edges as ratios of the picture's width and height, its name (empty:
+    none is shown) and its colour. ``attributes`` of its group are for the style and the script of a
+    page; they are HTML."""
 
     left: float
     top: float
@@ -26,62 +35,81 @@ class Box(NamedTuple):
     bottom: float
     name: str
     colour: Colour
+    attributes: str = ""
 
 
 def text(value: object, longest: int = _LONGEST_TEXT) -> str:
     """Any text, as one harmless line of HTML; what is longer is cut off."""
+    return _escaped(_line(value, longest))
+
+
+def _line(value: object, longest: int) -> str:
+    line = one_line(hide_secrets(str(value)))
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _escaped(line: str) -> str:
     from html import escape  # only what is shown needs it, and it takes a millisecond
 
-    line = one_line(hide_secrets(str(value)))
-    return escape(line if len(line) <= longest else line[: longest - 1] + "…")
+    return escape(line)
 
 
-def svg_picture(image: bytes, size: tuple[int, int], boxes: Iterable[Box]) -> str:
-    """An encoded JPEG or PNG with boxes over it. ``size``: width and height in pixels of what the
-    boxes are of, to which the image is stretched; it can have fewer pixels. Boxes with an edge that
-    is no finite number are left out. The picture is as wide as its place, at most ``size``."""
+def svg_picture(
+    image: bytes, size: tuple[float, float], boxes: Iterable[Box], title: str = ""
+) -> str:
+    """An encoded JPEG or PNG, stretched to ``size``, with its first 300 boxes: lines of 2.4 and
+    letters of 11 in the units of ``size``. Each box tells its name to the pointer, and shows it
+    where there is room for all names. Boxes with an edge that is no finite number are left out.
+    The picture is as wide as its place, and has no style, which a page can forbid."""
     wide, high = size
     kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
     data = b2a_base64(image, newline=False).decode("ascii")
-    drawn = [box for box in boxes if all(map(math.isfinite, box[:4]))]
-    # small boxes last, so that no larger one covers them
-    drawn.sort(key=lambda box: -abs((box.right - box.left) * (box.bottom - box.top)))
+    drawn = [_near(box) for box in islice(boxes, _DRAWN) if all(map(math.isfinite, box[:4]))]
+    # small boxes last, so that no larger one covers their names
+    drawn.sort(key=lambda box: -(box.right - box.left) * (box.bottom - box.top))
+    named = len(drawn) * _ROOM <= max(size)
+    label = f' aria-label="{text(title)}"' if title else ""
     return (
-        f'<svg viewBox="0 0 {wide} {high}" role="img" '
-        f'style="display:block;width:100%;max-width:{wide}px">'
-        f'<image width="{wide}" height="{high}" preserveAspectRatio="none" '
+        f'<svg viewBox="0 0 {wide:.0f} {high:.0f}" display="block" role="img"{label}>'
+        f'<image width="{wide:.0f}" height="{high:.0f}" preserveAspectRatio="none" '
         f'href="data:image/{kind};base64,{data}"/>'
-        + "".join(_outline(box, max(size) / 250) for box in drawn)
-        + "".join(_plate(box, size) for box in drawn if box.name)
+        + "".join(_shape(box, size, named) for box in drawn)
         + "</svg>"
     )
 
 
-def _outline(box: Box, stroke: float) -> str:
-    left, right = sorted((box.left, box.right))
-    top, bottom = sorted((box.top, box.bottom))
+def _near(box: Box) -> Box:
+    """The box from its upper left; browsers refuse numbers that are far too large."""
+    left, top, right, bottom = (min(max(edge, -1), 2) for edge in box[:4])
+    (left, right), (top, bottom) = sorted((left, right)), sorted((top, bottom))
+    return Box(left, top, right, bottom, *box[4:])
+
+
+def _shape(box: Box, size: tuple[float, float], named: bool) -> str:
+    left, top, right, bottom = (edge * side for edge, side in zip(box[:4], size * 2, strict=True))
+    title = f"<title>{text(box.name)}</title>" if box.name else ""
     return (
-        f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
-        f'height="{bottom - top:.1f}" fill="none" stroke="{css(box.colour)}" '
-        f'stroke-width="{stroke:.2f}"><title>{text(box.name)}</title></rect>'
+        f'<g {box.attributes}>{title}<rect x="{left:.1f}" y="{top:.1f}" '
+        f'width="{right - left:.1f}" height="{bottom - top:.1f}" fill="none" '
+        f'stroke="{css(box.colour)}" stroke-width="2.4"/>'
+        f"{_plate(box, left, top, size) if named and box.name else ''}</g>"
     )
 
 
-def _plate(box: Box, size: tuple[int, int]) -> str:
+def _plate(box: Box, left: float, top: float, size: tuple[float, float]) -> str:
     """The name on a plate of the box's colour: above the box, or in it where there is no room."""
-    height = max(size) / 28
-    shown = len(box.name[:_LONGEST_NAME])
-    width = height * (0.5 * shown + 0.5)
-    left = min(max(min(box.left, box.right), 0), max(size[0] - width, 0))
-    top = min(box.top, box.bottom)
-    top = top - height if top >= height else max(top, 0)
+    from unicodedata import east_asian_width  # only pictures need it
+
+    name = _line(box.name, _LONGEST_NAME)
+    wide = _LETTER * sum(1 + (east_asian_width(letter) in "WF") for letter in name)
+    x = max(min(left, size[0] - wide - 6), 0)
+    y = min(max(top - _PLATE if top >= _PLATE else top, 0), size[1] - _PLATE)
     return (
-        f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" '
-        f'fill="{css(box.colour)}"/><text x="{left + height / 4:.1f}" '
-        f'y="{top + 0.78 * height:.1f}" textLength="{0.5 * shown * height:.1f}" '
-        f'lengthAdjust="spacingAndGlyphs" fill="{css(ink_on(box.colour))}" '
-        f'style="font:{0.8 * height:.1f}px sans-serif">'
-        f"{text(box.name, _LONGEST_NAME)}</text>"
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide + 6:.1f}" height="{_PLATE}" '
+        f'fill="{css(box.colour)}"/><text x="{x + 3:.1f}" y="{y + 11:.1f}" '
+        f'textLength="{wide:.1f}" lengthAdjust="spacingAndGlyphs" font-size="11" '
+        f'font-family="ui-monospace, DejaVu Sans Mono, monospace" '
+        f'fill="{css(ink_on(box.colour))}">{_escaped(name)}</text>'
     )
 
 

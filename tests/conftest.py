@@ -19,6 +19,7 @@ from recpack.storage.s3.location import Location
 from recpack.storage.s3.objects import list_objects
 from recpack.storage.s3.uploads import OpenUpload, open_uploads
 from recpack.workers import fork
+from tests.support.browser import Page, browse
 from tests.support.clusters import Dask, Ray, dask_cluster
 from tests.support.devkits import make_voc
 from tests.support.s3server import S3Server
@@ -117,6 +118,12 @@ def no_forked_workers_left() -> Iterator[None]:
     by its closed input would never hear of it."""
     yield
     fork.kill()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Page]:
+    with browse(tmp_path / "profile") as page:
+        yield page
 
 
 @pytest.fixture

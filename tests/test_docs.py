@@ -203,9 +203,6 @@ def type_in(words: list[str], here: Path, request: pytest.FixtureRequest) -> Non
         extras = re.fullmatch(r"\.(?:\[(.*)\])?", what)
         assert extras
         assert set(filter(None, (extras[1] or "").split(","))) <= EXTRAS
-    elif words[:2] == ["recpack", "completion"]:
-        needs("shtab")
-        assert run(*words[1:]) == 0
     elif words[0] in ("docker", "aws"):
         in_a_container(words, here, request)
     elif words[0] == "recpack-train" and {"--local", "export"} & set(words):

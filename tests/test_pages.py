@@ -1,25 +1,26 @@
 """The pages that ``make docs`` built, in a browser without network: nothing is cut off or lost at
-three widths, light and dark, and the search finds what people type."""
+three widths, and the search finds what people type."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import quote
 
 import pytest
 from lxml import html
 
 from recpack.problems import CATALOGUE
+from tests.support.browser import Page
+from tests.support.missing import missing
 
 ROOT = Path(__file__).parents[1]
+WIDTHS = (380, 800, 1400)
 PAGES = ROOT / "docs/_build/html"
 
 
@@ -31,10 +32,7 @@ def is_built() -> bool:
     return made.exists() and newest <= made.stat().st_mtime
 
 
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.skipif(not is_built(), reason="make docs was not run since the last change"),
-]
+pytestmark = pytest.mark.once
 FOUND = {  # what people type, and a page that must be among the results
     "roboflow": "howto/roboflow",
     "label studio": "howto/label-studio",
@@ -51,43 +49,24 @@ FOUND = {  # what people type, and a page that must be among the results
     "compressed gzip": "troubleshooting",
     "recordio": "formats",
 }
-HARNESS = """<!doctype html><meta charset="utf-8"><body><script>
-const load = (url, width) => new Promise(resolve => {
-  const frame = document.createElement("iframe");
-  frame.style.cssText = `border:0;height:900px;width:${width}px`;
-  frame.onload = () => resolve(frame);
-  frame.src = url;
-  document.body.append(frame);
-});
-const later = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
-const scrolls = one => one.tagName != "ARTICLE" &&
-  (["auto", "scroll"].includes(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
-(async () => {
-  const wide = [], found = {};
-  for (const page of PAGES) {
-    const frame = await load(page, 380);
-    for (const width of [380, 800, 1400]) {
-      frame.style.width = `${width}px`;
-      const element = [...frame.contentDocument.querySelectorAll("article *")].find(
-        one => one.getBoundingClientRect().right > width + 1 && !scrolls(one.parentElement));
-      if (element) wide.push([page, width, element.outerHTML.slice(0, 200)]);
-    }
-    frame.remove();
-  }
-  for (const words of QUERIES) {
-    const frame = await load(`search.html?q=${encodeURIComponent(words)}`, 1000);
-    const text = () => frame.contentDocument.querySelector("#search-results").textContent;
-    for (let turn = 0; turn < 100 && !text().includes("Search finished"); turn++) await later(100);
-    const links = frame.contentDocument.querySelectorAll("ul.search li > a");
-    found[words] = [...links].map(link => link.getAttribute("href"));
-    frame.remove();
-  }
-  const result = document.createElement("pre");
-  result.id = "result";
-  result.textContent = JSON.stringify({wide, found});
-  document.body.append(result);
-})();
-</script>"""
+CUT_OFF = """(() => {
+  const scrolls = one => one.tagName != "ARTICLE" &&
+    (["auto", "scroll"].includes(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+  return [...document.querySelectorAll("article *")].find(one =>
+    one.getBoundingClientRect().right > innerWidth + 1 && !scrolls(one.parentElement))?.outerHTML;
+})()"""
+RESULTS = """(async () => {
+  const text = () => document.querySelector("#search-results").textContent;
+  for (let turn = 0; turn < 200 && !text().includes("Search finished"); turn++)
+    await new Promise(resolve => setTimeout(resolve, 50));
+  return [...document.querySelectorAll("ul.search li > a")].map(link => link.getAttribute("href"));
+})()"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def built() -> None:
+    if not is_built():
+        missing("pages of the last change", "make docs")
 
 
 def pages() -> list[str]:
@@ -96,20 +75,6 @@ def pages() -> list[str]:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    def do_GET(self) -> None:
-        if self.path != "/harness.html":
-            return super().do_GET()
-        text = HARNESS.replace("PAGES", json.dumps(pages())).replace(
-            "QUERIES", json.dumps([*FOUND])
-        )
-        body = text.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        return None
-
     def log_message(self, *_: object) -> None:
         pass
 
@@ -124,26 +89,23 @@ def server() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_nothing_is_cut_off_and_the_search_finds(server: str, tmp_path: Path) -> None:
-    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no Chromium on this machine")
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--no-first-run")  # fmt: skip
-    dom = subprocess.run(
-        [browser, *flags, f"--user-data-dir={tmp_path}", "--virtual-time-budget=600000",
-         "--dump-dom", f"{server}/harness.html"],
-        capture_output=True, check=True, timeout=300, text=True,
-    ).stdout  # fmt: skip
-    (text,) = html.fromstring(dom).xpath("//pre[@id='result']/text()")
-    result = json.loads(text)
+def test_nothing_is_cut_off_or_from_elsewhere(server: str, browser: Page) -> None:
     assert len(pages()) > 60
-    assert result["wide"] == []
-    missed = {
-        words: links for words, links in result["found"].items()
-        if not any(link.startswith(f"{FOUND[words]}.html") for link in links)
-    }  # fmt: skip
-    assert missed == {}
+    for page in pages():
+        browser.look(WIDTHS[0])
+        browser.open(f"{server}/{page}")
+        for width in WIDTHS:
+            browser.look(width)
+            assert browser.run(CUT_OFF) is None, (page, width)
+    assert [url for url in browser.requests if not url.startswith((server, "data:"))] == []
+
+
+@pytest.mark.slow
+def test_the_search_finds(server: str, browser: Page) -> None:
+    for words, wanted in FOUND.items():
+        browser.open(f"{server}/search.html?q={quote(words)}")
+        links = browser.run(RESULTS)
+        assert any(link.startswith(f"{wanted}.html") for link in links), (words, links)
 
 
 def test_two_dashes_stay_two() -> None:

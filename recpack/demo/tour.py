@@ -6,7 +6,7 @@ of the endpoint.
 
 It types the commands that it shows, and leaves a page of pictures, ``index.html``. The server is
 moto's, the pictures are drawn: balls, boxes and cones, each in its colour. On two cores it takes
-about eight minutes.
+about ten minutes.
 """
 
 from __future__ import annotations

@@ -15,16 +15,16 @@ from recpack.formats.image_codec import decode, encode, shrink
 from recpack.markup import Box, svg_picture, text
 from recpack.problems import count_text
 
-_MOST = 300
-"""Boxes that are drawn of an image."""
+_SMALLEST = 320
+"""Pixels of a picture's longer side: a smaller image is enlarged, so that its names can be read."""
 
 NameOf = Callable[[float], str]
 """The name of a class id."""
 
 
 def picture(image: bytes, label: Float32, name_of: NameOf, longer: int = 640) -> str:
-    """An image with the first 300 boxes of its label, its longer side of at most ``longer`` pixels
-    (of 640 it takes about 60 kB); or a line that says why there is none."""
+    """An image with the boxes of its label, its longer side of at most ``longer`` pixels (of 640 it
+    takes about 60 kB); or a line that says why there is none."""
     if not image:
         return "<p>a table of ids, without an image</p>"
     try:
@@ -32,9 +32,11 @@ def picture(image: bytes, label: Float32, name_of: NameOf, longer: int = 640) ->
     except (ImageError, MemoryError) as error:
         return f"<p>no picture: {text(error)}</p>"
     small = shrink(pixels, longer)
-    size = small.shape[1], small.shape[0]
     data = encode(small, Encoding(quality=85)).tobytes()
-    return svg_picture(data, size, _boxes(label, name_of, size))
+    high, wide = small.shape[:2]
+    scale = max(min(longer, _SMALLEST) / max(wide, high), 1)
+    shown = svg_picture(data, (wide * scale, high * scale), _boxes(label, name_of))
+    return f'<div style="max-width:{wide * scale:.0f}px">{shown}</div>'
 
 
 def caption(image: bytes, label: Float32, name_of: NameOf) -> str:
@@ -49,11 +51,10 @@ def caption(image: bytes, label: Float32, name_of: NameOf) -> str:
     return "label " + " ".join(f"{value:g}" for value in label[:20].tolist())
 
 
-def _boxes(label: Float32, name_of: NameOf, size: tuple[int, int]) -> Iterator[Box]:
+def _boxes(label: Float32, name_of: NameOf) -> Iterator[Box]:
     objects = _objects(label)
     if objects is not None:
-        for id_, *edges in objects[:_MOST, :5].astype(float).tolist():
-            left, top, right, bottom = np.multiply(edges, size * 2).tolist()
+        for id_, left, top, right, bottom in objects[:, :5].tolist():
             yield Box(left, top, right, bottom, name_of(id_), class_colour(id_))
 
 

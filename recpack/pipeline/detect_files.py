@@ -62,24 +62,18 @@ def detect_records(path: str, settings: DetectSettings) -> Detected:
         shards = len(reader.paths)
     kinds = Counter(record.kind for record in first if record.kind != "table")
     if manifest is not None and of_all:
-        classes, count, examined = (
-            dict(manifest.objects),
-            manifest.num_samples,
-            manifest.num_samples,
-        )
+        classes = Counter(manifest.objects)
+        count = examined = manifest.num_samples
     else:
-        classes, count, examined = (
-            _classes(first, manifest),
-            len(index[1]) if index else -1,
-            len(first),
-        )
+        classes = _classes(first, manifest)
+        count, examined = len(index[1]) if index else -1, len(first)
     return Detected(
         path,
         "rec",
         "RecordIO" + (f", a set of {shards:,} shards" if shards > 1 else ""),
         kinds.most_common(1)[0][0] if kinds else None,
         {name: count} if count >= 0 else {},
-        classes={name: number for name, number in classes.items() if number},
+        classes=dict(+classes),
         examined=examined,
         commands={
             "verify": typist.command("verify"),

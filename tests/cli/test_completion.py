@@ -15,6 +15,7 @@ import pytest
 
 import train.cli
 from recpack.cli import app
+from tests.support.missing import missing
 
 pytestmark = pytest.mark.once
 
@@ -52,7 +53,7 @@ def scripts(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A folder with the scripts for the test's shell, a file and a folder."""
     shell = request.node.name.split("_")[1]
     if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
+        missing(shell, "install it, as .ci/run does")
     (tmp_path / "data.rec").touch()
     (tmp_path / "folder").mkdir()
     for name, main in (("recpack", app.main), ("recpack-train", train.cli.main)):

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +23,10 @@ from recpack.workers.settings import Workers
 from tests.cli.test_cli import run
 from tests.pipeline.test_check import everything_wrong
 from tests.sources.test_wild import Case, lay_out
-from tests.support.browser import Page, browse, browser_path
+from tests.support.browser import Page
 from tests.support.datasets import WRITERS, Picture, make_classes
 from tests.support.devkits import box_xml, jpeg, xml
 from tests.support.faces import make_faces
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Page]:
-    path = browser_path()
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium; .ci/run installs it")
-        pytest.skip("no Chromium on this machine")
-    with browse(path, tmp_path / "profile") as page:
-        yield page
 
 
 def report(path: Path, page: Path, *options: object) -> str:

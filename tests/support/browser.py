@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.missing import missing
+
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run", "--hide-scrollbars",
@@ -23,11 +25,6 @@ _FLAGS = (
 )  # fmt: skip
 _LONGEST = 300
 """Seconds that a browser may live."""
-
-
-def browser_path() -> str | None:
-    """The browser of this machine, or None."""
-    return next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
 
 class Page:
@@ -70,18 +67,20 @@ class Page:
         while not self._loaded:
             self._receive()
 
-    def look(self, width: int, height: int = 900, scheme: str = "light", **media: str) -> None:
+    def look(self, width: int, height: int = 900, scheme: str = "light") -> None:
         """Give the window this size, and the system a colour scheme."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.call("Emulation.setEmulatedMedia", features=features, **media)
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def run(self, script: str) -> Any:
-        """The value of an expression in the page."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        """The value of an expression in the page; of a promise, what it comes to."""
+        found = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
@@ -101,9 +100,9 @@ class Page:
         self.click(selector)
         self.call("Input.insertText", text=text)
 
-    def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """Write what the window shows, or the ``whole`` page, as PNG."""
-        found = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+    def screenshot(self, path: Path) -> None:
+        """Write what the window shows, as PNG."""
+        found = self.call("Page.captureScreenshot")
         path.write_bytes(base64.b64decode(found["data"]))
 
     def _receive(self) -> dict[str, Any]:
@@ -126,8 +125,11 @@ class Page:
 
 
 @contextmanager
-def browse(browser: str, profile: Path) -> Iterator[Page]:
+def browse(profile: Path) -> Iterator[Page]:
     """A new browser with one page; it ends with the block."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if browser is None:
+        missing("Chromium", "install it, as .ci/run does")
     # the protocol's descriptors are made from the standard streams, which Python can give
     shell = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
     words = ["sh", "-c", shell, "sh", browser, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]

@@ -14,16 +14,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
+from tests.support.missing import missing
 
 WORKERS = 2
 
 
 def needs(package: str) -> None:
     if importlib.util.find_spec(package) is None:
-        if os.environ.get("CI") and sys.prefix.endswith(".venv-test"):
-            pytest.fail(f"no {package}; make test installs it")
-        pytest.skip(f"no {package} here: pip install 'recpack[dask,ray,ssd]'")
+        missing(package, "pip install 'recpack[dask,ray,ssd]'")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import pytest
+from tests.support.missing import missing
 
 _SHELL = """
 import json, sys
@@ -69,9 +69,7 @@ class Output(NamedTuple):
 
 def needs_ipython() -> None:
     if importlib.util.find_spec("IPython") is None:
-        if os.environ.get("CI"):
-            pytest.fail("no IPython; make test installs it")
-        pytest.skip("no IPython here: pip install ipython")
+        missing("IPython", "pip install ipython")
 
 
 def run_cells(

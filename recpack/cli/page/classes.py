@@ -8,6 +8,7 @@ from itertools import islice
 
 from recpack.colours import Colour, class_colour, css
 from recpack.data.statistics import BOX_SIDES
+from recpack.markup import Box
 from recpack.pipeline.check import Check
 
 _MOST = 1000
@@ -36,6 +37,13 @@ class Keys:
         """The colour of a class; gray for an unknown one."""
         key = self.of(name)
         return class_colour(key) if key < self._known else _UNKNOWN
+
+    def box(self, name: str, edges: Iterable[float], *, bad: bool = False) -> Box:
+        """A box of the class, its edges as ratios; a ``bad`` one is the object of a problem."""
+        style = ' class="bad"' * bad
+        left, top, right, bottom = edges
+        attributes = f'data-c="{self.of(name)}"{style}'
+        return Box(left, top, right, bottom, name, self.colour(name), attributes)
 
     def chip(self, name: str, text: str = "") -> str:
         """The name with its colour."""

@@ -1,38 +1,28 @@
-"""The pictures of a page: shrunk images in which boxes are drawn as SVG."""
+"""The pictures of a page: shrunk images with their boxes."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from html import escape
 from itertools import islice
-from math import isfinite
 from typing import NamedTuple
-from unicodedata import east_asian_width
 
-from recpack.colours import Colour, css, ink_on
 from recpack.data.samples import Treatment
 from recpack.errors import DataError
 from recpack.formats.encoding import Encoding
 from recpack.formats.image_codec import decode, encode, shrink
 from recpack.formats.image_header import parse_header
+from recpack.markup import Box, svg_picture
 from recpack.workers.run import run
 from recpack.workers.settings import Workers
 
 Source = tuple[bytes | None, Treatment]
 """An image's bytes, None for no picture, and how it is shown."""
 
-UNITS = 320
+_UNITS = 320
 """Length of a picture's longer side in the units of its SVG, whatever its pixels."""
 _QUALITY = 75
 _BATCH = 4
-_NAMED = 12
-"""The most boxes of a picture that have their name beside them; others tell it to the pointer."""
-_DRAWN = 300
-"""The most boxes that are drawn in a picture."""
-_LETTER, _LINE = 6.4, 15
 
 
 class Thumbnail(NamedTuple):
@@ -41,18 +31,6 @@ class Thumbnail(NamedTuple):
     jpeg: bytes
     width: int
     height: int
-
-
-@dataclass(slots=True)
-class Box:
-    """Edges as ratios of the image's width and height, or in pixels; ``key`` is that of its class
-    on the page. A ``bad`` one is the object of a problem."""
-
-    key: int
-    name: str
-    colour: Colour
-    edges: Sequence[float]
-    bad: bool = False
 
 
 def thumbnails(
@@ -86,50 +64,10 @@ def _thumbnail(data: bytes, treatment: Treatment, side: int) -> Thumbnail | None
     return Thumbnail(encode(pixels, Encoding(quality=_QUALITY)).tobytes(), width, height)
 
 
-def svg(picture: Thumbnail | None, boxes: Sequence[Box], title: str, *, pixels: bool) -> str:
-    """The picture with its boxes, whose edges are in ``pixels`` or ratios."""
+def drawn(picture: Thumbnail | None, boxes: Iterable[Box], title: str) -> str:
+    """The picture with its boxes."""
     if picture is None:
         return '<div class="missing">no picture</div>'
     longer = max(picture.width, picture.height)
-    width, height = (max(UNITS * side / longer, 1) for side in picture[1:])
-    scale = (UNITS / longer,) * 2 if pixels else (width, height)
-    named = len(boxes) <= _NAMED
-    # bad ones are drawn last, on top of the others
-    finite = (box for box in boxes[:_DRAWN] if all(map(isfinite, box.edges)))
-    drawn = sorted(finite, key=lambda box: box.bad)
-    shapes = "".join(_shape(box, scale, (width, height), named) for box in drawn)
-    source = base64.b64encode(picture.jpeg).decode("ascii")
-    return (
-        f'<svg class="picture" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-        f'aria-label="{escape(title)}"><image width="{width:.0f}" height="{height:.0f}" '
-        f'href="data:image/jpeg;base64,{source}"/>{shapes}</svg>'
-    )
-
-
-def _shape(box: Box, scale: tuple[float, float], size: tuple[float, float], named: bool) -> str:
-    left, right = sorted(_near(edge * scale[0]) for edge in box.edges[0::2])
-    top, bottom = sorted(_near(edge * scale[1]) for edge in box.edges[1::2])
-    kind = ' class="bad"' if box.bad else ""
-    name = box.name if len(box.name) <= 32 else box.name[:31] + "…"
-    tag = ""
-    if named:
-        letters = sum(1 + (east_asian_width(letter) in "WF") for letter in name)
-        wide = letters * _LETTER
-        x = max(min(left, size[0] - wide - 6), 0)
-        y = min(max(top - _LINE if top >= _LINE else top, 0), size[1] - _LINE)
-        ground, ink = css(box.colour), css(ink_on(box.colour))
-        tag = (
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide + 6:.1f}" height="{_LINE}" '
-            f'fill="{ground}"/><text x="{x + 3:.1f}" y="{y + 11:.1f}" textLength="{wide:.1f}" '
-            f'lengthAdjust="spacingAndGlyphs" fill="{ink}">{escape(name)}</text>'
-        )
-    return (
-        f'<g data-c="{box.key}"{kind}><title>{escape(box.name)}</title>'
-        f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
-        f'height="{bottom - top:.1f}" stroke="{css(box.colour)}"/>{tag}</g>'
-    )
-
-
-def _near(edge: float) -> float:
-    """Browsers refuse numbers that are far too large."""
-    return min(max(edge, -UNITS), 2 * UNITS)
+    width, height = (max(_UNITS * side / longer, 1) for side in picture[1:])
+    return svg_picture(picture.jpeg, (width, height), boxes, title)

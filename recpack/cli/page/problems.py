@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from itertools import islice, zip_longest
+from itertools import cycle, islice, zip_longest
 
 from recpack.cli.page.classes import Keys
-from recpack.cli.page.pictures import Box, Source, svg, thumbnails
+from recpack.cli.page.pictures import Source, Thumbnail, drawn, thumbnails
 from recpack.data.annotation import Annotation
 from recpack.data.samples import Treatment
+from recpack.markup import Box
 from recpack.problem_lines import remedy
 from recpack.problems import CATALOGUE, Problem, Severity, action_text, count_text
 from recpack.sources.base import Dataset
@@ -79,12 +80,13 @@ def _figures(
     sources = _sources(by_file, dataset, annotations)
     pictures = thumbnails(sources, len(files), _SIDE, workers)
     for (file, members), picture in zip(by_file.items(), pictures, strict=True):
-        boxes = _boxes(annotations.get(file), members, keys)
+        annotation = annotations.get(file)
         severities = " ".join(dict.fromkeys(problem.severity for problem in members))
         codes = list(dict.fromkeys(problem.code for problem in members))
         yield f'<figure data-severity="{severities}" data-codes="{" ".join(codes)}" '
-        yield f'data-classes="{keys.joined(box.name for box in boxes)}">'
-        yield svg(picture, boxes, f"{file}: {', '.join(codes)}", pixels=True)
+        yield f'data-classes="{keys.joined(annotation.names if annotation else ())}">'
+        boxes = _boxes(annotation, picture, members, keys)
+        yield drawn(picture, boxes, f"{file}: {', '.join(codes)}")
         yield from _caption(file, members)
 
 
@@ -152,17 +154,20 @@ def _table(severity: Severity, code: str, members: Sequence[Problem]) -> Iterato
     yield "</details>"
 
 
-def _boxes(annotation: Annotation | None, members: Sequence[Problem], keys: Keys) -> list[Box]:
-    if annotation is None or not annotation.boxes:
-        return []
+def _boxes(
+    annotation: Annotation | None,
+    picture: Thumbnail | None,
+    members: Sequence[Problem],
+    keys: Keys,
+) -> Iterator[Box]:
+    if annotation is None or picture is None or not annotation.boxes:
+        return
     bad = {problem.object for problem in members if problem.object}
-    edges = iter(annotation.boxes)
-    return [
-        Box(keys.of(name), name, keys.colour(name), four, number in bad)
-        for name, number, *four in zip(
-            annotation.names, annotation.objects, edges, edges, edges, edges, strict=True
-        )
-    ]
+    edges = (edge / side for edge, side in zip(annotation.boxes, cycle(picture[1:])))
+    for name, number, *four in zip(
+        annotation.names, annotation.objects, edges, edges, edges, edges, strict=True
+    ):
+        yield keys.box(name, four, bad=number in bad)
 
 
 def _caption(file: str, members: Sequence[Problem]) -> Iterator[str]:

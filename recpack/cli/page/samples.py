@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from recpack.cli.page.classes import Keys
-from recpack.cli.page.pictures import Box, Source, svg, thumbnails
+from recpack.cli.page.pictures import Source, drawn, thumbnails
 from recpack.data.labels import class_ids, object_table
 from recpack.data.samples import Treatment
+from recpack.markup import Box
 from recpack.pipeline.check import Check
 from recpack.sources.base import Dataset
 from recpack.storage.limits import MAX_IMAGE
@@ -42,8 +43,7 @@ class Examples:
         objects, owners = object_table(samples)
         for row, owner in zip(objects.tolist(), owners.tolist(), strict=True):
             name = names[int(row[0])]
-            box = Box(keys.of(name), name, keys.colour(name), row[1:5])
-            self._all[owner].boxes.append(box)
+            self._all[owner].boxes.append(keys.box(name, row[1:5]))
         for id_, owner in zip(*(ids.tolist() for ids in class_ids(samples)), strict=True):
             self._all[owner].names.append(names[id_])
         if check.labels == "numbers":
@@ -84,7 +84,7 @@ class Examples:
                 self._keys.chip(name, f" × {many:,}" if many > 1 else "") for name, many in counts
             ]
             title = f"{example.path}: {', '.join(name for name, _ in counts[:_CHIPS])}"
-            yield svg(picture, example.boxes, title, pixels=False)
+            yield drawn(picture, example.boxes, title)
             yield f"<figcaption><b>{escape(example.path)}</b>{escape(example.text)}"
             more = f" and {len(chips) - _CHIPS:,} more" if len(chips) > _CHIPS else ""
             yield f"<p>{' '.join(chips[:_CHIPS])}{more}</p></figcaption></figure>"
