@@ -359,10 +359,15 @@ class Problem:
     def __str__(self) -> str:
         where = self.file + (f", object {self.object}" if self.object else "")
         what, remedy, _ = CATALOGUE[self.code]
-        detail = f"{self.field} is {self.value!r}" if self.field else self.value
+        detail = f"{self.field} is {self.value!r}" if self.field else self.detail
         text = f"{where}: {what}" + (f" ({detail})" if detail else "")
         end = remedy if self.action == "error" else action_text(self.action)
         return f"{text}; {end} [{self.code}]"
+
+    @property
+    def detail(self) -> str:
+        """The value beside the file, whose name some values begin with."""
+        return self.value.removeprefix(f"{self.file}: ")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

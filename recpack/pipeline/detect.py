@@ -60,7 +60,7 @@ _MORE = (".rec", ".manifest", ".jsonl", ".csv", ".tsv")
 @takes(DetectSettings)
 def detect(path: Root, settings: DetectSettings) -> Detected:
     """Say what a path is, and the commands to convert and check it: a folder, archives of one data
-    set, the file of a data set, a list, a ``.rec`` or a set of shards; each also on S3.
+    set, the file of a data set, a ``.rec`` or a set of shards, each also on S3; or a list.
 
     It lists folders, and reads the first 512 annotations and the headers of their images; COCO's
     JSON, tables and manifests it reads whole. What is no data set is an answer too: ``format`` is
@@ -189,6 +189,8 @@ def _unread(root: Tree, dataset: Dataset) -> Iterator[str]:
         return
     places = {".", *(posixpath.dirname(part) or "." for part in parts)}
     for place in sorted(filter(root.is_folder, places)):
+        if any(f"{place}/".startswith(f"{part}/") for part in parts):
+            continue  # it is a part, or lies in one
         names = [join(place, name) for name in root.folders(place) if not is_hidden(name)]
         yield from (f"{name}/" for name in names if not _belongs(name, parts))
         files = [join(place, name) for name in root.some_files(place) if not is_hidden(name)]
