@@ -37,10 +37,7 @@ CATALOGUE: dict[str, Code] = {
         "warning",
     ),
     "annotation-unreadable": Code("the annotation can't be read", "fix the cause (see the value)"),
-    "annotation-too-large": Code(
-        "the annotation file is too large to be real",
-        "check the file",
-    ),
+    "annotation-too-large": Code("the annotation file is too large to be real", "check the file"),
     "annotation-malformed": Code(
         "the annotation is not well-formed XML", "repair it or export it again"
     ),
@@ -101,9 +98,7 @@ CATALOGUE: dict[str, Code] = {
         "warning",
     ),
     "size-mismatch": Code(
-        "<size> differs from the image's own size, which is used",
-        "correct <size>",
-        "warning",
+        "<size> differs from the image's own size, which is used", "correct <size>", "warning"
     ),
     "size-rescale": Code(
         "the boxes fit <size>, but not the image",
@@ -115,11 +110,7 @@ CATALOGUE: dict[str, Code] = {
         "correct it, or accept the clipped box",
         "warning",
     ),
-    "box-off-image": Code(
-        "the whole box is outside the image",
-        "correct or remove it",
-        "warning",
-    ),
+    "box-off-image": Code("the whole box is outside the image", "correct or remove it", "warning"),
     "box-empty": Code("the box has no area", "correct or remove it", "warning"),
     "box-cropped-away": Code(
         "the box is outside the centre crop",
