@@ -210,15 +210,16 @@ _REMEDIES = {
     errno.ENFILE: _FILES,
     errno.ENOMEM: _MEMORY,
     errno.ENOSPC: "make room, or name another disk",
+    errno.ENOTDIR: "a part of this path is a file: name another path",
 }
 
 
 def remedy(error: BaseException) -> str:
-    """What a message of the library lacks where this process may open or hold no more."""
+    """What a message of the library lacks where this process may not, or no more."""
     cause = error.__cause__
     if not isinstance(error, RecpackError) or not isinstance(cause, OSError):
         return ""
-    ours = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+    ours = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
     return f"; {_REMEDIES[cause.errno]}" if cause.errno in ours else ""
 
 

@@ -27,6 +27,7 @@ from recpack.sources.open import find_format, formats_of, open_format
 from recpack.sources.recognise import MOST_DOCUMENTS
 from recpack.sources.request import Request
 from recpack.sources.selection import EVERY, Selection, SourceFormat
+from recpack.storage.paths import did_you_mean_path
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import LIST, MANIFEST, is_s3
 from recpack.storage.shards import set_name
@@ -70,7 +71,7 @@ def detect(path: Root, settings: DetectSettings) -> Detected:
     paths = [os.fspath(one) for one in ([path] if isinstance(path, (str, os.PathLike)) else path)]
     for one in paths:
         if not is_s3(one) and not os.path.lexists(one) and record_path(one) is None:
-            raise DataError(f"{one}: no such file or folder")
+            raise DataError(f"{one}: no such file or folder{did_you_mean_path(one)}")
     typist, s3 = Typist(paths, settings), S3Client.of(settings)
     if len(paths) == 1 and (rec := record_path(paths[0])) is not None:
         return detect_records(rec, settings)

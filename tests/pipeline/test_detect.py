@@ -247,6 +247,13 @@ def test_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "recpack detect: nowhere: no such file or folder\n"
     Path("a").mkdir()
     assert main(["detect", "a", "a"]) == 2
+    Path("flowers.csv").touch()
+    for words in (["detect", "flower.csv"], ["convert", "flower.csv", "x.rec"]):
+        assert main(words) == 1
+        assert capsys.readouterr().err.endswith("; did you mean 'flowers.csv'?\n")
+    for words in (["detect", "b/flower"], ["convert", "./flower/", "x.rec"]):
+        assert main(words) == 1
+    assert capsys.readouterr().err.endswith("; did you mean 'flowers.csv'?\n")
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
