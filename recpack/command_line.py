@@ -18,7 +18,7 @@ _EXPECTED: dict[Any, str] = {int: "a whole number", float: "a number"}
 _SHORTER = (
     (r"^the following arguments are required: ", "missing: "),
     (r"^argument (-\w/)?|(?<=not allowed with )argument (-\w/)?", ""),
-    (r": (?=must be )", " "),
+    (r": (?=must (not )?be )", " "),
     (r"ignored explicit argument .*", "takes no value"),
     (r"expected one argument", "a value is missing"),
 )
@@ -117,6 +117,9 @@ class Parser(argparse.ArgumentParser):
         return word.startswith("--") or word[:2] not in known
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        is_name = not action.option_strings and not isinstance(action, argparse._SubParsersAction)
+        if is_name and not arg_string:  # a variable of the shell that is not set
+            raise argparse.ArgumentError(action, "must not be empty")
         try:
             return super()._get_value(action, arg_string)
         except argparse.ArgumentError as error:

@@ -68,7 +68,7 @@ def group_lines(problems: Iterable[Problem], shown: int) -> Iterator[str]:
         yield f"    {remedy(severity, code)}"
         for problem in members[:shown]:
             where = problem.file + (f", object {problem.object}" if problem.object else "")
-            value = f"{problem.field} {problem.value}".strip() if problem.value else ""
+            value = f"{problem.field} {problem.detail}".strip() if problem.value else ""
             yield one_line(f"    {where}" + (f": {value}" if value else ""))
         if len(members) > shown:
             yield f"    … and {len(members) - shown:,} more"

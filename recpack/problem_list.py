@@ -66,7 +66,7 @@ def remedy(severity: Severity, code: str) -> str:
 def _group_html(group: Group) -> str:
     severity, code, members = group
     rows = [
-        (one.file, one.object or "", one.field, one.value, action_text(one.action))
+        (one.file, one.object or "", one.field, one.detail, action_text(one.action))
         for one in members[:_ROWS_IN_HTML]
     ]
     if len(members) > _ROWS_IN_HTML:

@@ -37,10 +37,7 @@ CATALOGUE: dict[str, Code] = {
         "warning",
     ),
     "annotation-unreadable": Code("the annotation can't be read", "fix the cause (see the value)"),
-    "annotation-too-large": Code(
-        "the annotation file is too large to be real",
-        "check the file",
-    ),
+    "annotation-too-large": Code("the annotation file is too large to be real", "check the file"),
     "annotation-malformed": Code(
         "the annotation is not well-formed XML", "repair it or export it again"
     ),
@@ -101,9 +98,7 @@ CATALOGUE: dict[str, Code] = {
         "warning",
     ),
     "size-mismatch": Code(
-        "<size> differs from the image's own size, which is used",
-        "correct <size>",
-        "warning",
+        "<size> differs from the image's own size, which is used", "correct <size>", "warning"
     ),
     "size-rescale": Code(
         "the boxes fit <size>, but not the image",
@@ -115,11 +110,7 @@ CATALOGUE: dict[str, Code] = {
         "correct it, or accept the clipped box",
         "warning",
     ),
-    "box-off-image": Code(
-        "the whole box is outside the image",
-        "correct or remove it",
-        "warning",
-    ),
+    "box-off-image": Code("the whole box is outside the image", "correct or remove it", "warning"),
     "box-empty": Code("the box has no area", "correct or remove it", "warning"),
     "box-cropped-away": Code(
         "the box is outside the centre crop",
@@ -359,10 +350,15 @@ class Problem:
     def __str__(self) -> str:
         where = self.file + (f", object {self.object}" if self.object else "")
         what, remedy, _ = CATALOGUE[self.code]
-        detail = f"{self.field} is {self.value!r}" if self.field else self.value
+        detail = f"{self.field} is {self.value!r}" if self.field else self.detail
         text = f"{where}: {what}" + (f" ({detail})" if detail else "")
         end = remedy if self.action == "error" else action_text(self.action)
         return f"{text}; {end} [{self.code}]"
+
+    @property
+    def detail(self) -> str:
+        """The value beside the file, whose name some values begin with."""
+        return self.value.removeprefix(f"{self.file}: ")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

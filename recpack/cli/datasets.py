@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Any
 
 from recpack.cli.terminal import block, is_page, print_line, print_table, progress_bar, scope_text
@@ -141,6 +142,7 @@ def print_result(args: argparse.Namespace, result: Result) -> object:
         from recpack.cli.report import problem_lines
         from recpack.pipeline.second_pass import part_path
         from recpack.scanning.settings import PARTS
+        from recpack.storage.s3.location import is_s3
 
         action = "would write" if getattr(args, "dry_run", False) else "wrote"
         for part, name in zip(parts, PARTS, strict=False):
@@ -152,6 +154,8 @@ def print_result(args: argparse.Namespace, result: Result) -> object:
                 print(line, file=sys.stderr)
         if result.scope is not None:
             print_line(scope_text(sum(part.manifest.num_samples for part in parts), result.scope))
+        if action == "wrote" and sys.stdout.isatty() and path[-4:] == ".rec" and not is_s3(path):
+            print_line(f"look at it: {join(['recpack', 'preview', path, 'sheet.png'])}")
     if getattr(args, "color", "rgb") != "rgb" and not (args.quiet or args.json):
         print(
             "warning: with --color, images can have other than 3 channels; MXNet, GluonCV and DALI "

@@ -200,6 +200,8 @@ def _fill_closed_streams() -> None:
 _MEMORY = "use fewer --jobs or a smaller --segment-size, or raise its limit (ulimit -v)"
 _FILES = "raise the limit on open files (ulimit -n 4096), or use fewer --jobs"
 _PROCESSES = "raise the limit on processes (ulimit -u), or use --jobs 1"
+_PACKAGES = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+"""Packages that have other names than their modules."""
 _REMEDIES = {
     errno.EACCES: "let this user reach it, or name another path",
     errno.EAGAIN: _PROCESSES,
@@ -208,15 +210,16 @@ _REMEDIES = {
     errno.ENFILE: _FILES,
     errno.ENOMEM: _MEMORY,
     errno.ENOSPC: "make room, or name another disk",
+    errno.ENOTDIR: "a part of this path is a file: name another path",
 }
 
 
 def remedy(error: BaseException) -> str:
-    """What a message of the library lacks where this process may open or hold no more."""
+    """What a message of the library lacks where this process may not, or no more."""
     cause = error.__cause__
     if not isinstance(error, RecpackError) or not isinstance(cause, OSError):
         return ""
-    ours = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+    ours = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
     return f"; {_REMEDIES[cause.errno]}" if cause.errno in ours else ""
 
 
@@ -229,6 +232,10 @@ def explain(error: BaseException) -> str | None:
         return f"out of memory; {_MEMORY}"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return f"no more threads can start; {_PROCESSES}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        name = error.name.partition(".")[0]
+        again = "" if name == "recpack" else f", or pip install {_PACKAGES.get(name, name)}"
+        return f"the module {error.name} is missing; install recpack again{again}"
     if isinstance(error, ImportError):
         return f"{one_line(str(error.__cause__ or error))}; {_MEMORY}, or install recpack again"
     if not isinstance(error, OSError):

@@ -27,6 +27,7 @@ from recpack.sources.open import find_format, formats_of, open_format
 from recpack.sources.recognise import MOST_DOCUMENTS
 from recpack.sources.request import Request
 from recpack.sources.selection import EVERY, Selection, SourceFormat
+from recpack.storage.paths import did_you_mean_path
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import LIST, MANIFEST, is_s3
 from recpack.storage.shards import set_name
@@ -60,7 +61,7 @@ _MORE = (".rec", ".manifest", ".jsonl", ".csv", ".tsv")
 @takes(DetectSettings)
 def detect(path: Root, settings: DetectSettings) -> Detected:
     """Say what a path is, and the commands to convert and check it: a folder, archives of one data
-    set, the file of a data set, a list, a ``.rec`` or a set of shards; each also on S3.
+    set, the file of a data set, a ``.rec`` or a set of shards, each also on S3; or a list.
 
     It lists folders, and reads the first 512 annotations and the headers of their images; COCO's
     JSON, tables and manifests it reads whole. What is no data set is an answer too: ``format`` is
@@ -70,7 +71,7 @@ def detect(path: Root, settings: DetectSettings) -> Detected:
     paths = [os.fspath(one) for one in ([path] if isinstance(path, (str, os.PathLike)) else path)]
     for one in paths:
         if not is_s3(one) and not os.path.lexists(one) and record_path(one) is None:
-            raise DataError(f"{one}: no such file or folder")
+            raise DataError(f"{one}: no such file or folder{did_you_mean_path(one)}")
     typist, s3 = Typist(paths, settings), S3Client.of(settings)
     if len(paths) == 1 and (rec := record_path(paths[0])) is not None:
         return detect_records(rec, settings)
@@ -189,6 +190,8 @@ def _unread(root: Tree, dataset: Dataset) -> Iterator[str]:
         return
     places = {".", *(posixpath.dirname(part) or "." for part in parts)}
     for place in sorted(filter(root.is_folder, places)):
+        if any(f"{place}/".startswith(f"{part}/") for part in parts):
+            continue  # it is a part, or lies in one
         names = [join(place, name) for name in root.folders(place) if not is_hidden(name)]
         yield from (f"{name}/" for name in names if not _belongs(name, parts))
         files = [join(place, name) for name in root.some_files(place) if not is_hidden(name)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recpack.options import PackOptions
@@ -35,7 +34,7 @@ def pack(
     remaining rows get new numbers. Raises as ``convert`` does, and ListError for a broken list.
     """
     tree = open_tree(root, S3Client.of(options), follow_links=options.follow_links)
-    with open_list(Path(rows)) as file, connect(options):
+    with open_list(rows) as file, connect(options):
         if options.backend == FORK:  # see ``convert``
             with Measuring(file, tree, options) as measuring:
                 from recpack.pipeline.list_pass import pack_list, sink_beside

@@ -52,15 +52,14 @@ class Verification:
 def verify_stored(path: PathOrUrl, manifest: Manifest | None, s3: S3Client) -> Verification:
     from recpack.storage.s3.objects import head
 
+    try:
+        stored = head(s3, parse_location(path))
+    except OSError as error:
+        raise DataError(f"{path}: {error}") from error
     if manifest is None or not manifest.rec.checksum:
         raise DataError(
             f"{path}: there is no manifest to compare with; use --deep to read the records"
         )
-    location = parse_location(path)
-    try:
-        stored = head(s3, location)
-    except OSError as error:
-        raise DataError(f"{path}: {error}") from error
     demand_size(path, stored.size, manifest)
     checksum, value = parse_checksum(manifest.rec.checksum)
     actual, expected = stored.checksums.get(checksum), checksum.base64(value)

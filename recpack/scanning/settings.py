@@ -57,8 +57,8 @@ class Labelling(Settings):
 
     classes: str | Sequence[str] | Mapping[str, int] | None = option(
         default=None,
-        help="voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: voc for a devkit, "
-        "the names in the data for other formats)",
+        help="voc, auto, a file, or a,b,c; a=b makes b an alias of a (default: the names in "
+        "the data; voc for a devkit without CVAT's labelmap.txt)",
         metavar="C",
         words=("voc", "auto"),
     )

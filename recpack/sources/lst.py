@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shlex import join
 
 from recpack.columns import StringColumn
 from recpack.data.samples import Samples
@@ -16,6 +18,7 @@ from recpack.sources.tails import Tails, foreign, path_resolved
 from recpack.storage.blocks import TextFile
 from recpack.storage.paths import PathOrUrl, unsafe_path
 from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
 from recpack.storage.trees.open import Root, open_tree
 
@@ -38,7 +41,10 @@ def read_list(path: PathOrUrl, root: Root, s3: S3Client) -> Samples:
 
 
 def open_list(path: PathOrUrl) -> TextFile:
-    """Open a list. Raises ListError."""
+    """Open a list. Raises ListError, also for one on S3."""
+    if is_s3(path):
+        copy = join(["aws", "s3", "cp", os.fspath(path), "."])
+        raise ListError(f"{path}: a list must be on a disk; copy it first: {copy}")
     with naming(path):
         return TextFile(Path(path))
 

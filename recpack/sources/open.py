@@ -18,6 +18,7 @@ from recpack.sources.base import Dataset
 from recpack.sources.recognise import ENDINGS_OF_OTHERS, refuse, refuse_folder
 from recpack.sources.request import Format, Request
 from recpack.sources.selection import Selection, SourceFormat
+from recpack.storage.paths import did_you_mean_path
 from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
@@ -112,7 +113,7 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
     if found is not None and not is_s3(path) and not os.path.isfile(path):
         if os.path.exists(path):
             os.close(open_regular(path))  # says what it is
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file{did_you_mean_path(path)}")
     return found
 
 

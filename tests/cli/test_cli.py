@@ -255,14 +255,15 @@ def test_demo(
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(devkit: Path, tmp_path: Path) -> None:
-    def convert(stderr: int) -> subprocess.CompletedProcess[bytes]:
-        output = tmp_path / "a.rec"
-        command = [sys.executable, "-m", "recpack", "convert", str(devkit), str(output)]
-        return subprocess.run(
-            [*command, "--overwrite"], stdout=subprocess.DEVNULL, stderr=stderr, check=True
-        )
+    output = tmp_path / "my a.rec"
 
-    assert convert(subprocess.PIPE).stderr == b""
+    def convert(stream: int) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "recpack", "convert", str(devkit), str(output)]
+        return subprocess.run([*command, "--overwrite"], stdout=stream, stderr=stream, check=True)
+
+    done = convert(subprocess.PIPE)
+    assert done.stderr == b""
+    assert b"preview" not in done.stdout
     ours, theirs = pty.openpty()
     convert(theirs)
     os.close(theirs)
@@ -276,6 +277,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(devkit: Path, tmp_path: Path) -> None
     assert b"120/120" in drawn
     assert b"images/s" in drawn
     assert b"MB/s" in drawn
+    assert f"look at it: recpack preview '{output}' sheet.png".encode() in drawn
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])

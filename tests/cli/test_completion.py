@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 import train.cli
 from recpack.cli import app
+from recpack.cli.process import explain
 from tests.support.missing import missing
 
 pytestmark = pytest.mark.once
@@ -117,3 +119,11 @@ def answer(terminal: int, keys: str, expected: str) -> None:
         ready, _, _ = select.select([terminal], [], [], max(end - time.monotonic(), 0))
         assert ready, (keys, screen)
         screen += os.read(terminal, 4096).decode(errors="replace")
+
+
+def test_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(ModuleNotFoundError) as stop:
+        app.main(["completion", "bash"])
+    told = "the module shtab is missing; install recpack again, or pip install shtab"
+    assert explain(stop.value) == told

@@ -17,6 +17,7 @@ from threading import Thread
 import pytest
 
 import recpack
+from recpack.cli.app import main
 from recpack.cli.process import remedy
 from recpack.storage.explain import explain as reason_of
 from tests.sinks.test_killed import FINAL, SLOW, names, start, wait_for_bytes
@@ -291,6 +292,17 @@ def test_the_remedy_for_a_list_that_the_process_could_not_open(number: int) -> N
     error = recpack.DataError("trainval.txt: can't be read")
     error.__cause__ = OSError(number, os.strerror(number))
     assert ("ulimit" in remedy(error)) == (number != errno.EIO)
+
+
+def test_the_remedy_for_a_place_that_is_closed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = recpack.DataError("a.png: can't be written")
+    error.__cause__ = OSError(errno.EACCES, os.strerror(errno.EACCES))
+    assert remedy(error) == "; let this user reach it, or name another path"
+    (tmp_path / "x").touch()
+    assert main(["demo", str(tmp_path / "x")]) == 1
+    assert "Not a directory; a part of this path is a file: name" in capsys.readouterr().err
 
 
 def test_an_image_for_which_there_is_no_memory() -> None:

@@ -135,6 +135,10 @@ def typed(
         (f"{FIT} --volume-gb x", "--volume-gb: 'x' is not an integer"),
         (f"{FIT} --set epochs", "--set: 'epochs'; write name=value"),
         (f"{FIT} --local --precision bf61", "(got 'bf61'); did you mean"),
+        ("recpack convert '' x.rec", "recpack convert: DEVKIT must not be empty"),
+        ("recpack convert d ''", "recpack convert: OUT.rec must not be empty"),
+        ("recpack-train predict e ''", "recpack-train predict: IMAGE must not be empty"),
+        ("recpack ''", "recpack: unknown command ''"),
     ],
 )
 def test_wrong_usage_is_three_lines_and_exit_code_2(typed: Typed, line: str, message: str) -> None:

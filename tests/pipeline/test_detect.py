@@ -17,6 +17,7 @@ from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
 from tests.conftest import Store
 from tests.support.datasets import WRITERS, Picture, make_classes
+from tests.support.exports import make_exports
 
 PICTURES = [Picture(60 + i, 50, ((i % 3, 5, 5, 30, 30), (1, 10, 12, 40, 40))) for i in range(6)]
 CLASSES = {"cat": 2, "dog": 8, "a bird": 2}
@@ -223,6 +224,11 @@ def test_what_is_none(
     assert all(f"  recpack detect {path}  # " in out for path in near)
 
 
+def test_images_beside_their_json_are_read(tmp_path: Path) -> None:
+    make_exports(tmp_path)
+    assert recpack.detect("roboflow.zip").unread == ()
+
+
 def test_one_file_of_a_data_set() -> None:
     WRITERS["voc"](Path("in"), PICTURES)
     for path in ("in/Annotations/001.xml", "in/JPEGImages/001.jpg"):
@@ -241,6 +247,13 @@ def test_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "recpack detect: nowhere: no such file or folder\n"
     Path("a").mkdir()
     assert main(["detect", "a", "a"]) == 2
+    Path("flowers.csv").touch()
+    for words in (["detect", "flower.csv"], ["convert", "flower.csv", "x.rec"]):
+        assert main(words) == 1
+        assert capsys.readouterr().err.endswith("; did you mean 'flowers.csv'?\n")
+    for words in (["detect", "b/flower"], ["convert", "./flower/", "x.rec"]):
+        assert main(words) == 1
+    assert capsys.readouterr().err.endswith("; did you mean 'flowers.csv'?\n")
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,6 +269,14 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "convert  recpack convert flowers flowers.rec" in lines
     assert main(["detect", "flowers", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_list_on_s3_must_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    there = "s3://bucket/my lists/a.lst"
+    for words in (["detect", there], ["pack", there, ".", "a.rec"]):
+        assert main(words) == 1
+        told = f"{there}: a list must be on a disk; copy it first: aws s3 cp '{there}' ."
+        assert capsys.readouterr().err == f"recpack {words[0]}: {told}\n"
 
 
 @pytest.mark.parametrize("source", ["coco", "augmented-manifest"])

@@ -14,6 +14,8 @@ import recpack
 from recpack.cli.app import main
 from recpack.problems import Problem
 from recpack.records.reader_rules import RULES
+from recpack.storage.s3.location import parse_location
+from recpack.storage.s3.objects import put
 from tests.conftest import Store
 from tests.support.devkits import jpeg
 
@@ -166,3 +168,12 @@ def test_on_s3_by_the_command_line(
     recpack.convert(devkit, url, endpoint_url=store.url)
     command = ["verify", url, "--deep", "--reader", "dali", "--endpoint-url", store.url]
     assert main([*command, "--jobs", "2", "--quiet"]) == 0
+
+
+def test_what_is_not_on_s3(store: Store) -> None:
+    url = f"s3://{store.bucket}/nothing/a.rec"
+    with pytest.raises(recpack.DataError, match=r"a\.rec: there is no such object$"):
+        recpack.verify(url, endpoint_url=store.url)
+    put(store.access, parse_location(url), b"")
+    with pytest.raises(recpack.DataError, match="no manifest to compare with; use --deep"):
+        recpack.verify(url, endpoint_url=store.url)

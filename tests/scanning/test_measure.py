@@ -141,6 +141,7 @@ def test_paths_of_another_machine_in_a_later_block(
     assert found == [
         ("path-resolved", path) for path in sorted(row.split("\t")[2] for row in odd.values())
     ]
+    assert all(str(one).count(one.file) == 1 for one in result.problems)
     for ending in ("rec", "lst", "idx"):
         one, other = (folder / f"out/a.{ending}" for folder in (tmp_path, tmp_path / "good"))
         assert one.read_bytes() == other.read_bytes()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import recpack
+from recpack.data.classes import VOC_CLASSES
 from recpack.sources.coco import coco_files
 from recpack.sources.recognise import kind_of
 from recpack.sources.selection import Selection
@@ -239,6 +240,37 @@ def test_layouts_that_are_found(name: str, tmp_path: Path) -> None:
     assert list(result.manifest.classes) == ["cat"]
     rows = (tmp_path / "a.lst").read_text().splitlines()
     assert [row.partition("\t")[2] for row in rows] == [f"{LABEL}\t{name}" for name in expected]
+
+
+OWN, AUTO = ["truck", "my: cat", "cat"], {"classes": "auto"}
+LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\n"
+
+
+@pytest.mark.parametrize(
+    ("labelmap", "options", "classes"),
+    [
+        (f"{LABELMAP}truck:0,0,9::\nmy: cat:9,0,0:head,hand:\n\ncat:0,9,0::", {}, OWN),
+        (f"{LABELMAP}truck:0,0,9::\nmy: cat:9,0,0:head,hand:\n\ncat:0,9,0::", AUTO, ["cat"]),
+        (f"{LABELMAP}truck:0,0,9::\ncat:0,9,0::", {"classes": "voc"}, VOC_CLASSES),
+        (f"{LABELMAP}dog:0,0,9::\ncat:0,9,0::", {}, VOC_CLASSES),
+        ("truck\ncat\n", {}, VOC_CLASSES),
+        ("\udcff", {}, VOC_CLASSES),
+    ],
+)
+def test_the_labelmap_of_cvat(
+    labelmap: str, options: dict[str, str], classes: list[str], tmp_path: Path
+) -> None:
+    """Its names are the classes where Pascal VOC's do not hold them all, also of archives."""
+    root = lay(tmp_path / "in", images("JPEGImages/a.jpg") | {"Annotations/a.xml": XML})
+    (root / "labelmap.txt").write_text(labelmap, errors="surrogateescape")
+    archive = shutil.make_archive(str(tmp_path / "task 7-pascal voc 1.1"), "zip", root)
+    for path in (root, archive):
+        result = recpack.convert(path, tmp_path / "a.rec", overwrite=True, jobs=1, **options)
+        assert list(result.manifest.classes) == list(classes)
+        assert result.manifest.objects["cat"] == 1
+    unread = () if labelmap.startswith(f"{LABELMAP}truck") else ("labelmap.txt",)
+    assert recpack.detect(root).unread == unread
+    assert ("--classes" in recpack.detect(archive).commands["convert"]) is False
 
 
 LABELME = {"version": "5", "shapes": [{"label": "cat", "points": [[6, 4]]}], "imagePath": "a.jpg"}

@@ -31,12 +31,16 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     """Open the chosen image sets; see ``layout.open_devkit``."""
     from recpack.sources.voc.dataset import VocDataset
     from recpack.sources.voc.folders import set_folders
+    from recpack.sources.voc.labelmap import LABELMAP, read_labelmap
     from recpack.sources.voc.layout import all_ids, open_devkit, open_set_folders
 
     sets = set_folders(root, request.selection)
-    if not sets:
-        return VocDataset(open_devkit(root, request.selection))
-    chosen = request.choose_sets(root, "voc", sets, lambda folders: len(all_ids(root, folders[0])))
-    dataset = VocDataset(open_set_folders(root, chosen))
-    dataset.parts = {part for folders in sets.values() for part in folders[:2]}
+    if sets:
+        chosen = request.choose_sets(root, "voc", sets, lambda one: len(all_ids(root, one[0])))
+        dataset = VocDataset(open_set_folders(root, chosen))
+        dataset.parts = {part for folders in sets.values() for part in folders[:2]}
+    else:
+        dataset = VocDataset(open_devkit(root, request.selection))
+    if names := read_labelmap(root):
+        dataset.classes, dataset.parts = names, {*dataset.parts, LABELMAP}
     return dataset

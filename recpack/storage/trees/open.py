@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from recpack.errors import ConfigError, DataError
+from recpack.storage.paths import did_you_mean_path
 from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
@@ -70,5 +71,6 @@ def _open_folder(root: str, s3: S3Client, follow_links: bool) -> Tree:
     except OSError as error:
         raise DataError(f"{root}: {error.strerror}") from error
     if not found:
-        raise DataError(f"{root}: no such folder or archive")
+        near = "" if is_s3(root) else did_you_mean_path(root)
+        raise DataError(f"{root}: no such folder or archive{near}")
     return tree

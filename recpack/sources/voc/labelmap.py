@@ -1,0 +1,33 @@
+"""The list of classes in CVAT's and Datumaro's exports of Pascal VOC, ``labelmap.txt``::
+
+    # label:color_rgb:parts:actions
+    background:0,0,0::
+    car:51,221,255::
+
+Source: cvat-ai/datumaro, the VOC exporter. ``background`` stands for pixels without an object.
+"""
+
+from __future__ import annotations
+
+from recpack.data.classes import VOC_CLASSES
+from recpack.storage.explain import UNREADABLE
+from recpack.storage.limits import MAX_LAYOUT
+from recpack.storage.trees.base import Tree
+
+LABELMAP = "labelmap.txt"
+_FIRST = "# label:color_rgb:parts:actions"
+
+
+def read_labelmap(root: Tree) -> list[str] | None:
+    """The names in their order, without the background; None where there is no such list, and where
+    Pascal VOC's own twenty names hold all of them, because those have customary ids."""
+    try:
+        with root.folder(".") as folder, folder.open(LABELMAP) as file:
+            lines = file.read_all(MAX_LAYOUT).decode("utf-8-sig").splitlines()
+    except UNREADABLE:  # also S3's refusal where it may not say that there is none
+        return None
+    if lines[:1] != [_FIRST]:
+        return None
+    every = dict.fromkeys(line.rsplit(":", 3)[0].strip() for line in lines[1:])
+    names = [name for name in every if name not in ("", "background")]
+    return names if set(names) - set(VOC_CLASSES) else None
