@@ -216,7 +216,7 @@ SURFACES: dict[Callable[[], object], str] = {
     lambda: recpack.Inspection: "as_dict box_sides bytes class_images classes faces image_bytes "
     "image_heights image_widths kinds label_kinds label_widths manifest name objects "
     "objects_per_record objects_total records scalar_labels tables",
-    lambda: recpack.Problem: "action as_dict code field file object severity value",
+    lambda: recpack.Problem: "action as_dict code detail field file object severity value",
     lambda: recpack.Progress: "bytes_done count done index stage total unit",
     lambda: recpack.Unpacked: "annotations folder images tables",
     lambda: recpack.ClassMap: "aliases ids names parse read",

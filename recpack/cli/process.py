@@ -228,7 +228,9 @@ def explain(error: BaseException) -> str | None:
     if is_interrupt(error):
         return "interrupted; only what is whole looks finished"
     # without memory Python can forget its error (SystemError), and OpenCV has an error of its own
-    if isinstance(error, (MemoryError, SystemError)) or "OutOfMemoryError" in str(error):
+    if isinstance(error, (MemoryError, SystemError)) or any(
+        sign in str(error) for sign in ("OutOfMemoryError", "std::bad_alloc")
+    ):
         return f"out of memory; {_MEMORY}"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return f"no more threads can start; {_PROCESSES}"

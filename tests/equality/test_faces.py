@@ -37,7 +37,7 @@ def test_what_mxnet_wrote_is_ours_to_the_byte(oracle: Oracle, tmp_path: Path) ->
     assert recpack.verify(theirs, reader="insightface").records == len(rows)
     with recpack.RecordReader(theirs) as records:
         found = [(one.kind, one.label.tolist(), one.image_bytes.hex()) for one in records]
-    kinds = ["classification" if image else "table" for _, _, image in rows]
+    kinds = ["class" if image else "table" for _, _, image in rows]
     expected = zip(kinds, (row[1] for row in rows), (row[2] for row in rows), strict=True)
     assert found == list(expected)
     # without names the folders are numbers, in the same order

@@ -168,10 +168,12 @@ def test_the_report_draws_the_boxes(source: str, tmp_path: Path) -> None:
     classes = ["--classes", ",".join(CLASSES)] if source == "voc" else []
     assert main(["check", str(place), "--report", str(tmp_path / "r.html"), *classes]) == 0
     page = (tmp_path / "r.html").read_text()
-    (box,) = re.findall(
+    sample, problem = re.findall(
         r'<rect x="([^"]+)" y="([^"]+)" width="([^"]+)" height="([^"]+)" fill="none"', page
     )
-    assert [float(edge) for edge in box] == pytest.approx([1, 2, 29, 53])
+    unit = 320 / 60  # of the picture on the page
+    assert [float(edge) / unit for edge in sample] == pytest.approx([1, 2, 29, 38], abs=0.01)
+    assert [float(edge) / unit for edge in problem] == pytest.approx([1, 2, 29, 53], abs=0.01)
     assert "data:image/jpeg" in page
     assert "box-outside" in page
 

@@ -46,7 +46,7 @@ def test_convert_list_and_check_without_an_option(tmp_path: Path) -> None:
     assert manifest.source == Source("folders", ("all",))
     with recpack.RecordReader(tmp_path / "a.rec") as records:
         found = [(one.flag, one.label.tolist(), one.kind) for one in records]
-    assert found == [(0, [id_], "classification") for id_ in (0, 0, 1)]
+    assert found == [(0, [id_], "class") for id_ in (0, 0, 1)]
     assert (
         tmp_path / "a.lst"
     ).read_text() == "0\t0.0\tcat/a.jpg\n1\t0.0\tcat/b.JPG\n2\t1.0\tdog/a.jpg\n"
@@ -334,14 +334,14 @@ def test_many_classes(tmp_path: Path, capsys: Any) -> None:
     assert [float(row.split()[0]) for row in found] == list(range(1200))
     assert run("check", tmp_path / "in", "--report", tmp_path / "a.html") == 0
     assert "  … and 1,100 more\n" in capsys.readouterr().out
-    assert "Images by class (the first 200 of 1,200)" in (tmp_path / "a.html").read_text()
+    assert "<h2>Classes <small>1,200</small></h2>" in (tmp_path / "a.html").read_text()
 
 
 def test_the_page_of_a_check(tmp_path: Path) -> None:
     root = lay(tmp_path / "in", images("cat/1.jpg", "dog/1.jpg", "x.jpg"))
     assert run("check", root, "--report", tmp_path / "a.html", "--quiet") == 1
     page = (tmp_path / "a.html").read_text()
-    assert "Images by class" in page
+    assert "<h2>Classes <small>2</small></h2>" in page
     assert "image-unclassified" in page
     assert "data:image/jpeg" in page
 

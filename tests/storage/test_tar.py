@@ -278,8 +278,10 @@ def test_compressed_archives_are_refused(
 def test_what_is_refused(tmp_path: Path, devkit: Path) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(jpeg())
+    (tmp_path / "photo").write_bytes(jpeg())
     for root, error, message in (
-        (photo, DataError, r"photo\.jpg: .*not a tar archive"),
+        (photo, DataError, r"photo\.jpg: this is one file of a data set; give the folder of all"),
+        (tmp_path / "photo", DataError, r"photo: .*not a tar archive"),
         ([devkit, tmp_path], recpack.ConfigError, "one or several archives"),
         ([], recpack.ConfigError, "give one folder"),
         (tmp_path / "none.tar", DataError, r"none\.tar: no such folder"),
