@@ -149,7 +149,7 @@ def test_interrupted_at_the_start(small: Path, program: str, words: list[str], e
     )
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
     assert "Traceback" not in done.stderr
-    assert "interrupted" in done.stderr or event < 40
+    assert "interrupted" in done.stderr or event < 130  # imports before
 
 
 @pytest.mark.parametrize(

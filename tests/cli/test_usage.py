@@ -208,7 +208,7 @@ def test_the_usual_options_come_first(typed: Typed) -> None:
     _, out, _ = typed("recpack convert --help")
     assert out.startswith("usage: recpack convert [OPTIONS] DEVKIT [DEVKIT ...] OUT.rec\n\n")
     places = [out.index(f"\n  {text}") for text in (
-        "DEVKIT ", "--from", "--set ", "--classes ", "--overwrite", "-j N, --jobs N", "--to ",
+        "DEVKIT ", "--from", "--set ", "--classes ", "--overwrite", "-j", "--to ",
         "--year ", "--backend ", "-h, --help", "-q, --quiet", "recpack convert VOCdevkit ",
     )]  # fmt: skip
     assert places == sorted(places)
