@@ -258,7 +258,7 @@ def _next_steps(folder: Path) -> Iterator[str]:
         yield "  python -m recpack.demo.tour recpack-story"
     yield ""
     yield "Your own data"
-    yield "  recpack check VOCdevkit --report check.html"
+    yield "  recpack detect my-data.zip    what it is, and the commands for it"
     yield "  recpack convert VOCdevkit train.rec"
     yield "  recpack convert VOCdevkit s3://bucket/prefix/train/train.rec"
 
