@@ -394,6 +394,7 @@ def test_verify_finds_what_changed(store: Store, devkit: Path) -> None:
     delete(store.access, store.at(REC))
     with pytest.raises(recpack.DataError, match="there is no such object"):
         recpack.verify(place, endpoint_url=store.url)
+    put(store.access, store.at(REC), data)
     delete(store.access, store.at(COMPANIONS[1]))
     with pytest.raises(recpack.DataError, match="no manifest to compare with"):
         recpack.verify(place, endpoint_url=store.url)
