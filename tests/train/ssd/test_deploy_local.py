@@ -47,8 +47,23 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def rec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed(tmp_path_factory.mktemp("rec"), 6)
+def rec(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures in which every ninth thing that the model finds is an object: its weights are
+    random, so of the real ones it may find none."""
+    import recpack
+
+    folder = tmp_path_factory.mktemp("rec")
+    detector = Detector(read_model(job))
+    with (
+        recpack.RecordReader(packed(folder, 6)) as records,
+        recpack.RecordWriter(folder / "found.rec", classes=CLASSES) as writer,
+    ):
+        for record in records:
+            pixels, _, _ = detector.prepare(bytes(record.image_bytes))
+            (rows,) = detector.detect([pixels])
+            boxes = np.delete(rows[::9], 1, axis=1)  # without the score
+            writer.write(record.image_bytes, np.clip(boxes, 0, (len(CLASSES), 1, 1, 1, 1)))
+    return folder / "found.rec"
 
 
 def trainings_map(detector: Detector, rec: Path) -> float:
@@ -61,7 +76,7 @@ def trainings_map(detector: Detector, rec: Path) -> float:
     )  # fmt: skip
     one = Ranks(0, 1, torch.device("cpu"))
     found: float = mean_average_precision(detector.graph, batches, one, 0.5)
-    assert found > 0
+    assert found > 0.01
     return found
 
 
