@@ -25,7 +25,7 @@ convert(sys.argv[1], sys.argv[2], jobs=1, overwrite=True, segment_size=sys.argv[
 print(peak() - before)
 """
 
-SMALL, LARGE = 10_000, 40_000
+SMALL, LARGE = 10_000, 100_000
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,8 @@ def test_drawing(tmp_path: Path) -> None:
     assert (pixels[175:275, 230:] == 40).all()  # below the threshold: not drawn
     label = pixels[130:149, 100:180]
     assert (label == colour(1)).all(2).sum() > 300  # a filled plate, with letters on it
-    assert (label == 255).all(2).sum() > 20  # in white, which is well read on blue
+    # in white, which is well read on blue; OpenCV 4 has thin letters
+    assert (label.min(2) > 150).sum() > 20
     all_ = found.draw(image, threshold=0.0)
     assert tuple(all_.pixels[180, 300]) == colour(0)
     all_.save(tmp_path / "x.png")
