@@ -149,7 +149,8 @@ def test_interrupted_at_the_start(small: Path, program: str, words: list[str], e
     )
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
     assert "Traceback" not in done.stderr
-    assert "interrupted" in done.stderr or event < 130  # imports before
+    # from 3.14 on Python tells of more events before this program begins
+    assert "interrupted" in done.stderr or event < (40 if sys.version_info < (3, 14) else 130)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,9 +207,10 @@ def test_the_help_of_every_command(typed: Typed, program: str) -> None:
 
 def test_the_usual_options_come_first(typed: Typed) -> None:
     _, out, _ = typed("recpack convert --help")
+    jobs = "-j N, --jobs N" if sys.version_info < (3, 13) else "-j, --jobs N"
     assert out.startswith("usage: recpack convert [OPTIONS] DEVKIT [DEVKIT ...] OUT.rec\n\n")
     places = [out.index(f"\n  {text}") for text in (
-        "DEVKIT ", "--from", "--set ", "--classes ", "--overwrite", "-j", "--to ",
+        "DEVKIT ", "--from", "--set ", "--classes ", "--overwrite", jobs, "--to ",
         "--year ", "--backend ", "-h, --help", "-q, --quiet", "recpack convert VOCdevkit ",
     )]  # fmt: skip
     assert places == sorted(places)

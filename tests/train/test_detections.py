@@ -83,8 +83,8 @@ def test_drawing(tmp_path: Path) -> None:
     assert (pixels[175:275, 230:] == 40).all()  # below the threshold: not drawn
     label = pixels[130:149, 100:180]
     assert (label == colour(1)).all(2).sum() > 300  # a filled plate, with letters on it
-    # in white, which is well read on blue; OpenCV 4 has thin letters
-    assert (label.min(2) > 150).sum() > 20
+    thin = cv2.__version__ < "5"  # letters of OpenCV 4: none of their pixels is all white
+    assert (label.min(2) > (150 if thin else 254)).sum() > 20  # in white, well read on blue
     all_ = found.draw(image, threshold=0.0)
     assert tuple(all_.pixels[180, 300]) == colour(0)
     all_.save(tmp_path / "x.png")
