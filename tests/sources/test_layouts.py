@@ -273,6 +273,21 @@ def test_the_labelmap_of_cvat(
     assert ("--classes" in recpack.detect(archive).commands["convert"]) is False
 
 
+def test_a_labelmap_that_can_not_be_read(tmp_path: Path) -> None:
+    """Without it the class ids would be others, in silence."""
+    root = lay(tmp_path / "in", images("JPEGImages/a.jpg") | {"Annotations/a.xml": XML})
+    (tmp_path / "labelmap.txt").write_text(f"{LABELMAP}truck:0,0,9::\n")
+    (root / "labelmap.txt").symlink_to(tmp_path / "labelmap.txt")
+    with pytest.raises(recpack.DataError, match=r"labelmap\.txt is a symlink.*--follow-links"):
+        recpack.convert(root, tmp_path / "a.rec", jobs=1)
+    (root / "labelmap.txt").unlink()
+    with (root / "labelmap.txt").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(recpack.DataError, match=r"in/labelmap\.txt: can't be read: .*bytes"):
+        recpack.convert(root, tmp_path / "a.rec", jobs=1)
+    assert not (tmp_path / "a.rec").exists()
+
+
 LABELME = {"version": "5", "shapes": [{"label": "cat", "points": [[6, 4]]}], "imagePath": "a.jpg"}
 VIA = {"a.jpg42": {"filename": "a.jpg", "regions": [{"shape_attributes": {"name": "rect"}}]}}
 CREATEML = [{"image": "a.jpg", "annotations": [{"label": "cat", "coordinates": {"x": 18}}]}]

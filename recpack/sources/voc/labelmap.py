@@ -9,8 +9,10 @@ Source: cvat-ai/datumaro, the VOC exporter. ``background`` stands for pixels wit
 
 from __future__ import annotations
 
+from posixpath import join
+
 from recpack.data.classes import VOC_CLASSES
-from recpack.storage.explain import UNREADABLE
+from recpack.errors import DataError
 from recpack.storage.limits import MAX_LAYOUT
 from recpack.storage.trees.base import Tree
 
@@ -20,12 +22,15 @@ _FIRST = "# label:color_rgb:parts:actions"
 
 def read_labelmap(root: Tree) -> list[str] | None:
     """The names in their order, without the background; None where there is no such list, and where
-    Pascal VOC's own twenty names hold all of them, because those have customary ids."""
+    Pascal VOC's own twenty names hold all of them, because those have customary ids. Raises
+    DataError when it can't be read, because the ids would be others."""
+    if not root.is_file(LABELMAP):
+        return None
     try:
         with root.folder(".") as folder, folder.open(LABELMAP) as file:
-            lines = file.read_all(MAX_LAYOUT).decode("utf-8-sig").splitlines()
-    except UNREADABLE:  # also S3's refusal where it may not say that there is none
-        return None
+            lines = file.read_all(MAX_LAYOUT).decode("utf-8-sig", "replace").splitlines()
+    except OSError as error:
+        raise DataError(f"{join(str(root), LABELMAP)}: can't be read: {error}") from error
     if lines[:1] != [_FIRST]:
         return None
     every = dict.fromkeys(line.rsplit(":", 3)[0].strip() for line in lines[1:])
