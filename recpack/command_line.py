@@ -116,6 +116,15 @@ class Parser(argparse.ArgumentParser):
             return False
         return word.startswith("--") or word[:2] not in known
 
+    def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
+        try:
+            return super()._match_argument(action, arg_strings_pattern)
+        except argparse.ArgumentError as error:
+            if not isinstance(action.metavar, tuple):
+                raise
+            message = f"{len(action.metavar)} values are needed: {' '.join(action.metavar)}"
+            raise argparse.ArgumentError(action, message) from error
+
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         is_name = not action.option_strings and not isinstance(action, argparse._SubParsersAction)
         if is_name and not arg_string:  # a variable of the shell that is not set

@@ -106,7 +106,7 @@ def typed(
         ("recpack inspect a.rec --record x", "--record must be a whole number (got 'x')"),
         ("recpack inspect a.rec b.rec", "recpack inspect: 'b.rec' is one too many"),
         ("recpack verify a.rec --reader mxnt", "(got 'mxnt'); did you mean 'mxnet'?"),
-        ("recpack verify a.rec --against a", "--against: expected 2 arguments"),
+        ("recpack verify a.rec --against a", "--against: 2 values are needed: LIST ROOT"),
         ("recpack merge out.rec", "recpack merge: missing: REC"),
         ("recpack shuffle a.rec b.rec --seed -1", "--seed must be 0 to 4294967295 (got -1)"),
         ("recpack split a.rec --fractions 2", "--fractions must be two or three fractions"),
