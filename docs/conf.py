@@ -5,11 +5,11 @@ from pathlib import Path
 
 from recpack import __version__
 
-sys.path.insert(0, str(Path(__file__).parent))  # parameters.py
+sys.path.insert(0, str(Path(__file__).parent))  # codes.py, parameters.py
 
 project = "recpack"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "parameters"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "codes", "parameters"]
 autodoc_mock_imports = [
     "torch",
     "onnx",

@@ -118,9 +118,17 @@ def test_two_dashes_stay_two() -> None:
     assert ran > 500
 
 
-def test_every_code_has_its_place() -> None:
+def test_every_code_has_its_place_and_leads_there() -> None:
     ids = html.fromstring((PAGES / "reference/problems.html").read_bytes()).xpath("//section/@id")
     assert not CATALOGUE.keys() - set(ids)
+    linked = set()
+    for page in pages():
+        tree = html.fromstring((PAGES / page).read_bytes())
+        for code in tree.xpath("//article//code[not(ancestor::pre)]"):
+            if code.text_content() in CATALOGUE and not page.endswith("problems.html"):
+                assert code.getparent().get("href").endswith(f"problems.html#{code.text_content()}")
+                linked.add(page)
+    assert linked >= {"howto/cvat.html", "howto/roboflow.html", "reference/changelog.html"}
 
 
 def test_code_has_a_button_and_signatures_have_types() -> None:
