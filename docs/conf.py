@@ -28,6 +28,7 @@ html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_copyright = False
 myst_heading_anchors = 2
+autodoc_type_aliases = {"npt.ArrayLike": "ArrayLike"}  # else all that NumPy means by it
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
