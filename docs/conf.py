@@ -1,7 +1,11 @@
 """Sphinx: ``make docs``."""
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
 
 from recpack import __version__
 
@@ -24,8 +28,21 @@ html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_copyright = False
 myst_heading_anchors = 2
+autodoc_type_aliases = {"npt.ArrayLike": "ArrayLike"}  # else all that NumPy means by it
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 72
 copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"  # not what is printed
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("html-page-context", keep_whole)
+
+
+def keep_whole(
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _: object
+) -> None:
+    """A browser may end a line between the dashes of ``--set``, or after the dot of ``.[ssd]``."""
+    if body := context.get("body"):
+        context["body"] = re.sub(r'<span class="pre">(?=[-.]\S)', '<span class="pre whole">', body)

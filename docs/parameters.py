@@ -56,6 +56,18 @@ def shorten(_app: Sphinx, what: str, name: str, thing: Any, *_: Any) -> tuple[st
     return arguments, "" if what == "class" else result
 
 
+def name_defaults(_app: Sphinx, _what: str, _name: str, _thing: Any, *rest: Any) -> Any:
+    """Defaults that are functions or classes by their names, or Sphinx can't set the signature."""
+    _, signature, result = rest
+    return (named(signature), result) if signature else None
+
+
+def named(text: str) -> str:
+    text = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)  # of conf.py
+    text = re.sub(r"<function <lambda>[^>]*>", "...", text)
+    return re.sub(r"<(?:class|function|built-in function) '?([\w.]+)[^>]*>", r"\1", text)
+
+
 def tabulate(app: Sphinx, what: str, name: str, thing: Any, _: Any, lines: list[str]) -> None:
     if shorten(app, what, name, thing):
         lines += ["", *table(*split(thing)[1:]), ""]
@@ -71,7 +83,7 @@ def table(keywords: list[Parameter], options: dict[str, Any]) -> Iterator[str]:
         if choices and one.default is None:
             shown.append("``None``")
         text = ", ".join(shown) or f"``{plain(inspect.formatannotation(one.annotation))}``"
-        default = "" if one.default is one.empty else f"``{one.default!r}``"
+        default = "" if one.default is one.empty else f"``{named(repr(one.default))}``"
         meaning = [option.option.help if option else OTHERS[one.name]] if options else []
         yield from row(f"``{one.name}``", text, default, *meaning)
 
@@ -89,5 +101,6 @@ def plain(text: str) -> str:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-signature", shorten)
+    app.connect("autodoc-process-signature", name_defaults)
     app.connect("autodoc-process-docstring", tabulate)
     return {"parallel_read_safe": True}

@@ -1,4 +1,4 @@
-"""Every error that recpack raises on purpose.
+"""Every error that recpack raises on purpose::
 
     RecpackError
     ├── ConfigError           an option is wrong, or two contradict (exit code 2)

@@ -1,4 +1,4 @@
-"""The names of ``mxnet.recordio``, without MXNet: change one import, and nothing else.
+"""The names of ``mxnet.recordio``, without MXNet: change one import, and nothing else::
 
     from recpack import mxrecordio as recordio
 

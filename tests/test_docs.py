@@ -54,7 +54,7 @@ PAGES = [
 ]
 READERS = {"torch": "", "mxnet": "RECPACK_MXNET_PYTHON", "nvidia.dali": "RECPACK_DALI_PYTHON"}
 """Packages of frameworks, and what names a Python that has one, where that is not this Python."""
-SHOWN = ("text", "{image}", "{toctree}", "{raw}", "{eval-rst}", "{include}")
+SHOWN = ("text", "{code-block}", "{image}", "{toctree}", "{raw}", "{eval-rst}", "{include}")
 """Blocks that are only looked at."""
 SMALL = ("base_network=resnet-18", "image_shape=64", "mini_batch_size=32", "epochs=1")
 """What trainings on this machine are told beside what the page says: the last word counts."""

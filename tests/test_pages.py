@@ -97,6 +97,7 @@ def test_nothing_is_cut_off_or_from_elsewhere(server: str, browser: Page) -> Non
         for width in WIDTHS:
             browser.look(width)
             assert browser.run(CUT_OFF) is None, (page, width)
+            assert browser.run("document.documentElement.scrollWidth") <= width, (page, width)
     assert [url for url in browser.requests if not url.startswith((server, "data:"))] == []
 
 
