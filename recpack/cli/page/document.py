@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -73,14 +74,19 @@ def _head(check: Check) -> Iterator[str]:
     yield f"<header><h1>{escape(', '.join(check.names))}</h1>"
     yield f'<p class="about">{escape(scope.format)} · {escape(sets)} · recpack '
     yield f"{check.recpack_version}</p>"
-    yield f"<pre><code>{escape(_command(check))}</code></pre></header><main>"
+    yield f"<pre><code>{_whole(_command(check))}</code></pre></header><main>"
     style, mark = ("bad", "✗") if check.refused else ("good", "✓")
     yield f'<p class="verdict {style}"><span aria-hidden="true">{mark}</span> '
-    yield f"<span><b>{escape(verdict(check))}</b> {escape(scope_text(check.samples, scope))}"
+    yield f"<span><b>{escape(verdict(check))}</b> {_whole(scope_text(check.samples, scope))}"
     yield '</span></p><dl class="facts">'
     for name, value in _facts(check).items():
         yield f"<div><dt>{name}</dt><dd>{value}</dd></div>"
     yield "</dl>"
+
+
+def _whole(text: str) -> str:
+    """As HTML that ends no line between the dashes of an option."""
+    return re.sub(r"--[\w-]+", r'<span class="whole">\g<0></span>', escape(text))
 
 
 def _command(check: Check) -> str:
