@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli_models import add_local_options, demand_not_here, serve_here
-from .cli_parts import Add, add_network, network_of, pairs, say, split, whole_number
+from .cli_parts import Add, add_network, local_path, network_of, pairs, say, split, whole_number
 from .errors import MissingError, TrainError, UsageError
 from .request import INFERENCE_TYPE
 from .service import Service
@@ -52,7 +51,7 @@ def add_commands(command: Add) -> None:
     )  # fmt: skip
     predict.add_argument("endpoint", metavar="ENDPOINT", help=_ENDPOINT)
     predict.add_argument(
-        "image", type=Path, metavar="IMAGE", help="file of any kind that OpenCV reads"
+        "image", type=local_path, metavar="IMAGE", help="file of any kind that OpenCV reads"
     )
     _finding_options(predict, "FILE", "write the image with the boxes, or the classes")
     evaluate = command(
@@ -159,7 +158,7 @@ def _finding_options(
         "--threshold", type=float, default=0.3, metavar="SCORE",
         help="least score that is shown, 0 to 1 (default: %(default)s)",
     )  # fmt: skip
-    sub.add_argument("--draw", type=Path, metavar=metavar, help=help)
+    sub.add_argument("--draw", type=local_path, metavar=metavar, help=help)
     if classes:
         sub.add_argument("--classes", metavar="A,B", help=_CLASSES)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from .cli_parts import Add, add_network, network_of, pairs, say, whole_number
+from .cli_parts import Add, add_network, local_path, network_of, pairs, say, whole_number
 from .errors import MissingError
 from .kinds import MEASURES
 from .service import Service
@@ -62,7 +62,9 @@ def add_commands(command: Add) -> None:
     logs = command("logs", _logs, "show a job's log", "voc-1 --follow")
     logs.add_argument("name", metavar="JOB", help=_JOB)
     logs.add_argument("--follow", action="store_true", help="print new lines until the job is done")
-    logs.add_argument("--plot", metavar="FILE.png", help="plot losses, mAP, accuracy by epoch")
+    logs.add_argument(
+        "--plot", type=local_path, metavar="FILE.png", help="plot losses, mAP, accuracy by epoch"
+    )
     stop = command("stop", _stop, "stop a job or tuning; its model is kept", "voc-1")
     stop.add_argument("name", metavar="JOB", help=_JOB)
 

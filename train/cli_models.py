@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .cli_parts import Add, say, split
+from .cli_parts import Add, local_path, say, split
 from .errors import UsageError
 from .local import demand_installed
 from .service import Service
@@ -21,7 +20,7 @@ def add_commands(command: Add) -> None:
         "export", _export, "write a model as ONNX, its detection included", "models/voc-1 voc.onnx"
     )
     export.add_argument("model", metavar="MODEL", help=_MODEL)
-    export.add_argument("output", type=Path, metavar="FILE.onnx", help="file to write")
+    export.add_argument("output", type=local_path, metavar="FILE.onnx", help="file to write")
     export.add_argument("--classes", metavar="A,B", help="class names (default: the training's)")
 
 

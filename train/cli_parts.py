@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from .errors import UsageError
 from .request import Network
@@ -30,6 +31,14 @@ def pairs(arguments: Sequence[str], option: str) -> dict[str, str]:
         raise UsageError(f"{option}: {wrong[0]!r}; write name=value")
     found = (argument.partition("=") for argument in arguments)
     return {name: value for name, _, value in found}
+
+
+def local_path(text: str) -> Path:
+    """The path of a file or folder on this machine. Raises ArgumentTypeError for a URL, which as a
+    path would be that of a folder ``s3:``."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text} is a URL; name a local path")
+    return Path(text)
 
 
 def split(text: str | None) -> list[str]:

@@ -95,7 +95,7 @@ def plan_local(
     model, job_name, service = (rest.pop(one, None) for one in ("model", "job_name", "service"))
     service = service or Service()
     wrong = list(_not_here(rest))
-    if output.startswith("s3://"):
+    if "://" in output:
         wrong.append(f"output: {output}; a job on this machine writes to a folder: name one")
     wrong += [] if job_name is None else name_faults(job_name)
     if wrong:

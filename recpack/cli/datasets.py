@@ -85,15 +85,11 @@ def _report_problems(args: argparse.Namespace) -> Iterator[list[Problem]]:
 
 
 def _report_path(args: argparse.Namespace) -> Path | None:
-    from recpack.storage.s3.location import is_s3
-
-    if is_s3(args.report):
-        raise ConfigError(f"report: {args.report} is on S3; name a local file")
     if not args.report:
         return None
-    from recpack.storage.paths import demand_local
+    from recpack.storage.paths import demand_local, local_path
 
-    path, output = Path(args.report), Path(getattr(args, "output", ""))
+    path, output = local_path(args.report), Path(getattr(args, "output", ""))
     rec = path.with_suffix(".rec")
     if path.suffix in (".rec", ".idx", ".lst"):
         raise ConfigError(f"report: {path}: a report is JSON, name it .json")
@@ -195,8 +191,9 @@ def run_demo(args: argparse.Namespace) -> object:
     from recpack.pipeline.prepare import open_source
     from recpack.records.preview import preview
     from recpack.records.reader import RecordReader
+    from recpack.storage.paths import local_path
 
-    folder = Path(args.folder)
+    folder = local_path(args.folder, "folder")
     if folder.exists() and any(folder.iterdir()) and not args.overwrite:
         raise DataError(f"{folder} is not empty; choose another DIR, or use --overwrite")
     devkit, output = folder / "VOCdevkit", folder / "train.rec"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recpack.errors import ConfigError
+from recpack.storage.kinds import what_is
 from recpack.storage.limits import MAX_MANIFEST
 from recpack.storage.regular import read_regular
 
@@ -71,6 +72,9 @@ class ClassMap:
                 from recpack.storage.decode import decode_json  # most are not read from a manifest
 
                 return cls(tuple(decode_json(text, _Names).classes))
+        except UnicodeDecodeError as error:
+            kind = what_is(error.object) or "no text"
+            raise ConfigError(f"classes: {path}: it is {kind}; name a list of classes") from None
         except (OSError, ValueError) as error:
             raise ConfigError(f"classes: {path} can't be read: {error}") from error
         lines = [line.strip() for line in text.splitlines()]

@@ -22,6 +22,7 @@ from recpack.options import DownloadSettings
 from recpack.progress import Progress
 from recpack.settings import takes
 from recpack.storage.files import Claim, sync_folder
+from recpack.storage.paths import local_path
 from recpack.storage.regular import open_regular
 
 ORIGIN = "http://host.robots.ox.ac.uk/pascal/VOC/"
@@ -69,6 +70,7 @@ def download(
     for unknown names, DataError when the source fails or serves another file, SinkError when the
     folder can't be written.
     """
+    place = local_path(folder, "folder")
     unknown = [name for name in names if name not in ARCHIVES]
     if unknown or not names:
         got = ", ".join(unknown) or "nothing"
@@ -79,8 +81,8 @@ def download(
         got = hide_secrets(repr(settings.mirror))
         raise ConfigError(f"mirror: must be http(s)://host/folder, without a password (got {got})")
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        return [_download(ARCHIVES[name], Path(folder), settings) for name in dict.fromkeys(names)]
+        place.mkdir(parents=True, exist_ok=True)
+        return [_download(ARCHIVES[name], place, settings) for name in dict.fromkeys(names)]
     except OSError as error:
         raise SinkError(f"{folder}: can't be written: {error.strerror or error}") from error
 

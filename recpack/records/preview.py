@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,7 +19,7 @@ from recpack.records.settings import PreviewSettings, positions
 from recpack.records.sheet import contact_sheet
 from recpack.settings import takes
 from recpack.storage.files import replace_file
-from recpack.storage.paths import PathOrUrl, base_name
+from recpack.storage.paths import PathOrUrl, base_name, local_path
 from recpack.storage.s3.access import Access
 
 _FACES = 5
@@ -37,7 +36,8 @@ def preview(
     if an image has many objects. Returns the positions, as drawn: faces of one identity are side by
     side. Raises DataError for positions that do not exist, SinkError for an output that can't be
     written. Of an image, the first 1,000 objects are drawn, without those of infinite edges."""
-    if Path(output).suffix.lower() not in (".png", ".jpg", ".jpeg"):
+    sheet_path = local_path(output)
+    if sheet_path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ConfigError(f"output: must end in .png or .jpg (got {output})")
     with RecordReader(path, mapped=False, **vars(settings.part(Access))) as reader:
         total = len(reader)
@@ -56,9 +56,9 @@ def preview(
         batch = _Chosen(reader, chosen)
         numbers = [position % total for position in chosen]
         sheet = contact_sheet(batch, manifest, settings.cell, title, numbers, faces=faces)
-    _, data = cv2.imencode(Path(output).suffix.lower(), sheet)
+    _, data = cv2.imencode(sheet_path.suffix.lower(), sheet)
     try:
-        with replace_file(Path(output)) as file:
+        with replace_file(sheet_path) as file:
             file.write(data.data)
     except OSError as error:
         raise SinkError(f"{output}: can't be written: {error.strerror}") from error

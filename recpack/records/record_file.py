@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from shlex import quote
 from typing import Any, Protocol, TypeVar
 
 from recpack.errors import RecordError
@@ -73,7 +74,9 @@ def open_file(
             return RemoteFile(s3, parse_location(path), identity and (identity[0], identity[1]))
         file = LocalFile(path, mapped=mapped)
     except OSError as error:
-        raise RecordError(f"{os.fspath(path)}: {error.strerror}") from error
+        name = os.fspath(path)
+        remedy = f"; recpack detect {quote(name)} says what it is" if os.path.isdir(name) else ""
+        raise RecordError(f"{name}: {error.strerror}{remedy}") from error
     # the number of a device, the last one, is another one on another machine
     if identity is not None and identity[:-1] != file.identity[:-1]:
         file.close()

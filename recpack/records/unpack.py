@@ -38,7 +38,14 @@ from recpack.storage.files import (
     write_bytes,
 )
 from recpack.storage.limits import most_of_document
-from recpack.storage.paths import PathOrUrl, companion, read_bytes, read_companion, unsafe_path
+from recpack.storage.paths import (
+    PathOrUrl,
+    companion,
+    local_path,
+    read_bytes,
+    read_companion,
+    unsafe_path,
+)
 from recpack.storage.s3.access import Access
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3
@@ -78,7 +85,7 @@ def unpack(path: PathOrUrl, folder: str | os.PathLike[str], settings: ReplaceSet
     ListError for a broken list, DataError for an id that occurs twice. The records of a set of
     shards get the numbers of their positions in it.
     """
-    output = Path(folder)
+    output = local_path(folder, "folder")
     s3 = S3Client.of(settings)
     try:
         if output.exists() and not output.is_dir():

@@ -81,7 +81,10 @@ class Measuring(Closing):
         for block in self._file.blocks():
             if self._fault is not None:
                 return
-            yield self._root.only(row_paths(block.rough_lines())), block
+            paths = list(row_paths(block.rough_lines()))
+            if block.number == 1:
+                self._root = self._root.holding(next(iter(paths), "."))
+            yield self._root.only(paths), block
 
     def close(self) -> None:
         self._results.close()

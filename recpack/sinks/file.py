@@ -34,6 +34,7 @@ from recpack.storage.files import (
     write_synced,
 )
 from recpack.storage.journal import Journal, final_path, settle, write_journal
+from recpack.storage.paths import local_path
 from recpack.storage.s3.location import COMPANIONS, MANIFEST
 
 
@@ -55,7 +56,8 @@ class FileSink(Sink):
         overwrite: bool = False,
         spare: Collection[str] = (),
     ) -> None:
-        self.path = Path(os.path.abspath(path))  # workers can have another working directory
+        # absolute, because workers can have another working directory
+        self.path = Path(os.path.abspath(local_path(path)))
         self.name = self.path.name
         if self.path.suffix != ".rec":
             raise ConfigError(f"{self.path}: the output's name must end in .rec")

@@ -35,6 +35,7 @@ from recpack.storage.files import (
     write_synced,
 )
 from recpack.storage.journal import settle
+from recpack.storage.paths import local_path
 from recpack.storage.s3.location import MANIFEST, QUARANTINE
 from recpack.storage.shards import files_of_set, shard_names
 
@@ -55,7 +56,8 @@ class FileSetSink(SetSink):
     def __init__(
         self, path: str | os.PathLike[str], shards: int, *, overwrite: bool = False
     ) -> None:
-        self.path = Path(os.path.abspath(path))  # workers can have another working directory
+        # absolute, because workers can have another working directory
+        self.path = Path(os.path.abspath(local_path(path)))
         self.name, self.shards = self.path.name, shards
         if self.path.suffix != ".rec":
             raise ConfigError(f"{self.path}: the output's name must end in .rec")

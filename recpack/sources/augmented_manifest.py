@@ -22,7 +22,7 @@ from recpack.sources.selection import EVERY, Selection
 from recpack.storage.decode import NOT_JSON, reason
 from recpack.storage.limits import most_of_document
 from recpack.storage.paths import read_bytes
-from recpack.storage.s3.location import is_s3
+from recpack.storage.s3.location import is_s3_url
 from recpack.storage.trees.base import Tree
 
 ENDINGS = (".manifest", ".jsonl")
@@ -58,7 +58,7 @@ def open_file(path: str, request: Request) -> DocumentDataset:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     label = None if sets == (EVERY,) else next(iter(sets), None)
     manifest = AugmentedManifest(path, data, label, request.class_names)
-    on_s3 = [reference for reference in manifest.references if is_s3(reference)]
+    on_s3 = [reference for reference in manifest.references if is_s3_url(reference)]
     if on_s3 and len(on_s3) < len(manifest.references):
         raise DataError(
             f"{path}: some images are on S3, others are not; split it into two manifests"
@@ -116,7 +116,7 @@ class AugmentedManifest:
                 entries.append(Entry(file, defect=defect))
             else:
                 image = reference.removeprefix(prefix + "/") if prefix else reference
-                if not is_s3(reference):  # there a key can hold //
+                if not is_s3_url(reference):  # there a key can hold //
                     image = below(".", image)
                 entries.append(Entry(file, image, annotation_of(boxes, self._names)))
         file = posixpath.basename(self._name)

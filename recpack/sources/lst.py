@@ -36,6 +36,7 @@ def read_list(path: PathOrUrl, root: Root, s3: S3Client) -> Samples:
         for block in file.blocks():
             table.append(read_rows(block.lines(), block.number))
         samples = table.samples(tree)
+        samples = replace(samples, root=tree.holding(samples.paths[0]))
     odd = [samples.paths[row] for row in odd_rows(list(samples.paths))]
     return find_images(path, samples, odd)[0]
 

@@ -25,6 +25,8 @@ from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.base import Tree
 from recpack.storage.trees.open import Root, is_archive_name
 
+_MOST_AROUND = 3
+"""Folders around a data set, each in the other."""
 _SINGLE = (*IMAGE_ENDINGS, ".xml", ".txt")
 
 
@@ -64,7 +66,7 @@ def find_format(path: Root, request: Request) -> tuple[SourceFormat | None, Tree
             return name, None
         if file.lower().endswith(_SINGLE) and os.path.isfile(path):
             raise DataError(f"{path}: this is one file of a data set; give the folder of all")
-    root = request.open_tree(path)
+    root = _enter(request.open_tree(path), selection)
     return selection.source_format or next(formats_of(root, selection), None), root
 
 
@@ -115,6 +117,23 @@ def _format_of_file(path: str, selection: Selection) -> SourceFormat | None:
             os.close(open_regular(path))  # says what it is
         raise DataError(f"{path}: no such file{did_you_mean_path(path)}")
     return found
+
+
+def _enter(root: Tree, selection: Selection) -> Tree:
+    """The folder of the data set: where ``root`` looks like none and holds only one folder, that
+    folder, if it looks like one. Folders of images stay where they are: their paths are classes."""
+    names: tuple[SourceFormat, ...] = get_args(SourceFormat)
+    if selection.source_format is not None:
+        names = (selection.source_format,)
+    modules = [_module(name) for name in names if name != "folders"]
+    trees = [root]
+    while len(trees) <= _MOST_AROUND and (inner := trees[-1].only_folder()) is not None:
+        trees.append(inner)
+    if len(trees) == 1:  # most are: nothing is looked at twice
+        return root
+    return next(
+        (tree for tree in trees if any(one.is_here(tree, selection) for one in modules)), root
+    )
 
 
 def formats_of(root: Tree, selection: Selection) -> Iterator[SourceFormat]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from recpack.errors import DataError
 from recpack.storage.checksums import Checksum
 from recpack.storage.files import Closing, lines_of
+from recpack.storage.kinds import what_is
 from recpack.storage.limits import MAX_LINE, MAX_LIST
 from recpack.storage.regular import open_regular
 
@@ -44,6 +45,8 @@ class TextBlock:
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
+            if not self.start and (kind := what_is(data)):
+                raise ValueError(f"it is {kind}, not a list") from None
             first, last = self.start + error.start, self.start + error.end - 1
             where = f"bytes in position {first}-{last}"
             if first == last:

@@ -115,6 +115,13 @@ def write_text(path: PathOrUrl, lines: Iterable[str], s3: S3Client) -> None:
         raise failure from error
 
 
+def local_path(path: PathOrUrl, kind: str = "file") -> Path:
+    """The path of what can only be local. Raises ConfigError for any URL, also ``s3://…``."""
+    if is_s3(path):
+        raise ConfigError(f"{os.fspath(path)} is on S3; name a local {kind}")
+    return Path(path)
+
+
 def demand_free(path: PathOrUrl, s3: S3Client, *, overwrite: bool) -> None:
     """Raise SinkError when the path exists and must not be replaced, or can't be written."""
     exists = _exists(path, s3) if is_s3(path) else demand_local(Path(path))

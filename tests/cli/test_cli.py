@@ -88,6 +88,10 @@ def test_quiet_prints_nothing(
     assert capsys.readouterr() == ("", "")
 
 
+IMAGE = "DEVKIT/VOC2007/JPEGImages/2007_000001.jpg"
+SET = "DEVKIT/VOC2007/ImageSets/Main/trainval.txt"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -111,8 +115,13 @@ def test_quiet_prints_nothing(
         (["frobnicate"], 2, "unknown command 'frobnicate'"),
         (["convert", "DEVKIT", "a.rec", "--backend", "x", "--segment-size", "64KiB"], 2, "backend"),
         (["inspect", "nowhere.rec"], 1, "nowhere.rec: No such file"),
-        (["inspect", "DEVKIT/VOC2007/JPEGImages/2007_000001.jpg"], 1, "no record at byte 0"),
+        (["inspect", IMAGE], 1, "no record at byte 0"),
         (["pack", "nowhere.lst", "DEVKIT", "a.rec"], 1, "nowhere.lst: can't be read"),
+        (["preview", "DEVKIT", "a.png"], 1, "a folder, not a file; recpack detect"),
+        (["pack", IMAGE, "DEVKIT", "a.rec"], 1, "can't be read: it is a picture, not a list"),
+        (["pack", SET, IMAGE, "a.rec"], 1, ".jpg: not a tar archive: it is a picture"),
+        (["pack", "DEVKIT", SET, "a.rec"], 1, "trainval.txt: not a tar archive: it is a text"),
+        (["convert", "DEVKIT", "a.rec", "--classes", IMAGE], 2, "it is a picture; name a list of"),
     ],
 )
 def test_mistakes_are_explained(

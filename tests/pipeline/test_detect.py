@@ -17,6 +17,7 @@ from recpack.storage.s3.location import parse_location
 from recpack.storage.s3.objects import put
 from tests.conftest import Store
 from tests.support.datasets import WRITERS, Picture, make_classes
+from tests.support.devkits import jpeg
 from tests.support.exports import make_exports
 
 PICTURES = [Picture(60 + i, 50, ((i % 3, 5, 5, 30, 30), (1, 10, 12, 40, 40))) for i in range(6)]
@@ -227,6 +228,18 @@ def test_what_is_none(
 def test_images_beside_their_json_are_read(tmp_path: Path) -> None:
     make_exports(tmp_path)
     assert recpack.detect("roboflow.zip").unread == ()
+
+
+def test_images_of_a_list_are_read() -> None:
+    """CVAT's lists name them with another folder before them."""
+    image, label = "images/train/a.jpg", "labels/train/a.txt"
+    for name in (image, label, "images/val/b.jpg", "labels/val/b.txt", "notes/c.txt"):
+        Path("cvat", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("cvat", name).write_bytes(jpeg(60, 40) if name.endswith("g") else b"0 .5 .5 .2 .2")
+    Path("cvat/data.yaml").write_text("train: train.txt\nval: val.txt\nnames: [cat]\n")
+    Path("cvat/train.txt").write_text(f"data/{image}\n")
+    Path("cvat/val.txt").write_text("data/images/val/b.jpg\n")
+    assert recpack.detect("cvat").unread == ("notes/",)
 
 
 def test_one_file_of_a_data_set() -> None:

@@ -56,6 +56,10 @@ def lay(root: Path, files: Mapping[str, str]) -> Path:
     return root
 
 
+def read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 def images(*names: str) -> dict[str, str]:
     return dict.fromkeys(names, "")
 
@@ -242,6 +246,25 @@ def test_layouts_that_are_found(name: str, tmp_path: Path) -> None:
     assert [row.partition("\t")[2] for row in rows] == [f"{LABEL}\t{name}" for name in expected]
 
 
+@pytest.mark.parametrize("name", FOUND)
+def test_a_folder_around_a_layout_changes_nothing(name: str, tmp_path: Path) -> None:
+    """An archiver wrote it, and perhaps its system's own files beside it."""
+    files, options, _ = FOUND[name]
+    root = lay(tmp_path / "in", {f"deep/dataset/{file}": text for file, text in files.items()})
+    recpack.convert(root / "deep/dataset", tmp_path / "a.rec", **OPTIONS | options)
+    lay(root, {".DS_Store": "x", "__MACOSX/deep/._dataset": "x", "deep/.DS_Store": "x"})
+    shutil.make_archive(str(tmp_path / "b"), "zip", root)
+    shutil.make_archive(str(tmp_path / "c"), "tar", root / "deep")
+    for path in (root, root / "deep", tmp_path / "b.zip", tmp_path / "c.tar"):
+        recpack.convert(path, tmp_path / "x.rec", overwrite=True, **OPTIONS | options)
+        for ending in (".rec", ".lst"):
+            assert read(tmp_path / f"x{ending}") == read(tmp_path / f"a{ending}"), path
+        if path.is_file():  # nobody can name the folder in it
+            recpack.pack(tmp_path / "a.lst", path, tmp_path / "y.rec", overwrite=True, jobs=1)
+            assert read(tmp_path / "y.rec") == read(tmp_path / "a.rec")
+            recpack.verify(tmp_path / "a.rec", against=(tmp_path / "a.lst", path), jobs=1)
+
+
 OWN, AUTO = ["truck", "my: cat", "cat"], {"classes": "auto"}
 LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\n"
 
@@ -418,6 +441,7 @@ def test_images_alone_are_no_classes(tmp_path: Path, file: str) -> None:
 
 def test_the_folder_in_it(tmp_path: Path) -> None:
     lay(tmp_path / "in", images("dataset/images/a.jpg") | {"dataset/annotations/a.xml": XML})
+    lay(tmp_path / "in", {"LICENSE": ""})
     with pytest.raises(recpack.DataError, match=r"give the folder in it, .*in/dataset"):
         recpack.convert(tmp_path / "in", tmp_path / "a.rec", **OPTIONS)
     lay(tmp_path / "zip", {f"deep/{path}": "1" for path in ("dataset/images/a.jpg", "dataset/x")})

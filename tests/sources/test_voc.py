@@ -203,7 +203,8 @@ def test_plain_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        ((), {}, "no VOC<year> folder, no Annotations folder"),
+        ((), {}, "it is empty"),
+        (("x/a", "y/b"), {}, "no VOC<year> folder, no Annotations folder"),
         (("VOCdevkit/VOC2007/x",), {}, "give the folder in it"),
         (("Annotations/a.xml",), {}, "JPEGImages: no such folder"),
         (("Annotations/a.txt", "JPEGImages/a"), {}, "has no annotations"),

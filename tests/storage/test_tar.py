@@ -289,7 +289,7 @@ def test_what_is_refused(tmp_path: Path, devkit: Path) -> None:
         with pytest.raises(error, match=message):
             recpack.convert(root, tmp_path / "x.rec")
     (tmp_path / "empty.tar").write_bytes(bytes(10240))
-    with pytest.raises(DataError, match=r"empty\.tar: no VOC<year> folder"):
+    with pytest.raises(DataError, match=r"empty\.tar: it is empty"):
         recpack.convert(tmp_path / "empty.tar", tmp_path / "x.rec")
     (tmp_path / "x.lst").write_text("0\t2\t5\t0\t.1\t.1\t.2\t.2\ta.jpg\n")
     with pytest.raises(DataError, match="image is missing"):

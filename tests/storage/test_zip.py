@@ -322,7 +322,7 @@ def test_archives_that_are_refused(raw: bytes, message: str, tmp_path: Path) -> 
 
 def test_empty(tmp_path: Path) -> None:
     (tmp_path / "d.zip").write_bytes(in_zip({}))
-    with pytest.raises(DataError, match=r"d\.zip: no VOC<year> folder"):
+    with pytest.raises(DataError, match=r"d\.zip: it is empty"):
         recpack.convert(tmp_path / "d.zip", tmp_path / "x.rec")
 
 

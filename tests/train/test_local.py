@@ -443,6 +443,7 @@ def test_choices_that_are_refused(
         (("bare.rec", "val.rec", "models"), "train: .*bare.rec has no manifest beside it"),
         (("longer.rec", "val.rec", "models"), "train: .*longer.rec has .* it is another file"),
         (("train.rec", "val.rec", "s3://b/models"), "output: s3://b/models; a job on this machine"),
+        (("train.rec", "val.rec", "gs://b/models"), "output: gs://b/models; a job on this machine"),
         (("train.rec", "other.rec", "models"), "the classes of the channels differ"),
     ],
 )

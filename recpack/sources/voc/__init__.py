@@ -17,12 +17,11 @@ def is_here(root: Tree, selection: Selection) -> bool:
     the image sets."""
     from recpack.sources.voc.folders import has_annotations
 
+    folders = root.folders(".")
     return (
         selection.annotations is not None
-        or any(
-            name in ("ImageSets", "VOCdevkit") or re.match("VOC[0-9]", name)
-            for name in root.folders(".")
-        )
+        or any(name == "ImageSets" or re.match("VOC[0-9]", name) for name in folders)
+        or ("VOCdevkit" in folders and len(folders) > 1)
         or has_annotations(root, selection)
     )
 

@@ -127,6 +127,8 @@ def find_folders(root: Tree, years: Sequence[str]) -> list[Folders]:
         return [_folders_in(root, f"VOC{year}") for year in years or found]
     if any(name.endswith(".xml") for name in root.files(".")):
         return [(".", ".", "")]
+    if not folders and not root.files("."):
+        raise DataError(f"{root}: it is empty")
     inner = "VOCdevkit" if "VOCdevkit" in folders else folders[0] if len(folders) == 1 else None
     if inner is not None and not only_images(root.some_files(inner)):
         if root.wrapped:

@@ -53,6 +53,7 @@ def open_folder(root: Tree, request: Request) -> Dataset:
     ]
     dataset = YoloDataset(root, replace(layout.named(request.class_names), sets=sets), problems)
     paths = list(chain.from_iterable(layout.sets.values()))
+    paths += dataset.listed_folders()
     labels = (posixpath.dirname(label_path(join(path, "x.jpg"))) or "." for path in paths)
     dataset.parts = {*paths, *labels, layout.file, layout.source} - {""}
     return dataset

@@ -51,7 +51,7 @@ from recpack.storage.paths import unsafe_path
 from recpack.storage.trees.base import Folder, Head, Tree
 
 _TRIED = 20
-"""Label files that are read to see whether their rows have keypoints."""
+"""Label files that are read to see whether their rows have keypoints, and images of a list."""
 _ROUNDING = 2e-6
 """Ratios: with six decimals, an edge on the image's border can lie this far outside it."""
 _PIXELS = 2.0
@@ -84,6 +84,14 @@ class YoloDataset(Dataset):
         self._settle_first(layout)
         if not len(self):
             raise DataError(f"{root}: there are no images in {', '.join(layout.sets)}")
+
+    def listed_folders(self) -> set[str]:
+        """The folders at the top that the first images of lists lie in; those of other lists
+        probably do too."""
+        sets = zip(self._images, self._layout.sets.values(), strict=True)
+        listed = (images for images, paths in sets if all(path.endswith(".txt") for path in paths))
+        first = chain.from_iterable(islice(images, _TRIED) for images in listed)
+        return {image.partition("/")[0] if "/" in image else "." for image in first}
 
     def problems(self) -> list[Problem]:
         """Those of the layout; images that are listed twice (they are packed once), labels without

@@ -79,7 +79,7 @@ def yolo_layout(root: Tree) -> YoloFolder | None:
         sets = {name: [f"images/{name}"] for name in inner} or {"all": ["images"]}
         return YoloFolder(names, sets, source)
     sets = {name: [f"{name}/images"] for name in folders if root.is_folder(f"{name}/labels")}
-    if sets:
+    if sets and (names or len(sets) > 1 or not _is_around(root, *sets)):
         return YoloFolder(names, sets, source)
     sets = {
         name: [name] for name in filter(SET_FOLDER.match, folders)
@@ -95,6 +95,16 @@ def yolo_layout(root: Tree) -> YoloFolder | None:
     if images and (names or _labels_beside(root, images, files)):
         return YoloFolder(names, {"all": ["."]}, source)
     return None
+
+
+def _is_around(root: Tree, name: str) -> bool:
+    """Whether the folder ``name`` is all there is, and the data set: not an image set, unless it
+    holds the class names."""
+    inner = root.only_folder()
+    if inner is None or not SET_FOLDER.match(name):
+        return inner is not None
+    found = yolo_layout(inner)
+    return found is not None and bool(found.names)
 
 
 def _labels_beside(root: Tree, images: Sequence[str], files: Sequence[str]) -> bool:

@@ -15,6 +15,8 @@ SIBLING = "_recpack"
 prefix, so only the ``.rec`` must be there."""
 MAX_KEY = 1024
 """Bytes of a key."""
+_URL = re.compile("([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
+"""Also as pathlib writes it, with one slash; one letter is a drive of Windows."""
 
 
 LIST, INDEX, MANIFEST = ".lst", ".idx", ".json"
@@ -43,8 +45,22 @@ class Location(NamedTuple):
 
 def is_s3(path: object) -> bool:
     """Whether a path from a user means S3, even when ``parse_location`` refuses it (``S3://…``, or
-    ``s3:/…`` as pathlib writes it): no file has such a name."""
-    return isinstance(path, (str, os.PathLike)) and os.fspath(path)[:4].lower() == "s3:/"
+    ``s3:/…`` as pathlib writes it): no file has such a name. Raises ConfigError for any other URL:
+    as a path it would be that of a local folder, ``gs:``."""
+    if not isinstance(path, (str, os.PathLike)):
+        return False
+    text = os.fspath(path)
+    if not is_s3_url(text) and (url := _URL.match(text)):
+        raise ConfigError(
+            f"{text}: recpack reads and writes no {url[1]}:// URLs; give a local path, or "
+            "s3://bucket/key"
+        )
+    return is_s3_url(text)
+
+
+def is_s3_url(text: str) -> bool:
+    """``is_s3`` of a path from a file, where other URLs are only paths that lead nowhere."""
+    return text[:4].lower() == "s3:/"
 
 
 def parse_location(url: str | os.PathLike[str]) -> Location:

@@ -20,6 +20,7 @@ import numpy as np
 from recpack.columns import StringColumn
 from recpack.errors import DataError
 from recpack.storage.files import pread
+from recpack.storage.kinds import what_is
 from recpack.storage.paths import base_name
 from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
@@ -101,6 +102,8 @@ class Archive:
                     f"{remedy} first and give the result"
                 )
         is_zip = first.startswith(zip_index.SIGNATURES) or self.path.lower().endswith(".zip")
+        if not is_zip and (kind := what_is(first)):
+            raise DataError(f"not a tar archive: it is {kind}")
         read_members = zip_index.read_members if is_zip else tar_index.read_members
         if not is_s3(self.path):
             return read_members(source.read, self.size)

@@ -103,6 +103,11 @@ class ArchiveTree(Tree):
             data = file.read_all(most_of_document())
         return lines_of(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
 
+    def inside(self, folder: str) -> ArchiveTree:
+        first, last = self._range(folder)
+        names = StringColumn(name[len(folder) + 1 :] for name in self.names[first:last])
+        return replace(self, names=names, extents=self.extents[first:last])
+
     def folder(self, path: str, *, proven: bool = False) -> ArchiveFolder:
         del proven  # a name can't be a link
         return ArchiveFolder(self, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 from recpack.errors import DataError
@@ -166,6 +167,27 @@ class Tree(ABC):
         for name in folders:
             if not is_hidden(name):
                 yield from self.listing(join(path, name), depth + 1)
+
+    @abstractmethod
+    def inside(self, folder: str) -> Tree:
+        """The tree of a folder in it."""
+
+    def only_folder(self) -> Tree | None:
+        """The tree of the only folder in it, where it holds nothing else: archivers and downloads
+        put one around a data set. None too for a link that leads out."""
+        folders = [name for name in self.folders(".") if not is_hidden(name)]
+        if len(folders) == 1 and all(map(is_hidden, {*self.files(".")} - {*folders})):
+            with suppress(OSError), self.folder(folders[0]):
+                return self.inside(folders[0])
+        return None
+
+    def holding(self, path: str) -> Tree:
+        """The tree, or where ``path`` is not in it, but in the only folder of an archive, the tree
+        of that."""
+        if not self.wrapped or self.is_file(path) or (inner := self.only_folder()) is None:
+            return self
+        found = inner.holding(path)
+        return found if found.is_file(path) else self
 
     def is_there(self) -> bool:
         """Whether this process can reach the data set; can raise OSError with the reason."""

@@ -89,6 +89,9 @@ class LocalTree(Tree):
             folder.open(path).close()  # an error for a link that leads out
         return text_lines(Path(self.root, path))
 
+    def inside(self, folder: str) -> LocalTree:
+        return replace(self, root=os.path.join(self.root, folder))
+
     def naming(self, *folders: str) -> LocalTree:
         return replace(self, named=(*self.named, *folders))
 

@@ -91,6 +91,9 @@ class S3Tree(Tree):
         data = read(self._s3, self._object(path), limit=most_of_document())
         return lines_of(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
 
+    def inside(self, folder: str) -> S3Tree:
+        return S3Tree(self._prefix(folder), self._s3)
+
     def folder(self, path: str, *, proven: bool = False) -> S3Folder:
         del proven  # a key can't be a link
         return S3Folder(self._prefix(path), self._s3)
