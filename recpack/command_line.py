@@ -8,11 +8,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from importlib import import_module
 from typing import Any, NoReturn
 
 from recpack.display import did_you_mean
 
+_PROGRAMS = {"recpack": "recpack.cli.parser", "recpack-train": "train.cli"}
+"""Where the ``GROUPS`` of each program's commands are."""
 SHELLS = ("bash", "zsh", "fish")
 _EXPECTED: dict[Any, str] = {int: "a whole number", float: "a number"}
 _SHORTER = (
@@ -125,10 +129,14 @@ class Parser(argparse.ArgumentParser):
             message = f"{len(action.metavar)} values are needed: {' '.join(action.metavar)}"
             raise argparse.ArgumentError(action, message) from error
 
-    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        is_name = not action.option_strings and not isinstance(action, argparse._SubParsersAction)
-        if is_name and not arg_string:  # a variable of the shell that is not set
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        of_command = isinstance(action, argparse._SubParsersAction)
+        # a variable of the shell that is not set; numbers say what they expect
+        if "" in arg_strings and not of_command and action.type not in _EXPECTED:
             raise argparse.ArgumentError(action, "must not be empty")
+        return super()._get_values(action, arg_strings)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         try:
             return super()._get_value(action, arg_string)
         except argparse.ArgumentError as error:
@@ -142,7 +150,9 @@ class Parser(argparse.ArgumentParser):
             return
         near = did_you_mean(str(value), map(str, action.choices))
         if isinstance(action, argparse._SubParsersAction):
-            if not near and os.path.exists(value):
+            if other := _other_program(self.prog, value):
+                near = f"; it is a command of {other}: {other} {value}"
+            elif not near and os.path.exists(value):
                 near = f"; name the command first: {self.prog} COMMAND {value}"
             raise argparse.ArgumentError(None, f"unknown command {value!r}{near}")
         names = ", ".join(map(str, action.choices))
@@ -188,6 +198,17 @@ class Parser(argparse.ArgumentParser):
         if self._example:
             formatter.add_text(f"example:\n  {self._example}")
         return formatter.format_help()
+
+
+def _other_program(program: str, command: str) -> str | None:
+    """The other of the two programs, if it has this command."""
+    for other, module in _PROGRAMS.items():
+        with suppress(ImportError):
+            if other != program and any(
+                command in names for names in import_module(module).GROUPS.values()
+            ):
+                return other
+    return None
 
 
 def suggest(action: argparse.Action, words: Iterable[str]) -> None:

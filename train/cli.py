@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from recpack import __version__
 from recpack.command_line import Parser
-from recpack.display import did_you_mean
+from recpack.display import did_you_mean, near_missing
 
 from .cli_hosting import add_commands as add_hosting_commands
 from .cli_jobs import add_commands as add_job_commands
@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if not isinstance(error, (TrainError, OSError)) and not _is_aws(error):
                 raise
-            near = _near(error, service) if isinstance(error, MissingError) else ""
+            near = near_missing(error)
+            if isinstance(error, MissingError):
+                near = _near(error, service)
             say(f"recpack-train: {error}{near}")
             _print_notes(error)
             return 2 if isinstance(error, UsageError) else 1

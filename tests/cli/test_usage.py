@@ -117,6 +117,9 @@ def typed(
         ("recpack explain image-mising", "'image-mising' is no problem code; did you mean"),
         ("recpack completion", "recpack completion: missing: SHELL"),
         ("recpack completion fsh", "SHELL must be one of bash, zsh, fish (got 'fsh'); did"),
+        ("recpack fit --train x", "'fit'; it is a command of recpack-train: recpack-train fit\n"),
+        ("recpack-train detect x", "'detect'; it is a command of recpack: recpack detect\n"),
+        ("recpack filter a.rec b.rec --min-side 5", "did you mean '--min-box'?"),
         ("recpack-train nope", "recpack-train: unknown command 'nope'"),
         ("recpack-train help fitt", "unknown command 'fitt'; did you mean 'fit'?"),
         ("recpack-train --region x status", "'--region'; write it after the command"),
@@ -139,6 +142,16 @@ def typed(
         ("recpack convert '' x.rec", "recpack convert: DEVKIT must not be empty"),
         ("recpack convert d ''", "recpack convert: OUT.rec must not be empty"),
         ("recpack-train predict e ''", "recpack-train predict: IMAGE must not be empty"),
+        (f"{CONVERT} --set ''", "recpack convert: --set must not be empty"),
+        (f"{CONVERT} --year=", "recpack convert: --year must not be empty"),
+        (f"{CONVERT} --report ''", "recpack convert: --report must not be empty"),
+        (f"{CONVERT} --endpoint-url ''", "recpack convert: --endpoint-url must not be empty"),
+        ("recpack check d --images ''", "recpack check: --images must not be empty"),
+        ("recpack verify a.rec --against l ''", "recpack verify: --against must not be empty"),
+        ("recpack download '' d", "recpack download: NAME must not be empty"),
+        (f"{FIT} --local --role ''", "recpack-train fit: --role must not be empty"),
+        ("recpack-train fit --train ''", "recpack-train fit: --train must not be empty"),
+        ("recpack-train status --region ''", "recpack-train status: --region must not be empty"),
         ("recpack ''", "recpack: unknown command ''"),
     ],
 )
@@ -246,3 +259,36 @@ def test_names_that_the_data_do_not_have(typed: Typed, devkit: Path) -> None:
     code, _, err = typed("recpack filter a.rec b.rec --classes persom")
     assert code == 1
     assert "did you mean 'person'?" in err
+
+
+def test_files_that_do_not_exist(typed: Typed, devkit: Path) -> None:
+    """One exit code, and the most similar name, whatever the file is."""
+    assert typed(f"recpack convert {devkit} train.rec -q --year 2012")[0] == 0
+    Path("names.txt").write_text("person\n")
+    for line, near in (
+        ("recpack verify trian.rec", "'train.rec'"),
+        ("recpack inspect trian.rec", "'train.rec'"),
+        ("recpack preview trian.rec x.png", "'train.rec'"),
+        ("recpack merge a.rec train.rec trian.rec", "'train.rec'"),
+        (f"recpack pack trian.lst {devkit} a.rec", "'train.lst'"),
+        (f"recpack verify train.rec --against trian.lst {devkit}", "'train.lst'"),
+        (f"recpack convert {devkit} a.rec --classes nmaes.txt", "'names.txt'"),
+        ("recpack filter train.rec a.rec --classes nmaes.txt", "'names.txt'"),
+        (f"recpack list {devkit}/VOC2021/x a.lst", "'VOC2012'"),
+        ("recpack-train fit --local --train trian.rec --validation x --output o", "'train.rec'"),
+    ):
+        code, out, err = typed(line)
+        assert (code, out) == (1, ""), line
+        assert err.endswith(f"; did you mean {near}?\n"), line
+
+
+def test_packages_that_are_missing(
+    typed: Typed, devkit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One exit code; as of PyTorch in tests/train/test_local.py."""
+    for package in ("dask", "distributed", "ray"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for backend in ("dask", "ray"):
+        code, out, err = typed(f"recpack check {devkit} --backend {backend}")
+        assert (code, out) == (1, "")
+        assert f"backend: {backend} needs pip install 'recpack[{backend}]'" in err
