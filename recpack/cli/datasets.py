@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from recpack.problems import Problem
 
 
+_REPORTS = (b'{\n "names": [', b'{\n "problem_counts": {')
+"""How the reports of check and of the other commands begin."""
+
+
 def keywords(args: argparse.Namespace) -> dict[str, Any]:
     """The options as keywords, by the names of the command's settings."""
     return {one.name: getattr(args, one.name) for one in options_of(args.settings)}
@@ -62,10 +66,6 @@ def run_pack(args: argparse.Namespace) -> object:
 def _report_problems(args: argparse.Namespace) -> Iterator[list[Problem]]:
     """Collect a run's problems and write them to ``--report``, also when the run fails."""
     path = _report_path(args)
-    if path is not None and is_page(path):
-        raise ConfigError(
-            f"report: {path}: this report is JSON, name it .json; recpack check writes pages"
-        )
     before = _identity(path)
     problems: list[Problem] = []
     failure = None
@@ -95,15 +95,25 @@ def _report_path(args: argparse.Namespace) -> Path | None:
 
     path, output = Path(args.report), Path(getattr(args, "output", ""))
     rec = path.with_suffix(".rec")
-    if path.suffix in (".rec", ".idx", ".lst"):
-        raise ConfigError(f"report: {path}: a report is JSON, name it .json")
+    if path.suffix != ".json" and not (is_page(path) and args.command == "check"):
+        known = "this report is JSON, name it .json; recpack check writes pages"
+        known = "name it .html or .json" if args.command == "check" else known
+        raise ConfigError(f"report: {path}: {known}")
     is_of_output = output.suffix in (".rec", ".lst") and (
         os.path.abspath(output.with_suffix(".rec")) == os.path.abspath(rec)
     )
     if path.suffix == ".json" and (is_of_output or os.path.lexists(rec)):
         raise ConfigError(f"report: {path} is the name of the manifest of {rec}; name another file")
-    demand_local(path)
+    if demand_local(path) and not _is_report(path):
+        raise SinkError(f"{path} exists, and is no report of recpack; name another file")
     return path
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file begins as a report, or is empty; else it can be one of the data set's."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    return not head or head.startswith(_REPORTS) or b": recpack check</title>" in head
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:

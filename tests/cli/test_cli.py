@@ -155,7 +155,9 @@ def test_an_existing_output_is_refused(
         ("b.rec", "b.json", 2),
         ("b.rec", "b.rec", 2),
         ("b.rec", "elsewhere/b.json", 1),  # a link to the folder
-        ("b.manifest", "b.manifest", 1),
+        ("b.manifest", "b.manifest", 2),
+        ("b.rec", "a.txt", 2),
+        ("b.rec", "a.jpg", 2),
     ],
 )
 def test_a_report_never_takes_the_place_of_an_output(
@@ -172,11 +174,28 @@ def test_a_report_never_takes_the_place_of_an_output(
     assert (tmp_path / output).exists() == (code == 1 or output == "a.rec")
     if code == 1 and output == "b.rec":
         assert run("verify", tmp_path / output) == 0
-    elif code == 1:
-        assert "problem_counts" not in (tmp_path / output).read_text()
     if report == "a.json":
         assert run("check", devkit, "--report", tmp_path / report) == 2
         assert run("verify", tmp_path / "a.rec") == 0
+
+
+def test_a_report_replaces_only_a_report(
+    devkit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("r.json", "r.html"):
+        report = tmp_path / name
+        report.touch()  # as mktemp does
+        for _ in range(2):
+            assert run("check", devkit, "--report", report, "-q") == 0
+        report.write_text('{"images": []}')
+        for command in (["check", devkit], ["convert", devkit, tmp_path / "a.rec"]):
+            if command[0] == "check" or name == "r.json":
+                assert run(*command, "--report", report) == 1
+                assert f"{report} exists, and is no report of" in capsys.readouterr().err
+        assert report.read_text() == '{"images": []}'
+    for _ in range(2):
+        words = ("convert", devkit, tmp_path / "a.rec", "--overwrite", "-q")
+        assert run(*words, "--report", tmp_path / "problems.json") == 0
 
 
 def test_an_output_whose_name_is_not_text(devkit: Path, tmp_path: Path) -> None:
