@@ -27,23 +27,27 @@ _SHORTER = (
     (r"expected one argument", "a value is missing"),
 )
 """What argparse says, and what we say."""
+_TWINS = {"--split": "--fractions", "--fractions": "--split"}
+"""Options that are one thing and have another name in another command."""
 _FOLDER = r"DIR|ROOT"
 _FILE = r"DEVKIT|DATASET|LIST|FILE|PATH|REC|JOB|MODEL|IMAGE|\.[a-z]{3}"
 
 
 class Parser(argparse.ArgumentParser):
     """``example``: lines for the end of the help · ``groups``: the commands by the titles that the
-    help shows them under."""
+    help shows them under · ``has_json``: whether the commands have ``--json``, so that errors are
+    JSON too."""
 
     def __init__(
         self, *, example: str = "", groups: Mapping[str, Sequence[str]] | None = None,
-        add_help: bool = True, **keywords: Any,
+        add_help: bool = True, has_json: bool = True, **keywords: Any,
     ) -> None:  # fmt: skip
         super().__init__(
             allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
             add_help=False, **keywords,
         )  # fmt: skip
         self._example, self._groups, self._json = example, groups, False
+        self._has_json = has_json
         self._positionals.title = "arguments"
         if add_help:
             self.general.add_argument("-h", "--help", action="help", help="show this help")
@@ -86,6 +90,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = list(sys.argv[1:] if args is None else args)
+        most = {"help": 2, "-V": 1, "--version": 1}.get(words[0]) if words else None
+        if most is not None and len(words) > most:
+            self.error(f"{words[most]!r} is one too many")
         if words[:1] == ["help"]:
             words = [*words[1:], "--help"]
         if not words and self._groups:
@@ -96,13 +103,16 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, but nothing may be left: the parser of the command tells of it."""
         words = list(args)
-        self._json = "--json" in words
+        self._json = self._has_json and "--json" in words
         for word in words:
             if word == "--" or (self._groups and not word.startswith("-")):
                 break
+            plain = "--" + word.lstrip("—–-")
+            if word[:1] in ("—", "–") and not self._is_unknown(plain):  # as text programs make them
+                self.error(f"{word!r} begins with a long dash; write {plain}")
             if self._is_unknown(word):
                 name = word.partition("=")[0]
-                hint = did_you_mean(name, self._option_string_actions)
+                hint = did_you_mean(_TWINS.get(name, name), self._option_string_actions)
                 if any(name in one._option_string_actions for one in _parsers(self)):
                     hint = f"; write it after the command: {self.prog} COMMAND {name}"
                 self.error(f"unknown option {name!r}{hint}")
@@ -226,7 +236,7 @@ class _Completion(argparse.Action):
         for one in _parsers(whole):
             for action in one._actions:
                 action.choices = getattr(action, "words", action.choices)
-                for pattern, kind in ((_FILE, shtab.FILE), (_FOLDER, shtab.DIRECTORY)):
+                for pattern, kind in ((_FOLDER, shtab.DIRECTORY), (_FILE, shtab.FILE)):
                     if not action.choices and re.search(pattern, str(action.metavar)):
                         action.complete = kind  # type: ignore[attr-defined]
                 if action.option_strings:

@@ -107,7 +107,7 @@ class Field(typing.NamedTuple):
         """What is wrong with the type of a value, or None."""
         if value is None and type(None) in self._parts:
             return None
-        if is_empty(value):
+        if _has_empty(value if isinstance(value, str) or self.length > 1 else None):
             return f"{self.name}: must not be empty"
         if self.choices and value not in self.choices:
             near = did_you_mean(str(value), self.choices)
@@ -299,7 +299,7 @@ class takes(Generic[P, S]):
                 raise TypeError(f"{function.__qualname__}() {error}{near}") from None
             values = [bound.pop(parameter.name) for parameter in positional]
             for parameter, value in zip(positional, values, strict=True):
-                if is_empty(value):
+                if _has_empty(value):
                     raise ConfigError(f"{parameter.name}: must not be empty")
             settings = kind(**bound)
             with settings._running():
@@ -310,11 +310,10 @@ class takes(Generic[P, S]):
         return call
 
 
-def is_empty(value: object) -> bool:
-    """Whether a value that names something is ``""``, or has ``""`` in it: as a path that would be
-    the current folder, as an option the default."""
-    values = value if isinstance(value, (list, tuple)) else (value,)
-    return any(isinstance(one, str) and not one for one in values)
+def _has_empty(value: object) -> bool:
+    """Whether a path, or one of several, is ``""``, which would be the current folder."""
+    paths = value if isinstance(value, (list, tuple)) else (value,)
+    return any(isinstance(one, str) and not one for one in paths)
 
 
 def _order(kind: type[Settings]) -> Callable[[Any], int]:

@@ -142,6 +142,8 @@ def run_check(args: argparse.Namespace) -> object:
     if not (args.quiet or args.json):
         for line in text_report(check, block()):
             print_line(line)
+        if report is not None:
+            print_line(f"wrote {report}")
     args.code = int(check.refused)
     return check.as_dict()
 
@@ -183,8 +185,9 @@ def print_result(args: argparse.Namespace, result: Result) -> object:
 
 
 def run_download(args: argparse.Namespace) -> object:
-    from recpack.demo.download import TERMS, download
+    from recpack.demo.download import TERMS, demand_known, download
 
+    demand_known(args.name)
     if not args.quiet:
         print(TERMS, file=sys.stderr)
     with progress_bar(args.quiet) as progress:
