@@ -93,8 +93,12 @@ def did_you_mean_path(path: str) -> str:
     folder, name = os.path.split(path.rstrip("/"))
     while folder and not os.path.lexists(folder):
         folder, name = os.path.split(folder)
+    stem, ending = os.path.splitext(name)
     with suppress(OSError), os.scandir(folder or ".") as beside:
-        return did_you_mean(name, [one.name for one in islice(beside, _BESIDE)])
+        names = [os.path.splitext(one.name) for one in islice(beside, _BESIDE)]
+        # an equal ending alone makes no two names similar
+        near = [a + b for a, b in names if b != ending or not b or did_you_mean(stem, [a])]
+        return did_you_mean(name, near)
     return ""
 
 
@@ -106,5 +110,7 @@ def near_missing(error: BaseException) -> str:
     path = None if cause is None else cause.filename
     if not isinstance(path, (str, os.PathLike)) or "did you mean" in str(error):
         return ""
-    path = os.fspath(path)
-    return did_you_mean_path(path) if path in str(error) else ""
+    path, folder = os.fspath(path), os.path.dirname(path)
+    if path not in str(error):  # a folder can be named instead of what is looked for in it
+        path = folder if folder and f"{folder}:" in str(error) else ""
+    return did_you_mean_path(path) if path and not os.path.lexists(path) else ""

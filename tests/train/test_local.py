@@ -364,6 +364,11 @@ def test_quiet(fit: Fit) -> None:
     assert json.loads(out)["TrainingJobName"] == "voc-1"
 
 
+def test_names_that_are_empty() -> None:
+    with pytest.raises(UsageError, match=r"^output: must not be empty$"):
+        train.fit("train.rec", "val.rec", "", local=True)
+
+
 def test_without_pytorch(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     code, out, err = fit()
