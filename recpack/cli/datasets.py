@@ -110,7 +110,10 @@ def _report_path(args: argparse.Namespace) -> Path | None:
 
 
 def _is_report(path: Path) -> bool:
-    """Whether a file begins as a report, or is empty; else it can be one of the data set's."""
+    """Whether a file begins as a report, or is empty; else it can be one of the data set's. A link
+    is replaced, and its target stays."""
+    if path.is_symlink():
+        return True
     with path.open("rb") as file:
         head = file.read(1 << 16)
     return not head or head.startswith(_REPORTS) or b": recpack check</title>" in head

@@ -107,7 +107,7 @@ def test_an_obstacle_is_found_before_the_work(
     devkit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "folder.json").mkdir()
-    for report, message in (("folder.json", "is not a file"), ("n" * 231, "too long")):
+    for report, message in (("folder.json", "is not a file"), ("n" * 226 + ".json", "too long")):
         words = [str(devkit), str(tmp_path / "a.rec"), "--report", str(tmp_path / report)]
         assert main(["convert", *words]) == 1
         assert message in capsys.readouterr().err
