@@ -8,11 +8,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from importlib import import_module
 from typing import Any, NoReturn
 
 from recpack.display import did_you_mean
 
+_PROGRAMS = {"recpack": "recpack.cli.parser", "recpack-train": "train.cli"}
+"""Where the ``GROUPS`` of each program's commands are."""
 SHELLS = ("bash", "zsh", "fish")
 _EXPECTED: dict[Any, str] = {int: "a whole number", float: "a number"}
 _SHORTER = (
@@ -23,23 +27,27 @@ _SHORTER = (
     (r"expected one argument", "a value is missing"),
 )
 """What argparse says, and what we say."""
+_TWINS = {"--split": "--fractions", "--fractions": "--split"}
+"""Options that are one thing and have another name in another command."""
 _FOLDER = r"DIR|ROOT"
 _FILE = r"DEVKIT|DATASET|LIST|FILE|PATH|REC|JOB|MODEL|IMAGE|\.[a-z]{3}"
 
 
 class Parser(argparse.ArgumentParser):
     """``example``: lines for the end of the help · ``groups``: the commands by the titles that the
-    help shows them under."""
+    help shows them under · ``has_json``: whether the commands have ``--json``, so that errors are
+    JSON too."""
 
     def __init__(
         self, *, example: str = "", groups: Mapping[str, Sequence[str]] | None = None,
-        add_help: bool = True, **keywords: Any,
+        add_help: bool = True, has_json: bool = True, **keywords: Any,
     ) -> None:  # fmt: skip
         super().__init__(
             allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
             add_help=False, **keywords,
         )  # fmt: skip
         self._example, self._groups, self._json = example, groups, False
+        self._has_json = has_json
         self._positionals.title = "arguments"
         if add_help:
             self.general.add_argument("-h", "--help", action="help", help="show this help")
@@ -82,6 +90,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = list(sys.argv[1:] if args is None else args)
+        most = {"help": 2, "-V": 1, "--version": 1}.get(words[0]) if words else None
+        if most is not None and len(words) > most:
+            self.error(f"{words[most]!r} is one too many")
         if words[:1] == ["help"]:
             words = [*words[1:], "--help"]
         if not words and self._groups:
@@ -92,13 +103,16 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, but nothing may be left: the parser of the command tells of it."""
         words = list(args)
-        self._json = "--json" in words
+        self._json = self._has_json and "--json" in words
         for word in words:
             if word == "--" or (self._groups and not word.startswith("-")):
                 break
+            plain = "--" + word.lstrip("—–-")
+            if word[:1] in ("—", "–") and not self._is_unknown(plain):  # as text programs make them
+                self.error(f"{word!r} begins with a long dash; write {plain}")
             if self._is_unknown(word):
                 name = word.partition("=")[0]
-                hint = did_you_mean(name, self._option_string_actions)
+                hint = did_you_mean(_TWINS.get(name, name), self._option_string_actions)
                 if any(name in one._option_string_actions for one in _parsers(self)):
                     hint = f"; write it after the command: {self.prog} COMMAND {name}"
                 self.error(f"unknown option {name!r}{hint}")
@@ -125,10 +139,14 @@ class Parser(argparse.ArgumentParser):
             message = f"{len(action.metavar)} values are needed: {' '.join(action.metavar)}"
             raise argparse.ArgumentError(action, message) from error
 
-    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        is_name = not action.option_strings and not isinstance(action, argparse._SubParsersAction)
-        if is_name and not arg_string:  # a variable of the shell that is not set
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        of_command = isinstance(action, argparse._SubParsersAction)
+        # a variable of the shell that is not set; numbers say what they expect
+        if "" in arg_strings and not of_command and action.type not in _EXPECTED:
             raise argparse.ArgumentError(action, "must not be empty")
+        return super()._get_values(action, arg_strings)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         try:
             return super()._get_value(action, arg_string)
         except argparse.ArgumentError as error:
@@ -142,7 +160,9 @@ class Parser(argparse.ArgumentParser):
             return
         near = did_you_mean(str(value), map(str, action.choices))
         if isinstance(action, argparse._SubParsersAction):
-            if not near and os.path.exists(value):
+            if other := _other_program(self.prog, value):
+                near = f"; it is a command of {other}: {other} {value}"
+            elif not near and os.path.exists(value):
                 near = f"; name the command first: {self.prog} COMMAND {value}"
             raise argparse.ArgumentError(None, f"unknown command {value!r}{near}")
         names = ", ".join(map(str, action.choices))
@@ -190,6 +210,17 @@ class Parser(argparse.ArgumentParser):
         return formatter.format_help()
 
 
+def _other_program(program: str, command: str) -> str | None:
+    """The other of the two programs, if it has this command."""
+    for other, module in _PROGRAMS.items():
+        with suppress(ImportError):
+            if other != program and any(
+                command in names for names in import_module(module).GROUPS.values()
+            ):
+                return other
+    return None
+
+
 def suggest(action: argparse.Action, words: Iterable[str]) -> None:
     """Values that a shell completes, where others are possible too."""
     action.words = list(words)  # type: ignore[attr-defined]
@@ -205,7 +236,7 @@ class _Completion(argparse.Action):
         for one in _parsers(whole):
             for action in one._actions:
                 action.choices = getattr(action, "words", action.choices)
-                for pattern, kind in ((_FILE, shtab.FILE), (_FOLDER, shtab.DIRECTORY)):
+                for pattern, kind in ((_FOLDER, shtab.DIRECTORY), (_FILE, shtab.FILE)):
                     if not action.choices and re.search(pattern, str(action.metavar)):
                         action.complete = kind  # type: ignore[attr-defined]
                 if action.option_strings:

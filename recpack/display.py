@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -10,6 +11,9 @@ _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 feeds, DEL, C1, line separators, bidirectional overrides."""
 
 _LONGEST_FACT = 100
+
+_BESIDE = 1000
+"""Names that are compared with a wrong one, at most."""
 
 _CONTROL = re.compile(f"[{_CONTROLS}]")
 _BREAK = re.compile(f"[\t\n{_CONTROLS}]")
@@ -69,6 +73,44 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
     plain = {one.lower().lstrip("-"): one for one in names}
     name = name.lower().lstrip("-")
-    near = difflib.get_close_matches(name, plain, 1)
+    head, dash, _ = name.partition("-")
+    alike = [one for one in plain if dash and one.startswith(head + dash)]  # as all --min-…
+    near = (
+        difflib.get_close_matches(name, plain, 1, 0.8)
+        or difflib.get_close_matches(name, alike, 1, 0.5)
+        or difflib.get_close_matches(name, plain, 1)
+    )
     near = near or [one for one in plain if len(name) > 2 and name in one][:1]
     return f"; did you mean {plain[near[0]]!r}?" if near else ""
+
+
+def did_you_mean_path(path: str) -> str:
+    """What ``did_you_mean`` says of a path that does not exist, among those beside it; of one in a
+    folder that does not exist, of this folder."""
+    from contextlib import suppress
+    from itertools import islice
+
+    folder, name = os.path.split(path.rstrip("/"))
+    while folder and not os.path.lexists(folder):
+        folder, name = os.path.split(folder)
+    stem, ending = os.path.splitext(name)
+    with suppress(OSError), os.scandir(folder or ".") as beside:
+        names = [os.path.splitext(one.name) for one in islice(beside, _BESIDE)]
+        # an equal ending alone makes no two names similar
+        near = [a + b for a, b in names if b != ending or not b or did_you_mean(stem, [a])]
+        return did_you_mean(name, near)
+    return ""
+
+
+def near_missing(error: BaseException) -> str:
+    """``did_you_mean_path`` of the missing file that an error names."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, FileNotFoundError):
+        cause = cause.__cause__
+    path = None if cause is None else cause.filename
+    if not isinstance(path, (str, os.PathLike)) or "did you mean" in str(error):
+        return ""
+    path, folder = os.fspath(path), os.path.dirname(path)
+    if path not in str(error):  # a folder can be named instead of what is looked for in it
+        path = folder if folder and f"{folder}:" in str(error) else ""
+    return did_you_mean_path(path) if path and not os.path.lexists(path) else ""

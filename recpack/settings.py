@@ -107,6 +107,8 @@ class Field(typing.NamedTuple):
         """What is wrong with the type of a value, or None."""
         if value is None and type(None) in self._parts:
             return None
+        if _has_empty(value if isinstance(value, str) or self.length > 1 else None):
+            return f"{self.name}: must not be empty"
         if self.choices and value not in self.choices:
             near = did_you_mean(str(value), self.choices)
             return f"{self.name}: must be one of {', '.join(self.choices)} (got {value!r}){near}"
@@ -292,8 +294,13 @@ class takes(Generic[P, S]):
             try:
                 bound = signature.bind(*arguments, **options).arguments
             except TypeError as error:
-                raise TypeError(f"{function.__qualname__}() {error}") from None
+                wrong = [name for name in options if name not in signature.parameters]
+                near = did_you_mean(wrong[0], signature.parameters) if wrong else ""
+                raise TypeError(f"{function.__qualname__}() {error}{near}") from None
             values = [bound.pop(parameter.name) for parameter in positional]
+            for parameter, value in zip(positional, values, strict=True):
+                if _has_empty(value):
+                    raise ConfigError(f"{parameter.name}: must not be empty")
             settings = kind(**bound)
             with settings._running():
                 return function(*values, settings)
@@ -301,6 +308,12 @@ class takes(Generic[P, S]):
         del call.__wrapped__  # it takes other arguments
         call.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it
         return call
+
+
+def _has_empty(value: object) -> bool:
+    """Whether a path, or one of several, is ``""``, which would be the current folder."""
+    paths = value if isinstance(value, (list, tuple)) else (value,)
+    return any(isinstance(one, str) and not one for one in paths)
 
 
 def _order(kind: type[Settings]) -> Callable[[Any], int]:

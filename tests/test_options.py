@@ -33,7 +33,6 @@ def test_every_fault_is_in_one_error() -> None:
         ({"encoding": "webp"}, "one of jpg, png"),
         ({"segment_size": 1000}, "64 KiB to 1 GiB"),
         ({"year": "2007", "images": "a", "annotations": "b"}, "leave year out"),
-        ({"classes": "no/such/file.txt"}, "no such file"),
         ({"classes": {"a": 0, "b": 2}}, "ids must be 0..1"),
         ({"classes": []}, "give at least one name"),
         ({"classes": "a, ,b"}, "empty"),
@@ -88,5 +87,21 @@ def test_class_maps(tmp_path: Path) -> None:
     assert manifest.names == ("z", "y")
     assert class_map({"q": 1, "p": 0}) == recpack.ClassMap(("p", "q"))
     (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(recpack.ConfigError, match="can't be read"):
+    with pytest.raises(recpack.DataError, match="can't be read"):
         class_map(str(tmp_path / "bad.json"))
+    with pytest.raises(recpack.DataError, match=r"no/such/file.txt can't be read: No such file"):
+        recpack.write_list(tmp_path, tmp_path / "x.lst", classes="no/such/file.txt")
+
+
+def test_empty_names_and_unknown_keywords_of_the_functions(tmp_path: Path) -> None:
+    for call in (
+        lambda: recpack.convert("", tmp_path / "x.rec"),
+        lambda: recpack.convert(["a.zip", ""], tmp_path / "x.rec"),
+        lambda: recpack.check(tmp_path, images=""),
+        lambda: recpack.verify("x.rec", against=("x.lst", "")),
+        lambda: recpack.RecordReader(""),
+    ):
+        with pytest.raises(recpack.ConfigError, match=r"^\w+: must not be empty$"):
+            call()
+    with pytest.raises(TypeError, match=r"'clases'; did you mean 'classes'\?"):
+        recpack.check(tmp_path, clases="auto")  # type: ignore[call-arg]

@@ -4,13 +4,15 @@ interrupted."""
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr
 
 from recpack import __version__
 from recpack.command_line import Parser
-from recpack.display import did_you_mean
+from recpack.display import did_you_mean, near_missing
 
 from .cli_hosting import add_commands as add_hosting_commands
 from .cli_jobs import add_commands as add_job_commands
@@ -29,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", UserWarning)
         try:
             service = Service(args.region, args.endpoint_url)
-            answer = command(args, service)
+            with _nothing_told() if args.quiet else nullcontext():
+                answer = command(args, service)
         except KeyboardInterrupt as error:
             say("interrupted")
             _print_notes(error)
@@ -37,13 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if not isinstance(error, (TrainError, OSError)) and not _is_aws(error):
                 raise
-            near = _near(error, service) if isinstance(error, MissingError) else ""
+            near = near_missing(error)
+            if isinstance(error, MissingError):
+                near = _near(error, service)
             say(f"recpack-train: {error}{near}")
             _print_notes(error)
             return 2 if isinstance(error, UsageError) else 1
     if answer is not None:
         print(json.dumps(answer, indent=2), flush=True)
     return 0
+
+
+@contextmanager
+def _nothing_told() -> Iterator[None]:
+    """What this block says on standard error is lost."""
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+        yield
 
 
 def _is_aws(error: Exception) -> bool:
@@ -86,6 +98,7 @@ def parser() -> Parser:
         description="Amazon SageMaker object detection and image classification, from the .rec and "
         "manifest of recpack.",
         groups=GROUPS,
+        has_json=False,
     )
     top.add_version(__version__)
     subs = top.add_subparsers(metavar="COMMAND", required=True)
@@ -93,8 +106,11 @@ def parser() -> Parser:
     def command(name: str, run: Command, help: str, example: str) -> Parser:
         sub = subs.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + ".",
-            example=f"recpack-train {name} {example}",
+            example=f"recpack-train {name} {example}", has_json=False,
         )  # fmt: skip
+        sub.general.add_argument(
+            "-q", "--quiet", action="store_true", help="print nothing but results and errors"
+        )
         sub.set_defaults(command=run, options=sub)
         sub.general.add_argument("--region", help="default: the configured AWS region")
         sub.general.add_argument(

@@ -10,7 +10,9 @@ from .local import demand_installed
 from .service import Service
 
 _MODEL = "folder of a local job, a model.tar.gz (path or s3://…), or a .params beside its graph"
-_HERE = ("model", "classes", "local", "host", "port", "device", "region", "endpoint_url")
+_HERE = (
+    "model", "classes", "local", "host", "port", "device", "region", "endpoint_url", "quiet",
+)  # fmt: skip
 """Options of ``deploy --local``; the others are SageMaker's."""
 
 

@@ -70,7 +70,7 @@ def _count(name: str, url: str, service: Service, **options: Any) -> Manifest:
 
     try:
         return recpack.convert(
-            url, "counted.rec", dry_run=True, negatives="keep",
+            url, recpack.MemorySink(), dry_run=True, negatives="keep",
             endpoint_url=service.endpoint_url, **options,
         ).manifest  # fmt: skip
     except recpack.RecpackError as error:

@@ -3,6 +3,7 @@ account."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -233,5 +234,6 @@ def _demand_weights(options: Local, learning: Hyperparameters, *, continues: boo
             f"pretrained: {given}; give a .params file, a model.tar.gz, or for vgg-16 torchvision"
         )
     if not given.startswith("s3://") and not os.path.isfile(given):
-        raise SpecError(f"pretrained: there is no file {given}")
+        missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), given)
+        raise SpecError(f"pretrained: there is no file {given}") from missing
     return replace(options, pretrained=_absolute(given))

@@ -159,6 +159,9 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     folder or a file; its network and shape of images are kept. What is for SageMaker's machines is
     refused, and no account is needed.
     """
+    for name, place in (("train", train), ("validation", validation), ("output", output)):
+        if not place:
+            raise UsageError(f"{name}: must not be empty")
     rest = dict(choices)
     own = {one.name: rest.pop(one.name) for one in fields(Local) if one.name in rest}
     if own.get("local"):

@@ -59,8 +59,9 @@ def _run(args: argparse.Namespace) -> int:
     except DataError as error:
         problems = [problem.as_dict() for problem in error.problems]
         codes = dict.fromkeys(one.code for one in error.problems if one.severity == "error")
-        more = f"\nmore: recpack explain {' '.join([*codes][:3])}" if codes else ""
-        return _report_failure(args, error, f"{error}{more}", 1, problems)
+        more = f"\nmore: recpack explain {' '.join(codes)}" if codes else ""
+        told = str(error) if problems else _with_flags(str(error), args.settings)
+        return _report_failure(args, error, f"{told}{more}", 1, problems)
     except RecpackError as error:
         return _report_failure(args, error, str(error), 1)
     except StdoutError as error:

@@ -17,13 +17,17 @@ from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any
 
-from recpack.cli.terminal import block, is_page, print_line, print_table, progress_bar, scope_text
+from recpack.cli.terminal import block, print_line, print_table, progress_bar, scope_text
 from recpack.errors import ConfigError, DataError, RecpackError, SinkError
 from recpack.settings import options_of
 
 if TYPE_CHECKING:
     from recpack.packing.result import Result
     from recpack.problems import Problem
+
+
+_REPORTS = (b'{\n "names": [', b'{\n "problem_counts": {')
+"""How the reports of check and of the other commands begin."""
 
 
 def keywords(args: argparse.Namespace) -> dict[str, Any]:
@@ -62,10 +66,6 @@ def run_pack(args: argparse.Namespace) -> object:
 def _report_problems(args: argparse.Namespace) -> Iterator[list[Problem]]:
     """Collect a run's problems and write them to ``--report``, also when the run fails."""
     path = _report_path(args)
-    if path is not None and is_page(path):
-        raise ConfigError(
-            f"report: {path}: this report is JSON, name it .json; recpack check writes pages"
-        )
     before = _identity(path)
     problems: list[Problem] = []
     failure = None
@@ -98,8 +98,19 @@ def _report_path(args: argparse.Namespace) -> Path | None:
     )
     if path.suffix == ".json" and (is_of_output or os.path.lexists(rec)):
         raise ConfigError(f"report: {path} is the name of the manifest of {rec}; name another file")
-    demand_local(path)
+    if demand_local(path) and not _is_report(path):
+        raise SinkError(f"{path} exists, and is no report of recpack; name another file")
     return path
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file begins as a report, or is empty; else it can be one of the data set's. A link
+    is replaced, and its target stays."""
+    if path.is_symlink():
+        return True
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    return not head or head.startswith(_REPORTS) or b": recpack check</title>" in head
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
@@ -128,6 +139,8 @@ def run_check(args: argparse.Namespace) -> object:
     if not (args.quiet or args.json):
         for line in text_report(check, block()):
             print_line(line)
+        if report is not None:
+            print_line(f"wrote {report}")
     args.code = int(check.refused)
     return check.as_dict()
 
@@ -169,8 +182,9 @@ def print_result(args: argparse.Namespace, result: Result) -> object:
 
 
 def run_download(args: argparse.Namespace) -> object:
-    from recpack.demo.download import TERMS, download
+    from recpack.demo.download import TERMS, demand_known, download
 
+    demand_known(args.name)
     if not args.quiet:
         print(TERMS, file=sys.stderr)
     with progress_bar(args.quiet) as progress:

@@ -16,10 +16,9 @@ _NARROWEST, _WIDEST = 60, 100
 
 
 def run_explain(args: argparse.Namespace) -> object:
+    args.codes = [code.strip("[]") for code in args.codes]  # as pages write them
     faults = [
-        f"{code!r} is no problem code{did_you_mean(code, CATALOGUE)}"
-        for code in args.codes
-        if code not in CATALOGUE
+        f"{code!r} is no problem code{_near(code)}" for code in args.codes if code not in CATALOGUE
     ]
     if faults:
         raise ConfigError("\n".join([*faults, "all codes: recpack explain"]))
@@ -30,6 +29,11 @@ def run_explain(args: argparse.Namespace) -> object:
         {"code": code, "severity": CATALOGUE[code].severity, **EXPLANATIONS[code]._asdict()}
         for code in args.codes or CATALOGUE
     ]
+
+
+def _near(code: str) -> str:
+    alike = [one for one in CATALOGUE if one.startswith(f"{code}-")]
+    return f"; there are {', '.join(alike)}" if len(alike) > 1 else did_you_mean(code, CATALOGUE)
 
 
 def _rows(width: int) -> Iterator[str]:

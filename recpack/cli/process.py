@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
-from recpack.display import harmless, one_line
+from recpack.display import harmless, near_missing, one_line
 from recpack.errors import RecpackError
 
 _SPARE = 8 << 20
@@ -215,10 +215,13 @@ _REMEDIES = {
 
 
 def remedy(error: BaseException) -> str:
-    """What a message of the library lacks where this process may not, or no more."""
+    """What a message of the library lacks where this process may not, or no more, or where there
+    is no such file."""
     cause = error.__cause__
     if not isinstance(error, RecpackError) or not isinstance(cause, OSError):
         return ""
+    if isinstance(cause, FileNotFoundError):
+        return near_missing(error)
     ours = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
     return f"; {_REMEDIES[cause.errno]}" if cause.errno in ours else ""
 

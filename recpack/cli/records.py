@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
+from shlex import join
 
 from recpack.cli.datasets import keywords, print_result
 from recpack.cli.terminal import block, print_line, print_table, progress_bar
-from recpack.errors import DataError
+from recpack.errors import ConfigError, DataError, RecordError, RecpackError, SinkError
+from recpack.settings import options_of
 
 _MOST = 200
 """Bars of a chart, at most."""
@@ -172,11 +177,40 @@ def run_index(args: argparse.Namespace) -> object:
 def run_merge(args: argparse.Namespace) -> object:
     from recpack.records.merge import merge
 
-    with progress_bar(args.quiet or args.json) as progress:
-        manifest = merge(args.output, args.rec, **keywords(args), progress=progress)
+    *others, last = args.rec
+    order = f"OUT.rec comes first: {join(['recpack', 'merge', last, args.output, *others])}"
+    # other tools name their output last: --overwrite must not cost such a user her first input
+    if args.overwrite and _options_of(args, args.output) and _options_of(args, last) == {}:
+        raise ConfigError(
+            f"{args.output} was not made by merge, but {last} was; {order}\n"
+            f"if {args.output} is to be replaced, delete it first"
+        )
+    try:
+        with progress_bar(args.quiet or args.json) as progress:
+            manifest = merge(args.output, args.rec, **keywords(args), progress=progress)
+    except SinkError as error:
+        if "exists; " not in str(error):
+            raise
+        raise SinkError(f"{error}; OUT.rec comes first") from error
+    except RecordError as error:
+        if not (isinstance(error.__cause__, FileNotFoundError) and os.path.exists(args.output)):
+            raise
+        raise RecordError(f"{error}; {order}") from error.__cause__
     if not (args.quiet or args.json):
         print_table([("wrote", args.output), *manifest.rows()])
     return {"output": args.output, "manifest": manifest.as_dict()}
+
+
+def _options_of(args: argparse.Namespace, rec: str) -> Mapping[str, object] | None:
+    """The options in a ``.rec``'s manifest, or None without one; merge has none."""
+    from recpack.records.reader import RecordReader
+    from recpack.storage.s3.access import Access
+
+    access = {one.name: getattr(args, one.name) for one in options_of(Access)}
+    with suppress(RecpackError), RecordReader(rec, mapped=False, **access) as records:
+        manifest = records.manifest()
+        return None if manifest is None else manifest.options
+    return None
 
 
 def run_shuffle(args: argparse.Namespace) -> object:

@@ -102,7 +102,7 @@ def problem_lines(problems: list[Problem]) -> Iterator[str]:
         yield "no problems"
         return
     yield from group_lines(problems, _EXAMPLES)
-    codes = [code for code, _ in Counter(problem.code for problem in problems).most_common(3)]
+    codes = [code for code, _ in Counter(problem.code for problem in problems).most_common()]
     yield f"more: recpack explain {' '.join(codes)}"
 
 

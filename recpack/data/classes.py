@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recpack.errors import ConfigError
+from recpack.errors import ConfigError, DataError
 from recpack.storage.kinds import what_is
 from recpack.storage.limits import MAX_MANIFEST
 from recpack.storage.regular import read_regular
@@ -65,7 +65,7 @@ class ClassMap:
     def read(cls, path: Path) -> ClassMap:
         """Read a file with one class per line (``name`` or ``name=alias=…``), without blank lines
         and ``#`` lines. A manifest (``.json``) works too, so that a validation set gets the ids of
-        its training set."""
+        its training set. Raises DataError for a file that can't be read."""
         try:
             text = read_regular(path, MAX_MANIFEST).decode("utf-8-sig")
             if path.suffix == ".json":
@@ -74,9 +74,10 @@ class ClassMap:
                 return cls(tuple(decode_json(text, _Names).classes))
         except UnicodeDecodeError as error:
             kind = what_is(error.object) or "no text"
-            raise ConfigError(f"classes: {path}: it is {kind}; name a list of classes") from None
+            raise DataError(f"classes: {path}: it is {kind}; name a list of classes") from None
         except (OSError, ValueError) as error:
-            raise ConfigError(f"classes: {path} can't be read: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"classes: {path} can't be read: {reason}") from error
         lines = [line.strip() for line in text.splitlines()]
         return cls.parse(line for line in lines if line and not line.startswith("#"))
 
@@ -111,8 +112,7 @@ def class_map(spec: str | Sequence[str] | Mapping[str, int]) -> ClassMap | None:
     if spec == "auto":
         return None
     path = Path(spec)
-    if path.is_file() or path.is_fifo():  # which is refused by its name
+    is_name = "/" in spec or path.suffix in (".txt", ".names", ".json")
+    if is_name or path.is_file() or path.is_fifo():  # which is refused by its name
         return ClassMap.read(path)
-    if "/" in spec or path.suffix in (".txt", ".names", ".json"):
-        raise ConfigError(f"classes: no such file: {spec}")
     return ClassMap.parse(spec.split(","))

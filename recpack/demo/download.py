@@ -58,6 +58,16 @@ ARCHIVES = {
 }
 
 
+def demand_known(names: Sequence[str]) -> None:
+    """Raise ConfigError for names of no archives."""
+    unknown = [name for name in names if name not in ARCHIVES]
+    if unknown or not names:
+        got = ", ".join(unknown) or "nothing"
+        raise ConfigError(
+            f"names: must be from {', '.join(ARCHIVES)} (got {got}){did_you_mean(got, ARCHIVES)}"
+        )
+
+
 @takes(DownloadSettings)
 def download(
     names: Sequence[str], folder: str | os.PathLike[str], settings: DownloadSettings
@@ -71,12 +81,7 @@ def download(
     folder can't be written.
     """
     place = local_path(folder, "folder")
-    unknown = [name for name in names if name not in ARCHIVES]
-    if unknown or not names:
-        got = ", ".join(unknown) or "nothing"
-        raise ConfigError(
-            f"names: must be from {', '.join(ARCHIVES)} (got {got}){did_you_mean(got, ARCHIVES)}"
-        )
+    demand_known(names)
     if settings.mirror is not None and not re.match(r"https?://[^/@]+(/|$)", settings.mirror):
         got = hide_secrets(repr(settings.mirror))
         raise ConfigError(f"mirror: must be http(s)://host/folder, without a password (got {got})")

@@ -32,7 +32,8 @@ def convert(devkit: Root, output: str | os.PathLike[str] | Sink, options: Conver
     the command line's options; see ``recpack.Options``. ``progress`` is called with a ``Progress``
     during the work; True draws a bar. ``split`` (``0.8/0.2``) writes two or three outputs,
     ``x_train.rec``, ``x_val.rec`` (and ``x_test.rec``) for ``x.rec``, published one by one when all
-    are packed. ``dry_run`` scans and returns the result, but writes nothing.
+    are packed. ``dry_run`` scans and returns the result, but writes nothing; it fails where a local
+    output exists.
 
     The bytes depend on the input and the options alone, never on ``jobs``, ``backend`` or
     ``segment_size``. Peak memory is ``jobs × segment_size``, plus less than 300 bytes per image.
@@ -48,14 +49,18 @@ def convert(devkit: Root, output: str | os.PathLike[str] | Sink, options: Conver
             return export(devkit, os.fspath(output), kind, options)
     if options.images_url is not None:
         raise ConfigError("images_url: only for an augmented manifest; name the output x.manifest")
+    if options.dry_run:
+        from recpack.pipeline.second_pass import demand_free, describe_output
+
+        demand_free(output, options)
+        with begin_scan(devkit, options) as scanning:
+            return describe_output(scanning, output, options)
     # forked workers read while this process imports the second pass and checks the output; joblib's
     # workers print errors if they are stopped during their start, so check the output first
-    if options.dry_run or options.backend == FORK:
+    if options.backend == FORK:
         with begin_scan(devkit, options) as scanning:
-            from recpack.pipeline.second_pass import describe_output, open_sinks, pack_parts
+            from recpack.pipeline.second_pass import open_sinks, pack_parts
 
-            if options.dry_run:
-                return describe_output(scanning, output, options)
             with open_sinks(output, options) as sinks:
                 return pack_parts(scanning, sinks, options)
     from recpack.pipeline.second_pass import open_sinks, pack_parts

@@ -15,6 +15,7 @@ import numpy as np
 
 from recpack.data.classes import VOC_CLASSES
 from recpack.data.labels import class_ids
+from recpack.display import did_you_mean_path
 from recpack.errors import ConfigError, DataError
 from recpack.options import FACES, CheckOptions, DetectSettings
 from recpack.pipeline.detect_files import detect_list, detect_records, record_path
@@ -27,7 +28,6 @@ from recpack.sources.open import find_format, formats_of, open_format
 from recpack.sources.recognise import MOST_DOCUMENTS
 from recpack.sources.request import Request
 from recpack.sources.selection import EVERY, Selection, SourceFormat
-from recpack.storage.paths import did_you_mean_path
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import LIST, MANIFEST, is_s3
 from recpack.storage.shards import set_name

@@ -66,7 +66,7 @@ def export(path: Root, output: str, kind: OutputFormat, options: ConvertOptions)
     if options.images_url is not None:
         raise ConfigError("images_url: only for an augmented manifest; this output has its images")
     folders = _image_folders(output, S3Client.of(options))
-    for folder in () if options.dry_run else folders:
+    for folder in () if options.dry_run and is_s3(output) else folders:
         folder.demand_empty()
     scan = scan_source(path, options, output)
     (order,) = orders(scan.samples, options)
@@ -87,7 +87,7 @@ def _export_manifest(path: Root, output: str, options: ConvertOptions) -> Result
     s3 = S3Client.of(options)
     if options.images_url is not None:
         parse_location(options.images_url)
-    if not options.dry_run:
+    if not (options.dry_run and is_s3(output)):  # a dry run asks no store
         demand_free(output, s3, overwrite=options.overwrite)
     scan = scan_source(path, options, output)
     keep = scan.samples.treatments == Treatment.KEEP

@@ -37,15 +37,15 @@ Output = str | os.PathLike[str] | Sink
 def open_sinks(output: Output, options: Options) -> Iterator[list[Destination]]:
     """One sink, or one for each part of a split; entered."""
     with ExitStack() as stack:
-        sinks = _sinks(output, options)
-        for sink in sinks if options.source_format == FACES else ():
-            sink.extra = (PROPERTY,)
-        yield [stack.enter_context(sink) for sink in sinks]
+        yield [stack.enter_context(sink) for sink in _sinks(output, options)]
 
 
 def _sinks(output: Output, options: Options) -> list[Destination]:
     if options.split is None:
-        return [open_destination(output, options, options.shards)]
+        sink = open_destination(output, options, options.shards)
+        if options.source_format == FACES:  # which is never split
+            sink.extra = (PROPERTY,)
+        return [sink]
     if isinstance(output, Sink):
         raise ConfigError("split: needs a path to name its outputs, not a sink")
     names = PARTS[: len(parse_fractions(options.split))]
@@ -108,6 +108,12 @@ def _pack_input(
         samples, names, problems, shaping, precision=options.precision, scope=scan.scope,
         property=stated, shards=options.shards,
     )  # fmt: skip
+
+
+def demand_free(output: Output, options: Options) -> None:
+    """Raise ConfigError and SinkError as ``open_sinks``, but no store is asked."""
+    for sink in _sinks(output, options):
+        sink.demand_free()
 
 
 def describe_output(scanning: Scanning, output: Output, options: ConvertOptions) -> Result:

@@ -16,6 +16,7 @@ from recpack.pipeline.prepare import begin_scan, demand_samples
 from recpack.settings import takes
 from recpack.storage.paths import PathOrUrl, demand_free, write_text
 from recpack.storage.s3.client import S3Client
+from recpack.storage.s3.location import is_s3
 from recpack.storage.trees.open import Root
 from recpack.workers.backends import worker_count
 from recpack.workers.run import run
@@ -35,7 +36,7 @@ def write_list(devkit: Root, output: PathOrUrl, options: ListOptions) -> Result:
     ``convert`` does.
     """
     s3 = S3Client.of(options)
-    if not options.dry_run:
+    if not (options.dry_run and is_s3(output)):  # a dry run asks no store
         demand_free(output, s3, overwrite=options.overwrite)
     with begin_scan(devkit, options) as scanning:
         # imported while the workers read

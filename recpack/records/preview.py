@@ -18,7 +18,7 @@ from recpack.records.reader import RecordReader
 from recpack.records.settings import PreviewSettings, positions
 from recpack.records.sheet import contact_sheet
 from recpack.settings import takes
-from recpack.storage.files import replace_file
+from recpack.storage.files import make_parents, replace_file
 from recpack.storage.paths import PathOrUrl, base_name, local_path
 from recpack.storage.s3.access import Access
 
@@ -58,6 +58,7 @@ def preview(
         sheet = contact_sheet(batch, manifest, settings.cell, title, numbers, faces=faces)
     _, data = cv2.imencode(sheet_path.suffix.lower(), sheet)
     try:
+        make_parents(sheet_path)
         with replace_file(sheet_path) as file:
             file.write(data.data)
     except OSError as error:

@@ -77,6 +77,8 @@ class PreviewSettings(Access):
     def faults(self) -> Iterator[str]:
         if self.records is not None and not len(self.records):
             yield "records: name at least one position, like 0,7,12 (got none)"
+        if self.records is not None and self.count != type(self).count:
+            yield "count: not with records, which are drawn all; leave one of them out"
         if not 1 <= self.count <= 10_000:
             yield f"count: must be 1 to 10,000 (got {self.count})"
         if self.cell is not None and not 32 <= self.cell <= 4096:

@@ -151,6 +151,10 @@ class Destination(Closing):
     def close(self) -> None:
         self.abort()
 
+    def demand_free(self) -> None:
+        """Raise SinkError for a file that is there and must not be replaced, without writing. A
+        store is asked only when the block begins."""
+
     def probe(self) -> Probe | None:
         """A test of whether a worker reaches the destination; None if every worker does."""
         return None

@@ -77,12 +77,7 @@ class FileSink(Sink):
             settle_set(self.path)
             settle(self.path)
             self._claim.clear()
-            demand_no_set(self.path)
-            present = self._present()
-            if present and not self._overwrite:
-                raise SinkError(
-                    f"{present[0]} exists; choose another name or replace it with --overwrite"
-                )
+            self.demand_free()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             self._output = os.open(self._claim.temporary(), flags, 0o666)
             fcntl.flock(self._output, fcntl.LOCK_EX)  # while it is held, workers go on
@@ -103,6 +98,14 @@ class FileSink(Sink):
         except OSError as error:
             raise SinkError(f"{self.path}: can't be written: {error.strerror}") from error
         return FileSegmentWriter(os.fspath(output), os.fspath(lengths), plan.ordered)
+
+    def demand_free(self) -> None:
+        demand_no_set(self.path)
+        present = self._present()
+        if present and not self._overwrite:
+            raise SinkError(
+                f"{present[0]} exists; choose another name or replace it with --overwrite"
+            )
 
     def probe(self) -> FileProbe:
         return FileProbe(os.fspath(self._temporary()))

@@ -76,7 +76,7 @@ class FileSetSink(SetSink):
             settle_set(self.path)
             settle(self.path)
             self._claim.clear()
-            self._demand_free()
+            self.demand_free()
             self._folder.mkdir()
             self._held = os.open(self._lengths, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             lock(self._held, self.path)  # while it is held, workers go on
@@ -123,7 +123,7 @@ class FileSetSink(SetSink):
             text = manifest([None] * len(shards))
             write_synced(folder / self.path.with_suffix(MANIFEST).name, [text])
             sync_folder(folder)
-            self._demand_free()
+            self.demand_free()
             os.rename(folder, complete_folder(self.path))
             sync_folder(self.path.parent)
         except OSError as error:
@@ -162,14 +162,14 @@ class FileSetSink(SetSink):
         for suffix, lines in shard.companions.items():
             write_synced(partial.with_suffix(suffix), lines)
 
-    def _demand_free(self) -> None:
-        """Raise SinkError for what is there and must not be replaced."""
+    def demand_free(self) -> None:
         if os.path.lexists(self.path):
             raise SinkError(
                 f"{self.path} is one file, and a set of shards can't replace it; choose another "
                 f"name, or remove it and {self.path.with_suffix(MANIFEST).name}"
             )
-        names = set(os.listdir(self.path.parent))
+        folder = self.path.parent
+        names = set(os.listdir(folder)) if folder.exists() else set()
         own = {self.path.with_suffix(suffix).name for suffix in (QUARANTINE, MANIFEST)}
         files = sorted(files_of_set(self.name, names), key=lambda one: (one[-4:] != ".rec", one))
         present = [*files, *sorted(own & names)]

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import cast, get_args
 
+from recpack.display import did_you_mean_path
 from recpack.errors import ConfigError, DataError
 from recpack.formats.image_header import IMAGE_ENDINGS
 from recpack.sources.base import Dataset
 from recpack.sources.recognise import ENDINGS_OF_OTHERS, refuse, refuse_folder
 from recpack.sources.request import Format, Request
 from recpack.sources.selection import Selection, SourceFormat
-from recpack.storage.paths import did_you_mean_path
 from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3

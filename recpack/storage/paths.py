@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from recpack.display import did_you_mean
 from recpack.errors import ConfigError, DataError, SinkError
 from recpack.storage.files import LONGEST_ENDING, demand_replaceable, demand_room, write_lines
 from recpack.storage.journal import final_path, find_companion, journal_path, settled
@@ -20,8 +17,6 @@ from recpack.storage.s3.location import is_s3, parse_location
 
 PathOrUrl = str | os.PathLike[str]
 Content = TypeVar("Content")
-_BESIDE = 1000
-"""Names that are compared with a wrong one, at most."""
 
 
 def unsafe_path(path: str) -> bool:
@@ -152,11 +147,3 @@ def _exists(path: PathOrUrl, s3: S3Client) -> bool:
     except OSError as error:
         raise SinkError(f"{path}: {error}") from error
     return True
-
-
-def did_you_mean_path(path: str) -> str:
-    """What ``display.did_you_mean`` says of a path that does not exist, among those beside it."""
-    folder, name = os.path.split(path.rstrip("/"))
-    with suppress(OSError), os.scandir(folder or ".") as beside:
-        return did_you_mean(name, [one.name for one in islice(beside, _BESIDE)])
-    return ""

@@ -18,8 +18,8 @@ _RETRIED = {"max_restarts": 3, "max_task_retries": 3}
 
 @contextmanager
 def connect(settings: Cluster) -> Iterator[None]:
-    """Connect to the cluster of ``settings.backend`` for this block. Raises ConfigError when its
-    package is not installed, RecpackError when it does not answer."""
+    """Connect to the cluster of ``settings.backend`` for this block. Raises RecpackError when
+    its package is not installed or it does not answer."""
     if settings.backend == DASK:
         with _dask(settings.scheduler):
             yield
@@ -38,7 +38,7 @@ def _dask(scheduler: str | None) -> Iterator[None]:
 
         from recpack.workers.dask import CarefulDaskBackend
     except ImportError as error:
-        raise ConfigError(f"backend: dask needs pip install 'recpack[dask]' ({error})") from error
+        raise RecpackError(f"backend: dask needs pip install 'recpack[dask]' ({error})") from error
     try:
         client = get_client() if scheduler is None else Client(scheduler, set_as_default=False)
     except ValueError as error:
@@ -65,7 +65,7 @@ def _ray(address: str | None) -> Iterator[None]:
         import ray
         from ray.util.joblib import register_ray
     except ImportError as error:
-        raise ConfigError(f"backend: ray needs pip install 'recpack[ray]' ({error})") from error
+        raise RecpackError(f"backend: ray needs pip install 'recpack[ray]' ({error})") from error
     ours = not ray.is_initialized()
     if ours:
         try:

@@ -121,7 +121,7 @@ SET = "DEVKIT/VOC2007/ImageSets/Main/trainval.txt"
         (["pack", IMAGE, "DEVKIT", "a.rec"], 1, "can't be read: it is a picture, not a list"),
         (["pack", SET, IMAGE, "a.rec"], 1, ".jpg: not a tar archive: it is a picture"),
         (["pack", "DEVKIT", SET, "a.rec"], 1, "trainval.txt: not a tar archive: it is a text"),
-        (["convert", "DEVKIT", "a.rec", "--classes", IMAGE], 2, "it is a picture; name a list of"),
+        (["convert", "DEVKIT", "a.rec", "--classes", IMAGE], 1, "it is a picture; name a list of"),
     ],
 )
 def test_mistakes_are_explained(
@@ -186,6 +186,24 @@ def test_a_report_never_takes_the_place_of_an_output(
     if report == "a.json":
         assert run("check", devkit, "--report", tmp_path / report) == 2
         assert run("verify", tmp_path / "a.rec") == 0
+
+
+def test_a_report_replaces_only_a_report(
+    devkit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("r.json", "r.html"):
+        report = tmp_path / name
+        report.touch()  # as mktemp does
+        for _ in range(2):
+            assert run("check", devkit, "--report", report, "-q") == 0
+        report.write_text('{"images": []}')
+        for command in (["check", devkit], ["convert", devkit, tmp_path / "a.rec"]):
+            assert run(*command, "--report", report) == 1
+            assert f"{report} exists, and is no report of" in capsys.readouterr().err
+        assert report.read_text() == '{"images": []}'
+    for _ in range(2):
+        words = ("convert", devkit, tmp_path / "a.rec", "--overwrite", "-q")
+        assert run(*words, "--report", tmp_path / "problems.json") == 0
 
 
 def test_an_output_whose_name_is_not_text(devkit: Path, tmp_path: Path) -> None:

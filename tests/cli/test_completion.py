@@ -29,6 +29,7 @@ CASES = [
     ("recpack convert --backend th", {"threading"}),
     ("recpack verify da", {"data.rec"}),
     ("recpack verify data.rec --reader mx", {"mxnet"}),
+    ("recpack verify data.rec --against da", {"data.rec"}),
     ("recpack explain image-le", {"image-leaked"}),
     ("recpack help insp", {"inspect"}),
     ("recpack completion f", {"fish"}),

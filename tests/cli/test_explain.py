@@ -71,3 +71,6 @@ def test_an_unknown_code(capsys: pytest.CaptureFixture[str]) -> None:
         "'zzz' is no problem code",
         "all codes: recpack explain",
     ]
+    assert main(["explain", "image"]) == 2
+    assert "'image' is no problem code; there are image-unlisted, image-" in capsys.readouterr().err
+    assert main(["explain", "[box-outside]", "-q"]) == 0  # as pages write them

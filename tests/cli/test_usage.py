@@ -148,16 +148,30 @@ def typed(
         ("recpack split a.rec --fractions 2", "--fractions must be two or three fractions"),
         ("recpack filter a.rec b.rec", "--classes: missing, and so is --min-box"),
         ("recpack preview a.rec p.png --count 0", "--count must be 1 to 10,000 (got 0)"),
+        ("recpack preview a.rec p.png --records 1 --count 2", "--count: not with records"),
+        ("recpack split a.rec --split .8/.2", "'--split'; did you mean '--fractions'?"),
+        (f"{CONVERT} --fractions .8/.2", "'--fractions'; did you mean '--split'?"),
+        ("recpack convert d x.rec —classes auto", "with a long dash; write --classes\n"),
+        ("recpack check d –from=voc", "begins with a long dash; write --from=voc\n"),
+        ("recpack help convert extra", "recpack: 'extra' is one too many"),
+        ("recpack-train -V extra", "recpack-train: 'extra' is one too many"),
+        ("recpack download voc2099 d", "download: names: must be from"),
+        ("recpack s3-cleanup s3://b/p/", "s3://b/p/: 'b' is no bucket's name"),
+        ("recpack explain box", "'box' is no problem code; there are box-missing, box-"),
         ("recpack s3-cleanup notaurl", "write s3://bucket/key"),
         ("recpack download voc2008 x --quiet", "(got voc2008); did you mean 'voc2007'?"),
         ("recpack explain image-mising", "'image-mising' is no problem code; did you mean"),
         ("recpack completion", "recpack completion: missing: SHELL"),
         ("recpack completion fsh", "SHELL must be one of bash, zsh, fish (got 'fsh'); did"),
+        ("recpack fit --train x", "'fit'; it is a command of recpack-train: recpack-train fit\n"),
+        ("recpack-train detect x", "'detect'; it is a command of recpack: recpack detect\n"),
+        ("recpack filter a.rec b.rec --min-side 5", "did you mean '--min-box'?"),
         ("recpack-train nope", "recpack-train: unknown command 'nope'"),
         ("recpack-train help fitt", "unknown command 'fitt'; did you mean 'fit'?"),
         ("recpack-train --region x status", "'--region'; write it after the command"),
         ("recpack-train fit", "recpack-train fit: missing: --train, --validation, --output"),
         ("recpack-train fit --trian x", "unknown option '--trian'; did you mean '--train'?"),
+        ("recpack-train status --json", "recpack-train status: unknown option '--json'\n"),
         ("recpack-train status a b", "recpack-train status: 'b' is one too many"),
         (
             "recpack-train status --endpoint-url host:9",
@@ -175,13 +189,23 @@ def typed(
         ("recpack convert '' x.rec", "recpack convert: DEVKIT must not be empty"),
         ("recpack convert d ''", "recpack convert: OUT.rec must not be empty"),
         ("recpack-train predict e ''", "recpack-train predict: IMAGE must not be empty"),
+        (f"{CONVERT} --set ''", "recpack convert: --set must not be empty"),
+        (f"{CONVERT} --year=", "recpack convert: --year must not be empty"),
+        (f"{CONVERT} --report ''", "recpack convert: --report must not be empty"),
+        (f"{CONVERT} --endpoint-url ''", "recpack convert: --endpoint-url must not be empty"),
+        ("recpack check d --images ''", "recpack check: --images must not be empty"),
+        ("recpack verify a.rec --against l ''", "recpack verify: --against must not be empty"),
+        ("recpack download '' d", "recpack download: NAME must not be empty"),
+        (f"{FIT} --local --role ''", "recpack-train fit: --role must not be empty"),
+        ("recpack-train fit --train ''", "recpack-train fit: --train must not be empty"),
+        ("recpack-train status --region ''", "recpack-train status: --region must not be empty"),
         ("recpack ''", "recpack: unknown command ''"),
     ],
 )
 def test_wrong_usage_is_three_lines_and_exit_code_2(typed: Typed, line: str, message: str) -> None:
     code, out, err = typed(line)
     assert message in err
-    assert (code, out) == (2, "") or "--json" in line
+    assert (code, out) == (2, "") or line == "recpack --json"
     assert len(err.splitlines()) <= 3
     assert "usage:" not in err
     assert os.listdir() == []
@@ -282,3 +306,36 @@ def test_names_that_the_data_do_not_have(typed: Typed, devkit: Path) -> None:
     code, _, err = typed("recpack filter a.rec b.rec --classes persom")
     assert code == 1
     assert "did you mean 'person'?" in err
+
+
+def test_files_that_do_not_exist(typed: Typed, devkit: Path) -> None:
+    """One exit code, and the most similar name, whatever the file is."""
+    assert typed(f"recpack convert {devkit} train.rec -q --year 2012")[0] == 0
+    Path("names.txt").write_text("person\n")
+    for line, near in (
+        ("recpack verify trian.rec", "'train.rec'"),
+        ("recpack inspect trian.rec", "'train.rec'"),
+        ("recpack preview trian.rec x.png", "'train.rec'"),
+        ("recpack merge a.rec train.rec trian.rec", "'train.rec'"),
+        (f"recpack pack trian.lst {devkit} a.rec", "'train.lst'"),
+        (f"recpack verify train.rec --against trian.lst {devkit}", "'train.lst'"),
+        (f"recpack convert {devkit} a.rec --classes nmaes.txt", "'names.txt'"),
+        ("recpack filter train.rec a.rec --classes nmaes.txt", "'names.txt'"),
+        (f"recpack list {devkit}/VOC2021/x a.lst", "'VOC2012'"),
+        ("recpack-train fit --local --train trian.rec --validation x --output o", "'train.rec'"),
+    ):
+        code, out, err = typed(line)
+        assert (code, out) == (1, ""), line
+        assert err.endswith(f"; did you mean {near}?\n"), line
+
+
+def test_packages_that_are_missing(
+    typed: Typed, devkit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One exit code; as of PyTorch in tests/train/test_local.py."""
+    for package in ("dask", "distributed", "ray"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for backend in ("dask", "ray"):
+        code, out, err = typed(f"recpack check {devkit} --backend {backend}")
+        assert (code, out) == (1, "")
+        assert f"backend: {backend} needs pip install 'recpack[{backend}]'" in err

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,6 +185,30 @@ def test_dry_run_writes_nothing_and_says_what_would_be(devkit: Path, tmp_path: P
     assert would_be is not None
     assert is_now is not None
     assert would_be <= is_now
+
+
+@pytest.mark.parametrize("name", ["a.rec", "shards.rec", "split.rec", "a.lst", "a.manifest", "a/"])
+def test_a_dry_run_fails_where_the_run_would(devkit: Path, tmp_path: Path, name: str) -> None:
+    output = f"{tmp_path}/new/{name}"
+    special: dict[str, dict[str, Any]] = {
+        "shards.rec": {"shards": 2},
+        "split.rec": {"split": "0.8/0.2"},
+        "a.manifest": {"images_url": "s3://bucket"},
+    }
+    options = special.get(name, {})
+    function: Any = recpack.write_list if name == "a.lst" else recpack.convert
+    function(devkit, output, dry_run=True, **options)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").mkdir()
+    function(devkit, output, **options)
+    for dry in (True, False):
+        with pytest.raises(recpack.SinkError, match=r"exists; choose another|is not empty; name"):
+            function(devkit, output, dry_run=dry, **options)
+    if name == "a.rec":
+        with pytest.raises(recpack.ConfigError, match=r"must end in \.rec"):
+            recpack.convert(devkit, tmp_path / "a.txt", dry_run=True)
+    if name != "a/":
+        function(devkit, output, dry_run=True, overwrite=True, **options)
 
 
 def test_write_list_is_the_list_of_convert(devkit: Path, tmp_path: Path) -> None:

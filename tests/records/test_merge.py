@@ -95,3 +95,26 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (tmp_path / "o.json").write_text(text.replace(names, '["z"]'))
         merge(tmp_path / "c.rec", [a, odd])
     assert not (tmp_path / "c.rec").exists()
+
+
+def test_who_names_the_output_last_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recpack.convert(make_voc(tmp_path / "d", {"2007": 8}), "all.rec", classes="auto")
+    recpack.split("all.rec")
+    wrong = ["merge", "all_train.rec", "all_val.rec", "m.rec"]
+    order = "OUT.rec comes first: recpack merge m.rec all_train.rec all_val.rec"
+    before = Path("all_train.rec").read_bytes()
+    for words, code, message in (
+        (wrong, 1, f"m.rec: No such file or directory; {order}"),
+        ([*wrong, "--overwrite"], 1, f"m.rec: No such file or directory; {order}"),
+        (["merge", "m.rec", "all_train.rec", "all_val.rec"], 0, ""),
+        (wrong, 1, "exists; choose another name or replace it with --overwrite; OUT.rec comes"),
+        ([*wrong, "--overwrite"], 2, f"was not made by merge, but m.rec was; {order}\n"),
+        (["merge", "m.rec", "all_val.rec", "all_train.rec", "--overwrite"], 0, ""),
+        (["merge", "new.rec", "all_val.rec", "none.rec"], 1, "none.rec: No such file or"),
+    ):  # fmt: skip
+        assert main([*words, "-q"]) == code
+        assert message in capsys.readouterr().err
+    assert Path("all_train.rec").read_bytes() == before

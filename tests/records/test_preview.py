@@ -112,8 +112,10 @@ def test_what_is_refused(devkit: Path, tmp_path: Path) -> None:
         ("a.png", {"records": [120]}, DataError, "no record 120; there are 120"),
         ("a.png", {"records": []}, ConfigError, "records: name at least one position"),
         ("a.png", {"count": 0}, ConfigError, "count: must be 1 to 10,000"),
-        ("none/a.png", {}, SinkError, "can't be written"),
+        ("a.rec/a.png", {}, SinkError, "can't be written"),
     ):
         with pytest.raises(error, match=message):
             preview(tmp_path / "a.rec", tmp_path / output, **options)
     assert main(["preview", str(tmp_path / "a.rec"), "x.png", "--records", "a,b"]) == 2
+    for _ in range(2):  # in a folder that is made, as that of convert
+        assert main(["preview", str(tmp_path / "a.rec"), str(tmp_path / "new/x.png"), "-q"]) == 0

@@ -357,6 +357,18 @@ def test_what_made_a_job_fail_at_its_start_can_be_corrected(
 # ---- what is refused, before anything is written
 
 
+def test_quiet(fit: Fit) -> None:
+    assert "random weights" in fit("--dry-run")[2]
+    code, out, err = fit("--dry-run", "-q")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["TrainingJobName"] == "voc-1"
+
+
+def test_names_that_are_empty() -> None:
+    with pytest.raises(UsageError, match=r"^output: must not be empty$"):
+        train.fit("train.rec", "val.rec", "", local=True)
+
+
 def test_without_pytorch(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     code, out, err = fit()

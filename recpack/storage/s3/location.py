@@ -67,8 +67,12 @@ def parse_location(url: str | os.PathLike[str]) -> Location:
     """``s3://bucket/key`` → bucket and key (which can be empty); ConfigError for anything else."""
     text = os.fspath(url)
     bucket, _, key = text.removeprefix(SCHEME).partition("/")
-    if not text.startswith(SCHEME) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
+    if not text.startswith(SCHEME) or not bucket:
         raise ConfigError(f"{text}: not an S3 location; write s3://bucket/key")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
+        raise ConfigError(
+            f"{text}: {bucket!r} is no bucket's name: not an S3 location; write s3://bucket/key"
+        )
     if len(key.encode()) > MAX_KEY:
         raise ConfigError(f"{text}: S3 keys have at most {MAX_KEY:,} bytes; choose a shorter key")
     return Location(bucket, key)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from recpack.display import did_you_mean_path
 from recpack.errors import ConfigError, DataError
-from recpack.storage.paths import did_you_mean_path
 from recpack.storage.regular import open_regular
 from recpack.storage.s3.client import S3Client
 from recpack.storage.s3.location import is_s3, parse_location
