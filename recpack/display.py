@@ -47,7 +47,7 @@ def brief(thing: object, **facts: object) -> str:
         else f"{name}={hide_secrets(repr(value))}"
         for name, value in facts.items()
     )
-    return f"{type(thing).__name__}({', '.join(map(_shortened, shown))})"
+    return f"{type(thing).__name__}({', '.join(map(shortened, shown))})"
 
 
 def has_password(url: str | None) -> bool:
@@ -55,7 +55,8 @@ def has_password(url: str | None) -> bool:
     return url is not None and "@" in url
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """The beginning of a long text."""
     return text if len(text) <= _LONGEST_FACT else text[: _LONGEST_FACT - 1] + "…"
 
 

@@ -34,6 +34,7 @@ FLOORS = (
     ("bars", "problem_list"),
     ("columns", "progress", "problems"),
     ("command_line", "markup", "settings"),
+    ("arguments",),
     ("_version", "colours", "display", "errors", "train"),
 )
 """Folders and modules of recpack, from the top floor down. Imports go down only, those inside

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recpack.arguments import demand
 from recpack.errors import ConfigError
 from recpack.storage.limits import MAX_MANIFEST
 from recpack.storage.regular import read_regular
@@ -32,6 +33,7 @@ class ClassMap:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        demand("names", self.names, Sequence[str])
         wrong = []
         known = set(self.names)
         if not self.names:
@@ -46,11 +48,11 @@ class ClassMap:
             raise ConfigError("classes: " + "; ".join(wrong))
 
     @classmethod
-    def parse(cls, entries: Iterable[str]) -> ClassMap:
-        """Parse names, each with optional aliases: ``person=human=Person``."""
+    def parse(cls, entries: str | Iterable[str]) -> ClassMap:
+        """Parse names, or ``a,b,c``, each with optional aliases: ``person=human=Person``."""
         names: list[str] = []
         aliases: dict[str, str] = {}
-        for entry in entries:
+        for entry in entries.split(",") if isinstance(entries, str) else entries:
             name, *others = (part.strip() for part in entry.split("="))
             names.append(name)
             for alias in others:
@@ -111,4 +113,4 @@ def class_map(spec: str | Sequence[str] | Mapping[str, int]) -> ClassMap | None:
         return ClassMap.read(path)
     if "/" in spec or path.suffix in (".txt", ".names", ".json"):
         raise ConfigError(f"classes: no such file: {spec}")
-    return ClassMap.parse(spec.split(","))
+    return ClassMap.parse(spec)

@@ -59,9 +59,9 @@ ARCHIVES = {
 
 @takes(DownloadSettings)
 def download(
-    names: Sequence[str], folder: str | os.PathLike[str], settings: DownloadSettings
+    names: str | Sequence[str], folder: str | os.PathLike[str], settings: DownloadSettings
 ) -> list[Path]:
-    """Download archives by name (``voc2007``, ``voc2007-test``, ``voc2012``) into a folder.
+    """Download archives by their names (``voc2007``, ``voc2007-test``, ``voc2012``) into a folder.
 
     It continues an interrupted download and keeps complete files. ``mirror`` is the URL of a folder
     that holds the archives, with or without the origin's subfolders. ``timeout`` seconds without a
@@ -69,6 +69,7 @@ def download(
     for unknown names, DataError when the source fails or serves another file, SinkError when the
     folder can't be written.
     """
+    names = [names] if isinstance(names, str) else names
     unknown = [name for name in names if name not in ARCHIVES]
     if unknown or not names:
         got = ", ".join(unknown) or "nothing"

@@ -13,6 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Self
 
+from recpack.arguments import demand
 from recpack.display import brief
 from recpack.errors import ConfigError, SinkError
 from recpack.sinks.base import Sink, SinkPlan, Written
@@ -34,6 +35,7 @@ from recpack.storage.files import (
     write_synced,
 )
 from recpack.storage.journal import Journal, final_path, settle, write_journal
+from recpack.storage.paths import PathOrUrl
 from recpack.storage.s3.location import COMPANIONS, MANIFEST
 
 
@@ -55,6 +57,7 @@ class FileSink(Sink):
         overwrite: bool = False,
         spare: Collection[str] = (),
     ) -> None:
+        demand("path", path, PathOrUrl)
         self.path = Path(os.path.abspath(path))  # workers can have another working directory
         self.name = self.path.name
         if self.path.suffix != ".rec":
