@@ -9,6 +9,12 @@ _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """What moves the cursor of a terminal, or turns the order of its text: C0 but for tabs and line
 feeds, DEL, C1, line separators, bidirectional overrides."""
 
+NO_CREDENTIALS = (
+    "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+    "AWS_PROFILE, or a role"
+)
+"""Instead of boto3's words, here and in ``train``."""
+
 _LONGEST_FACT = 100
 
 _CONTROL = re.compile(f"[{_CONTROLS}]")
