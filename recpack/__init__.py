@@ -33,7 +33,7 @@ _HOMES = {
     "split": "pipeline.rewrite",
     "filter": "pipeline.rewrite",
     "download": "demo.download",
-    "train": "train_package",
+    "train": "train",
     "Result": "packing.result",
     "Options": "options",
     "Record": "formats.recordio",
@@ -110,7 +110,8 @@ __all__ = ["__version__", *sorted(_HOMES)]
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'recpack' has no attribute {name!r}")
-    value: object = getattr(import_module(f"recpack.{_HOMES[name]}"), name)
+    home = import_module(f"recpack.{_HOMES[name]}")
+    value: object = home if name == "train" else getattr(home, name)
     globals()[name] = value
     return value
 

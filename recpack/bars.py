@@ -26,10 +26,8 @@ class Monitor(Settings):
     watch: Watch = field(init=False, repr=False, default=None)
 
     def faults(self) -> Iterator[str]:
-        if callable(self.progress):
-            vars(self)["watch"] = self.progress
-        elif self.progress is not None and not isinstance(self.progress, bool):
-            yield f"progress: must be True, or a callable that takes it (got {self.progress!r})"
+        vars(self)["watch"] = self.progress if callable(self.progress) else None
+        return iter(())
 
     @contextmanager
     def _running(self) -> Iterator[None]:

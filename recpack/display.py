@@ -10,6 +10,12 @@ _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """What moves the cursor of a terminal, or turns the order of its text: C0 but for tabs and line
 feeds, DEL, C1, line separators, bidirectional overrides."""
 
+NO_CREDENTIALS = (
+    "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+    "AWS_PROFILE, or a role"
+)
+"""Instead of boto3's words, here and in ``train``."""
+
 _LONGEST_FACT = 100
 
 _BESIDE = 1000
@@ -51,7 +57,7 @@ def brief(thing: object, **facts: object) -> str:
         else f"{name}={hide_secrets(repr(value))}"
         for name, value in facts.items()
     )
-    return f"{type(thing).__name__}({', '.join(map(_shortened, shown))})"
+    return f"{type(thing).__name__}({', '.join(map(shortened, shown))})"
 
 
 def has_password(url: str | None) -> bool:
@@ -59,7 +65,8 @@ def has_password(url: str | None) -> bool:
     return url is not None and "@" in url
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """The beginning of a long text."""
     return text if len(text) <= _LONGEST_FACT else text[: _LONGEST_FACT - 1] + "…"
 
 

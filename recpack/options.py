@@ -143,7 +143,7 @@ class SplitSettings(Seed, RewriteSettings):
 
     title = "order"
 
-    fractions: str = option(
+    fractions: str | Sequence[float] = option(
         default="0.8/0.2",
         help="the parts: x.rec becomes x_train.rec, x_val.rec (and x_test.rec)",
         metavar="F/F",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
+from recpack.arguments import alternatives, demand, fits, misfit, type_of
 from recpack.display import did_you_mean
 from recpack.errors import ConfigError
 
@@ -80,14 +80,7 @@ class Field(typing.NamedTuple):
     @property
     def kinds(self) -> tuple[Any, ...]:
         """The types that a value can have, without None; for a ``Literal`` the values."""
-        return tuple(part for part in self._parts if part is not type(None))
-
-    @property
-    def _parts(self) -> tuple[Any, ...]:
-        union = isinstance(self.type, types.UnionType) or (
-            typing.get_origin(self.type) is typing.Union
-        )
-        return typing.get_args(self.type) if union else (self.type,)
+        return tuple(part for part in alternatives(self.type) if part is not type(None))
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -105,19 +98,12 @@ class Field(typing.NamedTuple):
 
     def fault(self, value: object) -> str | None:
         """What is wrong with the type of a value, or None."""
-        if value is None and type(None) in self._parts:
-            return None
         if _has_empty(value if isinstance(value, str) or self.length > 1 else None):
             return f"{self.name}: must not be empty"
-        if self.choices and value not in self.choices:
+        if self.choices and not fits(value, self.type):
             near = did_you_mean(str(value), self.choices)
             return f"{self.name}: must be one of {', '.join(self.choices)} (got {value!r}){near}"
-        if self.kinds == (bool,) and not isinstance(value, bool):
-            return f"{self.name}: must be True or False (got {value!r})"
-        if self.kinds == (int,) and not hasattr(value, "__index__"):
-            nothing = " or None" if type(None) in self._parts else ""
-            return f"{self.name}: must be a whole number{nothing} (got {value!r})"
-        return None
+        return misfit(self.name, value, self.type)
 
     @property
     def off(self) -> str | None:
@@ -201,6 +187,8 @@ class Settings:
     def _read(self, one: Field) -> str | None:
         value = getattr(self, one.name)
         fault = one.fault(value)
+        if fault is None and hasattr(value, "__len__") and not isinstance(value, (str, Mapping)):
+            vars(self)[one.name] = value = tuple(value)  # an array compares otherwise
         if fault is None and one.option.read is not None and value is not None:
             try:
                 vars(self)[one.name] = one.option.read(value)
@@ -289,6 +277,11 @@ class takes(Generic[P, S]):
         ]
         signature = own.replace(parameters=[*positional, *keywords])
 
+        @functools.cache
+        def types_of() -> dict[str, Any]:
+            annotated = [one for one in positional if one.annotation is not one.empty]
+            return {one.name: type_of(one.annotation, function.__globals__) for one in annotated}
+
         @functools.wraps(function)
         def call(*arguments: Any, **options: Any) -> R:
             try:
@@ -297,6 +290,8 @@ class takes(Generic[P, S]):
                 wrong = [name for name in options if name not in signature.parameters]
                 near = did_you_mean(wrong[0], signature.parameters) if wrong else ""
                 raise TypeError(f"{function.__qualname__}() {error}{near}") from None
+            for name, of_type in types_of().items():
+                demand(name, bound[name], of_type)
             values = [bound.pop(parameter.name) for parameter in positional]
             for parameter, value in zip(positional, values, strict=True):
                 if _has_empty(value):

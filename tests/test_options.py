@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import recpack
@@ -38,11 +40,50 @@ def test_every_fault_is_in_one_error() -> None:
         ({"classes": "a, ,b"}, "empty"),
         ({"classes": "a=b,b"}, "alias 'b' is also a class"),
         ({"classes": "a=c,b=c"}, "alias 'c' stands for 'a' and for 'b'"),
+        ({"classes": {"a", "b"}}, r"classes: must be text, a list of .*; a set has no order"),
+        ({"classes": 3}, r"classes: must be text, a list of texts, a dict or None \(got 3\)"),
+        ({"classes": ("ball", 3)}, r"classes: must be .* \(got \('ball', 3\)\)"),
+        ({"classes": {"a": None, "b": 1}}, "classes: must be text"),
+        ({"split": 0.8}, r"split: must be text, a list of numbers or None \(got 0.8\)"),
+        ({"split": (0.8, 0.3)}, r"add up to 1, like 0.8/0.2 .*got \(0.8, 0.3\)"),
+        ({"set": {"train", "val"}}, "set: must be text, a list of texts or None"),
+        ({"images": 3, "annotations": "x"}, r"images: must be a path or None \(got 3\)"),
+        ({"endpoint_url": 9000}, r"endpoint_url: must be text or None \(got 9000\)"),
     ],
 )
 def test_wrong_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(recpack.ConfigError, match=message):
         recpack.Options(**options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: recpack.convert(3, "x.rec"), r"devkit: must be a path or a list of paths .got 3"),
+        (lambda: recpack.convert({"a", "b"}, "x.rec"), "devkit: must be .*; a set has no order"),
+        (lambda: recpack.convert("a", 3), r"output: must be a path or a Sink \(got 3\)"),
+        (lambda: recpack.FileSink(3), r"path: must be a path \(got 3\)"),
+        (lambda: recpack.merge("a.rec", "b.rec"), r"inputs: must be a list of paths \(got 'b.rec'"),
+        (lambda: recpack.verify("a.rec", against="a.lst"), "against: must be 2 paths or None"),
+        (lambda: recpack.RecordReader({"a.rec"}), "path: must be .*; a set has no order"),
+        (lambda: recpack.RecordWriter("a.rec", classes="ball"), "classes: must be a list of texts"),
+        (lambda: recpack.read_records("a.rec"), "stream: must be .*; RecordReader reads files"),
+        (lambda: recpack.download("voc207", "x"), r"got voc207\); did you mean 'voc2007'"),
+        (lambda: recpack.check("x", progress=3), "progress: must be a function, True or False or"),
+        (lambda: recpack.ClassMap("ab"), "names: must be a list of texts"),
+    ],
+)
+def test_wrong_arguments(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(recpack.ConfigError, match=message):
+        call()
+
+
+def test_lists_and_arrays_are_the_same() -> None:
+    split = recpack.Options(split=np.array([0.7, 0.2, 0.1])).split
+    assert split == recpack.Options(split=[0.7, 0.2, 0.1]).split == "0.7/0.2/0.1"
+    assert recpack.Options(classes=np.array(["b", "a"])) == recpack.Options(classes=["b", "a"])
+    assert recpack.Options(year=2007) == recpack.Options(year=["2007"])
+    assert recpack.ClassMap.parse("b=c,a") == recpack.ClassMap.parse(["b=c", "a"])
 
 
 def test_convert_takes_every_option_with_the_same_default() -> None:

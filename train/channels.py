@@ -53,10 +53,10 @@ def split_url(url: str) -> tuple[str, str]:
     return bucket, key
 
 
-def demand_url(name: str, url: str) -> None:
-    """Raise UsageError for what is no S3 URL."""
+def demand_url(name: str, url: str, local: str = "") -> None:
+    """Raise UsageError for what is no S3 URL. ``local``: what to do with a path."""
     if not S3_URL.fullmatch(url):
-        raise UsageError(f"{name}: {url!r}; write s3://bucket/…")
+        raise UsageError(f"{name}: {url!r}; write s3://bucket/…{local}")
 
 
 def manifest_key(rec_key: str) -> str:

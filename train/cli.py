@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             near = near_missing(error)
             if isinstance(error, MissingError):
                 near = _near(error, service)
-            say(f"recpack-train: {error}{near}")
+            say(f"{args.options.prog}: {_with_flags(str(error), args.options)}{near}")
             _print_notes(error)
             return 2 if isinstance(error, UsageError) else 1
     if answer is not None:
@@ -56,6 +56,16 @@ def _nothing_told() -> Iterator[None]:
     """What this block says on standard error is lost."""
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
         yield
+
+
+def _with_flags(message: str, command: Parser) -> str:
+    """The message with options as they are typed: ``--max-wait: …`` for ``max_wait: …``."""
+    flags = {one.dest: one.option_strings[-1] for one in command._actions if one.option_strings}
+    lines = []
+    for line in message.split("\n"):
+        names, colon, rest = line.partition(": ")
+        lines.append(", ".join(flags.get(name, name) for name in names.split(", ")) + colon + rest)
+    return "\n".join(lines)
 
 
 def _is_aws(error: Exception) -> bool:

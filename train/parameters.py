@@ -224,6 +224,7 @@ class Counts:
 
 def _unknown(name: str, names: list[str]) -> str:
     near = get_close_matches(name, names, 1)
+    near = near or [one for one in names if len(name) > 2 and name in one]
     hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(names)}"
     return f"{name}: no such hyperparameter; {hint}"
 

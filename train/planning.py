@@ -176,7 +176,8 @@ def plan(train: str, validation: str, output: str, choices: dict[str, Any]) -> P
     role, model, job_name, service, image, tags, network = (rest.pop(n, None) for n in names)
     hyperparameters = {name: value for name, value in rest.items() if value is not None}
     service = service or Service()
-    demand_url("output", output)
+    for name, url in (("output", output), ("train", train), ("validation", validation)):
+        demand_url(name, url, ", or train on this machine with fit --local")
     channels = {
         name: read_channel(name, url, service)
         for name, url in (("train", train), ("validation", validation))

@@ -10,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import SpecError, TemporaryError, UsageError
+from recpack.display import NO_CREDENTIALS
+
+from .errors import SpecError, TemporaryError, TrainError, UsageError
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,16 @@ class Service:
         return boto3.Session(region_name=self.region_name or os.environ.get("AWS_REGION"))
 
     def client(self, name: str) -> Any:
-        """boto3's client for a service, made once."""
+        """boto3's client for a service, made once. Raises TrainError without credentials."""
         clients: dict[str, Any] = self.__dict__.setdefault("_clients", {})
         if name not in clients:
             # the region's error is clearer than boto3's, and the session can have another region
-            clients[name] = self._session.client(
+            client = self._session.client(
                 name, region_name=self.region, endpoint_url=self.endpoint_url
             )
+            if self.session is None and self._session.get_credentials() is None:
+                raise TrainError(NO_CREDENTIALS)
+            clients[name] = client
         return clients[name]
 
     @property

@@ -20,6 +20,5 @@ def console() -> NoReturn:
 def _main() -> int:
     from importlib import import_module
 
-    from recpack.train_package import train
-
-    return int(import_module(f"{train.__name__}.cli").main())
+    package = import_module("recpack.train").__name__
+    return int(import_module(f"{package}.cli").main())

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recpack.arguments import demand
 from recpack.errors import ConfigError, DataError
 from recpack.storage.kinds import what_is
 from recpack.storage.limits import MAX_MANIFEST
@@ -33,6 +34,7 @@ class ClassMap:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        demand("names", self.names, Sequence[str])
         wrong = []
         known = set(self.names)
         if not self.names:
@@ -47,11 +49,11 @@ class ClassMap:
             raise ConfigError("classes: " + "; ".join(wrong))
 
     @classmethod
-    def parse(cls, entries: Iterable[str]) -> ClassMap:
-        """Parse names, each with optional aliases: ``person=human=Person``."""
+    def parse(cls, entries: str | Iterable[str]) -> ClassMap:
+        """Parse names, or ``a,b,c``, each with optional aliases: ``person=human=Person``."""
         names: list[str] = []
         aliases: dict[str, str] = {}
-        for entry in entries:
+        for entry in entries.split(",") if isinstance(entries, str) else entries:
             name, *others = (part.strip() for part in entry.split("="))
             names.append(name)
             for alias in others:
@@ -115,4 +117,4 @@ def class_map(spec: str | Sequence[str] | Mapping[str, int]) -> ClassMap | None:
     is_name = "/" in spec or path.suffix in (".txt", ".names", ".json")
     if is_name or path.is_file() or path.is_fifo():  # which is refused by its name
         return ClassMap.read(path)
-    return ClassMap.parse(spec.split(","))
+    return ClassMap.parse(spec)

@@ -154,7 +154,7 @@ def class_ids(samples: Samples) -> tuple[Int64, Int64]:
     positions, _, rows = object_positions(labels, bounds, detection_labels(samples))
     single = np.flatnonzero(np.diff(bounds) == 1)
     found = labels[np.concatenate((positions, bounds[single]))]
-    known = (found >= 0) & (found == np.floor(found))
+    known = (found >= 0) & (found < 1 << 63) & (found == np.floor(found))
     return found[known].astype(np.int64), np.concatenate((rows, single))[known]
 
 
@@ -185,6 +185,18 @@ def far_edge(objects: Float32) -> float:
     edges = objects[objects[:, 0] >= 0, 1:5]
     furthest = float(np.abs(edges).max(initial=0))
     return 0 if furthest <= MAX_RATIO else furthest
+
+
+def misplaced(objects: Float32) -> int | None:
+    """The first of these objects, float32 (n, 5 or more), whose edges are no ratios, or whose box
+    is inverted or has no area; None when there is none. Those with a class id below 0 do not
+    count."""
+    most = MAX_RATIO
+    # NumPy is slower for so few numbers
+    for row, (id, left, top, right, bottom) in enumerate(objects[:, :5].tolist()):
+        if id >= 0 and not (-most <= left < right <= most and -most <= top < bottom <= most):
+            return row
+    return None
 
 
 class LabelShape(NamedTuple):

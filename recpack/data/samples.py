@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.columns import Float32, Int64, Integers, StringColumn, gather
+from recpack.display import brief
 from recpack.storage.trees.base import Tree
 
 _BLOCK = 2048
@@ -41,6 +42,9 @@ class Sample:
     treatment: Treatment
     identity: int
 
+    def __repr__(self) -> str:
+        return brief(self, index=self.index, path=self.path, label=self.label.tolist())
+
 
 _TREATMENTS = tuple(Treatment)
 
@@ -67,6 +71,9 @@ class Samples:
     treatments: npt.NDArray[np.uint8]
     identities: Int64
     order: Integers | None = None
+
+    def __repr__(self) -> str:
+        return brief(self, root=str(self.root), samples=len(self))
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -70,9 +70,9 @@ def demand_known(names: Sequence[str]) -> None:
 
 @takes(DownloadSettings)
 def download(
-    names: Sequence[str], folder: str | os.PathLike[str], settings: DownloadSettings
+    names: str | Sequence[str], folder: str | os.PathLike[str], settings: DownloadSettings
 ) -> list[Path]:
-    """Download archives by name (``voc2007``, ``voc2007-test``, ``voc2012``) into a folder.
+    """Download archives by their names (``voc2007``, ``voc2007-test``, ``voc2012``) into a folder.
 
     It continues an interrupted download and keeps complete files. ``mirror`` is the URL of a folder
     that holds the archives, with or without the origin's subfolders. ``timeout`` seconds without a
@@ -81,6 +81,7 @@ def download(
     folder can't be written.
     """
     place = local_path(folder, "folder")
+    names = [names] if isinstance(names, str) else names
     demand_known(names)
     if settings.mirror is not None and not re.match(r"https?://[^/@]+(/|$)", settings.mirror):
         got = hide_secrets(repr(settings.mirror))

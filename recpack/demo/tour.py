@@ -32,7 +32,7 @@ from typing import Any
 from recpack.demo.s3_server import credentials, loopback_server
 from recpack.demo.story import CLASSES, make_devkit
 from recpack.storage.s3.client import S3Client
-from recpack.train_package import load
+from recpack.train import attach, plot_jobs
 
 BUCKET = "story"
 TRAIN, VALIDATION = (f"s3://{BUCKET}/voc/{part}/{part}.rec" for part in ("train", "val"))
@@ -158,13 +158,12 @@ def tell(story: Story, args: argparse.Namespace) -> Path:
     story.tell("One epoch more, from that model")
     second = ["--job-name=voc-2", "--model=voc-1", "--set=epochs=1", "--set=learning_rate=0.00001"]
     story.type_in(*fit, *second, *chosen)
-    train = load()
-    jobs = [train.attach(str(story.folder / "models" / name)) for name in ("voc-1", "voc-2")]
+    jobs = [attach(str(story.folder / "models" / name)) for name in ("voc-1", "voc-2")]
     for job in jobs:
         job.read_log()
     curve = [(job.name, epoch, mAP) for job in jobs for epoch, mAP in job.history().items()]
     story.table(("job", "epoch", "mAP"), [(*where, f"{mAP:.3f}") for *where, mAP in curve])
-    train.plot_jobs(jobs, story.folder / "pictures/curve.png")
+    plot_jobs(jobs, story.folder / "pictures/curve.png")
     story.show("pictures/curve.png")
 
     story.tell("An endpoint, and what it finds in pictures that it has not seen")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from recpack.errors import RecordError
+from recpack.errors import ConfigError, RecordError
 from recpack.formats.recordio import Record, parse_record
 
 _MOST = 1 << 20
@@ -40,8 +40,17 @@ def read_records(stream: BinaryIO) -> Iterator[Record]:
 
     ``stream`` is read, not closed; ``Record.offset`` counts from its first byte. Memory: twice the
     longest record. Raises RecordError, with the byte offset, where the stream breaks its format,
-    ends inside a record or can't be read.
+    ends inside a record or can't be read, ConfigError for what is no stream.
     """
+    if not hasattr(stream, "read"):
+        raise ConfigError(
+            f"stream: must be a stream of bytes, like sys.stdin.buffer (got {stream!r}); "
+            "RecordReader reads files"
+        )
+    return _read(stream)
+
+
+def _read(stream: BinaryIO) -> Iterator[Record]:
     window, offset = _Window(stream), 0
     try:
         while window.read(offset, 1):

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from recpack.columns import StringColumn
-from recpack.data.labels import assemble_labels
+from recpack.data.labels import assemble_labels, misplaced
 from recpack.data.samples import Samples
 from recpack.display import brief
-from recpack.errors import RecordError
+from recpack.errors import ImageError, RecordError
+from recpack.formats.image_header import parse_header
 from recpack.formats.manifest import Manifest, RecFile, Source, describe
-from recpack.formats.recordio import format_index, label_bytes
+from recpack.formats.recordio import RecordBuffer, format_index, label_bytes
 from recpack.records.settings import WriterSettings
 from recpack.settings import takes
 from recpack.sinks.base import Sink, SinkPlan, Written, WrittenSegment
@@ -53,6 +54,7 @@ class RecordWriter:
         self._companions: dict[str, Iterable[str]] = {}
         """Lines of further companions, by suffix."""
         self.manifest: Manifest | None = None
+        self._buffer: RecordBuffer | None = None
 
     def __repr__(self) -> str:
         return brief(self, output=self._sink, records=len(self._bounds) - 1)
@@ -78,6 +80,8 @@ class RecordWriter:
         except BaseException as failure:  # the sink adds to it what it must leave behind
             self._sink.__exit__(type(failure), failure, failure.__traceback__)
             raise
+        finally:
+            self._buffer = None
         self._sink.__exit__(kind, error, trace)
 
     def write(
@@ -92,10 +96,22 @@ class RecordWriter:
         ``image_bytes`` is an encoded image, stored unchanged. ``boxes`` has shape (n, 5) or more
         columns: class id, then xmin, ymin, xmax, ymax as ratios of the image's size (without any
         box, the label is the one that MXNet ignores). Instead of ``boxes``, ``label`` is the whole
-        float32 vector, or one number for image classification. Raises RecordError for a label of
-        another shape.
+        float32 vector, or one number for image classification; then the bytes can be anything.
+        Raises RecordError for ``boxes`` of bytes that do not begin as an image, for boxes in
+        pixels, inverted or without area, for a class id that ``classes`` does not name, for a label
+        of another shape, and outside of the ``with`` block.
         """
         vector = self._vector(boxes, label)
+        if boxes is not None:
+            try:
+                parse_header(image_bytes)
+            except ImageError as error:
+                raise RecordError(f"image_bytes: must be an image file's bytes ({error})") from None
+        if self._buffer is None:
+            raise RecordError(
+                f"{self._sink.name}: the writer is not open; write inside "
+                "'with recpack.RecordWriter(…) as writer:', whose end publishes the file"
+            )
         room = self._buffer.begin(len(self._bounds) - 1, label_bytes(vector), len(image_bytes))
         room[:] = image_bytes
         length = self._buffer.commit()
@@ -103,14 +119,13 @@ class RecordWriter:
         self._labels.frombytes(vector.tobytes())
         self._bounds.append(len(self._labels))
         if len(self._buffer) >= self._segment_size:
-            self._flush()
+            self._flush(self._buffer)
             self._buffer = self._writer.buffer(self._segment_size)
             self._enlarge_segments()
         return len(self._bounds) - 2
 
-    @staticmethod
     def _vector(
-        boxes: npt.ArrayLike | None, label: npt.ArrayLike | None
+        self, boxes: npt.ArrayLike | None, label: npt.ArrayLike | None
     ) -> npt.NDArray[np.float32]:
         if (boxes is None) == (label is None):
             raise RecordError("write: needs either boxes or label")
@@ -118,6 +133,7 @@ class RecordWriter:
             vector = np.array(label, np.float32, ndmin=1)  # the caller can change his
             if vector.ndim != 1 or not len(vector):
                 raise RecordError(f"label: must be a vector or a number (got shape {vector.shape})")
+            ids = vector if len(vector) == 1 else vector[:0]
         else:
             table = np.asarray(boxes, np.float32)
             if table.size == 0:
@@ -128,15 +144,26 @@ class RecordWriter:
                     f"(got shape {table.shape})"
                 )
             vector = assemble_labels(table, np.array([len(table)]))[0]
+            ids = table[:, 0]
         if not np.isfinite(vector).all():
             raise RecordError("label: all values must be finite numbers")
+        if boxes is not None and (wrong := misplaced(table)) is not None:
+            raise RecordError(
+                "boxes: xmin, ymin, xmax, ymax must be ratios of the image's width and height, "
+                f"xmin below xmax and ymin below ymax (got {table[wrong].tolist()} in row {wrong})"
+            )
+        if self._classes and (highest := max(ids.tolist(), default=0)) >= len(self._classes):
+            raise RecordError(
+                f"class id {highest:g}: there are {len(self._classes)} classes, numbered from 0; "
+                "name all of them in classes"
+            )
         return vector
 
-    def _flush(self) -> None:
-        value = self._sink.checksum.of(self._buffer.view())
-        segment = WrittenSegment(len(self._segments), len(self._buffer), value)
+    def _flush(self, buffer: RecordBuffer) -> None:
+        value = self._sink.checksum.of(buffer.view())
+        segment = WrittenSegment(len(self._segments), len(buffer), value)
         self._segments.append(segment)
-        self._receipts |= self._writer.write(segment.number, self._buffer, value)
+        self._receipts |= self._writer.write(segment.number, buffer, value)
 
     def _enlarge_segments(self) -> None:
         """Enlarge later segments if their number is limited: the number of records is unknown."""
@@ -145,9 +172,9 @@ class RecordWriter:
             self._segment_size = min(2 * self._segment_size, MAX_SEGMENT)
 
     def _publish(self) -> None:
-        if not self._labels:
+        if not self._labels or self._buffer is None:
             raise RecordError("nothing was written: a .rec needs at least one record")
-        self._flush()
+        self._flush(self._buffer)
         self._receipts |= self._writer.drain()
         written = Written(self._sink.checksum, self._segments, self._receipts)
         count = len(self._bounds) - 1

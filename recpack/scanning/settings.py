@@ -17,11 +17,12 @@ PARTS = ("train", "val", "test")
 """The parts of a split."""
 
 
-def parse_fractions(text: str) -> tuple[float, ...]:
-    """``0.8/0.2`` or ``0.7/0.2/0.1`` → fractions; ValueError unless they are two or three, above
-    0, and add up to 1."""
+def parse_fractions(value: str | Sequence[float]) -> tuple[float, ...]:
+    """``0.8/0.2``, or the numbers → fractions; ValueError unless they are two or three, above 0,
+    and add up to 1."""
+    parts = value.split("/") if isinstance(value, str) else value
     try:
-        fractions = tuple(float(part) for part in text.split("/"))
+        fractions = tuple(float(part) for part in parts)
     except ValueError:
         fractions = ()
     if (
@@ -31,15 +32,15 @@ def parse_fractions(text: str) -> tuple[float, ...]:
     ):
         raise ValueError(
             f"must be two or three fractions that add up to 1, like 0.8/0.2 ({', '.join(PARTS)}; "
-            f"got {text!r})"
+            f"got {value!r})"
         )
     return fractions
 
 
-def checked_fractions(text: str) -> str:
-    """The text, if ``parse_fractions`` takes it."""
-    parse_fractions(text)
-    return text
+def checked_fractions(value: str | Sequence[float]) -> str:
+    """The text of fractions, if ``parse_fractions`` takes it."""
+    parse_fractions(value)
+    return value if isinstance(value, str) else "/".join(map(str, value))
 
 
 def _seed(value: int) -> int | None:
@@ -121,7 +122,7 @@ class Split(Settings):
 
     title = "output"
 
-    split: str | None = option(
+    split: str | Sequence[float] | None = option(
         default=None,
         help="split by class, like 0.8/0.2: x.rec becomes x_train.rec, x_val.rec (and x_test.rec)",
         metavar="F/F",

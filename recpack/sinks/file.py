@@ -13,6 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Self
 
+from recpack.arguments import demand
 from recpack.display import brief
 from recpack.errors import ConfigError, SinkError
 from recpack.sinks.base import Sink, SinkPlan, Written
@@ -34,7 +35,7 @@ from recpack.storage.files import (
     write_synced,
 )
 from recpack.storage.journal import Journal, final_path, settle, write_journal
-from recpack.storage.paths import local_path
+from recpack.storage.paths import PathOrUrl, local_path
 from recpack.storage.s3.location import COMPANIONS, MANIFEST
 
 
@@ -56,6 +57,7 @@ class FileSink(Sink):
         overwrite: bool = False,
         spare: Collection[str] = (),
     ) -> None:
+        demand("path", path, PathOrUrl)
         # absolute, because workers can have another working directory
         self.path = Path(os.path.abspath(local_path(path)))
         self.name = self.path.name

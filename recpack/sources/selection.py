@@ -34,7 +34,7 @@ class Selection(Links):
     source_format: SourceFormat | None = option(
         default=None, help="format of the data set (default: detected)", flag="--from"
     )
-    year: str | Sequence[str] | None = option(
+    year: str | int | Sequence[str | int] | None = option(
         default=None, help="years, in this order (default: all)", metavar="Y,…", read=split_names
     )
     set: str | Sequence[str] | None = option(

@@ -12,9 +12,6 @@ Decode = Literal["opencv", "torchvision"] | Callable[[bytes], Any] | None
 Targets = Literal["tensors", "tv_tensors", "label"] | Callable[[Record], Any]
 Tail = Literal["keep", "drop", "pad"]
 
-_DECODERS = ("opencv", "torchvision")
-_TARGETS = ("tensors", "tv_tensors", "label")
-
 
 class SampleSettings(ReaderSettings):
     """What ``RecordDataset`` takes."""
@@ -26,14 +23,6 @@ class SampleSettings(ReaderSettings):
     transforms: Callable[[Any, Any], Any] | None = None
 
     def faults(self) -> Iterator[str]:
-        if not (callable(self.decode) or self.decode in (*_DECODERS, None)):
-            yield f"decode: must be opencv, torchvision, None or a function (got {self.decode!r})"
-        if not (callable(self.targets) or self.targets in _TARGETS):
-            words = ", ".join(_TARGETS)
-            yield f"targets: must be {words} or a function (got {self.targets!r})"
-        for name in ("transform", "transforms"):
-            if (value := getattr(self, name)) is not None and not callable(value):
-                yield f"{name}: must be a function (got {value!r})"
         if self.transform is not None and self.transforms is not None:
             yield "transform, transforms: give one; transforms takes image and target"
 

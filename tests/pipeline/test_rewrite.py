@@ -37,7 +37,7 @@ def same(first: Path, second: Path) -> None:
 
 def written(path: Path, labels: Sequence[Any], classes: Sequence[str] = (), size: int = 20) -> Path:
     """A record for each label, with images of 20 x ``size`` pixels that differ."""
-    with recpack.RecordWriter(path, classes=classes) as writer:
+    with recpack.RecordWriter(path, classes=list(classes)) as writer:
         for number, label in enumerate(labels):
             writer.write(jpeg(20, size, number), label=label)
     return path

@@ -137,7 +137,7 @@ def test_what_a_record_says_it_is() -> None:
     with recpack.RecordWriter(sink) as writer:
         for label, image in (([4], b"x"), ([1, 0, 1], b"x"), ([4, 6], b""), ([2.5], b"x")):
             writer.write(image, label=label)
-        writer.write(b"x", boxes=[[3, 0, 0, 1, 1]])
+        writer.write(jpeg(), boxes=[[3, 0, 0, 1, 1]])
     class_, several, table, number, boxes = recpack.read_records(BytesIO(sink.files[".rec"]))
     assert (class_.class_id, class_.is_image, table.is_image, table.image_bytes) == (
         4,

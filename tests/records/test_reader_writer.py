@@ -98,7 +98,7 @@ def test_the_writer_publishes_index_and_manifest(tmp_path: Path, oracle: Oracle)
 
 def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), recpack.RecordWriter(tmp_path / "a.rec") as writer:
-        writer.write(b"x", [[0, 0, 0, 1, 1]])
+        writer.write(jpeg(), [[0, 0, 0, 1, 1]])
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
@@ -123,13 +123,36 @@ def test_an_existing_output_is_kept(tmp_path: Path) -> None:
         ({"label": [[1, 2]]}, r"label: .*\(got shape \(1, 2\)\)"),
         ({"label": []}, r"label: .*\(got shape \(0,\)\)"),
         ({"boxes": [[0, 0, 0, 1, float("nan")]]}, "finite"),
+        ({"boxes": [[0, 0, 0, 1, 1], [0, 10, 10, 50, 50]]}, r"ratios .*\(got .*50.0\] in row 1\)"),
+        ({"boxes": [[0, 0.5, 0.1, 0.4, 0.9]]}, "xmin below xmax"),
+        ({"boxes": [[0, 0.1, 0.5, 0.4, 0.5]]}, "ymin below ymax"),
+        ({"boxes": [[2, 0, 0, 1, 1]]}, "class id 2: there are 2 classes, numbered from 0"),
+        ({"label": 2}, "class id 2: there are 2 classes"),
+        ({"boxes": [[0, 0, 0, 1, 1]]}, r"image_bytes: must be an image .*\(image-unknown: .*b'x'"),
     ],
 )
 def test_wrong_labels_are_refused(arguments: dict[str, object], message: str) -> None:
-    with recpack.RecordWriter(recpack.MemorySink()) as writer:
+    with recpack.RecordWriter(recpack.MemorySink(), classes=["a", "b"]) as writer:
         writer.write(b"x", label=1)
         with pytest.raises(recpack.RecordError, match=message):
             writer.write(b"x", **arguments)
+
+
+def test_what_a_writer_takes() -> None:
+    """Edges a little outside, rows of padding, and class ids of no known names."""
+    with recpack.RecordWriter(recpack.MemorySink()) as writer:
+        writer.write(jpeg(), boxes=[[7, -0.01, 0, 1.01, 1], [-1, -1, -1, -1, -1]])
+
+
+def test_a_writer_that_is_not_open_says_so(tmp_path: Path) -> None:
+    writer = recpack.RecordWriter(tmp_path / "a.rec")
+    for _ in range(2):  # before the block, and after it
+        with pytest.raises(
+            recpack.RecordError, match=r"a\.rec: the writer is not open; write insi"
+        ):
+            writer.write(jpeg(), label=1)
+        with recpack.RecordWriter(tmp_path / "a.rec", overwrite=True) as writer:
+            writer.write(jpeg(), label=1)
 
 
 def test_nothing_written_is_an_error(tmp_path: Path) -> None:
@@ -157,9 +180,9 @@ def test_the_memory_sink_round_trips(
 def test_no_boxes_is_the_label_that_mxnet_ignores() -> None:
     sink = recpack.MemorySink()
     with recpack.RecordWriter(sink) as writer:
-        writer.write(b"x", boxes=[])
+        writer.write(jpeg(), boxes=[])
     label = np.array([2, 5, -1, -1, -1, -1, -1], np.float32)
-    assert label.tobytes() + b"x" in sink.files[".rec"]
+    assert label.tobytes() + jpeg() in sink.files[".rec"]
 
 
 def test_records_by_offset_and_what_tells_the_file(tmp_path: Path) -> None:

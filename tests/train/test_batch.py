@@ -135,7 +135,7 @@ def test_a_batch_job_that_is_refused(aws: Aws, typed: Typed) -> None:
         ({"hosting/images/b.jpg": b""}, (), "images/b.jpg has 0 bytes"),
         ({}, ("--name", "a_b"), "use at most 63 letters, digits and inner hyphens"),
         ({}, ("--subnets", "a"), "give both --subnets and --security-groups"),
-        ({}, ("--instance-count", "0"), "instance_count: must be at least 1"),
+        ({}, ("--instance-count", "0"), "--instance-count: must be at least 1"),
     ],
 )
 def test_batch_jobs_that_would_fail(

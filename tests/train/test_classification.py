@@ -258,7 +258,7 @@ def test_labels_that_the_service_can_not_learn(
     before = set(s3.objects)
     code, out, err = fit(typed)
     assert (code, out) == (1, "")
-    assert f"recpack-train: train: {PHOTOS[0]} " in err
+    assert f"recpack-train fit: --train: {PHOTOS[0]} " in err
     assert re.search(message, err)
     assert (photos.jobs, set(s3.objects)) == ({}, before)
 

@@ -420,14 +420,14 @@ def test_an_output_bucket_that_is_closed_to_the_caller(
         (["--set", "epochs=1_0"], 2, "epochs: '1_0' is not an integer"),
         (["--set", "learning_rate=1_0e-3"], 2, "learning_rate: '1_0e-3' is not in (0, 1]"),
         (["--set", "mini_batch_size=71"], 1, "mini_batch_size: 71, but train has 70 images"),
-        (["--max-run", "2419201"], 2, "max_run: 2,419,201; the service takes at most 2,419,200"),
+        (["--max-run", "2419201"], 2, "--max-run: 2,419,201; the service takes at most 2,419,200"),
         (["--tag", "aws:x=1"], 2, "tag: 'aws:x'='1'"),
         (["--tag", "a=b;c"], 2, "tag: 'a'='b;c'"),
         (["--tag", "=b"], 2, "tag: ''='b'"),
         (["--tag", f"a={'x' * 257}"], 2, "at most 128 and 256 characters"),
-        (["--keep-alive", "21601"], 2, "keep_alive: 21,601; the service takes at most 21,600"),
-        (["--keep-alive", "600", "--spot"], 2, "keep_alive: spot machines can't be kept"),
-        (["--job-name", "a_b"], 2, "job_name: 'a_b'; use at most 63 letters"),
+        (["--keep-alive", "21601"], 2, "--keep-alive: 21,601; the service takes at most 21,600"),
+        (["--keep-alive", "600", "--spot"], 2, "--keep-alive: spot machines can't be kept"),
+        (["--job-name", "a_b"], 2, "--job-name: 'a_b'; use at most 63 letters"),
     ],
 )  # fmt: skip
 def test_what_can_not_end_well_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -18,6 +19,17 @@ ROOT = Path(recpack.__file__).parents[1]
 def test_it_is_the_package_where_nothing_hides_it() -> None:
     assert recpack.train is train
     assert recpack.train.fit is train.fit
+    assert importlib.import_module("recpack.train") is train
+
+
+@pytest.mark.parametrize("line", ["import recpack.train", "from recpack.train import fit"])
+def test_it_is_imported_as_a_module(hidden: Path, line: str) -> None:
+    """Also first of all, beside a train.py, and in a process that has imported ``recpack``."""
+    test = f"{line}; import recpack; assert recpack.train.fit; print(recpack.train.__file__)"
+    for before in ("", "import recpack; ", "import recpack; recpack.train; "):
+        ours = str(ROOT / "train" / "__init__.py")
+        assert run(hidden, "-c", before + test).split() == [ours]
+        assert run(ROOT, "-c", before + test).split() == [ours]
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ def test_answers_are_kept_in_a_file_only(typed: Typed, rec: str, tmp_path: Path)
     os.mkfifo(tmp_path / "pipe")
     for place in (tmp_path / "pipe", "/dev/full", "/dev/null"):  # /dev/full has no end
         code, _, err = typed("evaluate", "prod", rec, "--resume", str(place))
-        assert (code, err) == (1, f"recpack-train: {place} is not a file; name a file\n")
+        assert (code, err) == (1, f"recpack-train evaluate: {place} is not a file; name a file\n")
 
 
 @pytest.mark.usefixtures("aws")

@@ -186,7 +186,7 @@ def test_a_job_in_an_image_of_ones_own_and_the_next(aws: Aws, typed: Typed) -> N
 def test_weights_to_start_from_are_looked_for(aws: Aws, s3: S3Server, typed: Typed) -> None:
     weights = "s3://bucket/weights/vgg16.params"
     code, _, err = fit(typed, "--algorithm", "pytorch", "--pretrained", weights)
-    assert (code, err) == (1, f"recpack-train: pretrained: there is no {weights}\n")
+    assert (code, err) == (1, f"recpack-train fit: --pretrained: there is no {weights}\n")
     s3.objects["weights/vgg16.params"] = Blob(b"weights", "0")
     assert fit(typed, "--algorithm", "pytorch", "--pretrained", weights)[0] == 0
     assert aws.jobs["voc-1"]["InputDataConfig"][-1]["ChannelName"] == "pretrained"

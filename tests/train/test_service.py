@@ -11,9 +11,10 @@ import pytest
 from tests.support.aws import DENIED, Aws, Fault
 from tests.support.aws_http import Direct
 from tests.support.stubs import Stubs
+from train.cli import main
 from train.endpoint import Endpoint
 from train.errors import JobError, SpecError, TrainError
-from train.job import Job
+from train.job import Job, attach
 from train.logs import Metric
 from train.plots import plot_jobs
 from train.service import Service, find_role
@@ -108,6 +109,22 @@ def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("AWS_REGION", "eu-west-2")
     assert Service().region == "eu-west-2"
     assert Service().client("s3").meta.region_name == "eu-west-2"
+
+
+def test_no_credentials_are_told_as_recpack_tells_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    with pytest.raises(TrainError, match="no AWS credentials were found; set AWS_ACCESS_KEY_ID"):
+        attach("foo", Service("eu-west-1"))
+    for command in (["status"], ["predict", "cats", "nothere.jpg"]):
+        assert main([*command, "--region", "eu-west-1"]) == 1
+        told = f"recpack-train {command[0]}: no AWS credentials were found; set AWS_ACCESS_KEY_ID"
+        assert capsys.readouterr().err.startswith(told)
 
 
 def endpoint_answer(status: str, **more: str) -> dict[str, Any]:

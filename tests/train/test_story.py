@@ -319,13 +319,23 @@ def test_the_commands(typed: Any, service: Service) -> None:
 
 
 def test_what_the_commands_refuse(typed: Any) -> None:
+    here = "write s3://bucket/…, or train on this machine with fit --local"
     for arguments, expected, message in (
         (("fit", *DATA, "--set", "epoch=5"), 2, "did you mean epochs?"),
+        (("fit", *DATA, "--set", "batch=3"), 2, "did you mean mini_batch_size?"),
         (("fit", *DATA, "--set", "epochs"), 2, "write name=value"),
         (("fit", *DATA, "--set", "num_classes=21"), 1, "the manifest says 20"),
         (("fit", *DATA, "--instance-type", "ml.m5.large"), 2, "has no GPU"),
-        (("fit", *DATA, "--train", "t.rec"), 2, "train: 't.rec'; write s3://bucket/"),
-        (("fit", *DATA, "--output", "models"), 2, "output: 'models'; write s3://bucket/"),
+        (
+            ("fit", *DATA, "--train", "t.rec"),
+            2,
+            f"fit: --train: 't.rec'; {here}",
+        ),
+        (
+            ("fit", *DATA, "--output", "models"),
+            2,
+            f"fit: --output: 'models'; {here}",
+        ),
         (("deploy", "nowhere", "--endpoint-name", "a_b"), 2, "name: 'a_b'; use at most 63"),
         (("status", "nowhere"), 1, "there is no such training job"),
         (("predict", "nowhere", "x.jpg"), 1, "there is no such endpoint"),

@@ -17,7 +17,7 @@ from typing import TypeVar
 from botocore import exceptions
 from urllib3.exceptions import HTTPError
 
-from recpack.display import hide_secrets
+from recpack.display import NO_CREDENTIALS, hide_secrets
 
 Outcome = TypeVar("Outcome")
 
@@ -145,10 +145,7 @@ def _is_temporary(error: Exception, code: str) -> bool:
 
 def _explain(error: Exception, code: str) -> S3Error:
     if isinstance(error, exceptions.NoCredentialsError):
-        return S3Error(
-            "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "AWS_PROFILE, or a role"
-        )
+        return S3Error(NO_CREDENTIALS)
     if not isinstance(error, exceptions.ClientError):
         return S3Error(hide_secrets(str(error)))
     operation = error.operation_name

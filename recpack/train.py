@@ -2,7 +2,7 @@
 
 Scripts for SageMaker are often called ``train.py``, and such a file hides the package from
 ``import train``. The package is then loaded under the name ``recpack.train``; the script keeps the
-name ``train``.
+name ``train``. This module puts the package in its own place.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from train import *  # noqa: F403
 
 _HOME = Path(__file__).resolve().parents[1] / "train" / "__init__.py"
 _OTHER_NAME = "recpack.train"
@@ -42,4 +46,4 @@ def _is_ours(file: str | None) -> bool:
     return file is not None and Path(file).resolve() == _HOME
 
 
-train = load()
+sys.modules[__name__] = load()  # what ``import recpack.train`` gives
