@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.process
 import os
 import signal
 import subprocess
@@ -23,6 +24,9 @@ from tests.support.browser import Page, browse
 from tests.support.clusters import Dask, Ray, dask_cluster
 from tests.support.devkits import make_voc
 from tests.support.s3server import S3Server
+
+# it keeps the folder of its first import, to which joblib's processes go: one of a test is removed
+assert multiprocessing.process
 
 # for every process of the suite, so that nothing reaches the accounts of whoever runs it
 os.environ |= {

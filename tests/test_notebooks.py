@@ -327,5 +327,5 @@ def test_progress_is_told_to_a_callable(devkit: Path) -> None:
     seen: list[recpack.Progress] = []
     recpack.check(devkit, progress=seen.append)
     assert seen[-1][:3] == ("scan", 120, 120)
-    with pytest.raises(recpack.ConfigError, match="progress: must be True, or a callable"):
+    with pytest.raises(recpack.ConfigError, match="progress: must be a function, True"):
         recpack.check(devkit, progress="yes")

@@ -16,8 +16,7 @@ from recpack.columns import StringColumn
 from recpack.data.labels import assemble_labels, misplaced
 from recpack.data.samples import Samples
 from recpack.display import brief
-from recpack.errors import ImageError, RecordError
-from recpack.formats.image_header import parse_header
+from recpack.errors import RecordError
 from recpack.formats.manifest import Manifest, RecFile, Source, describe
 from recpack.formats.recordio import RecordBuffer, format_index, label_bytes
 from recpack.records.settings import WriterSettings
@@ -96,17 +95,11 @@ class RecordWriter:
         ``image_bytes`` is an encoded image, stored unchanged. ``boxes`` has shape (n, 5) or more
         columns: class id, then xmin, ymin, xmax, ymax as ratios of the image's size (without any
         box, the label is the one that MXNet ignores). Instead of ``boxes``, ``label`` is the whole
-        float32 vector, or one number for image classification; then the bytes can be anything.
-        Raises RecordError for ``boxes`` of bytes that do not begin as an image, for boxes in
+        float32 vector, or one number for image classification. Raises RecordError for boxes in
         pixels, inverted or without area, for a class id that ``classes`` does not name, for a label
         of another shape, and outside of the ``with`` block.
         """
         vector = self._vector(boxes, label)
-        if boxes is not None:
-            try:
-                parse_header(image_bytes)
-            except ImageError as error:
-                raise RecordError(f"image_bytes: must be an image file's bytes ({error})") from None
         if self._buffer is None:
             raise RecordError(
                 f"{self._sink.name}: the writer is not open; write inside "

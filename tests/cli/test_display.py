@@ -119,7 +119,7 @@ URL = f"https://user:{PASSWORD}@127.0.0.1:9"
         (["verify", "a.rec", "--endpoint-url", URL], 2),
         (["verify", "s3://bucket/a.rec", "--endpoint", URL], 2),
         (["download", "voc2007", "x", "--mirror", f"http://u:{PASSWORD}@h/"], 2),
-        (["inspect", f"{URL}/a.rec"], 1),
+        (["inspect", f"{URL}/a.rec"], 2),
     ],
 )
 def test_a_password_is_refused_and_not_shown(
@@ -163,4 +163,4 @@ def test_a_password_for_training(capsys: pytest.CaptureFixture[str]) -> None:
     assert train_main(["status", "x", "--region", "us-east-1", "--endpoint-url", URL]) == 2
     out, err = capsys.readouterr()
     assert PASSWORD not in out + err
-    assert "endpoint_url: has a user name or a password" in err
+    assert "--endpoint-url: has a user name or a password" in err
