@@ -17,7 +17,7 @@ from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any
 
-from recpack.cli.terminal import block, print_line, print_table, progress_bar, scope_text
+from recpack.cli.terminal import block, is_page, print_line, print_table, progress_bar, scope_text
 from recpack.errors import ConfigError, DataError, RecpackError, SinkError
 from recpack.settings import options_of
 
@@ -66,6 +66,10 @@ def run_pack(args: argparse.Namespace) -> object:
 def _report_problems(args: argparse.Namespace) -> Iterator[list[Problem]]:
     """Collect a run's problems and write them to ``--report``, also when the run fails."""
     path = _report_path(args)
+    if path is not None and is_page(path):
+        raise ConfigError(
+            f"report: {path}: this report is JSON, name it .json; recpack check writes pages"
+        )
     before = _identity(path)
     problems: list[Problem] = []
     failure = None

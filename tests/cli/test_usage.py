@@ -98,6 +98,7 @@ def typed(
         (f"{CONVERT} --uploads 0", "--uploads must be 1 to 256 (got 0)"),
         (f"{CONVERT} --classes dog,dog", "--classes: classes named twice: dog"),
         (f"{CONVERT} --annotations A", "folder of the images too: --images DIR"),
+        (f"{CONVERT} --report r.html", "--report: r.html: this report is JSON"),
         ("recpack convert d s3:///a.rec", "write s3://bucket/key"),
         *(
             (f"recpack {line}".replace("URL", f"{kind}://b/x"), f"writes no {kind}:// URLs; give a")
