@@ -94,6 +94,7 @@ class LocalFile:
 
     def __init__(self, path: PathOrUrl, *, mapped: bool) -> None:
         self._path = path
+        self.map: mmap.mmap | None = None  # close looks at it, also when what follows fails
         self._descriptor = open_regular(path)
         found = os.fstat(self._descriptor)
         self.size = found.st_size
@@ -103,7 +104,6 @@ class LocalFile:
             found.st_ino,
             found.st_dev,
         )
-        self.map: mmap.mmap | None = None
         if mapped and self.size:
             self.map = mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)
 

@@ -300,7 +300,8 @@ def test_more_columns_and_fewer(tmp_path: Path) -> None:
         box = np.arange(3, 3 + width, dtype=np.float32)
         box[1:5] = 0.1, 0.2, 0.3, 0.4
         with recpack.RecordWriter(path) as writer:
-            writer.write(jpeg(), np.stack([box, box * (1, 1, 1, 0, *[1] * (width - 4))]))
+            boxes = np.stack([box, box * (1, 1, 1, 0, *[1] * (width - 4))])
+            writer.write(jpeg(), label=[2, width, *boxes.ravel()])
         (batch,) = load(path, training=False).epoch(0)
         row = np.float32([3, 0.1, 0.2, 0.3, 0.4, 8 if width > 5 else 0])
         np.testing.assert_array_equal(batch.labels[0, 0], row)
