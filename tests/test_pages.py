@@ -119,6 +119,13 @@ def test_two_dashes_stay_two() -> None:
     assert ran > 500
 
 
+def test_no_line_ends_between_the_dashes_of_an_option() -> None:
+    text = (PAGES / "howto/s3.html").read_text()
+    assert '<span class="pre whole">--' in text
+    assert '<span class="pre">--' not in text
+    assert ".whole" in (PAGES / "_static/custom.css").read_text()
+
+
 def test_every_code_has_its_place_and_leads_there() -> None:
     ids = html.fromstring((PAGES / "reference/problems.html").read_bytes()).xpath("//section/@id")
     assert not CATALOGUE.keys() - set(ids)
